@@ -1,0 +1,85 @@
+// Package sched holds the schedulers: each picks a server for a new connection,
+// as the one of the same name in ip_vs does. One file each, headed by the
+// algorithm. A scheduler knows servers and flows only; it has no socket, no
+// clock of its own and no log.
+package sched
+
+import (
+	"math"
+	"sync/atomic"
+)
+
+// Server is a real server as schedulers see it. Addr and Port never change; the
+// rest is written by the owner and read by schedulers at any time, from any
+// goroutine.
+type Server struct {
+	Addr [16]byte // network byte order, IPv4 as IPv4-mapped
+	Port uint16   // host order
+
+	Weight   atomic.Int32 // 0: no new connections
+	Active   atomic.Int64 // connections in an active state (ip_vs activeconns)
+	Inactive atomic.Int64 // all other connections (ip_vs inactconns)
+
+	Overloaded atomic.Bool // upper threshold reached (IP_VS_DEST_F_OVERLOAD)
+	Gone       atomic.Bool // no longer in the service (IP_VS_DEST_F_AVAILABLE cleared)
+
+	LastWeight atomic.Int32 // last non-zero weight ever set; see SetWeight
+}
+
+// SetWeight stores the weight, and remembers it in LastWeight where it is not 0.
+func (s *Server) SetWeight(w int32) {
+	s.Weight.Store(w)
+	if w != 0 {
+		s.LastWeight.Store(w)
+	}
+}
+
+// eligible reports whether s may get new connections by the rule that most
+// schedulers share.
+func (s *Server) eligible() bool { return s.Weight.Load() > 0 && !s.Overloaded.Load() }
+
+// Flow is the packet that asks for a server. Addresses are in network byte
+// order, IPv4 as IPv4-mapped; ports in host order, 0 where the protocol has none.
+type Flow struct {
+	Src, Dst         [16]byte
+	SrcPort, DstPort uint16
+	Proto            uint8
+	Hash             uint32 // a well mixed hash of the five-tuple, for schedulers that draw
+}
+
+// Scheduler picks servers for one service. The owner keeps the list of servers in
+// ip_vs's order, newest first, never changes a list once passed, and calls Added,
+// Removed and Edited one at a time. Pick may be called from many goroutines at
+// once, also while the list changes; it allocates nothing.
+type Scheduler interface {
+	// Name returns the name that New takes.
+	Name() string
+	// Added says that s is new in list.
+	Added(list []*Server, s *Server)
+	// Removed says that s is no longer in list.
+	Removed(list []*Server, s *Server)
+	// Edited says that the weight or a threshold of s changed.
+	Edited(list []*Server, s *Server)
+	// Pick returns a server, or nil where none is eligible.
+	Pick(f *Flow) *Server
+}
+
+// overhead is the load of a server in lc, wlc, lblc, lblcr and twos: an active
+// connection counts as 256 inactive ones.
+func overhead(s *Server) int64 {
+	return s.Active.Load()*256 + s.Inactive.Load()
+}
+
+const maxWeight = math.MaxUint16
+
+// Options are what a scheduler may need besides the servers; each scheduler
+// documents what it uses. The zero value is good for all that say nothing.
+type Options struct {
+	Fallback bool // sh, mh: try other servers where the hashed one is not eligible (sh-fallback, mh-fallback)
+	Port     bool // sh, mh: hash the client's port too (sh-port, mh-port)
+
+	Now  func() int64  // lblc, lblcr: seconds on a monotonic clock; required there
+	Rand func() uint64 // twos: uniform random bits; required there; safe for concurrent use
+
+	Expiration int64 // lblc, lblcr: seconds until an unused entry is dropped; 0: 86400
+}
