@@ -15,6 +15,7 @@ import (
 type Server struct {
 	Addr [16]byte // network byte order, IPv4 as IPv4-mapped
 	Port uint16   // host order
+	ID   uint32   // the owner's number for it; schedulers do not read it
 
 	Weight   atomic.Int32 // 0: no new connections
 	Active   atomic.Int64 // connections in an active state (ip_vs activeconns)
