@@ -1,0 +1,184 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Host is a machine of the lab: a network namespace with a kernel stack of its own.
+type Host struct {
+	name string
+	ns   *space
+
+	mu       sync.Mutex
+	resident *resident
+	closed   bool
+}
+
+// Name is the name the host was made with.
+func (h *Host) Name() string { return h.name }
+
+// NS is the path of the host's namespace, for nsenter --net=PATH. It is valid until the lab is closed. From outside the
+// lab's user namespace, if there is one, nsenter needs --user --target PID --preserve-credentials as well.
+func (h *Host) NS() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(h.ns.fd)) }
+
+// Do runs f inside the host, on the calling goroutine, and returns its error. Sockets and processes that f itself makes
+// are the host's and stay so; goroutines that f starts are not in the host. Calls may nest.
+func (h *Host) Do(f func() error) error { return h.ns.do(f) }
+
+// AddAddr adds an address to an interface, lo included. It is usable on return.
+func (h *Host) AddAddr(ifname string, p netip.Prefix) error {
+	if err := h.addr(ifname, p, "add", h.ns.nl.AddrAdd); err != nil || p.Addr().Is4() {
+		return err
+	}
+	return h.ns.awaitIPv6(ifname)
+}
+
+// DelAddr removes an address from an interface.
+func (h *Host) DelAddr(ifname string, p netip.Prefix) error {
+	return h.addr(ifname, p, "remove", h.ns.nl.AddrDel)
+}
+
+func (h *Host) addr(ifname string, p netip.Prefix, verb string, act func(netlink.Link, *netlink.Addr) error) error {
+	link, err := h.ns.nl.LinkByName(ifname)
+	if err == nil {
+		a := &netlink.Addr{IPNet: ipNet(p)}
+		if p.Addr().Is6() {
+			a.Flags = unix.IFA_F_NODAD
+		}
+		err = act(link, a)
+	}
+	if err != nil {
+		return fmt.Errorf("lab: %s: %s %s on %s: %w", h.name, verb, p, ifname, err)
+	}
+	return nil
+}
+
+func (h *Host) addAddrs(cfg LinkConfig) error {
+	for _, p := range cfg.Addrs {
+		if err := h.AddAddr(cfg.name(), p); err != nil {
+			return err
+		}
+	}
+	return h.ns.awaitIPv6(cfg.name())
+}
+
+// AddRoute routes dst through the gateway via, out of ifname. Either may be left out (zero Addr, empty name), not both.
+func (h *Host) AddRoute(dst netip.Prefix, via netip.Addr, ifname string) error {
+	r := &netlink.Route{Dst: ipNet(dst.Masked())}
+	if via.IsValid() {
+		r.Gw = via.AsSlice()
+	}
+	var err error
+	if ifname != "" {
+		var link netlink.Link
+		if link, err = h.ns.nl.LinkByName(ifname); err == nil {
+			r.LinkIndex = link.Attrs().Index
+		}
+	}
+	if err == nil {
+		err = h.ns.nl.RouteAdd(r)
+	}
+	if err != nil {
+		return fmt.Errorf("lab: %s: route %s via %s dev %q: %w", h.name, dst, via, ifname, err)
+	}
+	return nil
+}
+
+// DefaultRoute routes everything of via's address family through via.
+func (h *Host) DefaultRoute(via netip.Addr) error {
+	all := netip.IPv6Unspecified()
+	if via.Is4() {
+		all = netip.IPv4Unspecified()
+	}
+	return h.AddRoute(netip.PrefixFrom(all, 0), via, "")
+}
+
+// Sysctl sets a kernel parameter of the host, as in net.ipv4.conf.all.arp_ignore. A key with slashes is taken as a path
+// below /proc/sys, for interface names with dots.
+func (h *Host) Sysctl(key, value string) error {
+	if err := h.ns.sysctls([2]string{key, value}); err != nil {
+		return fmt.Errorf("lab: %s: %w", h.name, err)
+	}
+	return nil
+}
+
+// SolveARPProblem sets a real server up for DSR or TUN: it holds the VIPs on lo and takes packets for them, but neither
+// answers nor sends ARP for them (arp_ignore 1, arp_announce 2), and accepts what reaches it by another way than it would
+// answer by (rp_filter 0 on every interface). Neighbour discovery needs no setting: the kernel answers it only for
+// addresses of the interface that is asked.
+func (h *Host) SolveARPProblem(vips ...netip.Addr) error {
+	links, err := h.ns.nl.LinkList()
+	if err != nil {
+		return fmt.Errorf("lab: %s: list interfaces: %w", h.name, err)
+	}
+	pairs := [][2]string{
+		{"net/ipv4/conf/all/arp_ignore", "1"},
+		{"net/ipv4/conf/all/arp_announce", "2"},
+		{"net/ipv4/conf/all/rp_filter", "0"},
+		{"net/ipv4/conf/default/rp_filter", "0"},
+	}
+	for _, link := range links {
+		pairs = append(pairs, [2]string{"net/ipv4/conf/" + link.Attrs().Name + "/rp_filter", "0"})
+	}
+	if err := h.ns.sysctls(pairs...); err != nil {
+		return fmt.Errorf("lab: %s: %w", h.name, err)
+	}
+	for _, vip := range vips {
+		if err := h.AddAddr("lo", netip.PrefixFrom(vip, vip.BitLen())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Start starts cmd as a process of the host. The caller waits for it; it is killed when the lab is closed and when this
+// process ends. cmd.SysProcAttr.Pdeathsig is set.
+func (h *Host) Start(cmd *exec.Cmd) error {
+	r, err := h.settle()
+	if err == nil {
+		err = r.start(cmd)
+	}
+	if err != nil {
+		return fmt.Errorf("lab: %s: start %s: %w", h.name, cmd.Path, err)
+	}
+	return nil
+}
+
+func (h *Host) settle() (*resident, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, errors.New("the lab is closed")
+	}
+	if h.resident == nil {
+		r, err := newResident(h.ns)
+		if err != nil {
+			return nil, err
+		}
+		h.resident = r
+	}
+	return h.resident, nil
+}
+
+func (h *Host) close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	if h.resident != nil {
+		h.resident.close()
+	}
+	return errors.Join(h.ns.clear(), h.ns.close())
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

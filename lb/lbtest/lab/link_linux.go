@@ -1,0 +1,160 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"time"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Link is a cable between a host and a switch.
+type Link struct {
+	host   *Host
+	ifname string
+	sw     *Switch
+	port   string
+}
+
+// What the lab waits for is a kernel work item away; a machine that needs longer than readyWait is not going to do it.
+const (
+	readyWait = 5 * time.Second
+	readyPoll = 200 * time.Microsecond
+)
+
+// Attach plugs a host into a switch and returns when frames pass. A host may be attached more than once, under different
+// interface names. Offloads stay as the kernel sets them: frames carry unfinished checksums and may be super-packets.
+func (l *Lab) Attach(h *Host, s *Switch, cfg LinkConfig) (*Link, error) {
+	k := &Link{host: h, ifname: cfg.name(), sw: s}
+	if err := l.attach(k, cfg); err != nil {
+		return nil, fmt.Errorf("lab: attach %s %s to %s: %w", h.name, k.ifname, s.name, err)
+	}
+	return k, nil
+}
+
+func (l *Lab) attach(k *Link, cfg LinkConfig) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return errors.New("the lab is closed")
+	}
+	k.sw.n++
+	k.port = fmt.Sprintf("%.11s-%d", k.host.name, k.sw.n)
+	port := LinkConfig{Name: k.port, MTU: cfg.MTU, Queues: cfg.Queues}
+	if err := l.cable(k.host.ns, cfg, k.sw.ns, port); err != nil {
+		return err
+	}
+	link, err := k.sw.ns.nl.LinkByName(k.port)
+	if err != nil {
+		return err
+	}
+	if err := k.sw.ns.nl.LinkSetMaster(link, k.sw.link); err != nil {
+		return fmt.Errorf("join bridge: %w", err)
+	}
+	if err := errors.Join(k.sw.ns.setUp(k.port, true), k.host.ns.setUp(k.ifname, true)); err != nil {
+		return err
+	}
+	if err := k.await(); err != nil {
+		return err
+	}
+	return k.host.addAddrs(cfg)
+}
+
+// Connect runs a cable straight between two hosts and returns when frames pass.
+func (l *Lab) Connect(a *Host, ca LinkConfig, b *Host, cb LinkConfig) error {
+	if err := l.connect(a, ca, b, cb); err != nil {
+		return fmt.Errorf("lab: connect %s %s to %s %s: %w", a.name, ca.name(), b.name, cb.name(), err)
+	}
+	return nil
+}
+
+func (l *Lab) connect(a *Host, ca LinkConfig, b *Host, cb LinkConfig) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return errors.New("the lab is closed")
+	}
+	if err := l.cable(a.ns, ca, b.ns, cb); err != nil {
+		return err
+	}
+	if err := errors.Join(a.ns.setUp(ca.name(), true), b.ns.setUp(cb.name(), true)); err != nil {
+		return err
+	}
+	if err := errors.Join(a.ns.awaitUp(ca.name()), b.ns.awaitUp(cb.name())); err != nil {
+		return err
+	}
+	return errors.Join(a.addAddrs(ca), b.addAddrs(cb))
+}
+
+// cable makes a veth pair with both ends where they belong from the start. The caller holds l.mu.
+func (l *Lab) cable(a *space, ca LinkConfig, b *space, cb LinkConfig) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = ca.name(), ca.MTU, l.macOf(ca)
+	attrs.NumTxQueues, attrs.NumRxQueues = ca.Queues, ca.Queues
+	veth := netlink.NewVeth(attrs)
+	veth.PeerName, veth.PeerHardwareAddr, veth.PeerMTU = cb.name(), l.macOf(cb), uint32(cb.MTU)
+	veth.PeerNumTxQueues, veth.PeerNumRxQueues = uint32(cb.Queues), uint32(cb.Queues)
+	veth.PeerNamespace = netlink.NsFd(b.fd)
+	if err := a.nl.LinkAdd(veth); err != nil {
+		return fmt.Errorf("make veth: %w", err)
+	}
+	return nil
+}
+
+func (l *Lab) macOf(c LinkConfig) net.HardwareAddr {
+	if c.MAC != nil {
+		return c.MAC
+	}
+	return l.mac()
+}
+
+// SetUp mends (true) or cuts (false) the cable, at the switch: the host keeps its interface and addresses and sees the
+// carrier go. It returns when frames pass, or no longer pass.
+func (k *Link) SetUp(up bool) error {
+	err := k.sw.ns.setUp(k.port, up)
+	if err == nil && up {
+		err = k.await()
+	}
+	if err != nil {
+		return fmt.Errorf("lab: link %s %s: %w", k.host.name, k.ifname, err)
+	}
+	return nil
+}
+
+// await returns when the host's end, the port and the bridge have seen the carrier; the bridge forwards from then on.
+func (k *Link) await() error {
+	return errors.Join(k.host.ns.awaitUp(k.ifname), k.sw.ns.awaitUp(k.port), k.sw.ns.awaitUp(bridgeName),
+		k.host.ns.awaitIPv6(k.ifname))
+}
+
+func (s *space) awaitUp(ifname string) error {
+	deadline := time.Now().Add(readyWait)
+	for {
+		link, err := s.nl.LinkByName(ifname)
+		if err != nil {
+			return fmt.Errorf("interface %s: %w", ifname, err)
+		}
+		state := link.Attrs().OperState
+		if state == netlink.OperUp {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("interface %s: still %s after %s", ifname, state, readyWait)
+		}
+		time.Sleep(readyPoll)
+	}
+}
+
+// bridgeWithoutFilter keeps bridged frames out of netfilter, which would reassemble and track them where the module
+// br_netfilter is loaded.
+func (s *space) bridgeWithoutFilter() error {
+	for _, name := range []string{"arptables", "iptables", "ip6tables"} {
+		err := s.sysctls([2]string{"net.bridge.bridge-nf-call-" + name, "0"})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package lab
+
+import (
+	"errors"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"github.com/vishvananda/netns"
+)
+
+// resident is a thread that lives in a host. Processes are started from it because the signal that ends them with their
+// parent is tied to the life of the thread that started them, which must therefore be no thread of the scheduler's pool.
+type resident struct {
+	work chan func()
+	done chan struct{}
+
+	mu     sync.Mutex
+	killed bool
+	procs  []*exec.Cmd
+}
+
+func newResident(ns *space) (*resident, error) {
+	r := &resident{work: make(chan func()), done: make(chan struct{})}
+	entered := make(chan error)
+	go func() {
+		defer close(r.done)
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		err := netns.Set(ns.fd)
+		entered <- err
+		if err != nil {
+			return
+		}
+		for f := range r.work {
+			f()
+		}
+	}()
+	return r, <-entered
+}
+
+func (r *resident) start(cmd *exec.Cmd) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.killed {
+		return errors.New("the lab is closed")
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	result := make(chan error)
+	r.work <- func() { result <- cmd.Start() }
+	err := <-result
+	if err == nil {
+		r.procs = append(r.procs, cmd)
+	}
+	return err
+}
+
+// close kills what still runs; it is the starter's to wait for.
+func (r *resident) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.killed {
+		return
+	}
+	r.killed = true
+	for _, cmd := range r.procs {
+		_ = cmd.Process.Kill() // fails only where the process has ended
+	}
+	close(r.work)
+	<-r.done
+}
