@@ -4,10 +4,7 @@
 // clock of its own and no log.
 package sched
 
-import (
-	"math"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // Server is a real server as schedulers see it. Addr and Port never change; the
 // rest is written by the owner and read by schedulers at any time, from any
@@ -70,8 +67,6 @@ type Scheduler interface {
 func overhead(s *Server) int64 {
 	return s.Active.Load()*256 + s.Inactive.Load()
 }
-
-const maxWeight = math.MaxUint16
 
 // Options are what a scheduler may need besides the servers; each scheduler
 // documents what it uses. The zero value is good for all that say nothing.

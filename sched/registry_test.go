@@ -1,0 +1,50 @@
+package sched
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func options() Options {
+	return Options{Now: func() int64 { return 0 }, Rand: func() uint64 { return 1 }}
+}
+
+func TestNewKnowsEveryName(t *testing.T) {
+	if !slices.IsSorted(Names()) {
+		t.Errorf("not sorted: %v", Names())
+	}
+	for _, name := range Names() {
+		s, err := New(name, options())
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if s.Name() != name {
+			t.Errorf("%s: calls itself %s", name, s.Name())
+		} else if got := s.Pick(clientFlow("192.0.2.1", 1)); got != nil {
+			t.Errorf("%s: picks %v of no servers", name, got)
+		}
+	}
+}
+
+func TestNewSaysWhatIsWrong(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		o    Options
+		want []string
+	}{
+		{"wlcc", Options{}, append([]string{`"wlcc"`}, Names()...)},
+		{"wlc", Options{Port: true}, []string{`"wlc"`, "no flags"}},
+		{"rr", Options{Fallback: true}, []string{`"rr"`, "no flags"}},
+	} {
+		s, err := New(tt.name, tt.o)
+		if err == nil {
+			t.Errorf("%s: no error, got %v", tt.name, s)
+			continue
+		}
+		for _, w := range tt.want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: %q does not say %s", tt.name, err, w)
+			}
+		}
+	}
+}

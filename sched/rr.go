@@ -1,0 +1,62 @@
+package sched
+
+import (
+	"slices"
+	"sync"
+)
+
+// rr is round robin (ip_vs_rr.c): the next eligible server in the list after the
+// one picked last, from the head again at the end. Adding a server leaves the
+// position where it is; removing the server it rests on moves it to the
+// predecessor. A pick that finds nothing does not move it.
+//
+// Cost of a pick: O(1), plus one step for each ineligible server passed.
+type rr struct {
+	mu   sync.Mutex
+	list []*Server
+	last int // index of the last pick; -1: before the head
+}
+
+// Name implements Scheduler.
+func (*rr) Name() string { return "rr" }
+
+// Added implements Scheduler.
+func (r *rr) Added(list []*Server, s *Server) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Index(list, s) <= r.last {
+		r.last++
+	}
+	r.list = list
+}
+
+// Removed implements Scheduler.
+func (r *rr) Removed(list []*Server, s *Server) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := slices.Index(r.list, s); i >= 0 && i <= r.last {
+		r.last--
+	}
+	r.list = list
+}
+
+// Edited implements Scheduler. The position stays.
+func (r *rr) Edited([]*Server, *Server) {}
+
+// Pick implements Scheduler.
+func (r *rr) Pick(*Flow) *Server {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.last
+	for range r.list {
+		i++
+		if i == len(r.list) {
+			i = 0
+		}
+		if s := r.list[i]; s.eligible() {
+			r.last = i
+			return s
+		}
+	}
+	return nil
+}
