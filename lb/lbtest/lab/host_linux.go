@@ -34,32 +34,37 @@ func (h *Host) NS() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), i
 // are the host's and stay so; goroutines that f starts are not in the host. Calls may nest.
 func (h *Host) Do(f func() error) error { return h.ns.do(f) }
 
-// AddAddr adds an address to an interface, lo included. It is usable on return.
+// AddAddr adds an address to an interface, lo included. It is usable, and found by neighbours, on return.
 func (h *Host) AddAddr(ifname string, p netip.Prefix) error {
-	if err := h.addr(ifname, p, "add", h.ns.nl.AddrAdd); err != nil || p.Addr().Is4() {
-		return err
+	err := h.ns.withLink(ifname, func(nl *netlink.Handle, link netlink.Link) error {
+		return nl.AddrAdd(link, address(p))
+	})
+	if err == nil && p.Addr().Is6() {
+		err = h.ns.awaitIPv6(ifname)
 	}
-	return h.ns.awaitIPv6(ifname)
+	if err != nil {
+		return fmt.Errorf("lab: %s: add %s to %s: %w", h.name, p, ifname, err)
+	}
+	return nil
 }
 
 // DelAddr removes an address from an interface.
 func (h *Host) DelAddr(ifname string, p netip.Prefix) error {
-	return h.addr(ifname, p, "remove", h.ns.nl.AddrDel)
-}
-
-func (h *Host) addr(ifname string, p netip.Prefix, verb string, act func(netlink.Link, *netlink.Addr) error) error {
-	link, err := h.ns.nl.LinkByName(ifname)
-	if err == nil {
-		a := &netlink.Addr{IPNet: ipNet(p)}
-		if p.Addr().Is6() {
-			a.Flags = unix.IFA_F_NODAD
-		}
-		err = act(link, a)
-	}
+	err := h.ns.withLink(ifname, func(nl *netlink.Handle, link netlink.Link) error {
+		return nl.AddrDel(link, address(p))
+	})
 	if err != nil {
-		return fmt.Errorf("lab: %s: %s %s on %s: %w", h.name, verb, p, ifname, err)
+		return fmt.Errorf("lab: %s: remove %s from %s: %w", h.name, p, ifname, err)
 	}
 	return nil
+}
+
+func address(p netip.Prefix) *netlink.Addr {
+	a := &netlink.Addr{IPNet: ipNet(p)}
+	if p.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD
+	}
+	return a
 }
 
 func (h *Host) addAddrs(cfg LinkConfig) error {
@@ -68,7 +73,7 @@ func (h *Host) addAddrs(cfg LinkConfig) error {
 			return err
 		}
 	}
-	return h.ns.awaitIPv6(cfg.name())
+	return nil
 }
 
 // AddRoute routes dst through the gateway via, out of ifname. Either may be left out (zero Addr, empty name), not both.
@@ -77,15 +82,15 @@ func (h *Host) AddRoute(dst netip.Prefix, via netip.Addr, ifname string) error {
 	if via.IsValid() {
 		r.Gw = via.AsSlice()
 	}
+	add := func(nl *netlink.Handle) error { return nl.RouteAdd(r) }
 	var err error
-	if ifname != "" {
-		var link netlink.Link
-		if link, err = h.ns.nl.LinkByName(ifname); err == nil {
+	if ifname == "" {
+		err = h.ns.rtnl(add)
+	} else {
+		err = h.ns.withLink(ifname, func(nl *netlink.Handle, link netlink.Link) error {
 			r.LinkIndex = link.Attrs().Index
-		}
-	}
-	if err == nil {
-		err = h.ns.nl.RouteAdd(r)
+			return add(nl)
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("lab: %s: route %s via %s dev %q: %w", h.name, dst, via, ifname, err)
@@ -116,7 +121,11 @@ func (h *Host) Sysctl(key, value string) error {
 // answer by (rp_filter 0 on every interface). Neighbour discovery needs no setting: the kernel answers it only for
 // addresses of the interface that is asked.
 func (h *Host) SolveARPProblem(vips ...netip.Addr) error {
-	links, err := h.ns.nl.LinkList()
+	var links []netlink.Link
+	err := h.ns.rtnl(func(nl *netlink.Handle) (err error) {
+		links, err = nl.LinkList()
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("lab: %s: list interfaces: %w", h.name, err)
 	}
@@ -157,7 +166,7 @@ func (h *Host) settle() (*resident, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, errors.New("the lab is closed")
+		return nil, errClosed
 	}
 	if h.resident == nil {
 		r, err := newResident(h.ns)

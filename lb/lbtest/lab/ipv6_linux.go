@@ -39,19 +39,18 @@ func (s *space) awaitIPv6(ifname string) error {
 // notJoined returns an address of the interface whose solicited-node group (RFC 4291 section 2.7.1) it has not joined, or
 // nil. Without a link-local address it names the prefix of that: the interface makes itself one.
 func (s *space) notJoined(ifname string) (net.IP, error) {
-	link, err := s.nl.LinkByName(ifname)
-	if err != nil {
-		return nil, fmt.Errorf("interface %s: %w", ifname, err)
-	}
-	if link.Attrs().Flags&net.FlagLoopback != 0 || link.Attrs().OperState != netlink.OperUp {
-		return nil, nil
-	}
-	addrs, err := s.nl.AddrList(link, netlink.FAMILY_V6)
-	if err != nil {
-		return nil, fmt.Errorf("addresses of %s: %w", ifname, err)
-	}
 	groups, err := s.groups(ifname)
 	if err != nil {
+		return nil, err
+	}
+	var up bool
+	var addrs []netlink.Addr
+	err = s.withLink(ifname, func(nl *netlink.Handle, link netlink.Link) (err error) {
+		up = link.Attrs().Flags&net.FlagLoopback == 0 && link.Attrs().OperState == netlink.OperUp
+		addrs, err = nl.AddrList(link, netlink.FAMILY_V6)
+		return err
+	})
+	if err != nil || !up {
 		return nil, err
 	}
 	missing := net.IP{0xfe, 0x80, 15: 0}

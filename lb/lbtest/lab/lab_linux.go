@@ -63,7 +63,7 @@ var nameRule = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]*$`)
 func (l *Lab) claim(name string) error {
 	switch {
 	case l.closed:
-		return errors.New("the lab is closed")
+		return errClosed
 	case !nameRule.MatchString(name):
 		return fmt.Errorf("bad name %q, want letters, digits, - and _", name)
 	case l.names[name]:
@@ -149,7 +149,7 @@ func (s *Switch) build() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = bridgeName
 	s.link = &netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &snoop}
-	if err := s.ns.nl.LinkAdd(s.link); err != nil {
+	if err := s.ns.rtnl(func(nl *netlink.Handle) error { return nl.LinkAdd(s.link) }); err != nil {
 		return fmt.Errorf("make bridge: %w", err)
 	}
 	return s.ns.setUp(bridgeName, true)

@@ -38,7 +38,7 @@ func (l *Lab) attach(k *Link, cfg LinkConfig) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return errors.New("the lab is closed")
+		return errClosed
 	}
 	k.sw.n++
 	k.port = fmt.Sprintf("%.11s-%d", k.host.name, k.sw.n)
@@ -46,11 +46,10 @@ func (l *Lab) attach(k *Link, cfg LinkConfig) error {
 	if err := l.cable(k.host.ns, cfg, k.sw.ns, port); err != nil {
 		return err
 	}
-	link, err := k.sw.ns.nl.LinkByName(k.port)
+	err := k.sw.ns.withLink(k.port, func(nl *netlink.Handle, port netlink.Link) error {
+		return nl.LinkSetMaster(port, k.sw.link)
+	})
 	if err != nil {
-		return err
-	}
-	if err := k.sw.ns.nl.LinkSetMaster(link, k.sw.link); err != nil {
 		return fmt.Errorf("join bridge: %w", err)
 	}
 	if err := errors.Join(k.sw.ns.setUp(k.port, true), k.host.ns.setUp(k.ifname, true)); err != nil {
@@ -74,7 +73,7 @@ func (l *Lab) connect(a *Host, ca LinkConfig, b *Host, cb LinkConfig) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return errors.New("the lab is closed")
+		return errClosed
 	}
 	if err := l.cable(a.ns, ca, b.ns, cb); err != nil {
 		return err
@@ -97,7 +96,7 @@ func (l *Lab) cable(a *space, ca LinkConfig, b *space, cb LinkConfig) error {
 	veth.PeerName, veth.PeerHardwareAddr, veth.PeerMTU = cb.name(), l.macOf(cb), uint32(cb.MTU)
 	veth.PeerNumTxQueues, veth.PeerNumRxQueues = uint32(cb.Queues), uint32(cb.Queues)
 	veth.PeerNamespace = netlink.NsFd(b.fd)
-	if err := a.nl.LinkAdd(veth); err != nil {
+	if err := a.rtnl(func(nl *netlink.Handle) error { return nl.LinkAdd(veth) }); err != nil {
 		return fmt.Errorf("make veth: %w", err)
 	}
 	return nil
@@ -132,11 +131,14 @@ func (k *Link) await() error {
 func (s *space) awaitUp(ifname string) error {
 	deadline := time.Now().Add(readyWait)
 	for {
-		link, err := s.nl.LinkByName(ifname)
+		var state netlink.LinkOperState
+		err := s.withLink(ifname, func(_ *netlink.Handle, link netlink.Link) error {
+			state = link.Attrs().OperState
+			return nil
+		})
 		if err != nil {
-			return fmt.Errorf("interface %s: %w", ifname, err)
+			return err
 		}
-		state := link.Attrs().OperState
 		if state == netlink.OperUp {
 			return nil
 		}

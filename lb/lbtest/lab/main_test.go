@@ -7,12 +7,18 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 
 	"github.com/golb/golb/lb/lbtest/lab"
 )
 
-func TestMain(m *testing.M) { lab.Main(m) }
+func TestMain(m *testing.M) {
+	if what := os.Getenv(helperVar); what != "" {
+		os.Exit(runHelper(what))
+	}
+	lab.Main(m)
+}
 
 func newLab(t testing.TB) *lab.Lab {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -16,8 +17,12 @@ import (
 // space is a network namespace held by a descriptor, with a netlink socket inside it.
 type space struct {
 	fd netns.NsHandle
+
+	mu sync.RWMutex // held while fd or nl is in use, so that neither is closed, and its number reused, meanwhile
 	nl *netlink.Handle
 }
+
+var errClosed = errors.New("the lab is closed")
 
 // newSpace makes a namespace with lo up, without leaving the calling thread in it.
 func newSpace() (_ *space, err error) {
@@ -30,14 +35,15 @@ func newSpace() (_ *space, err error) {
 	if err := inNew(func(fd netns.NsHandle) { s.fd = fd }); err != nil {
 		return nil, fmt.Errorf("make network namespace: %w", err)
 	}
-	err = s.do(func() error {
-		var err error
-		s.nl, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+	var nl *netlink.Handle
+	err = s.do(func() (err error) {
+		nl, err = netlink.NewHandle(unix.NETLINK_ROUTE)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("netlink socket: %w", err)
 	}
+	s.nl = nl
 	if err := s.setUp("lo", true); err != nil {
 		return nil, err
 	}
@@ -79,10 +85,41 @@ func restoring(f func() error) (err error) {
 
 func (s *space) do(f func() error) error {
 	return restoring(func() error {
-		if err := netns.Set(s.fd); err != nil {
+		if err := s.enter(); err != nil {
 			return fmt.Errorf("enter network namespace: %w", err)
 		}
 		return f()
+	})
+}
+
+// enter moves the calling thread, which must be locked, into the namespace.
+func (s *space) enter() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if !s.fd.IsOpen() {
+		return errClosed
+	}
+	return netns.Set(s.fd)
+}
+
+// rtnl runs f on the namespace's netlink socket. f must not call other methods of s.
+func (s *space) rtnl(f func(*netlink.Handle) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.nl == nil {
+		return errClosed
+	}
+	return f(s.nl)
+}
+
+// withLink is rtnl on an interface.
+func (s *space) withLink(ifname string, f func(*netlink.Handle, netlink.Link) error) error {
+	return s.rtnl(func(nl *netlink.Handle) error {
+		link, err := nl.LinkByName(ifname)
+		if err != nil {
+			return fmt.Errorf("interface %s: %w", ifname, err)
+		}
+		return f(nl, link)
 	})
 }
 
@@ -110,32 +147,31 @@ func writeSysctl(key, value string) error {
 }
 
 func (s *space) setUp(ifname string, up bool) error {
-	link, err := s.nl.LinkByName(ifname)
-	if err != nil {
-		return fmt.Errorf("interface %s: %w", ifname, err)
-	}
-	set, word := s.nl.LinkSetUp, "up"
-	if !up {
-		set, word = s.nl.LinkSetDown, "down"
-	}
-	if err := set(link); err != nil {
-		return fmt.Errorf("set %s %s: %w", ifname, word, err)
-	}
-	return nil
+	return s.withLink(ifname, func(nl *netlink.Handle, link netlink.Link) error {
+		if !up {
+			return nl.LinkSetDown(link)
+		}
+		return nl.LinkSetUp(link)
+	})
 }
 
 // clear deletes every interface that the kernel lets go, so that nothing waits for the namespace's own deferred end.
 func (s *space) clear() error {
-	if s.nl == nil {
+	err := s.rtnl(deleteLinks)
+	if errors.Is(err, errClosed) {
 		return nil
 	}
-	links, err := s.nl.LinkList()
+	return err
+}
+
+func deleteLinks(nl *netlink.Handle) error {
+	links, err := nl.LinkList()
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
 	var errs []error
 	for _, link := range links {
-		err := s.nl.LinkDel(link)
+		err := nl.LinkDel(link)
 		switch {
 		case err == nil:
 		case errors.Is(err, unix.ENODEV): // a veth takes its peer along, so a link on the list may be gone by now
@@ -148,6 +184,8 @@ func (s *space) clear() error {
 }
 
 func (s *space) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.nl != nil {
 		s.nl.Close()
 		s.nl = nil

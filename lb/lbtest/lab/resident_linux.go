@@ -1,13 +1,12 @@
 package lab
 
 import (
-	"errors"
 	"os/exec"
 	"runtime"
 	"sync"
 	"syscall"
 
-	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // resident is a thread that lives in a host. Processes are started from it because the signal that ends them with their
@@ -24,26 +23,37 @@ type resident struct {
 func newResident(ns *space) (*resident, error) {
 	r := &resident{work: make(chan func()), done: make(chan struct{})}
 	entered := make(chan error)
-	go func() {
-		defer close(r.done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		err := netns.Set(ns.fd)
-		entered <- err
-		if err != nil {
-			return
-		}
-		for f := range r.work {
-			f()
-		}
-	}()
+	go r.live(ns, entered)
 	return r, <-entered
+}
+
+func (r *resident) live(ns *space, entered chan<- error) {
+	runtime.LockOSThread() // never unlocked below: the thread ends with the goroutine
+	if unix.Gettid() == unix.Getpid() {
+		// The main thread cannot end before the process, and would hold the namespace until then. While this goroutine
+		// keeps it, another gets another.
+		moved := make(chan error)
+		go r.live(ns, moved)
+		entered <- <-moved
+		runtime.UnlockOSThread()
+		return
+	}
+	defer close(r.done)
+	err := ns.enter()
+	entered <- err
+	if err != nil {
+		return
+	}
+	for f := range r.work {
+		f()
+	}
 }
 
 func (r *resident) start(cmd *exec.Cmd) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.killed {
-		return errors.New("the lab is closed")
+		return errClosed
 	}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}

@@ -1,0 +1,271 @@
+package lab_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/golb/golb/lb/lbtest/lab"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// helperVar names what the test program does instead of testing.
+const helperVar = "LAB_TEST_HELPER"
+
+// peerVar is the path of a namespace in which the helper "hold" puts the other end of a cable.
+const peerVar = "LAB_TEST_PEER"
+
+// runHelper does what a helper process is for and returns its exit code.
+func runHelper(what string) int {
+	if what == "sleep" {
+		fmt.Println(namespaceOfProcess())
+		select {}
+	}
+	done, code, err := lab.Reexec()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if done {
+		return code
+	}
+	switch what {
+	case "exit":
+		return 7
+	case "signal":
+		return waitForSignal()
+	case "hold":
+		if err := hold(os.Getenv(peerVar)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return 0
+}
+
+func waitForSignal() int {
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, syscall.SIGTERM, syscall.SIGUSR1)
+	fmt.Println("ready", os.Getpid())
+	s := <-got
+	fmt.Println("got", s)
+	return 3
+}
+
+// hold builds a lab with a process in it and a cable to the namespace at path peer, where given, and waits to be killed.
+func hold(peer string) error {
+	l, err := lab.New()
+	if err != nil {
+		return err
+	}
+	s, err := l.Switch("switch")
+	if err != nil {
+		return err
+	}
+	h, err := l.Host("h")
+	if err != nil {
+		return err
+	}
+	if _, err := l.Attach(h, s, lab.LinkConfig{Addrs: prefixes("192.0.2.1/24")}); err != nil {
+		return err
+	}
+	if peer != "" {
+		if err := h.Do(func() error { return cableTo(peer) }); err != nil {
+			return err
+		}
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), helperVar+"=sleep")
+	if err := h.Start(cmd); err != nil {
+		return err
+	}
+	ns, err := os.Readlink(h.NS())
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready", os.Getpid(), cmd.Process.Pid, ns)
+	select {}
+}
+
+func cableTo(peer string) error {
+	fd, err := netns.GetFromPath(peer)
+	if err != nil {
+		return err
+	}
+	defer fd.Close()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "probe0"
+	veth := netlink.NewVeth(attrs)
+	veth.PeerName, veth.PeerNamespace = "probe0", netlink.NsFd(fd)
+	return netlink.LinkAdd(veth)
+}
+
+func namespaceOfProcess() string {
+	ns, _ := os.Readlink("/proc/self/ns/net")
+	return ns
+}
+
+// ready starts a helper and returns the words that follow "ready" on its first line.
+func ready(t *testing.T, cmd *exec.Cmd) (words []string, rest *bufio.Reader) {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	rest = bufio.NewReader(out)
+	line, err := rest.ReadString('\n')
+	must(t, err)
+	words = strings.Fields(line)
+	if len(words) == 0 || words[0] != "ready" {
+		t.Fatalf("helper says %q", line)
+	}
+	return words[1:], rest
+}
+
+// asNobody makes cmd run as an ordinary user, which only a process that is root outside any user namespace can do.
+func asNobody(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	uids, err := os.ReadFile("/proc/self/uid_map")
+	must(t, err)
+	if f := strings.Fields(string(uids)); os.Getuid() != 0 || len(f) != 3 || f[2] != "4294967295" {
+		t.Skip("not root of the machine, so cannot become another user; run by an ordinary user, every test here runs in the copy")
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	probe := exec.Command("/proc/self/exe")
+	probe.Dir, probe.Env = "/", append(os.Environ(), helperVar+"=exit")
+	probe.SysProcAttr = cmd.SysProcAttr
+	var exit *exec.ExitError
+	if out, err := probe.CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+		if strings.Contains(string(out), "user namespace") {
+			t.Skipf("the system forbids user namespaces to ordinary users: %s", out)
+		}
+		t.Fatalf("helper as an ordinary user: %v, %s; want exit status 7", err, out)
+	}
+	return cmd
+}
+
+func TestOrdinaryUsersRunTheSameTests(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^TestTCP|^TestSolveARP|^TestCloseLeaves|^TestStarted")
+	cmd.Dir = "/"
+	out, err := asNobody(t, cmd).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestCloseLeavesNothing") || strings.Contains(string(out), "--- SKIP") {
+		t.Errorf("as an ordinary user: %v\n%s", err, out)
+	}
+}
+
+func TestReexecForwardsSignalsAndExitCode(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGUSR1} {
+		cmd := asNobody(t, helper(t, "signal"))
+		words, rest := ready(t, cmd)
+		if copied := pid(t, words[0]); copied == cmd.Process.Pid {
+			t.Error("there was no copy")
+		}
+		must(t, cmd.Process.Signal(s))
+		said, err := io.ReadAll(rest)
+		must(t, err)
+		if want := fmt.Sprintln("got", s); string(said) != want {
+			t.Errorf("the copy said %q, want %q", said, want)
+		}
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 3 {
+			t.Errorf("ended with %v, want exit status 3", err)
+		}
+	}
+}
+
+func TestReexecReportsTheSignalThatEndedTheCopy(t *testing.T) {
+	cmd := asNobody(t, helper(t, "hold"))
+	words, _ := ready(t, cmd)
+	must(t, syscall.Kill(pid(t, words[0]), syscall.SIGKILL))
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 128+int(syscall.SIGKILL) {
+		t.Errorf("ended with %v, want exit status %d", err, 128+int(syscall.SIGKILL))
+	}
+}
+
+func TestKillingAProcessRemovesItsLab(t *testing.T) {
+	l := newLab(t)
+	outside := newHost(t, l, "outside")
+	cmd := helper(t, "hold", peerVar+"="+outside.NS())
+	words, _ := ready(t, cmd)
+	if !hasInterface(t, outside, "probe0") {
+		t.Fatal("no cable into the other process's lab")
+	}
+	if holding(t, words[2]) == nil {
+		t.Fatalf("nothing holds the lab's namespace %s", words[2])
+	}
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	eventually(t, "the process started in the lab is gone", func() bool { return !alive(pid(t, words[1])) })
+	eventually(t, "nothing holds the namespace", func() bool { return holding(t, words[2]) == nil })
+	// A cable ends when the namespace at its other end does, so this is the kernel's word for it.
+	eventually(t, "the namespace and its interfaces are gone", func() bool { return !hasInterface(t, outside, "probe0") })
+}
+
+func TestKillingAProcessRemovesTheLabOfItsCopy(t *testing.T) {
+	cmd := asNobody(t, helper(t, "hold"))
+	words, _ := ready(t, cmd)
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	for _, w := range words[:2] {
+		eventually(t, "the copy and what it started are gone", func() bool { return !alive(pid(t, w)) })
+	}
+	eventually(t, "nothing holds the namespace", func() bool { return holding(t, words[2]) == nil })
+}
+
+func TestStartedProcessesAreInTheHost(t *testing.T) {
+	l := newLab(t)
+	h := newHost(t, l, "a")
+	for range 3 {
+		cmd := helper(t, "sleep")
+		out, err := cmd.StdoutPipe()
+		must(t, err)
+		must(t, h.Start(cmd))
+		line, err := bufio.NewReader(out).ReadString('\n')
+		must(t, err)
+		want, err := os.Readlink(h.NS())
+		must(t, err)
+		if got := strings.TrimSpace(line); got != want {
+			t.Errorf("process is in %s, want %s", got, want)
+		}
+		must(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+	}
+}
+
+func hasInterface(t *testing.T, h *lab.Host, name string) (found bool) {
+	t.Helper()
+	must(t, h.Do(func() error {
+		links, err := netlink.LinkList()
+		for _, l := range links {
+			found = found || l.Attrs().Name == name
+		}
+		return err
+	}))
+	return found
+}
+
+// alive says whether a process is there and is no zombie.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return false
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(after, "Z")
+}
+
+func pid(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	must(t, err)
+	return n
+}
