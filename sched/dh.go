@@ -12,13 +12,6 @@ type dh struct {
 	t atomic.Pointer[buckets]
 }
 
-// buckets is the table of dh and sh. Indexes instead of pointers keep it at 512
-// bytes and out of the garbage collector's way.
-type buckets struct {
-	list []*Server // not empty
-	slot [256]uint16
-}
-
 // Name implements Scheduler.
 func (*dh) Name() string { return "dh" }
 
@@ -37,7 +30,7 @@ func (d *dh) Pick(f *Flow) *Server {
 	if t == nil {
 		return nil
 	}
-	if s := t.list[t.slot[hash32(fold(&f.Dst))]]; s.eligible() {
+	if s := t.at(hash32(fold(&f.Dst))); s.eligible() {
 		return s
 	}
 	return nil

@@ -33,8 +33,13 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		want []string
 	}{
 		{"wlcc", Options{}, append([]string{`"wlcc"`}, Names()...)},
-		{"wlc", Options{Port: true}, []string{`"wlc"`, "no flags"}},
-		{"rr", Options{Fallback: true}, []string{`"rr"`, "no flags"}},
+		{"wlcc", Options{Port: true}, []string{`"wlcc"`, "unknown"}},
+		{"wlc", Options{Port: true}, []string{`"wlc"`, "flags", "sh and mh"}},
+		{"rr", Options{Fallback: true}, []string{`"rr"`, "flags", "sh and mh"}},
+		{"lblc", Options{}, []string{`"lblc"`, "Options.Now"}},
+		{"lblcr", Options{}, []string{`"lblcr"`, "Options.Now"}},
+		{"lblcr", Options{Now: options().Now, Expiration: -1}, []string{`"lblcr"`, "expiration -1"}},
+		{"twos", Options{}, []string{`"twos"`, "Options.Rand"}},
 	} {
 		s, err := New(tt.name, tt.o)
 		if err == nil {
