@@ -1,0 +1,65 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"unicode"
+	"unicode/utf8"
+)
+
+// dialReason says in one line why a connection to address failed.
+func dialReason(ctx context.Context, address string, err error) error {
+	return fmt.Errorf("connect to %s: %w", address, plain(ctx, err))
+}
+
+// plain strips a network error of the operation and addresses that the reason says
+// anyway, and calls every kind of timeout the same.
+func plain(ctx context.Context, err error) error {
+	var timeout net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
+		errors.As(err, &timeout) && timeout.Timeout() {
+		if ctx.Err() == context.Canceled {
+			return context.Canceled
+		}
+		return errTimeout
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// errTimeout is the reason of every check that ran out of time.
+var errTimeout = errors.New("no answer in time")
+
+// maxReason bounds a reason in bytes.
+const maxReason = 300
+
+// oneLine makes a reason of whatever a check returned: one line, bounded,
+// printable. What a server sent may end up in it.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s[:min(len(s), 2*maxReason)])
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > maxReason {
+		s = strings.ToValidUTF8(s[:maxReason], "") + "..."
+	}
+	if s == "" {
+		return "check failed without a reason"
+	}
+	return s
+}
