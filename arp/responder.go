@@ -1,0 +1,65 @@
+package arp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// defendInterval is the least time between two defences of an address:
+// DEFEND_INTERVAL of RFC 5227 §1.1. Conflicts are told and logged no oftener.
+const defendInterval = 10 * time.Second
+
+// vip is an address that the link answers for.
+type vip struct {
+	addr     netip.Addr
+	defended time.Time // when a conflict was last met
+
+	left    int   // announcements to send
+	timer   timer // when to send the next
+	waiting []chan error
+}
+
+// setVIPs replaces the set of addresses to answer for. Announcements of those that
+// stay go on; those of others stop at once, since by now they may be elsewhere.
+func (m *machine) setVIPs(addrs map[netip.Addr]bool) {
+	for a, v := range m.vips {
+		if !addrs[a] {
+			m.withdraw(v)
+			delete(m.vips, a)
+		}
+	}
+	for a := range addrs {
+		if m.vips[a] == nil {
+			v := &vip{addr: a}
+			v.timer.fire = func(now time.Time) { m.announceNext(v, now) }
+			m.vips[a] = v
+		}
+	}
+}
+
+// answer replies to a request or solicitation for a VIP, probes too, which is how
+// the one who probes learns of us. One who claims the address that it asks for is
+// no asker (RFC 5227 §1.1, an announcement).
+func (m *machine) answer(q *message) {
+	if m.vips[q.asked] == nil || q.asked == q.claimed {
+		return
+	}
+	m.stats.Answered++
+	m.transmit(reply(m.vipMAC(), q))
+}
+
+// conflict meets a claim to v by another host as RFC 5227 §2.4 (c): v is defended by
+// one announcement, and not again for a while, lest two who both do so never stop.
+func (m *machine) conflict(v *vip, by mac, now time.Time) {
+	m.stats.Conflicts++
+	if !v.defended.IsZero() && now.Sub(v.defended) < defendInterval {
+		return
+	}
+	v.defended = now
+	m.log.Warn("arp: another host claims a VIP", "interface", m.cfg.Interface, "vip", v.addr, "mac", hardware(by))
+	m.sendAnnouncement(v)
+	if m.cfg.OnConflict != nil {
+		c := Conflict{VIP: v.addr, MAC: hardware(by), Interface: m.cfg.Interface}
+		m.notify(func() { m.cfg.OnConflict(c) })
+	}
+}

@@ -1,0 +1,220 @@
+package arp
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+
+	"github.com/mdlayher/packet"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
+)
+
+var errDeleted = errors.New("interface deleted")
+
+// sockets is the wire of a real interface. A socket stays in the network namespace
+// in which it was opened; so nothing is opened after openWire.
+type sockets struct {
+	ifi     *net.Interface
+	packets [2]*packet.Conn // by protocol; bound to it, so that what this host sends is not seen
+	groups  *ipv6.PacketConn
+	noIPv6  error // why groups is nil
+	routes  *netlink.Handle
+	changes *nl.NetlinkSocket
+	closed  atomic.Bool
+}
+
+func openWire(cfg Config) (wire, state, error) {
+	ifi, err := net.InterfaceByName(cfg.Interface)
+	if err != nil {
+		return nil, state{}, err
+	}
+	if ifi.Flags&net.FlagLoopback != 0 || len(ifi.HardwareAddr) != 6 {
+		return nil, state{}, errors.New("not an Ethernet interface")
+	}
+	s := &sockets{ifi: ifi}
+	st, err := s.open(cfg)
+	if err != nil {
+		s.Close()
+		return nil, state{}, err
+	}
+	return s, st, nil
+}
+
+func (s *sockets) open(cfg Config) (state, error) {
+	for p, ether := range map[protocol]int{ipv4ARP: etherTypeARP, ipv6ND: etherTypeIPv6} {
+		f, err := filter(p)
+		if err != nil {
+			return state{}, err
+		}
+		s.packets[p], err = packet.Listen(s.ifi, packet.Raw, ether, &packet.Config{Filter: f})
+		if err != nil {
+			return state{}, fmt.Errorf("packet socket: %w", err)
+		}
+	}
+	if cfg.MAC != nil {
+		if err := s.receiveMAC(cfg.MAC); err != nil {
+			return state{}, fmt.Errorf("receive for %s: %w", cfg.MAC, err)
+		}
+	}
+	s.openGroups()
+	var err error
+	if s.changes, err = nl.Subscribe(unix.NETLINK_ROUTE,
+		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR); err != nil {
+		return state{}, fmt.Errorf("netlink: %w", err)
+	}
+	if s.routes, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return state{}, fmt.Errorf("netlink: %w", err)
+	}
+	return s.state()
+}
+
+// receiveMAC makes the interface let in what is for a MAC that is not its own,
+// without promiscuous mode, for as long as the socket is open.
+func (s *sockets) receiveMAC(m net.HardwareAddr) error {
+	rc, err := s.packets[ipv4ARP].SyscallConn()
+	if err != nil {
+		return err
+	}
+	mreq := unix.PacketMreq{Ifindex: int32(s.ifi.Index), Type: unix.PACKET_MR_UNICAST, Alen: uint16(len(m))}
+	copy(mreq.Address[:], m)
+	var set error
+	if err := rc.Control(func(fd uintptr) {
+		set = os.NewSyscallError("setsockopt", unix.SetsockoptPacketMreq(int(fd), unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq))
+	}); err != nil {
+		return err
+	}
+	return set
+}
+
+// openGroups opens the socket that multicast groups are joined with. Without IPv6 in
+// the kernel there is none, and none is needed until an IPv6 VIP is set.
+func (s *sockets) openGroups() {
+	c, err := net.ListenPacket("ip6:ipv6-icmp", "::")
+	if err != nil {
+		s.noIPv6 = err
+		return
+	}
+	s.groups = ipv6.NewPacketConn(c)
+	var nothing ipv6.ICMPFilter
+	nothing.SetAll(true)
+	s.noIPv6 = s.groups.SetICMPFilter(&nothing)
+}
+
+func (s *sockets) Receive(p protocol, buf []byte) (int, error) {
+	for {
+		n, _, err := s.packets[p].ReadFrom(buf)
+		switch {
+		case err == nil:
+			return n, nil
+		case s.closed.Load():
+			return 0, net.ErrClosed
+		case !errors.Is(err, unix.ENETDOWN): // said once when the link goes down; Wait sees whether it is for good
+			return 0, fmt.Errorf("receive: %w", err)
+		}
+	}
+}
+
+func (s *sockets) Send(frame []byte) error {
+	p := ipv4ARP
+	if frame[12] == etherTypeIPv6>>8 {
+		p = ipv6ND
+	}
+	_, err := s.packets[p].WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]})
+	return err
+}
+
+func (s *sockets) Join(group netip.Addr) error { return s.member(group, (*ipv6.PacketConn).JoinGroup) }
+func (s *sockets) Leave(group netip.Addr) error {
+	return s.member(group, (*ipv6.PacketConn).LeaveGroup)
+}
+
+func (s *sockets) member(group netip.Addr, change func(*ipv6.PacketConn, *net.Interface, net.Addr) error) error {
+	if s.noIPv6 != nil {
+		return fmt.Errorf("no IPv6 on this host: %w", s.noIPv6)
+	}
+	err := change(s.groups, s.ifi, &net.IPAddr{IP: group.AsSlice()})
+	switch {
+	case s.closed.Load():
+		return net.ErrClosed
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENODEV):
+		return fmt.Errorf("no IPv6 on the interface (MTU below 1280?): %w", err)
+	case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
+		return fmt.Errorf("too many IPv6 VIPs for one socket, raise net.core.optmem_max: %w", err)
+	}
+	return err
+}
+
+// Wait returns on any change of any interface; so messages need not be decoded, and one that was
+// lost (ENOBUFS) is no loss.
+func (s *sockets) Wait() (state, error) {
+	_, _, err := s.changes.Receive()
+	if s.closed.Load() {
+		return state{}, net.ErrClosed
+	}
+	if err != nil && !errors.Is(err, unix.ENOBUFS) {
+		return state{}, fmt.Errorf("netlink: %w", err)
+	}
+	st, err := s.state()
+	if s.closed.Load() {
+		return state{}, net.ErrClosed
+	}
+	return st, err
+}
+
+// state reads what the kernel says of the interface now.
+func (s *sockets) state() (state, error) {
+	link, err := s.routes.LinkByIndex(s.ifi.Index)
+	var notFound netlink.LinkNotFoundError
+	if errors.As(err, &notFound) || errors.Is(err, unix.ENODEV) {
+		return state{}, errDeleted
+	}
+	if err != nil {
+		return state{}, fmt.Errorf("read link: %w", err)
+	}
+	attrs := link.Attrs()
+	if len(attrs.HardwareAddr) != 6 {
+		return state{}, errors.New("not an Ethernet interface")
+	}
+	const up = unix.IFF_UP | unix.IFF_RUNNING
+	st := state{mac: mac(attrs.HardwareAddr), up: attrs.RawFlags&up == up}
+	addrs, err := s.routes.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return state{}, fmt.Errorf("read addresses: %w", err)
+	}
+	for _, a := range addrs {
+		ip, ok := netip.AddrFromSlice(a.IP)
+		// RFC 4862 §5.4: an address is not to be used until it is known to be unique.
+		if !ok || a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 {
+			continue
+		}
+		ones, _ := a.Mask.Size()
+		st.addrs = append(st.addrs, netip.PrefixFrom(ip.Unmap(), ones))
+	}
+	return st, nil
+}
+
+func (s *sockets) Close() error {
+	s.closed.Store(true)
+	var errs []error
+	for _, c := range s.packets {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	if s.groups != nil {
+		errs = append(errs, s.groups.Close())
+	}
+	if s.changes != nil {
+		s.changes.Close()
+	}
+	if s.routes != nil {
+		s.routes.Close()
+	}
+	return errors.Join(errs...)
+}
