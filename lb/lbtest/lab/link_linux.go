@@ -81,7 +81,7 @@ func (l *Lab) connect(a *Host, ca LinkConfig, b *Host, cb LinkConfig) error {
 	if err := errors.Join(a.ns.setUp(ca.name(), true), b.ns.setUp(cb.name(), true)); err != nil {
 		return err
 	}
-	if err := errors.Join(a.ns.awaitUp(ca.name()), b.ns.awaitUp(cb.name())); err != nil {
+	if err := errors.Join(a.ns.awaitCarrier(ca.name(), true), b.ns.awaitCarrier(cb.name(), true)); err != nil {
 		return err
 	}
 	return errors.Join(a.addAddrs(ca), b.addAddrs(cb))
@@ -110,11 +110,15 @@ func (l *Lab) macOf(c LinkConfig) net.HardwareAddr {
 }
 
 // SetUp mends (true) or cuts (false) the cable, at the switch: the host keeps its interface and addresses and sees the
-// carrier go. It returns when frames pass, or no longer pass.
+// carrier go. It returns when frames pass, or when the host has noticed that they do not.
 func (k *Link) SetUp(up bool) error {
 	err := k.sw.ns.setUp(k.port, up)
-	if err == nil && up {
+	switch {
+	case err != nil:
+	case up:
 		err = k.await()
+	default:
+		err = k.host.ns.awaitCarrier(k.ifname, false)
 	}
 	if err != nil {
 		return fmt.Errorf("lab: link %s %s: %w", k.host.name, k.ifname, err)
@@ -124,11 +128,12 @@ func (k *Link) SetUp(up bool) error {
 
 // await returns when the host's end, the port and the bridge have seen the carrier; the bridge forwards from then on.
 func (k *Link) await() error {
-	return errors.Join(k.host.ns.awaitUp(k.ifname), k.sw.ns.awaitUp(k.port), k.sw.ns.awaitUp(bridgeName),
-		k.host.ns.awaitIPv6(k.ifname))
+	return errors.Join(k.host.ns.awaitCarrier(k.ifname, true), k.sw.ns.awaitCarrier(k.port, true),
+		k.sw.ns.awaitCarrier(bridgeName, true), k.host.ns.awaitIPv6(k.ifname))
 }
 
-func (s *space) awaitUp(ifname string) error {
+// awaitCarrier returns when the kernel has acted on an interface's having carrier, or having none.
+func (s *space) awaitCarrier(ifname string, want bool) error {
 	deadline := time.Now().Add(readyWait)
 	for {
 		var state netlink.LinkOperState
@@ -139,8 +144,10 @@ func (s *space) awaitUp(ifname string) error {
 		if err != nil {
 			return err
 		}
-		if state == netlink.OperUp {
-			return nil
+		if (state == netlink.OperUp) == want {
+			// The state may be read before the kernel has told the bridge and the neighbour tables of it, which it does
+			// under a lock. Setting up what is up already waits for that lock.
+			return s.setUp(ifname, true)
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("interface %s: still %s after %s", ifname, state, readyWait)
