@@ -1,0 +1,81 @@
+package forward
+
+import "encoding/binary"
+
+// IPv4 header fields (RFC 791 §3.1).
+const (
+	ip4VerIHL   = 0
+	ip4TOS      = 1
+	ip4Len      = 2
+	ip4ID       = 4
+	ip4Frag     = 6
+	ip4TTL      = 8
+	ip4Proto    = 9
+	ip4Checksum = 10
+	ip4Src      = 12
+	ip4Dst      = 16
+	ip4MinLen   = 20
+
+	ip4DF      = 0x4000
+	ip4MF      = 0x2000
+	ip4OffMask = 0x1fff // in units of 8 bytes
+)
+
+// ipv4 is a view on an IPv4 header and what follows, of at least 20 bytes.
+type ipv4 []byte
+
+func (h ipv4) headerLen() int    { return int(h[ip4VerIHL]&15) * 4 }
+func (h ipv4) totalLen() int     { return int(binary.BigEndian.Uint16(h[ip4Len:])) }
+func (h ipv4) setTotalLen(n int) { binary.BigEndian.PutUint16(h[ip4Len:], uint16(n)) }
+func (h ipv4) id() uint16        { return binary.BigEndian.Uint16(h[ip4ID:]) }
+func (h ipv4) setID(id uint16)   { binary.BigEndian.PutUint16(h[ip4ID:], id) }
+func (h ipv4) frag() uint16      { return binary.BigEndian.Uint16(h[ip4Frag:]) }
+func (h ipv4) setFrag(v uint16)  { binary.BigEndian.PutUint16(h[ip4Frag:], v) }
+func (h ipv4) checksum() uint16  { return binary.BigEndian.Uint16(h[ip4Checksum:]) }
+func (h ipv4) setChecksum(c uint16) {
+	binary.BigEndian.PutUint16(h[ip4Checksum:], c)
+}
+func (h ipv4) src() Addr { return AddrFrom4([4]byte(h[ip4Src : ip4Src+4])) }
+func (h ipv4) dst() Addr { return AddrFrom4([4]byte(h[ip4Dst : ip4Dst+4])) }
+
+// fillChecksum computes the header checksum anew.
+func (h ipv4) fillChecksum() {
+	h.setChecksum(0)
+	h.setChecksum(^sum(h[:h.headerLen()]))
+}
+
+// parseIPv4 reads the header at EthernetLen of b.
+func parseIPv4(b []byte, p *Packet) Reason {
+	if len(b) < EthernetLen+ip4MinLen {
+		return TooShort
+	}
+	h := ipv4(b[EthernetLen:])
+	hl := h.headerLen()
+	if h[ip4VerIHL]>>4 != 4 || hl < ip4MinLen || hl > len(h) {
+		return BadIPHeader
+	}
+	total := h.totalLen()
+	if total < hl || total > len(h) {
+		return BadLength
+	}
+	if sum(h[:hl]) != 0xffff {
+		return BadIPChecksum
+	}
+	p.Version = 4
+	p.L3, p.L4, p.End = EthernetLen, EthernetLen+hl, EthernetLen+total
+	p.readIPv4(h)
+	if p.Frag == NotFrag {
+		return None
+	}
+	return p.checkFragment()
+}
+
+// readIPv4 takes the fixed fields of a header whose bounds are known.
+func (p *Packet) readIPv4(h ipv4) {
+	p.Src, p.Dst = h.src(), h.dst()
+	p.Proto, p.TTL, p.TOS = h[ip4Proto], h[ip4TTL], h[ip4TOS]
+	p.FragID = uint32(h.id())
+	v := h.frag()
+	p.DF = v&ip4DF != 0
+	p.setFragment(v&ip4OffMask<<3, v&ip4MF != 0)
+}

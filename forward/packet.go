@@ -1,0 +1,74 @@
+package forward
+
+// Transport protocol numbers (IANA protocol-numbers) that golb tells apart.
+const (
+	ProtoICMP   = 1
+	ProtoIPIP   = 4 // IPv4 in IP (RFC 2003)
+	ProtoTCP    = 6
+	ProtoUDP    = 17
+	ProtoIPv6   = 41 // IPv6 in IP (RFC 4213, RFC 2473)
+	ProtoGRE    = 47
+	ProtoESP    = 50
+	ProtoAH     = 51
+	ProtoICMPv6 = 58
+	ProtoSCTP   = 132
+)
+
+// FragKind says what part of a datagram a packet is.
+type FragKind uint8
+
+// The kinds of fragment. An IPv6 atomic fragment (RFC 6946) is NotFrag.
+const (
+	NotFrag   FragKind = iota // the whole datagram
+	FirstFrag                 // offset 0, more to come; has the transport header
+	LaterFrag                 // offset above 0; has no transport header
+)
+
+// Packet is what Parse found in a frame. Offsets count from Frame.Bytes()[0]
+// and stay true as long as no rewriter moves the headers. Integers are in host
+// order. A Packet holds no pointer and may be reused from frame to frame.
+type Packet struct {
+	Src, Dst         Addr
+	SrcPort, DstPort uint16 // of TCP, UDP and SCTP, else 0; both the identifier of an ICMP echo
+
+	L3      int // network header
+	L4      int // transport header; in a LaterFrag, the fragment's data
+	Payload int // transport payload
+	End     int // end of the IP packet; Ethernet padding beyond is not part of it
+
+	FragID    uint32 // identification: 16 bits in IPv4, 32 in IPv6
+	FragOff   uint16 // bytes
+	fragHdr   uint16 // IPv6: offset of the fragment header, 0 without one
+	Frag      FragKind
+	MoreFrags bool
+	DF        bool // IPv4 Don't Fragment
+
+	Version  uint8 // 4 or 6
+	Proto    uint8 // transport protocol, behind IPv6 extension headers
+	TOS      uint8 // TOS or traffic class: DSCP and ECN
+	TTL      uint8 // TTL or hop limit
+	TCPFlags uint8 // FlagFIN … FlagCWR
+	ICMPType uint8
+	ICMPCode uint8
+
+	// SCTPChunk is the type of the chunk that decides an SCTP state change: the
+	// first, or an ABORT bundled behind COOKIE ECHO or COOKIE ACK, as in ip_vs;
+	// SCTPNoChunk where there is none.
+	SCTPChunk uint8
+
+	HopByHop bool // IPv6 hop-by-hop options are present
+}
+
+// NetLen returns the length of the longest IP packet that f puts on the wire:
+// that of the packet, or of one segment of a super-packet. It is what an MTU is
+// held against.
+func (p *Packet) NetLen(f *Frame) int {
+	n := p.End - p.L3
+	if f.Offload.GSO == GSONone {
+		return n
+	}
+	return min(n, p.Payload-p.L3+int(f.Offload.GSOSize))
+}
+
+// PayloadLen returns the transport payload's length in bytes.
+func (p *Packet) PayloadLen() int { return p.End - p.Payload }

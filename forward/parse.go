@@ -1,0 +1,146 @@
+package forward
+
+import "encoding/binary"
+
+// Parse finds the headers of f and fills p, all of it. It checks every bound
+// that the accessors and rewriters of this package rely on, the IPv4 header
+// checksum, and that the offload header fits the packet. It changes nothing and
+// keeps nothing. Where it returns a Reason other than None, p is undefined.
+//
+// Understood are Ethernet II without VLAN tag, IPv4 with options, IPv6 with
+// hop-by-hop, routing, destination and fragment headers, TCP, UDP, SCTP, ICMP,
+// ICMPv6. Other transport protocols pass with ports 0 and Payload at L4.
+func Parse(f *Frame, p *Packet) Reason {
+	b := f.Bytes()
+	if len(b) < EthernetLen {
+		return TooShort
+	}
+	*p = Packet{SCTPChunk: SCTPNoChunk}
+	var r Reason
+	switch binary.BigEndian.Uint16(b[ethType:]) {
+	case etherTypeIPv4:
+		r = parseIPv4(b, p)
+	case etherTypeIPv6:
+		r = parseIPv6(b, p)
+	default:
+		return NotIP
+	}
+	if r != None {
+		return r
+	}
+	p.Payload = p.L4
+	if p.Frag != LaterFrag {
+		if r = p.readTransport(b[:p.End]); r != None {
+			return r
+		}
+	}
+	if f.Offload.NeedsCsum || f.Offload.GSO != GSONone {
+		return checkOffload(&f.Offload, p)
+	}
+	return None
+}
+
+func (p *Packet) readTransport(b []byte) Reason {
+	switch p.Proto {
+	case ProtoTCP:
+		return p.readTCP(b)
+	case ProtoUDP:
+		return p.readUDP(b)
+	case ProtoSCTP:
+		return p.readSCTP(b)
+	case ProtoICMP:
+		if p.Version == 4 {
+			return p.readICMP(b)
+		}
+	case ProtoICMPv6:
+		if p.Version == 6 {
+			return p.readICMP(b)
+		}
+	}
+	return None
+}
+
+func (p *Packet) setFragment(off uint16, more bool) {
+	p.FragOff, p.MoreFrags = off, more
+	switch {
+	case off != 0:
+		p.Frag = LaterFrag
+	case more:
+		p.Frag = FirstFrag
+	default:
+		p.Frag = NotFrag
+	}
+}
+
+// checkFragment holds a fragment's data against RFC 791 §3.2 and RFC 8200 §4.5:
+// not empty, a multiple of 8 bytes unless the last, within 65535 bytes.
+func (p *Packet) checkFragment() Reason {
+	start, n := p.fragmentData()
+	if n <= 0 || p.MoreFrags && n%8 != 0 || start+n > 65535 {
+		return BadFragment
+	}
+	return None
+}
+
+// fragmentData returns the part of the datagram that a fragment holds: its
+// offset in bytes and its length. In IPv6 that begins right behind the fragment
+// header, which a first fragment may follow with further extension headers.
+func (p *Packet) fragmentData() (off, n int) {
+	from := p.L4
+	if p.Version == 6 {
+		from = int(p.fragHdr) + fragHeaderLen
+	}
+	return int(p.FragOff), p.End - from
+}
+
+// checkOffload holds the offload header against the packet, so that rewriters
+// can trust it. A super-packet is whole and of the protocol that its type names;
+// an unfinished checksum is inside the packet, and in its own field where it is
+// the transport header's.
+func checkOffload(o *Offload, p *Packet) Reason {
+	if p.Frag != NotFrag {
+		return BadOffload
+	}
+	if o.NeedsCsum {
+		start, field := int(o.CsumStart), int(o.CsumStart)+int(o.CsumOffset)
+		if start < p.L4 || field+2 > p.End {
+			return BadOffload
+		}
+		if off, ok := checksumOffset(p.Proto); ok && start == p.L4 && int(o.CsumOffset) != off {
+			return BadOffload
+		}
+	}
+	if o.GSO == GSONone {
+		return None
+	}
+	var proto, version uint8
+	switch o.GSO &^ GSOECN {
+	case GSOTCPv4:
+		proto, version = ProtoTCP, 4
+	case GSOTCPv6:
+		proto, version = ProtoTCP, 6
+	case GSOUDPL4:
+		proto, version = ProtoUDP, p.Version
+	}
+	if proto != p.Proto || version != p.Version || o.GSOSize == 0 ||
+		o.NeedsCsum && int(o.CsumStart) != p.L4 {
+		return BadOffload
+	}
+	return None
+}
+
+// checksumOffset returns where in its header a transport protocol keeps the
+// checksum.
+func checksumOffset(proto uint8) (int, bool) {
+	switch proto {
+	case ProtoTCP:
+		return tcpChecksum, true
+	case ProtoUDP:
+		return udpChecksum, true
+	case ProtoSCTP:
+		return sctpChecksum, true
+	case ProtoICMP, ProtoICMPv6:
+		return icmpChecksum, true
+	}
+	return 0, false
+}
