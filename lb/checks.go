@@ -1,0 +1,93 @@
+package lb
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/golb/golb/health"
+)
+
+// watch has exactly the configured servers checked. The lock is held.
+func (b *Balancer) watch() error {
+	b.checked = map[string][]*server{}
+	var targets []health.Target
+	for i := range b.cfg.Services {
+		s := &b.cfg.Services[i]
+		if s.checkType() == checkNone {
+			continue
+		}
+		for _, r := range b.services[s.key()].all {
+			t := b.target(s, r)
+			if b.checked[t.Key] == nil {
+				targets = append(targets, t)
+			}
+			b.checked[t.Key] = append(b.checked[t.Key], r)
+		}
+	}
+	if err := b.monitor.Set(targets); err != nil {
+		return fmt.Errorf("lb: %w", err)
+	}
+	return nil
+}
+
+// target is the check of one server. Services that ask the same of the same server
+// have equal keys, and so share it.
+func (b *Balancer) target(s *Service, r *server) health.Target {
+	c := &s.Check
+	port := c.Port
+	if port == 0 {
+		port = r.Port
+	}
+	addr := netip.AddrPortFrom(r.address, port)
+	return health.Target{
+		Key:      fmt.Sprintf("tcp %s %v %v %d %d", addr, c.Interval, c.Timeout, c.Fall, c.Rise),
+		Checker:  &health.TCP{Addr: addr, Dial: b.env.Dial},
+		Settings: health.Settings{Interval: c.Interval, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise},
+	}
+}
+
+// judged takes a failed server out of its services and puts one that is back in.
+func (b *Balancer) judged(e health.Event) {
+	b.mu.Lock()
+	servers := b.checked[e.Key]
+	var changed []*server
+	for _, s := range servers {
+		up := e.State == health.Up
+		if s.up != up {
+			s.up, s.reason = up, e.Reason
+			b.admit(s)
+			changed = append(changed, s)
+		}
+	}
+	b.mu.Unlock()
+	for _, s := range changed {
+		kind := ServerUp
+		if e.State != health.Up {
+			kind = ServerDown
+		}
+		b.env.Logger.Warn(string(kind), "service", s.service.name, "server", s.name, "reason", e.Reason,
+			"after", e.At.Sub(e.Since).Round(time.Millisecond))
+		b.emit(Event{Kind: kind, Service: s.service.name, Server: s.name, Reason: e.Reason})
+	}
+}
+
+// admit shows a server to its scheduler if it is up, and hides it otherwise.
+func (b *Balancer) admit(s *server) {
+	v := s.service
+	switch listed := v.listed(s); {
+	case s.up && !listed:
+		v.add(s)
+	case !s.up && listed:
+		v.remove(s)
+	}
+}
+
+// configured are the servers of all services. The lock is held.
+func (b *Balancer) configured() []*server {
+	var list []*server
+	for i := range b.cfg.Services {
+		list = append(list, b.services[b.cfg.Services[i].key()].all...)
+	}
+	return list
+}

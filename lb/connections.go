@@ -1,0 +1,89 @@
+package lb
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"github.com/golb/golb/forward"
+)
+
+// Connection is an entry of the connection table: a connection, or a persistence
+// template.
+type Connection struct {
+	Protocol Protocol // 0 for a template of a mark
+	Client   netip.AddrPort
+	VIP      netip.AddrPort
+	Server   netip.AddrPort
+	Method   Method
+	State    string // ESTABLISHED, UDP, … as ipvsadm -Lc prints it
+	Template bool
+	Expires  time.Duration // until it is dropped, if nothing comes
+	Packets  uint32        // from the client
+}
+
+// Connections calls yield with each entry of the table, in no order, until it
+// returns false. Entries that come or go meanwhile may be among them or not.
+func (b *Balancer) Connections(yield func(Connection) bool) {
+	now := b.tick()
+	b.expire(now)
+	servers := b.snap.Load().servers
+	for c := uint32(1); c < b.table.used(); c++ {
+		if conn, ok := b.connection(c, servers, now); ok && !yield(conn) {
+			return
+		}
+	}
+}
+
+// Connection finds the one connection of a client with a VIP.
+func (b *Balancer) Connection(p Protocol, client, vip netip.AddrPort) (Connection, bool) {
+	now := b.tick()
+	b.expire(now)
+	servers := b.snap.Load().servers
+	t := tuple{
+		src: forward.AddrFrom(client.Addr()), dst: forward.AddrFrom(vip.Addr()),
+		srcPort: client.Port(), dstPort: vip.Port(), proto: p,
+	}
+	key := t.words()
+	r, _ := b.table.findLocked(&key, key.hash(b.table.seed), servers)
+	if r == 0 {
+		return Connection{}, false
+	}
+	return b.connection(r.conn(), servers, now)
+}
+
+// connection reads an entry; ok is false where there is none.
+func (b *Balancer) connection(c uint32, servers []*server, now tick) (conn Connection, ok bool) {
+	e := &b.table.conns[c]
+	m := e.load()
+	if !m.has(flagLive) || int(m.server()) >= len(servers) {
+		return conn, false
+	}
+	key, s := b.table.key(c), servers[m.server()]
+	timer := e.timer.Load()
+	conn = Connection{
+		Protocol: Protocol(key[4] >> 8),
+		Client:   addrPort(key[0], key[1], uint16(key[4]>>48)),
+		VIP:      addrPort(key[2], key[3], uint16(key[4]>>32)),
+		Server:   netip.AddrPortFrom(s.address, e.dport()),
+		Method:   s.path.Load().method,
+		Template: b.table.isTemplate(c),
+		Expires:  tick(timer >> 32).until(now),
+		Packets:  uint32(timer),
+	}
+	conn.State = stateName(conn.Protocol, m.state())
+	if conn.Template {
+		conn.State = "NONE"
+		if m.has(flagAssured) {
+			conn.State = "ASSURED"
+		}
+	}
+	return conn, e.load().sameLife(m)
+}
+
+func addrPort(hi, lo uint64, port uint16) netip.AddrPort {
+	var a forward.Addr
+	binary.LittleEndian.PutUint64(a[:8], hi)
+	binary.LittleEndian.PutUint64(a[8:], lo)
+	return netip.AddrPortFrom(a.Netip(), port)
+}

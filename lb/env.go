@@ -1,0 +1,133 @@
+package lb
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/net/bpf"
+
+	"github.com/golb/golb/forward"
+)
+
+// Env is what a balancer needs of the world around it. Each zero field stands for
+// the real thing, so that the zero Env is the real world; tests and simulations
+// put their own there.
+type Env struct {
+	// Logger gets what an operator wants to read. nil discards it.
+	Logger *slog.Logger
+	// OnEvent is told what happens, in order, from one goroutine at a time. It must
+	// not block and must not call the balancer.
+	OnEvent func(Event)
+	// Dial makes the connections of health checks. nil means net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Now is the data path's clock, read once per batch. nil means time.Now.
+	Now func() time.Time
+	// Rand gives random bits for hash seeds and schedulers. nil means math/rand/v2.
+	// It is called from several goroutines at once.
+	Rand func() uint64
+	// OpenPorts opens the ports of one interface. nil means AF_PACKET.
+	OpenPorts func(PortConfig) ([]Port, error)
+	// OpenLink opens ARP and ND on an interface. nil means package arp.
+	OpenLink func(LinkConfig) (Link, error)
+	// Route says how to reach an address. nil means the host's routes.
+	Route func(dst netip.Addr) (Route, error)
+}
+
+// PortConfig says which ports to open.
+type PortConfig struct {
+	Interface string
+	// Count is how many ports share the interface's frames, by flow.
+	Count int
+	// SendOnly is for workers that receive from other interfaces.
+	SendOnly bool
+}
+
+// Port is one queue of one interface: frames in, frames out. Recv and Send are
+// called by one worker; the other methods by anyone at any time.
+// *afpacket.Port is one.
+type Port interface {
+	// Recv fills frames with what has arrived, waiting for the first. It returns 0
+	// and no error after Wake, and net.ErrClosed after Close. The frames are lent
+	// until the next call.
+	Recv(frames []forward.Frame) (int, error)
+	// Send passes frames on, whatever port lent them, and returns how many were
+	// taken. It keeps none of them.
+	Send(frames []forward.Frame) (int, error)
+	// Wake makes a Recv return.
+	Wake()
+	// SetFilter replaces the classic BPF program that chooses frames.
+	SetFilter(prog []bpf.RawInstruction) error
+	// MAC is the interface's own address.
+	MAC() forward.MAC
+	// MTU is the longest IP packet in bytes that the interface passes.
+	MTU() int
+	// Close ends the port; a Recv that waits returns.
+	Close() error
+}
+
+// LinkConfig says which link to open.
+type LinkConfig struct {
+	Interface string
+	Logger    *slog.Logger
+	// OnConflict is called where another host claims a VIP, in words.
+	OnConflict func(vip netip.Addr, reason string)
+}
+
+// Link is ARP and ND on one interface: who has which address, and telling others
+// which addresses golb has. *arp.Link is one. Its methods may be called at any
+// time between opening and Close, also before Run.
+type Link interface {
+	// Run serves the link until ctx ends, then closes it.
+	Run(ctx context.Context) error
+	// SetVIPs replaces the addresses that the link answers for.
+	SetVIPs(vips []netip.Addr) error
+	// Probe fails where another host answers for one of the addresses, and says who.
+	Probe(ctx context.Context, vips ...netip.Addr) error
+	// Announce tells all hosts, some times over, that the addresses are here now.
+	Announce(ctx context.Context, vips ...netip.Addr) error
+	// Resolve calls changed with the MAC of addr once it is known, whenever it
+	// changes, and with ok false when the host no longer answers, until stop is called.
+	Resolve(addr netip.Addr, changed func(mac [6]byte, ok bool)) (stop func())
+	// Close ends a link, also one that never ran.
+	Close() error
+}
+
+// Route is how the host reaches an address.
+type Route struct {
+	Interface string
+	Gateway   netip.Addr // the zero Addr where the address is on the link
+	Source    netip.Addr // the host's own address towards it
+	MTU       int        // in bytes; 0 means the interface's
+}
+
+// mtu is that of the route, where it has one of its own, or of the interface.
+func (r Route) mtu(iface int) int {
+	if r.MTU != 0 {
+		return min(r.MTU, iface)
+	}
+	return iface
+}
+
+// EventKind says what an Event is about.
+type EventKind string
+
+// The kinds of events.
+const (
+	Ready       EventKind = "ready"        // packets are being forwarded
+	ServerUp    EventKind = "server_up"    // a server passed its check
+	ServerDown  EventKind = "server_down"  // a server failed its check
+	VIPConflict EventKind = "vip_conflict" // another host claims a VIP
+	Neighbour   EventKind = "neighbour"    // a server's MAC became known, changed or was lost
+)
+
+// Event is something that an operator may want to know of.
+type Event struct {
+	Time    time.Time
+	Kind    EventKind
+	Service string // "" where it concerns no single service
+	Server  string // "" where it concerns no single server
+	Reason  string // in words
+}

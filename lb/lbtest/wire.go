@@ -1,0 +1,232 @@
+package lbtest
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/bpf"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb"
+)
+
+// Clock is a clock that stands still until it is turned. It is safe for concurrent
+// use.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock makes a clock that shows start.
+func NewClock(start time.Time) *Clock { return &Clock{now: start} }
+
+// Now returns the time that the clock shows; it is good for lb.Env.Now.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance turns the clock on.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// Frame is a frame that went over a Wire: a copy, the receiver's to keep.
+type Frame struct {
+	Data    []byte
+	Offload forward.Offload
+}
+
+// dst is the address that the frame goes to.
+func (f Frame) dst() forward.MAC { return forward.MAC(f.Data) }
+
+// Wire is an Ethernet segment in memory: a switch that knows who is where. Frames
+// go to the ports and stations with their destination address, group frames to
+// all, and those that nobody has are lost. Only Inject sets frames in motion.
+type Wire struct {
+	pump sync.Mutex // one Inject at a time
+
+	mu       sync.Mutex
+	queue    []Frame
+	ports    map[forward.MAC]*Port
+	stations map[forward.MAC]func(Frame)
+	sniff    func(Frame)
+}
+
+// NewWire makes a segment with nobody on it.
+func NewWire() *Wire {
+	return &Wire{ports: map[forward.MAC]*Port{}, stations: map[forward.MAC]func(Frame){}}
+}
+
+// Station puts a host on the wire: receive is called with each frame for its
+// address, one at a time, and may call Send.
+func (w *Wire) Station(mac forward.MAC, receive func(Frame)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stations[mac] = receive
+}
+
+// Sniff has f called with each frame on the wire before it is delivered.
+func (w *Wire) Sniff(f func(Frame)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sniff = f
+}
+
+// Port puts a balancer's interface on the wire. mtu is in bytes of IP packet.
+func (w *Wire) Port(mac forward.MAC, mtu int) *Port {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := &Port{
+		wire: w, mac: mac, mtu: mtu,
+		in:     make(chan Frame),
+		idle:   make(chan struct{}),
+		wake:   make(chan struct{}, 1),
+		closed: make(chan struct{}),
+	}
+	w.ports[mac] = p
+	return p
+}
+
+// Send puts a frame on the wire, behind those that are there. The data is copied.
+func (w *Wire) Send(f Frame) {
+	f.Data = append([]byte(nil), f.Data...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = append(w.queue, f)
+}
+
+// Inject sends frames and returns when they and all that followed from them have
+// arrived. It must not be called from a station.
+func (w *Wire) Inject(frames ...Frame) {
+	w.pump.Lock()
+	defer w.pump.Unlock()
+	for _, f := range frames {
+		w.Send(f)
+	}
+	for {
+		w.mu.Lock()
+		if len(w.queue) == 0 {
+			w.mu.Unlock()
+			return
+		}
+		f := w.queue[0]
+		w.queue = w.queue[1:]
+		ports, stations, sniff := w.receivers(f.dst())
+		w.mu.Unlock()
+		if sniff != nil {
+			sniff(f)
+		}
+		for _, p := range ports {
+			p.deliver(f)
+		}
+		for _, receive := range stations {
+			receive(f)
+		}
+	}
+}
+
+// receivers are those that a frame to dst reaches. The lock is held.
+func (w *Wire) receivers(dst forward.MAC) (ports []*Port, stations []func(Frame), sniff func(Frame)) {
+	for mac, p := range w.ports {
+		if mac == dst || dst.IsGroup() {
+			ports = append(ports, p)
+		}
+	}
+	for mac, s := range w.stations {
+		if mac == dst || dst.IsGroup() {
+			stations = append(stations, s)
+		}
+	}
+	return ports, stations, w.sniff
+}
+
+// Port is a balancer's interface on a Wire; it is an lb.Port.
+type Port struct {
+	wire *Wire
+	mac  forward.MAC
+	mtu  int
+	buf  []byte
+	busy bool // Recv has lent a frame
+
+	in     chan Frame
+	idle   chan struct{} // Recv is back after a frame
+	wake   chan struct{}
+	once   sync.Once
+	closed chan struct{}
+}
+
+var _ lb.Port = (*Port)(nil)
+
+// deliver hands a frame to Recv and waits until the receiver has dealt with it.
+func (p *Port) deliver(f Frame) {
+	select {
+	case p.in <- f:
+	case <-p.closed:
+		return
+	}
+	select {
+	case <-p.idle:
+	case <-p.closed:
+	}
+}
+
+// Recv waits for one frame.
+func (p *Port) Recv(frames []forward.Frame) (int, error) {
+	if p.busy {
+		p.busy = false
+		select {
+		case p.idle <- struct{}{}:
+		case <-p.closed:
+		}
+	}
+	select {
+	case f := <-p.in:
+		if p.buf == nil {
+			p.buf = make([]byte, forward.Headroom+forward.MaxFrame)
+		}
+		n := copy(p.buf[forward.Headroom:], f.Data)
+		frames[0] = forward.Frame{Buf: p.buf, Head: forward.Headroom, Tail: forward.Headroom + n, Offload: f.Offload}
+		p.busy = true
+		return 1, nil
+	case <-p.wake:
+		return 0, nil
+	case <-p.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+// Send puts frames on the wire.
+func (p *Port) Send(frames []forward.Frame) (int, error) {
+	for i := range frames {
+		p.wire.Send(Frame{Data: frames[i].Bytes(), Offload: frames[i].Offload})
+	}
+	return len(frames), nil
+}
+
+// Wake makes a Recv return.
+func (p *Port) Wake() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// SetFilter does nothing: the wire delivers by address alone.
+func (p *Port) SetFilter([]bpf.RawInstruction) error { return nil }
+
+// MAC returns the port's address.
+func (p *Port) MAC() forward.MAC { return p.mac }
+
+// MTU returns the longest IP packet in bytes.
+func (p *Port) MTU() int { return p.mtu }
+
+// Close takes the port off the wire.
+func (p *Port) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}

@@ -1,0 +1,256 @@
+package lb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/forward/afpacket"
+)
+
+// network is what a running balancer has open: for each worker a port on every
+// interface, and one link per interface.
+type network struct {
+	names []string // of interfaces, by index
+	links []Link
+	macs  []forward.MAC
+	mtus  []int
+	ports []Port // all of all workers
+	route func(netip.Addr) (Route, error)
+	ctx   context.Context
+	tasks *errgroup.Group // all goroutines
+}
+
+// The times of starting up.
+const (
+	neighbourWait = time.Second
+	expireEvery   = 250 * time.Millisecond
+)
+
+// open opens everything that Run needs; what is open is closed again on error.
+func (b *Balancer) open(ctx context.Context) (n *network, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ran {
+		return nil, errors.New("lb: run: the balancer has run already")
+	}
+	b.ran = true
+	if b.cfg.Env.OpenPorts == nil {
+		if err := b.cfg.ValidateHost(); err != nil {
+			return nil, err
+		}
+	}
+	n = &network{names: b.cfg.Interfaces, route: b.env.Route}
+	if err := n.checkRoutes(&b.cfg); err != nil {
+		return nil, err
+	}
+	n.tasks, n.ctx = errgroup.WithContext(ctx)
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	for _, name := range n.names {
+		link, err := b.env.OpenLink(b.linkConfig(name))
+		if err != nil {
+			return n, fmt.Errorf("lb: open link on %s: %w", name, err)
+		}
+		n.links = append(n.links, link)
+	}
+	for i := range n.names {
+		if err := b.openWorkers(n, i); err != nil {
+			return n, err
+		}
+	}
+	for _, p := range b.workers[0].ports {
+		n.macs = append(n.macs, p.MAC())
+		n.mtus = append(n.mtus, p.MTU())
+	}
+	b.net = n
+	return n, nil
+}
+
+// openWorkers makes the workers that receive from one interface; each can send
+// through all.
+func (b *Balancer) openWorkers(n *network, own int) error {
+	count := b.cfg.workers()
+	rows := make([][]Port, count)
+	for i, name := range n.names {
+		ports, err := b.env.OpenPorts(PortConfig{Interface: name, Count: count, SendOnly: i != own})
+		if err != nil {
+			return fmt.Errorf("lb: open ports on %s: %w", name, err)
+		}
+		n.ports = append(n.ports, ports...)
+		for w, p := range ports {
+			rows[w] = append(rows[w], p)
+		}
+	}
+	for _, row := range rows {
+		b.workers = append(b.workers, newWorker(&b.plane, len(b.workers), row[own], row))
+	}
+	return nil
+}
+
+func (n *network) close() {
+	for _, p := range n.ports {
+		p.Close()
+	}
+	for _, link := range n.links {
+		link.Close()
+	}
+}
+
+// checkRoutes finds the servers that no interface of the config leads to.
+func (n *network) checkRoutes(cfg *Config) error {
+	v := &validator{}
+	for i, s := range cfg.Services {
+		for j, r := range s.Servers {
+			path := fmt.Sprintf("services[%d].servers[%d].address", i, j)
+			route, err := n.route(r.Address)
+			switch {
+			case err != nil:
+				v.fail(path, r.Address, err.Error(), "an address that the host has a route to")
+			case !slices.Contains(n.names, route.Interface):
+				v.fail(path, r.Address, "the route to it leaves by "+route.Interface,
+					"an address behind one of the config's interfaces: "+strings.Join(n.names, ", "))
+			}
+		}
+	}
+	return v.result()
+}
+
+// serve runs everything until ctx ends or a part fails.
+func (n *network) serve(b *Balancer) error {
+	g := n.tasks
+	for i, link := range n.links {
+		g.Go(func() error {
+			if err := link.Run(n.ctx); err != nil && n.ctx.Err() == nil {
+				return fmt.Errorf("lb: link on %s: %w", n.names[i], err)
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		<-n.ctx.Done()
+		n.close()
+		return nil
+	})
+	g.Go(func() error {
+		if err := n.takeOver(b); err != nil {
+			return err
+		}
+		b.emit(Event{Kind: Ready})
+		return nil
+	})
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// takeOver makes sure that nobody else has the VIPs, starts forwarding, and says so
+// on the wire.
+func (n *network) takeOver(b *Balancer) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	vips := b.cfg.vips()
+	if err := n.probe(vips); err != nil {
+		return err
+	}
+	if err := n.follow(b); err != nil {
+		return err
+	}
+	for _, w := range b.workers {
+		n.tasks.Go(w.run)
+	}
+	n.tasks.Go(func() error { return b.monitor.Run(n.ctx) })
+	n.tasks.Go(func() error { b.expireLoop(n.ctx); return nil })
+
+	// Clients come once the VIPs are claimed: by then the servers should be known.
+	wait, cancel := context.WithTimeout(n.ctx, neighbourWait)
+	defer cancel()
+	b.neighbours.wait(wait)
+	if err := n.claim(vips, vips); err != nil {
+		return err
+	}
+	b.env.Logger.Info("forwarding", "vips", vips, "interfaces", n.names, "workers", len(b.workers))
+	return nil
+}
+
+// expireLoop keeps the table free of the dead when no traffic does.
+func (b *Balancer) expireLoop(ctx context.Context) {
+	t := time.NewTicker(expireEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			b.expire(b.tick())
+		}
+	}
+}
+
+// probe fails where another host has one of the VIPs.
+func (n *network) probe(vips []netip.Addr) error {
+	g, ctx := errgroup.WithContext(n.ctx)
+	for _, link := range n.links {
+		g.Go(func() error { return link.Probe(ctx, vips...) })
+	}
+	return g.Wait()
+}
+
+// follow makes sockets, next hops and checks fit the services. The balancer's lock
+// is held.
+func (n *network) follow(b *Balancer) error {
+	if err := b.filter(b.cfg.vips()); err != nil {
+		return err
+	}
+	b.neighbours.follow(n, b.configured())
+	return b.watch()
+}
+
+// claim has the links answer for the VIPs, and tells all hosts of the fresh ones;
+// that takes seconds, in the background.
+func (n *network) claim(vips, fresh []netip.Addr) error {
+	for _, link := range n.links {
+		if err := link.SetVIPs(vips); err != nil {
+			return fmt.Errorf("lb: %w", err)
+		}
+		n.tasks.Go(func() error {
+			if err := link.Announce(n.ctx, fresh...); err != nil && n.ctx.Err() == nil {
+				return fmt.Errorf("lb: %w", err)
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+// filter has the kernel pass only packets for the VIPs.
+func (b *Balancer) filter(vips []netip.Addr) error {
+	f := afpacket.Filter{}
+	for _, vip := range vips {
+		f.VIPs = append(f.VIPs, netip.PrefixFrom(vip, vip.BitLen()))
+	}
+	prog, exact, err := f.Program()
+	if err != nil {
+		return fmt.Errorf("lb: %w", err)
+	}
+	if !exact {
+		b.env.Logger.Info("too many VIPs for a socket filter: all IP packets of the host reach golb", "vips", len(vips))
+	}
+	for _, w := range b.workers {
+		if err := w.port.SetFilter(prog); err != nil {
+			return fmt.Errorf("lb: %w", err)
+		}
+	}
+	return nil
+}

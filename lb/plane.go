@@ -1,0 +1,244 @@
+package lb
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/golb/golb/forward"
+)
+
+// plane is the data plane: what all workers share.
+type plane struct {
+	snap  atomic.Pointer[snapshot]
+	table *table
+	now   func() time.Time
+	start time.Time
+	rand  func() uint64
+}
+
+// snapshot is a configuration as packets see it. It is never changed; Apply makes
+// a new one and swaps it in.
+type snapshot struct {
+	services map[serviceKey]*service
+	anyPort  bool // some service takes all ports
+	vips     map[forward.Addr]struct{}
+	servers  []*server // by number; nil where none
+	settings settings
+}
+
+// settings are those of ip_vs's sysctls that a packet may meet.
+type settings struct {
+	expireNodest            bool // expire_nodest_conn
+	expireQuiescentTemplate bool // expire_quiescent_template
+	sloppyTCP               bool // sloppy_tcp
+	reuse                   int  // conn_reuse_mode
+}
+
+// match returns the service for a packet: its own port first, then all ports.
+func (s *snapshot) match(proto Protocol, vip forward.Addr, port uint16) *service {
+	if v := s.services[serviceKey{vip, port, proto}]; v != nil {
+		return v
+	}
+	if s.anyPort {
+		return s.services[serviceKey{vip, 0, proto}]
+	}
+	return nil
+}
+
+func (s *snapshot) isVIP(a forward.Addr) bool {
+	_, ok := s.vips[a]
+	return ok
+}
+
+// tick reads the clock. The table's time starts at 1, so that 0 is never.
+func (x *plane) tick() tick { return ticksOf(x.now().Sub(x.start)) + 1 }
+
+// expireBudget is how many connections may expire before the shard is let go for
+// workers that wait for it.
+const expireBudget = 128
+
+// expire removes all connections whose time has come.
+func (x *plane) expire(now tick) {
+	for i := range x.table.shards {
+		sh := &x.table.shards[i]
+		for left := 0; left == 0; {
+			sh.mu.Lock()
+			left = sh.advance(x.table, now, expireBudget, func(c uint32) { x.due(sh, c, now) })
+			sh.mu.Unlock()
+		}
+	}
+}
+
+// due looks at a connection in the slot of its tick: it may have been prolonged, or
+// be a template that connections still hang on; else it goes. The shard is held.
+func (x *plane) due(sh *shard, c uint32, now tick) {
+	e, cold := &x.table.conns[c], &x.table.cold[c]
+	sh.unfile(x.table, c)
+	if end := e.deadline(); now.before(end) {
+		sh.file(x.table, c, end)
+		return
+	}
+	if cold.controls.Load() > 0 {
+		cold.timeout.Store(uint32(templateStep))
+		e.timer.Store(uint64(now+templateStep)<<32 | e.timer.Load()&0xffffffff)
+		sh.file(x.table, c, now+templateStep)
+		return
+	}
+	x.bury(c)
+}
+
+// bury ends a connection that is not in the wheel any more. The shard is held.
+func (x *plane) bury(c uint32) {
+	e, cold := &x.table.conns[c], &x.table.cold[c]
+	m := e.load()
+	for !e.swap(m, m&^flagLive) {
+		m = e.load()
+	}
+	s := x.snap.Load().servers[m.server()]
+	x.table.remove(c, m, s)
+	s.unbind(x.table.isTemplate(c), m.has(flagInactive))
+	if t := cold.template.Load(); t != 0 {
+		x.table.cold[t].controls.Add(-1)
+	}
+	x.table.release(c)
+}
+
+// kill ends a connection before its time, if it still lives the life of m. A
+// template that it was the only one of goes too, unless it is assured
+// (ip_vs_conn_expire_now).
+func (x *plane) kill(c uint32, m meta) {
+	if t := x.killOne(c, m); t != 0 {
+		e := &x.table.conns[t]
+		if tm := e.load(); tm.has(flagLive) && !tm.has(flagAssured) && x.table.cold[t].controls.Load() == 0 {
+			x.killOne(t, tm)
+		}
+	}
+}
+
+// killOne returns the template that controlled the connection.
+func (x *plane) killOne(c uint32, m meta) (template uint32) {
+	sh := x.table.shardOf(c)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if !x.table.conns[c].load().sameLife(m) || x.table.cold[c].controls.Load() > 0 {
+		return 0
+	}
+	template = x.table.cold[c].template.Load()
+	sh.unfile(x.table, c)
+	x.bury(c)
+	return template
+}
+
+// void makes a template unfindable; its timer runs on (ip_vs_check_template).
+func (x *plane) void(c uint32, m meta) {
+	sh := x.table.shardOf(c)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	e := &x.table.conns[c]
+	for m = e.load(); !m.has(flagOrphan); m = e.load() {
+		if e.swap(m, m|flagOrphan) {
+			key := x.table.key(c)
+			x.table.unlink(key.hash(x.table.seed), makeRef(c, false))
+			return
+		}
+	}
+}
+
+// hold adds a connection to those that a template controls, and starts its timer
+// anew. It fails where the template is gone.
+func (x *plane) hold(c uint32, m meta, now tick) bool {
+	cold := &x.table.cold[c]
+	sh := x.table.shardOf(c)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	e := &x.table.conns[c]
+	if !e.load().sameLife(m) {
+		return false
+	}
+	cold.controls.Add(1)
+	end := now + tick(cold.timeout.Load())
+	e.timer.Store(uint64(end)<<32 | e.timer.Load()&0xffffffff)
+	return true
+}
+
+// touch moves a connection on for a packet: state, counts, timer.
+func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d direction, now tick) {
+	e := &x.table.conns[c]
+	next := m
+	for {
+		next = m.after(p, d)
+		if next == m {
+			break
+		}
+		if e.swap(m, next) {
+			x.entered(c, s, m, next)
+			break
+		}
+		if cur := e.load(); cur.sameLife(m) {
+			m = cur
+			continue
+		}
+		return
+	}
+	v := s.service.settings.Load()
+	end := now + v.timeouts.of(Protocol(p.Proto), next.state())
+	packets := e.timer.Load() & 0xffffffff
+	if d != fromServer {
+		packets = (packets + 1) & 0xffffffff
+	}
+	e.timer.Store(uint64(end)<<32 | packets)
+	if next != m && end.before(tick(x.table.cold[c].due.Load())) {
+		x.refile(c, next, end)
+	}
+}
+
+// after is the state word after a packet.
+func (m meta) after(p *forward.Packet, d direction) meta {
+	next := m
+	if d == fromServer {
+		next &^= flagNoOutput
+	} else if m.has(flagNoOutput) {
+		d = fromClientOnly
+	}
+	active, assured := false, false
+	switch Protocol(p.Proto) {
+	case TCP:
+		s := nextTCP(m.state(), d, p.TCPFlags)
+		next, active, assured = next.withState(s), tcpActive[s], s == tcpEstablished
+	case SCTP:
+		s := sctpTable[d][chunkEvent(p.SCTPChunk)][m.state()]
+		next, active, assured = next.withState(s), s == sctpEstablished, s == sctpEstablished
+	case UDP:
+		assured = d == fromServer
+	}
+	if assured {
+		next |= flagAssured
+	}
+	if active {
+		return next &^ flagInactive
+	}
+	return next | flagInactive
+}
+
+// entered does what a changed state brings about.
+func (x *plane) entered(c uint32, s *server, old, m meta) {
+	if old.has(flagInactive) != m.has(flagInactive) {
+		s.activate(!m.has(flagInactive))
+	}
+	if t := x.table.cold[c].template.Load(); t != 0 && m.has(flagAssured) && !old.has(flagAssured) {
+		e := &x.table.conns[t]
+		for tm := e.load(); !tm.has(flagAssured) && !e.swap(tm, tm|flagAssured); tm = e.load() {
+		}
+	}
+}
+
+// refile moves a connection to an earlier slot of the wheel.
+func (x *plane) refile(c uint32, m meta, at tick) {
+	sh := x.table.shardOf(c)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if x.table.conns[c].load().sameLife(m) {
+		sh.unfile(x.table, c)
+		sh.file(x.table, c, at)
+	}
+}

@@ -1,0 +1,44 @@
+package lb
+
+import (
+	"net/netip"
+
+	"github.com/golb/golb/arp"
+	"github.com/golb/golb/forward/afpacket"
+)
+
+// openPorts opens AF_PACKET sockets.
+func openPorts(cfg PortConfig) ([]Port, error) {
+	opened, err := afpacket.OpenGroup(afpacket.Config{Interface: cfg.Interface, SendOnly: cfg.SendOnly}, cfg.Count)
+	if err != nil {
+		return nil, err
+	}
+	ports := make([]Port, len(opened))
+	for i, p := range opened {
+		ports[i] = p
+	}
+	return ports, nil
+}
+
+// openLink opens ARP and ND.
+func openLink(cfg LinkConfig) (Link, error) {
+	return arp.Open(arp.Config{
+		Interface: cfg.Interface,
+		Logger:    cfg.Logger,
+		OnConflict: func(c arp.Conflict) {
+			cfg.OnConflict(c.VIP, (&arp.ConflictError{Conflict: c}).Error())
+		},
+	})
+}
+
+// linkConfig is that of a link of a running balancer.
+func (b *Balancer) linkConfig(iface string) LinkConfig {
+	return LinkConfig{
+		Interface: iface,
+		Logger:    b.env.Logger,
+		OnConflict: func(vip netip.Addr, reason string) {
+			b.env.Logger.Error("another host claims a VIP", "vip", vip, "reason", reason)
+			b.emit(Event{Kind: VIPConflict, Reason: reason})
+		},
+	}
+}

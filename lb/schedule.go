@@ -1,0 +1,142 @@
+package lb
+
+import (
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/sched"
+)
+
+// newTimeout is how long a connection has until its first packet sets its state's
+// own timeout.
+const newTimeout = 3 * ticksPerSecond
+
+// schedule finds a server for the first packet of a connection, and enters the
+// connection (ip_vs_schedule).
+func (w *worker) schedule(snap *snapshot, v *service, p *forward.Packet, key *words, hash uint64) (uint32, meta, Reason) {
+	set := v.settings.Load()
+	if set.persistence != 0 {
+		return w.scheduleSticky(snap, v, set, p, key, hash)
+	}
+	if v.key.port != p.DstPort {
+		return 0, 0, NoServer
+	}
+	s := w.pick(snap, v, p)
+	if s == nil {
+		return 0, 0, NoServer
+	}
+	dport := s.Port
+	if dport == 0 {
+		dport = p.DstPort
+	}
+	return w.enter(snap, key, hash, s, dport, 0)
+}
+
+func (w *worker) pick(snap *snapshot, v *service, p *forward.Packet) *server {
+	w.flow = sched.Flow{Src: p.Src, Dst: p.Dst, SrcPort: p.SrcPort, DstPort: p.DstPort, Proto: p.Proto}
+	s := v.scheduler().Pick(&w.flow)
+	if s == nil {
+		return nil
+	}
+	return snap.servers[s.ID]
+}
+
+// enter makes the connection of a packet. Where another worker was first, its
+// connection is the one.
+func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport uint16, template uint32) (uint32, meta, Reason) {
+	m := flagInactive
+	nat := s.path.Load().method == NAT
+	if !nat {
+		m |= flagNoOutput
+	}
+	s.bind(false)
+	c, fresh := w.table.insert(&birth{
+		key: *key, hash: hash, server: s, dport: dport, meta: m,
+		template: template, timeout: newTimeout, replies: nat,
+	}, w.now, snap.servers)
+	if !fresh {
+		s.unbind(false, true)
+		if template != 0 {
+			w.table.cold[template].controls.Add(-1)
+		}
+	}
+	if c == 0 {
+		return 0, 0, TableFull
+	}
+	bump(&s.counters[w.id].conns, 1)
+	return c, w.table.conns[c].load(), forwarded
+}
+
+// scheduleSticky is schedule for a persistent service: the client's template says
+// which server, and where there is none the scheduler's pick becomes one
+// (ip_vs_sched_persist).
+func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings, p *forward.Packet, key *words, hash uint64) (uint32, meta, Reason) {
+	t := v.templateTuple(set, p)
+	tkey := t.words()
+	thash := tkey.hash(w.table.seed)
+	for {
+		c, m := w.template(snap, &tkey, thash)
+		if c == 0 {
+			s := w.pick(snap, v, p)
+			if s == nil {
+				return 0, 0, NoServer
+			}
+			s.bind(true)
+			var fresh bool
+			c, fresh = w.table.insert(&birth{
+				key: tkey, hash: thash, server: s, dport: v.templatePort(s), meta: 0, timeout: set.persistence,
+			}, w.now, snap.servers)
+			if !fresh {
+				s.unbind(true, false)
+			}
+			if c == 0 {
+				return 0, 0, TableFull
+			}
+			m = w.table.conns[c].load()
+		}
+		if !w.hold(c, m, w.now) {
+			continue // expired in between
+		}
+		s := snap.servers[m.server()]
+		dport := p.DstPort
+		if dport == v.key.port && s.Port != 0 {
+			dport = s.Port
+		}
+		return w.enter(snap, key, hash, s, dport, c)
+	}
+}
+
+// template returns the template of that key whose server may be used, if there is
+// one. Weight 0 and a reached threshold do not count unless the settings say so.
+func (w *worker) template(snap *snapshot, key *words, hash uint64) (uint32, meta) {
+	r, m := w.table.find(key, hash, snap.servers)
+	if r == 0 {
+		return 0, 0
+	}
+	s := snap.servers[m.server()]
+	if s.Gone.Load() || snap.settings.expireQuiescentTemplate && s.Weight.Load() == 0 {
+		w.void(r.conn(), m)
+		return 0, 0
+	}
+	return r.conn(), m
+}
+
+// templateTuple is the key of a client's template: its masked address; for a
+// service of all ports, or FTP, any port.
+func (v *service) templateTuple(set *serviceSettings, p *forward.Packet) tuple {
+	t := tuple{src: p.Src, dst: p.Dst, dstPort: v.key.port, proto: Protocol(p.Proto), kind: kindTemplate}
+	for i := range t.src {
+		t.src[i] &= set.mask[i]
+	}
+	if v.key.port == ftpPort {
+		t.dstPort = 0
+	}
+	return t
+}
+
+func (v *service) templatePort(s *server) uint16 {
+	if v.key.port == ftpPort {
+		return 0
+	}
+	return s.Port
+}
+
+const ftpPort = 21

@@ -1,0 +1,126 @@
+package lb
+
+import (
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/sched"
+)
+
+// server is a real server of one service at run time (ip_vs_dest). It lives on
+// after it was taken out of its service, until no connection refers to it.
+//
+// Workers read it without a lock; what changes is atomic.
+type server struct {
+	sched.Server
+	name    string
+	address netip.Addr
+	words   [2]uint64 // the address as words of a tuple
+	service *service
+
+	upper, lower atomic.Int64 // connection thresholds, 0 none
+	templates    atomic.Int64 // persistence templates (persistconns)
+
+	path     atomic.Pointer[path]
+	counters []counters // one per worker
+
+	weight int32 // as configured; the balancer's lock guards it
+	up     bool  // the balancer's lock guards it
+	reason string
+}
+
+// path is how packets get to a server: the method, and the next hop. It is
+// replaced, never changed.
+type path struct {
+	method   Method
+	dst, src forward.MAC // dst is zero while the next hop's MAC is not known
+	port     int         // index of the port that they leave by
+	mtu      int         // bytes of IP packet
+}
+
+// editPath replaces the path by one with a change; concurrent edits all take effect.
+func (s *server) editPath(edit func(*path)) {
+	for {
+		old := s.path.Load()
+		to := *old
+		edit(&to)
+		if s.path.CompareAndSwap(old, &to) {
+			return
+		}
+	}
+}
+
+// counters are one worker's counts for one server: written by that worker only, a
+// cache line each.
+type counters struct {
+	conns, inPackets, inBytes, outPackets, outBytes atomic.Uint64
+	_                                               [24]byte
+}
+
+// bump adds to a counter that has one writer.
+func bump(c *atomic.Uint64, n uint64) { c.Store(c.Load() + n) }
+
+func (s *server) addrPort() netip.AddrPort { return netip.AddrPortFrom(s.address, s.Port) }
+
+// total is the number of connections that thresholds count.
+func (s *server) total() int64 { return s.Active.Load() + s.Inactive.Load() }
+
+// bind counts a new connection or template, and closes the server to schedulers
+// once it has its upper threshold of connections (ip_vs_bind_dest).
+func (s *server) bind(template bool) {
+	if template {
+		s.templates.Add(1)
+	} else {
+		s.Inactive.Add(1)
+	}
+	if upper := s.upper.Load(); upper != 0 && s.total() >= upper {
+		s.Overloaded.Store(true)
+	}
+}
+
+// unbind uncounts one and opens the server again below its lower threshold, or
+// below three quarters of the upper one (ip_vs_unbind_dest).
+func (s *server) unbind(template, inactive bool) {
+	switch {
+	case template:
+		s.templates.Add(-1)
+	case inactive:
+		s.Inactive.Add(-1)
+	default:
+		s.Active.Add(-1)
+	}
+	if !s.Overloaded.Load() {
+		return
+	}
+	total, lower, upper := s.total(), s.lower.Load(), s.upper.Load()
+	if lower != 0 && total < lower || lower == 0 && (upper == 0 || 4*total < 3*upper) {
+		s.Overloaded.Store(false)
+	}
+}
+
+// setThresholds changes them as an edit does: a higher upper one, or none, opens
+// the server; a lower one takes effect with the next connection.
+func (s *server) setThresholds(upper, lower int64) {
+	if upper == 0 || upper > s.upper.Load() {
+		s.Overloaded.Store(false)
+	}
+	s.upper.Store(upper)
+	s.lower.Store(lower)
+}
+
+// activate moves one connection between the two counts.
+func (s *server) activate(active bool) {
+	if active {
+		s.Active.Add(1)
+		s.Inactive.Add(-1)
+	} else {
+		s.Inactive.Add(1)
+		s.Active.Add(-1)
+	}
+}
+
+// referred reports whether a connection or template still names the server.
+func (s *server) referred() bool {
+	return s.Active.Load() != 0 || s.Inactive.Load() != 0 || s.templates.Load() != 0
+}

@@ -1,0 +1,99 @@
+package lb
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/sched"
+)
+
+// serviceKey is what a packet is matched by. Port 0 is all ports.
+type serviceKey struct {
+	vip      forward.Addr
+	port     uint16
+	protocol Protocol
+}
+
+// service is a virtual service at run time (ip_vs_service). It outlives reloads, so
+// that its scheduler keeps its position.
+//
+// The balancer's lock guards the lists. servers is what schedulers see, in ip_vs's
+// order, newest first; it is never changed, only replaced.
+type service struct {
+	key      serviceKey
+	name     string
+	sched    atomic.Pointer[sched.Scheduler]
+	settings atomic.Pointer[serviceSettings]
+	servers  []*server
+	all      []*server // as configured, the failed ones too
+}
+
+// serviceSettings is what an edit may change while packets flow.
+type serviceSettings struct {
+	persistence tick         // lifetime of templates; 0: not persistent
+	mask        forward.Addr // of client addresses in templates
+	onePacket   bool
+	timeouts    *timeouts
+}
+
+func (k serviceKey) String() string {
+	return fmt.Sprintf("%s %s", k.protocol, netip.AddrPortFrom(k.vip.Netip(), k.port))
+}
+
+func newServer(addr netip.AddrPort, workers int) *server {
+	s := &server{address: addr.Addr(), counters: make([]counters, workers)}
+	s.path.Store(&path{})
+	s.Addr = forward.AddrFrom(addr.Addr())
+	s.Port = addr.Port()
+	w := (&tuple{src: s.Addr}).words()
+	s.words = [2]uint64{w[0], w[1]}
+	return s
+}
+
+func (v *service) scheduler() sched.Scheduler { return *v.sched.Load() }
+
+// schedulerServers is the list as schedulers know it.
+func (v *service) schedulerServers() []*sched.Server {
+	list := make([]*sched.Server, len(v.servers))
+	for i, s := range v.servers {
+		list[i] = &s.Server
+	}
+	return list
+}
+
+// add puts s at the head of the list and tells the scheduler.
+func (v *service) add(s *server) {
+	s.service = v
+	s.Gone.Store(false)
+	v.servers = append([]*server{s}, v.servers...)
+	v.scheduler().Added(v.schedulerServers(), &s.Server)
+}
+
+// remove takes s off the list and tells the scheduler. Connections to s stay.
+func (v *service) remove(s *server) {
+	s.Gone.Store(true)
+	v.servers = slices.DeleteFunc(slices.Clone(v.servers), func(o *server) bool { return o == s })
+	v.scheduler().Removed(v.schedulerServers(), &s.Server)
+}
+
+// reschedule gives the service another scheduler, which gets to know the servers in
+// the order in which they came.
+func (v *service) reschedule(s sched.Scheduler) {
+	list := v.schedulerServers()
+	for i := len(list) - 1; i >= 0; i-- {
+		s.Added(list[i:], list[i])
+	}
+	v.sched.Store(&s)
+}
+
+// setWeight changes the weight that schedulers see and tells them.
+func (v *service) setWeight(s *server, weight int32) {
+	s.SetWeight(weight)
+	v.scheduler().Edited(v.schedulerServers(), &s.Server)
+}
+
+// listed reports whether schedulers see s.
+func (v *service) listed(s *server) bool { return slices.Contains(v.servers, s) }

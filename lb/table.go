@@ -1,0 +1,306 @@
+package lb
+
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+)
+
+// conn is what every packet of a connection touches: one cache line, no pointer.
+// Its words are read without a lock; meta tells whether what was read belongs
+// together (see table.find).
+//
+// A connection's key is the tuple of the client's packets: client, VIP. The
+// server's replies find it by the tuple (server, client), which follows from
+// client, server and dport.
+type conn struct {
+	client [2]atomic.Uint64 // address
+	vip    [2]atomic.Uint64 // address
+	ports  atomic.Uint64    // packPorts of client and VIP, with dport in bits 16 to 31
+	meta   atomic.Uint64    // meta
+	timer  atomic.Uint64    // tick of expiry in the upper half, packets from the client in the lower
+	links  atomic.Uint64    // index chains, see table.next
+}
+
+// connCold is the rest of a connection: what only its birth, death and timer need.
+// The lock of its shard guards it, but for the atomics.
+type connCold struct {
+	next, prev uint32        // in the wheel's slot, or next in the free list
+	filed      uint32        // level and slot of the wheel
+	due        atomic.Uint32 // tick it is filed under
+	hash       atomic.Uint32 // lower half of its tuple's hash: its shard
+	timeout    atomic.Uint32 // ticks; what a template is re-armed with
+	template   atomic.Uint32 // the template that controls it, 0 none
+	controls   atomic.Int32  // connections that it controls (n_control)
+}
+
+// meta is the state word of a connection: a generation that changes with each
+// reuse, the server's number, flags and protocol state.
+type meta uint64
+
+const (
+	flagInactive  meta = 1 << 8  // counted as inactive (IP_VS_CONN_F_INACTIVE)
+	flagNoOutput  meta = 1 << 9  // no reply has been seen (IP_VS_CONN_F_NOOUTPUT)
+	flagAssured   meta = 1 << 10 // was established; a template: one of its connections was
+	flagReply     meta = 1 << 11 // also found by its reply tuple
+	flagLive      meta = 1 << 12 // in the index
+	flagOrphan    meta = 1 << 13 // template whose key is void: no new connection finds it
+	metaServer         = 24      // first bit of the server's number
+	metaServerLen      = 24
+	metaGen            = 48 // first bit of the generation
+	maxServers         = 1<<metaServerLen - 1
+)
+
+func (m meta) state() state             { return state(m & 0xff) }
+func (m meta) withState(s state) meta   { return m&^0xff | meta(s) }
+func (m meta) server() uint32           { return uint32(m>>metaServer) & maxServers }
+func (m meta) has(f meta) bool          { return m&f != 0 }
+func (m meta) sameLife(n meta) bool     { return m>>metaServer == n>>metaServer && n.has(flagLive) }
+func (c *conn) load() meta              { return meta(c.meta.Load()) }
+func (c *conn) swap(old, new meta) bool { return c.meta.CompareAndSwap(uint64(old), uint64(new)) }
+
+func (c *conn) deadline() tick { return tick(c.timer.Load() >> 32) }
+
+func (c *conn) dport() uint16 { return uint16(c.ports.Load() >> 16) }
+
+const dportMask = 0xffff << 16
+
+// table holds connections and templates of all workers. Lookups take no lock;
+// birth and death lock one shard. Its size is fixed when it is made.
+//
+// A tick is its unit of time; see ticksPerSecond.
+type table struct {
+	conns   []conn // 0 is nobody
+	cold    []connCold
+	buckets []bucket
+	mask    uint64
+	seed    uint64
+	shards  [shardCount]shard
+
+	free  freeList
+	inUse atomic.Int64
+}
+
+const shardCount = 64
+
+// shard guards the timers and the free connections of a part of the hash space.
+type shard struct {
+	mu sync.Mutex
+	wheel
+	_ [64]byte
+}
+
+// freeList hands out connection numbers: recycled ones first, then those never
+// used, so that memory that was never needed is never touched.
+type freeList struct {
+	mu    sync.Mutex
+	head  uint32 // through connCold.next
+	fresh uint32 // next number never used
+}
+
+// connsPerBucket is how full the index gets at most: with four to seven slots one
+// bucket in twenty has a chain.
+const connsPerBucket = 4
+
+// newTable makes a table for at most limit (4 or more) connections and templates.
+func newTable(limit int, seed uint64, now tick) *table {
+	buckets := 1 << bits.Len(uint(limit/connsPerBucket-1))
+	t := &table{
+		conns:   make([]conn, limit+1),
+		cold:    make([]connCold, limit+1),
+		buckets: make([]bucket, buckets),
+		mask:    uint64(buckets - 1),
+		seed:    seed,
+	}
+	t.free.fresh = 1
+	for i := range t.shards {
+		t.shards[i].wheel.start(now)
+	}
+	return t
+}
+
+func (t *table) shard(hash uint32) *shard { return &t.shards[hash%shardCount] }
+
+// shardOf is the shard of a connection in the table.
+func (t *table) shardOf(c uint32) *shard { return t.shard(t.cold[c].hash.Load()) }
+
+// alloc takes a free connection, or 0 where the table is full.
+func (t *table) alloc() uint32 {
+	t.free.mu.Lock()
+	defer t.free.mu.Unlock()
+	c := t.free.head
+	switch {
+	case c != 0:
+		t.free.head = t.cold[c].next
+	case int(t.free.fresh) < len(t.conns):
+		c = t.free.fresh
+		t.free.fresh++
+	default:
+		return 0
+	}
+	t.inUse.Add(1)
+	return c
+}
+
+// used is one more than the highest number ever handed out.
+func (t *table) used() uint32 {
+	t.free.mu.Lock()
+	defer t.free.mu.Unlock()
+	return t.free.fresh
+}
+
+func (t *table) release(c uint32) {
+	t.free.mu.Lock()
+	defer t.free.mu.Unlock()
+	t.cold[c].next = t.free.head
+	t.free.head = c
+	t.inUse.Add(-1)
+}
+
+// maxChain bounds a walk without a lock: the chain may change under the reader.
+const maxChain = 64
+
+// find looks a tuple up: as a client's packet, or as a server's reply. It takes no
+// lock and may in rare cases miss a connection whose neighbours in the index are
+// just being removed; findLocked does not.
+func (t *table) find(w *words, hash uint64, servers []*server) (ref, meta) {
+	b := t.bucket(hash)
+	tag := tagOf(hash)
+	for i := range b.slots {
+		s := b.slots[i].Load()
+		if s&^0xffffffff == tag && s != 0 {
+			if m, ok := t.match(ref(uint32(s)), w, servers); ok {
+				return ref(uint32(s)), m
+			}
+		}
+	}
+	r := ref(b.chain.Load())
+	for n := 0; r != 0 && n < maxChain; n++ {
+		if m, ok := t.match(r, w, servers); ok {
+			return r, m
+		}
+		r = t.next(r)
+	}
+	return 0, 0
+}
+
+// findLocked is find with the bucket held: its miss is certain.
+func (t *table) findLocked(w *words, hash uint64, servers []*server) (ref, meta) {
+	b := t.bucket(hash)
+	b.lock()
+	defer b.unlock()
+	return t.find(w, hash, servers)
+}
+
+// match reports whether r is the connection of w. The key is good if the
+// connection lived the same life before and after it was read.
+func (t *table) match(r ref, w *words, servers []*server) (meta, bool) {
+	c := &t.conns[r.conn()]
+	before := c.load()
+	if !before.has(flagLive) {
+		return 0, false
+	}
+	if r.reply() {
+		if !matchReply(c, before, w, servers) {
+			return 0, false
+		}
+	} else if c.client[1].Load() != w[1] || c.ports.Load()&^dportMask != w[4] ||
+		c.vip[1].Load() != w[3] || c.client[0].Load() != w[0] || c.vip[0].Load() != w[2] {
+		return 0, false
+	}
+	after := c.load()
+	return after, after.sameLife(before)
+}
+
+func matchReply(c *conn, m meta, w *words, servers []*server) bool {
+	if c.client[1].Load() != w[3] || c.client[0].Load() != w[2] || int(m.server()) >= len(servers) {
+		return false
+	}
+	s := servers[m.server()]
+	ports := c.ports.Load()
+	return s != nil && s.words == [2]uint64{w[0], w[1]} &&
+		w[4] == replyPorts(ports)
+}
+
+// replyPorts turns the ports of a connection into those of its reply tuple.
+func replyPorts(ports uint64) uint64 {
+	return packPorts(uint16(ports>>16), uint16(ports>>48), Protocol(ports>>8), connKind(ports))
+}
+
+// replyWords is the tuple of the replies to connection c of server s.
+func (t *table) replyWords(c uint32, s *server) words {
+	e := &t.conns[c]
+	return words{s.words[0], s.words[1], e.client[0].Load(), e.client[1].Load(), replyPorts(e.ports.Load())}
+}
+
+func (t *table) isTemplate(c uint32) bool {
+	return connKind(t.conns[c].ports.Load()) == kindTemplate
+}
+
+// birth is a connection that is about to be entered.
+type birth struct {
+	key      words
+	hash     uint64
+	server   *server
+	dport    uint16
+	meta     meta // flags and state
+	template uint32
+	timeout  tick
+	replies  bool // enter the reply tuple too
+}
+
+// insert enters a connection, unless the table is full (0). Where another worker
+// entered the same tuple first it returns that one and false.
+func (t *table) insert(b *birth, now tick, servers []*server) (uint32, bool) {
+	sh := t.shard(uint32(b.hash))
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r, _ := t.findLocked(&b.key, b.hash, servers); r != 0 {
+		return r.conn(), false
+	}
+	c := t.alloc()
+	if c == 0 {
+		return 0, false
+	}
+	e, cold := &t.conns[c], &t.cold[c]
+	e.client[0].Store(b.key[0])
+	e.client[1].Store(b.key[1])
+	e.vip[0].Store(b.key[2])
+	e.vip[1].Store(b.key[3])
+	e.ports.Store(b.key[4] | uint64(b.dport)<<16)
+	e.timer.Store(uint64(now+b.timeout) << 32)
+	e.links.Store(0)
+	cold.hash.Store(uint32(b.hash))
+	cold.timeout.Store(uint32(b.timeout))
+	cold.template.Store(b.template)
+	cold.controls.Store(0)
+
+	m := b.meta | flagLive | meta(b.server.ID)<<metaServer | (e.load()>>metaGen+1)<<metaGen
+	if b.replies {
+		m |= flagReply
+	}
+	e.meta.Store(uint64(m))
+	sh.file(t, c, now+b.timeout)
+	t.link(b.hash, makeRef(c, false))
+	if b.replies {
+		w := t.replyWords(c, b.server)
+		t.link(w.hash(t.seed), makeRef(c, true))
+	}
+	return c, true
+}
+
+// remove takes a connection out of the index. The caller holds its shard.
+func (t *table) remove(c uint32, m meta, s *server) {
+	key := t.key(c)
+	t.unlink(key.hash(t.seed), makeRef(c, false))
+	if m.has(flagReply) {
+		w := t.replyWords(c, s)
+		t.unlink(w.hash(t.seed), makeRef(c, true))
+	}
+}
+
+// key returns the tuple that c is found by.
+func (t *table) key(c uint32) words {
+	e := &t.conns[c]
+	return words{e.client[0].Load(), e.client[1].Load(), e.vip[0].Load(), e.vip[1].Load(), e.ports.Load() &^ dportMask}
+}

@@ -1,0 +1,123 @@
+package lb
+
+import "time"
+
+// tick is the table's unit of time. Ticks wrap after eight years; compare them
+// with before.
+type tick uint32
+
+const ticksPerSecond = 16
+
+func ticksOf(d time.Duration) tick { return tick(d * ticksPerSecond / time.Second) }
+
+func (t tick) before(u tick) bool { return int32(t-u) < 0 }
+
+// until returns the time from now to t, 0 where t is past.
+func (t tick) until(now tick) time.Duration {
+	if t.before(now) {
+		return 0
+	}
+	return time.Duration(t-now) * time.Second / ticksPerSecond
+}
+
+// wheel files connections by the tick at which they may expire: three wheels of
+// 256 slots, of one, 256 and 65,536 ticks a slot (16 s, 68 min, 12 days around);
+// what lies further off goes into the farthest slot and is filed anew from there.
+// A packet that prolongs a connection leaves it where it is filed: it is looked
+// at then and filed anew. The lock of its shard guards it.
+type wheel struct {
+	now   tick
+	slots [wheelLevels][wheelSlots]uint32 // first connection of a doubly linked list
+}
+
+const (
+	wheelLevels = 3
+	wheelBits   = 8
+	wheelSlots  = 1 << wheelBits
+	wheelSpan   = 1 << (wheelLevels * wheelBits) // ticks
+)
+
+func (w *wheel) start(now tick) { w.now = now }
+
+// place says where a tick is filed, seen from a tick not after it.
+func place(from, at tick) (level int, slot tick) {
+	d := at - from
+	if d >= wheelSpan {
+		at, d = from+wheelSpan-1, wheelSpan-1
+	}
+	for d >= wheelSlots {
+		level++
+		d >>= wheelBits
+	}
+	return level, at >> (level * wheelBits) % wheelSlots
+}
+
+// file enters c to be looked at in tick at, or in the next one where at is not
+// after now: the slot of now itself has been emptied.
+func (w *wheel) file(t *table, c uint32, at tick) {
+	if !w.now.before(at) {
+		at = w.now + 1
+	}
+	w.insert(t, c, w.now, at)
+}
+
+func (w *wheel) insert(t *table, c uint32, from, at tick) {
+	level, slot := place(from, at)
+	head := &w.slots[level][slot]
+	cold := &t.cold[c]
+	cold.filed, cold.next, cold.prev = uint32(level)<<wheelBits|uint32(slot), *head, 0
+	cold.due.Store(uint32(at))
+	if *head != 0 {
+		t.cold[*head].prev = c
+	}
+	*head = c
+}
+
+// unfile takes c out.
+func (w *wheel) unfile(t *table, c uint32) {
+	cold := &t.cold[c]
+	if cold.next != 0 {
+		t.cold[cold.next].prev = cold.prev
+	}
+	if cold.prev != 0 {
+		t.cold[cold.prev].next = cold.next
+	} else {
+		w.slots[cold.filed>>wheelBits][cold.filed%wheelSlots] = cold.next
+	}
+}
+
+// advance moves on to tick now and calls due for each connection whose tick has
+// come, at most budget of them; due unfiles it or files it anew. It returns what
+// is left of the budget: 0 means there may be more to do.
+func (w *wheel) advance(t *table, now tick, budget int, due func(c uint32)) int {
+	for w.now.before(now) {
+		next := w.now + 1
+		for level := wheelLevels - 1; level > 0; level-- {
+			if next&(1<<(level*wheelBits)-1) == 0 {
+				w.cascade(t, level, next)
+			}
+		}
+		head := &w.slots[0][next%wheelSlots]
+		for *head != 0 {
+			if budget == 0 {
+				return 0
+			}
+			budget--
+			due(*head)
+		}
+		w.now = next
+	}
+	return budget
+}
+
+// cascade files the connections of a coarse slot anew, in finer ones.
+func (w *wheel) cascade(t *table, level int, next tick) {
+	head := &w.slots[level][next>>(level*wheelBits)%wheelSlots]
+	c := *head
+	*head = 0
+	for c != 0 {
+		following := t.cold[c].next
+		w.insert(t, c, next, tick(t.cold[c].due.Load()))
+		c = following
+	}
+}

@@ -1,0 +1,87 @@
+package lb
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// wheelTable is a table of which only the timers are used.
+func wheelTable(n int) *table { return &table{cold: make([]connCold, n+1)} }
+
+func TestWheelCallsEachAtItsTickWhateverTheDistance(t *testing.T) {
+	const start = 1<<32 - 1000 // so that ticks wrap on the way
+	distances := []tick{1, 2, 15, 255, 256, 257, 511, 65535, 65536, 65537, 1 << 20, wheelSpan - 1}
+	tab := wheelTable(len(distances))
+	var w wheel
+	w.start(start)
+	for i, d := range distances {
+		w.file(tab, uint32(i+1), start+d)
+	}
+	for i, d := range distances {
+		var got []uint32
+		due := func(c uint32) { w.unfile(tab, c); got = append(got, c) }
+		w.advance(tab, start+d-1, 100, due)
+		if len(got) != 0 {
+			t.Fatalf("distance %d: %v came before its tick", d, got)
+		}
+		w.advance(tab, start+d, 100, due)
+		if len(got) != 1 || got[0] != uint32(i+1) {
+			t.Fatalf("distance %d: at its tick came %v, want [%d]", d, got, i+1)
+		}
+	}
+}
+
+func TestWheelKeepsToItsBudget(t *testing.T) {
+	tab := wheelTable(10)
+	var w wheel
+	w.start(0)
+	for c := uint32(1); c <= 10; c++ {
+		w.file(tab, c, 5)
+	}
+	n := 0
+	due := func(c uint32) { w.unfile(tab, c); n++ }
+	if left := w.advance(tab, 9, 4, due); left != 0 || n != 4 {
+		t.Fatalf("first turn: %d called, %d left of the budget; want 4, 0", n, left)
+	}
+	if left := w.advance(tab, 9, 100, due); left != 94 || n != 10 {
+		t.Fatalf("second turn: %d called in all, %d left; want 10, 94", n, left)
+	}
+}
+
+// TestWheelAgainstAList holds the wheel against a plain list of ticks under random
+// filing, unfiling and passing of time.
+func TestWheelAgainstAList(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		const n = 20
+		tab := wheelTable(n)
+		var w wheel
+		now := tick(rapid.Uint32().Draw(rt, "start"))
+		w.start(now)
+		filed := map[uint32]tick{}
+		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			c := rapid.Uint32Range(1, n).Draw(rt, "conn")
+			_, in := filed[c]
+			switch {
+			case !in:
+				filed[c] = now + tick(rapid.Uint32Range(1, 200_000).Draw(rt, "in"))
+				w.file(tab, c, filed[c])
+			case rapid.Bool().Draw(rt, "unfile"):
+				delete(filed, c)
+				w.unfile(tab, c)
+			default:
+				now += tick(rapid.Uint32Range(0, 100_000).Draw(rt, "wait"))
+				got := map[uint32]bool{}
+				w.advance(tab, now, n+1, func(c uint32) { w.unfile(tab, c); got[c] = true })
+				for c, at := range filed {
+					if due := !now.before(at); due != got[c] {
+						rt.Fatalf("at %d: connection %d filed at %d: called %v", now, c, at, got[c])
+					}
+					if got[c] {
+						delete(filed, c)
+					}
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,193 @@
+package lb
+
+import (
+	"errors"
+	"net"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/sched"
+)
+
+// worker receives from one port and sends through any. It is one locked thread,
+// and shares nothing that is written per packet with others but the connections
+// themselves.
+type worker struct {
+	*plane
+	id    int
+	port  Port
+	ports []Port // by index: where frames leave by
+	batch []forward.Frame
+	out   [][]forward.Frame // by port: what this batch sends
+	now   tick
+	drops [numReasons]atomic.Uint64
+
+	packet forward.Packet
+	flow   sched.Flow
+}
+
+// batchSize is how many frames a worker takes at once at most.
+const batchSize = 64
+
+func newWorker(x *plane, id int, port Port, ports []Port) *worker {
+	w := &worker{plane: x, id: id, port: port, ports: ports, batch: make([]forward.Frame, batchSize)}
+	w.out = make([][]forward.Frame, len(ports))
+	for i := range w.out {
+		w.out[i] = make([]forward.Frame, 0, batchSize)
+	}
+	return w
+}
+
+// run forwards until the port is closed.
+func (w *worker) run() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for {
+		n, err := w.port.Recv(w.batch)
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		w.handle(w.batch[:n])
+	}
+}
+
+// handle forwards a batch of frames.
+func (w *worker) handle(frames []forward.Frame) {
+	snap := w.snap.Load()
+	w.now = w.tick()
+	for i := range frames {
+		f := &frames[i]
+		if reason := w.frame(snap, f); reason == forwarded {
+			w.out[f.Port] = append(w.out[f.Port], *f)
+		} else {
+			bump(&w.drops[reason], 1)
+		}
+	}
+	for i, out := range w.out {
+		if len(out) > 0 {
+			w.ports[i].Send(out)
+			w.out[i] = out[:0]
+		}
+	}
+}
+
+// frame turns one frame into what is to be sent through f.Port.
+func (w *worker) frame(snap *snapshot, f *forward.Frame) Reason {
+	p := &w.packet
+	if r := forward.Parse(f, p); r != forward.None {
+		return Reason(r)
+	}
+	t := tuple{src: p.Src, dst: p.Dst, srcPort: p.SrcPort, dstPort: p.DstPort, proto: Protocol(p.Proto)}
+	key := t.words()
+	hash := key.hash(w.table.seed)
+	r, m := w.table.find(&key, hash, snap.servers)
+	if r == 0 {
+		r, m = w.table.findLocked(&key, hash, snap.servers)
+	}
+	if r != 0 {
+		return w.known(snap, f, r, m, &key, hash)
+	}
+	return w.unknown(snap, f, &key, hash)
+}
+
+// known forwards a packet of a connection, after the checks that may end the
+// connection instead (ip_vs_in).
+func (w *worker) known(snap *snapshot, f *forward.Frame, r ref, m meta, key *words, hash uint64) Reason {
+	p, c := &w.packet, r.conn()
+	s := snap.servers[m.server()]
+	if isFirst(p) && w.reusable(snap, c, m, s) {
+		w.kill(c, m)
+		return w.unknown(snap, f, key, hash)
+	}
+	if s.Gone.Load() {
+		if !snap.settings.expireNodest {
+			return ServerGone
+		}
+		w.kill(c, m)
+		return w.unknown(snap, f, key, hash)
+	}
+	return w.transmit(f, c, m, s)
+}
+
+// isFirst reports whether the packet opens a connection.
+func isFirst(p *forward.Packet) bool {
+	switch Protocol(p.Proto) {
+	case TCP:
+		return p.TCPFlags&forward.FlagSYN != 0
+	case SCTP:
+		return p.SCTPChunk == sctpInitChunk
+	}
+	return false
+}
+
+// reusable reports whether the opening packet on tuple of c starts a connection of
+// its own, since c is over or its server is to get no new ones (is_new_conn_expected).
+func (w *worker) reusable(snap *snapshot, c uint32, m meta, s *server) bool {
+	if snap.settings.expireNodest && s.Weight.Load() == 0 {
+		return true
+	}
+	if snap.settings.reuse == 0 || w.table.cold[c].template.Load() != 0 {
+		return false
+	}
+	switch Protocol(w.packet.Proto) {
+	case TCP:
+		return m.state() == tcpTimeWait || m.state() == tcpClose ||
+			snap.settings.reuse&2 != 0 && m.state() == tcpFinWait && m.has(flagNoOutput)
+	case SCTP:
+		return m.state() == sctpClosed
+	}
+	return false
+}
+
+// unknown deals with a packet of no connection: it may begin one.
+func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint64) Reason {
+	p := &w.packet
+	if !snap.isVIP(p.Dst) {
+		return NotVIP
+	}
+	v := snap.match(Protocol(p.Proto), p.Dst, p.DstPort)
+	if v == nil {
+		return NoService
+	}
+	switch Protocol(p.Proto) {
+	case TCP:
+		if p.TCPFlags&forward.FlagRST != 0 || p.TCPFlags&forward.FlagSYN == 0 && !snap.settings.sloppyTCP {
+			return NoConnection
+		}
+	case SCTP:
+		if p.SCTPChunk != sctpInitChunk {
+			return NoConnection
+		}
+	}
+	c, m, reason := w.schedule(snap, v, p, key, hash)
+	if reason != forwarded {
+		return reason
+	}
+	return w.transmit(f, c, m, snap.servers[m.server()])
+}
+
+// transmit counts a packet, moves its connection on, and rewrites the frame for
+// its server.
+func (w *worker) transmit(f *forward.Frame, c uint32, m meta, s *server) Reason {
+	p := &w.packet
+	count := &s.counters[w.id]
+	bump(&count.inPackets, 1)
+	bump(&count.inBytes, uint64(p.End-p.L3))
+	w.touch(c, m, s, p, fromClient, w.now)
+	to := s.path.Load()
+	switch {
+	case p.TTL <= 1:
+		return TTLExceeded
+	case to.dst.IsZero():
+		return NoNeighbour
+	case p.NetLen(f) > to.mtu:
+		return MTUExceeded
+	}
+	forward.DSR(f, p, to.dst, to.src)
+	f.Port = to.port
+	return forwarded
+}
