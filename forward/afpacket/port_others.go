@@ -1,0 +1,28 @@
+//go:build !linux
+
+package afpacket
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/golb/golb/forward"
+	"golang.org/x/net/bpf"
+)
+
+// socket is there for the methods' sake alone: no Port can be opened.
+type socket struct{}
+
+func unsupported() error {
+	return fmt.Errorf("afpacket: packet sockets need Linux, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}
+
+func openGroup(Config, int) ([]*Port, error) { return nil, unsupported() }
+
+func (*socket) recv([]forward.Frame) (int, error)    { return 0, unsupported() }
+func (*socket) send([]forward.Frame) (int, error)    { return 0, unsupported() }
+func (*socket) wake()                                {}
+func (*socket) setFilter([]bpf.RawInstruction) error { return unsupported() }
+func (*socket) stats() Stats                         { return Stats{} }
+func (*socket) close() error                         { return unsupported() }
