@@ -68,7 +68,7 @@ func (m *machine) forget(addr netip.Addr, w *want) {
 func (m *machine) ask(n *neighbor, now time.Time) {
 	m.timers.set(&n.timer, now.Add(m.spread(m.cfg.Retry)))
 	if n.unanswered == attempts {
-		m.log.Warn("arp: neighbour does not answer", "interface", m.cfg.Interface, "address", n.addr, "mac", hardware(n.mac))
+		m.log.Warn("arp: neighbour does not answer", "interface", m.cfg.Interface, "address", n.addr, "mac", hardware(n.mac).String())
 		if n.known {
 			n.known = false
 			m.tellAll(n)
@@ -127,7 +127,7 @@ func (m *machine) confirmed(n *neighbor, now time.Time) {
 }
 
 func (m *machine) tellAll(n *neighbor) {
-	m.log.Debug("arp: neighbour", "interface", m.cfg.Interface, "address", n.addr, "mac", hardware(n.mac), "known", n.known)
+	m.log.Debug("arp: neighbour", "interface", m.cfg.Interface, "address", n.addr, "mac", hardware(n.mac).String(), "known", n.known)
 	for _, w := range n.wanted {
 		m.tell(n, w)
 	}

@@ -56,7 +56,7 @@ func (m *machine) conflict(v *vip, by mac, now time.Time) {
 		return
 	}
 	v.defended = now
-	m.log.Warn("arp: another host claims a VIP", "interface", m.cfg.Interface, "vip", v.addr, "mac", hardware(by))
+	m.log.Warn("arp: another host claims a VIP", "interface", m.cfg.Interface, "vip", v.addr, "mac", hardware(by).String())
 	m.sendAnnouncement(v)
 	if m.cfg.OnConflict != nil {
 		c := Conflict{VIP: v.addr, MAC: hardware(by), Interface: m.cfg.Interface}

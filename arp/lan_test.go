@@ -1,0 +1,237 @@
+package arp
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// lan is a hub in memory: every port hears every frame, group frames for a
+// solicited-node address only where it joined. Made and used inside a synctest bubble.
+type lan struct {
+	t     *testing.T
+	mu    sync.Mutex
+	ports []*port
+	heard []heard
+}
+
+// heard is a frame as it was sent.
+type heard struct {
+	message
+	from *port
+	at   time.Time
+}
+
+// port implements wire.
+type port struct {
+	lan    *lan
+	in     [2]chan []byte
+	states chan state
+	state  state
+	closed chan struct{}
+	groups map[netip.Addr]bool
+	gone   error
+}
+
+func (p *port) Receive(proto protocol, buf []byte) (int, error) {
+	select {
+	case f := <-p.in[proto]:
+		return copy(buf, f), nil
+	case <-p.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+func (p *port) Send(frame []byte) error {
+	select {
+	case <-p.closed:
+		return net.ErrClosed
+	default:
+	}
+	p.lan.send(p, frame)
+	return nil
+}
+
+func (n *lan) send(from *port, frame []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	m, err := parse(frame)
+	if err != nil {
+		n.t.Errorf("frame sent is malformed: %v: %x", err, frame)
+	}
+	n.heard = append(n.heard, heard{m, from, time.Now()})
+	proto := ipv4ARP
+	if frame[12] == etherTypeIPv6>>8 {
+		proto = ipv6ND
+	}
+	for _, p := range n.ports {
+		if p == from || !p.state.up || !p.hears(m.dst) {
+			continue
+		}
+		select {
+		case p.in[proto] <- slices.Clone(frame):
+		default:
+			n.t.Error("a port's queue is full")
+		}
+	}
+}
+
+// hears is the multicast filter of a card.
+func (p *port) hears(dst mac) bool {
+	if dst[0] != 0x33 || dst[2] != 0xff {
+		return true
+	}
+	for g := range p.groups {
+		if groupMAC(g) == dst {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *port) Join(g netip.Addr) error {
+	p.lan.mu.Lock()
+	defer p.lan.mu.Unlock()
+	if p.groups[g] {
+		p.lan.t.Errorf("%s joined twice", g)
+	}
+	p.groups[g] = true
+	return nil
+}
+
+func (p *port) Leave(g netip.Addr) error {
+	p.lan.mu.Lock()
+	defer p.lan.mu.Unlock()
+	if !p.groups[g] {
+		p.lan.t.Errorf("%s left but not joined", g)
+	}
+	delete(p.groups, g)
+	return nil
+}
+
+func (p *port) Wait() (state, error) {
+	select {
+	case s := <-p.states:
+		return s, p.gone
+	case <-p.closed:
+		return state{}, net.ErrClosed
+	}
+}
+
+func (p *port) Close() error {
+	close(p.closed)
+	return nil
+}
+
+// set changes what the host says of the interface.
+func (p *port) set(change func(*state)) {
+	p.lan.mu.Lock()
+	change(&p.state)
+	s := p.state
+	p.lan.mu.Unlock()
+	p.states <- s
+	synctest.Wait()
+}
+
+// sent returns what the port sent since the last call of reset.
+func (p *port) sent() []heard {
+	p.lan.mu.Lock()
+	defer p.lan.mu.Unlock()
+	var hs []heard
+	for _, h := range p.lan.heard {
+		if h.from == p {
+			hs = append(hs, h)
+		}
+	}
+	return hs
+}
+
+func (n *lan) reset() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.heard = nil
+}
+
+// inject sends a frame of nobody's.
+func (n *lan) inject(frame []byte) {
+	n.send(nil, frame)
+	synctest.Wait()
+}
+
+// port adds a port at the given MAC number and host addresses.
+func (n *lan) port(number byte, addrs ...string) *port {
+	p := &port{
+		lan: n, in: [2]chan []byte{make(chan []byte, 1<<14), make(chan []byte, 1<<14)},
+		states: make(chan state), closed: make(chan struct{}), groups: map[netip.Addr]bool{},
+		state: state{mac: macOf(number), up: true},
+	}
+	for _, a := range addrs {
+		p.state.addrs = append(p.state.addrs, netip.MustParsePrefix(a))
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ports = append(n.ports, p)
+	return p
+}
+
+// host adds a running link on a port of its own.
+func (n *lan) host(cfg Config, number byte, addrs ...string) (*Link, *port) {
+	n.t.Helper()
+	p := n.port(number, addrs...)
+	cfg.Interface = "eth0"
+	cfg, err := cfg.withDefaults()
+	must(n.t, err)
+	l := newLink(cfg, p, p.state)
+	ctx, cancel := context.WithCancel(n.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	n.t.Cleanup(func() {
+		cancel()
+		must(n.t, <-ended)
+	})
+	return l, p
+}
+
+// inLAN runs f in virtual time, once per protocol.
+func inLAN(t *testing.T, f func(n *lan, nw nums)) {
+	for _, nw := range []nums{v4, v6} {
+		t.Run(nw.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { f(&lan{t: t}, nw) })
+		})
+	}
+}
+
+// nums makes addresses of one protocol by number.
+type nums struct {
+	name string
+	base netip.Addr
+	bits string
+}
+
+var (
+	v4 = nums{"IPv4", netip.MustParseAddr("192.0.2.0"), "/24"}
+	v6 = nums{"IPv6", netip.MustParseAddr("2001:db8::"), "/64"}
+)
+
+func (w nums) addr(i byte) netip.Addr {
+	b := w.base.AsSlice()
+	b[len(b)-1] = i
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+func (w nums) host(i byte) string { return w.addr(i).String() + w.bits }
+
+func macOf(i byte) mac { return mac{0x02, 0, 0, 0, 0, i} }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,308 @@
+package arp
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	marp "github.com/mdlayher/arp"
+	"github.com/mdlayher/ndp"
+)
+
+// told records calls of changed.
+type told struct {
+	mu    sync.Mutex
+	calls []string
+}
+
+func (s *told) changed(m [6]byte, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, fmt.Sprintf("%d %t", m[5], ok))
+}
+
+func (s *told) want(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := cmp.Diff(want, s.calls); d != "" {
+		t.Fatalf("told (-want +got):\n%s", d)
+	}
+	s.calls = nil
+}
+
+func TestResolveTellsOnceAndConfirmsByUnicast(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		server, _ := n.host(Config{}, 2)
+		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		l, p := n.host(Config{}, 1, w.host(1))
+		var got told
+		start := time.Now()
+		defer l.Resolve(w.addr(2), got.changed)()
+		got.want(n.t, "2 true")
+		if at := p.sent()[0].at; at != start {
+			n.t.Errorf("first asked after %s", at.Sub(start))
+		}
+		time.Sleep(10 * time.Minute)
+		got.want(n.t)
+		asked := p.sent()
+		if !group(asked[0].dst) {
+			n.t.Errorf("first question to %x", asked[0].dst)
+		}
+		for i, q := range asked[1:] {
+			gap := q.at.Sub(asked[i].at)
+			if q.dst != macOf(2) || gap < 15*time.Second || gap > 25*time.Second {
+				n.t.Errorf("question %d after %s to %x", i+1, gap, q.dst)
+			}
+		}
+		if len(asked) < 24 || len(asked) > 41 {
+			n.t.Errorf("%d questions in 10 minutes", len(asked))
+		}
+		if s := l.Stats(); s.Known != 1 || s.Neighbors != 1 || s.Asked != uint64(len(asked)) {
+			n.t.Errorf("stats %+v", s)
+		}
+	})
+}
+
+func TestResolveAsksUntilAnswered(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		server, _ := n.host(Config{}, 2)
+		l, p := n.host(Config{}, 1, w.host(1))
+		var got told
+		defer l.Resolve(w.addr(2), got.changed)()
+		time.Sleep(time.Minute)
+		got.want(n.t)
+		if c := len(p.sent()); c < 48 || c > 81 {
+			n.t.Errorf("%d questions in a minute", c)
+		}
+		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		time.Sleep(1250 * time.Millisecond)
+		got.want(n.t, "2 true")
+	})
+}
+
+func TestResolveTellsOfSilenceAndReturn(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		server, _ := n.host(Config{}, 2)
+		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		l, p := n.host(Config{}, 1, w.host(1))
+		var got told
+		defer l.Resolve(w.addr(2), got.changed)()
+		got.want(n.t, "2 true")
+		must(n.t, server.SetVIPs(nil))
+		n.reset()
+		time.Sleep(30 * time.Second)
+		got.want(n.t, "2 false")
+		if q := p.sent(); q[0].dst != macOf(2) || !group(q[1].dst) || !group(q[2].dst) {
+			n.t.Error("want one question to the known MAC, then to all")
+		}
+		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		time.Sleep(2 * time.Second)
+		got.want(n.t, "2 true")
+	})
+}
+
+func TestResolveFollowsAChangeOfMAC(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		server, sp := n.host(Config{}, 2)
+		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		l, _ := n.host(Config{}, 1, w.host(1))
+		var got told
+		defer l.Resolve(w.addr(2), got.changed)()
+		got.want(n.t, "2 true")
+
+		sp.set(func(s *state) { s.mac = macOf(3) }) // announces itself
+		got.want(n.t, "3 true")
+
+		// Moved in silence: found by the next question.
+		must(n.t, server.SetVIPs(nil))
+		other, _ := n.host(Config{}, 4)
+		must(n.t, other.SetVIPs([]netip.Addr{w.addr(2)}))
+		time.Sleep(time.Minute)
+		got.want(n.t, "4 true")
+	})
+}
+
+func TestResolveLearnsFromQuestionsOfTheNeighbour(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		l, p := n.host(Config{}, 1, w.host(1))
+		must(n.t, p.Join(solicitedNode(w.addr(9))))
+		var got told
+		defer l.Resolve(w.addr(2), got.changed)()
+		got.want(n.t)
+		n.inject(question(macOf(2), w.addr(2), w.addr(9), mac{}))
+		got.want(n.t, "2 true")
+		// It never answers, so it does not hear us.
+		time.Sleep(10 * time.Second)
+		got.want(n.t, "2 false")
+	})
+}
+
+func TestAMACInUseIsReplacedOnlyByWhatMay(t *testing.T) {
+	arpReply := arpFrame(marp.OperationReply, macOf(3), macOf(1), v4.addr(2), macOf(1), v4.addr(1))
+	garp := announcement(macOf(3), v4.addr(2))[0]
+	na := func(solicited, override bool) []byte {
+		return ndFrame(macOf(3), macOf(1), v6.addr(2), v6.addr(1), &ndp.NeighborAdvertisement{
+			Solicited: solicited, Override: override, TargetAddress: v6.addr(2), Options: linkLayer(ndp.Target, macOf(3)),
+		})
+	}
+	toAnother := arpFrame(marp.OperationReply, macOf(3), macOf(7), v4.addr(2), macOf(7), v4.addr(7))
+	for _, tc := range []struct {
+		name  string
+		nums  nums
+		after time.Duration
+		frame []byte
+		want  []string
+	}{
+		{"ARP reply right after another", v4, time.Millisecond, arpReply, nil},
+		{"ARP reply later", v4, time.Second, arpReply, []string{"3 true"}},
+		{"gratuitous ARP right after a reply", v4, time.Millisecond, garp, []string{"3 true"}},
+		{"ARP reply to another host", v4, time.Second, toAnother, nil},
+		{"NA without override", v6, time.Second, na(true, false), nil},
+		{"NA with override", v6, time.Millisecond, na(true, true), []string{"3 true"}},
+		{"NA with override, unsolicited", v6, time.Millisecond, na(false, true), []string{"3 true"}},
+		{"NS of the neighbour", v6, time.Millisecond, question(macOf(3), v6.addr(2), v6.addr(1), macOf(1)), []string{"3 true"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := &lan{t: t}
+				l, _ := n.host(Config{}, 1, tc.nums.host(1))
+				var got told
+				defer l.Resolve(tc.nums.addr(2), got.changed)()
+				q := message{asked: tc.nums.addr(2), claimed: tc.nums.addr(1), mac: macOf(1)}
+				n.inject(reply(macOf(2), &q))
+				got.want(t, "2 true")
+				time.Sleep(tc.after)
+				n.inject(tc.frame)
+				got.want(t, tc.want...)
+			})
+		})
+	}
+}
+
+func TestResolveWithoutAHostAddressAsksAsAProbe(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		server, _ := n.host(Config{}, 2)
+		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		l, p := n.host(Config{}, 1)
+		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100)})) // not to be asked from
+		var got told
+		defer l.Resolve(w.addr(2), got.changed)()
+		time.Sleep(5 * time.Minute)
+		got.want(n.t, "2 true")
+		for _, q := range p.sent() {
+			if !q.probe() {
+				n.t.Errorf("asked from %s", q.claimed)
+			}
+		}
+	})
+}
+
+func TestStopEndsQuestionsAndCalls(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		server, _ := n.host(Config{}, 2)
+		l, p := n.host(Config{}, 1, w.host(1))
+		var got, still told
+		stop := l.Resolve(w.addr(2), got.changed)
+		stopStill := l.Resolve(w.addr(2), still.changed)
+		stop()
+		stop()
+		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		time.Sleep(2 * time.Second)
+		got.want(n.t)
+		still.want(n.t, "2 true")
+		var late told
+		stopLate := l.Resolve(w.addr(2), late.changed)
+		late.want(n.t, "2 true")
+		stopLate()
+		stopStill()
+		n.reset()
+		time.Sleep(time.Hour)
+		if c := len(p.sent()); c != 0 || l.Stats().Neighbors != 0 {
+			n.t.Errorf("%d questions after stop", c)
+		}
+	})
+}
+
+func TestQuestionsForHundredsAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lan{t: t}
+		server, _ := n.host(Config{}, 2)
+		l, p := n.host(Config{}, 1, "10.0.0.1/8")
+		var addrs []netip.Addr
+		for i := range 500 {
+			addrs = append(addrs, netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}))
+		}
+		must(t, server.SetVIPs(addrs))
+		for _, a := range addrs {
+			l.Resolve(a, func([6]byte, bool) {})
+		}
+		time.Sleep(10 * time.Second)
+		if s := l.Stats(); s.Known != 500 {
+			t.Fatalf("%d of 500 known", s.Known)
+		}
+		n.reset()
+		time.Sleep(10 * time.Minute)
+		perSecond := map[int64]int{}
+		for _, q := range p.sent() {
+			perSecond[q.at.Unix()]++
+		}
+		for s, c := range perSecond {
+			if c > 100 { // 25 on average, 50 where spread evenly over the 10 s of the first round
+				t.Errorf("%d questions in second %d", c, s)
+			}
+		}
+	})
+}
+
+func TestLinkUpAsksAtOnce(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		server, _ := n.host(Config{}, 2)
+		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		l, p := n.host(Config{}, 1, w.host(1))
+		var got told
+		defer l.Resolve(w.addr(2), got.changed)()
+		got.want(n.t, "2 true")
+		p.set(func(s *state) { s.up = false })
+		time.Sleep(time.Minute)
+		got.want(n.t, "2 false")
+		n.reset()
+		p.set(func(s *state) { s.up = true })
+		got.want(n.t, "2 true")
+		if l.Stats().Unsent == 0 {
+			n.t.Error("frames that were not sent are not counted")
+		}
+	})
+}
+
+func TestSourceOfQuestions(t *testing.T) {
+	for _, tc := range []struct {
+		name, target, want string
+		addrs              []string
+	}{
+		{"same subnet", "192.0.2.9", "192.0.2.1", []string{"198.51.100.1/24", "192.0.2.1/24"}},
+		{"any on the interface", "203.0.113.1", "198.51.100.1", []string{"2001:db8::1/64", "198.51.100.1/24", "192.0.2.1/24"}},
+		{"none", "192.0.2.9", "0.0.0.0", []string{"2001:db8::1/64"}},
+		{"same IPv6 subnet", "2001:db8::9", "2001:db8::1", []string{"192.0.2.1/24", "fe80::1/64", "2001:db8::1/64"}},
+		{"link-local to link-local", "fe80::9", "fe80::1", []string{"2001:db8::1/64", "fe80::1/64"}},
+		{"link-local rather", "2001:db8:1::9", "fe80::1", []string{"2001:db8::1/64", "fe80::1/64"}},
+		{"no IPv6", "2001:db8::9", "::", []string{"192.0.2.1/24"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cfg, err := Config{Interface: "eth0"}.withDefaults()
+			must(t, err)
+			m := newMachine(cfg, state{})
+			for _, a := range tc.addrs {
+				m.link.addrs = append(m.link.addrs, netip.MustParsePrefix(a))
+			}
+			if got := m.source(netip.MustParseAddr(tc.target)); got.String() != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,231 @@
+package arp
+
+import (
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	marp "github.com/mdlayher/arp"
+	"github.com/mdlayher/ndp"
+)
+
+var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// newTestMachine is at MAC 1 with host address 1, has VIPs 100, resolves 2 and probes
+// for 50, of both protocols. What it sends is collected.
+func newTestMachine(t testing.TB) (*machine, *[][]byte) {
+	t.Helper()
+	cfg, err := Config{Interface: "eth0"}.withDefaults()
+	must(t, err)
+	m := newMachine(cfg, state{mac: macOf(1), up: true,
+		addrs: []netip.Prefix{netip.MustParsePrefix(v4.host(1)), netip.MustParsePrefix(v6.host(1))}})
+	sent := new([][]byte)
+	m.send = func(f []byte) { *sent = append(*sent, f) }
+	m.notify = func(f func()) { f() }
+	m.random = func() float64 { return 0.5 }
+	m.setVIPs(map[netip.Addr]bool{v4.addr(100): true, v6.addr(100): true})
+	for _, w := range []nums{v4, v6} {
+		m.resolve(w.addr(2), &want{changed: func([6]byte, bool) {}}, epoch)
+		m.probe(w.addr(50), make(chan error, 1), epoch)
+	}
+	m.timers.run(epoch)
+	*sent = nil
+	return m, sent
+}
+
+func TestAnswers(t *testing.T) {
+	other := mac{0x02, 0, 0, 0, 0, 9}
+	for _, w := range []nums{v4, v6} {
+		vip, them := w.addr(100), w.addr(3)
+		q := func(from, target netip.Addr, to mac) []byte { return question(macOf(3), from, target, to) }
+		unspecified := none4
+		if w == v6 {
+			unspecified = none6
+		}
+		answered := [][]byte{reply(macOf(1), &message{asked: vip, claimed: them, mac: macOf(3)})}
+		for _, tc := range []struct {
+			name     string
+			frame    []byte
+			want     [][]byte
+			conflict bool
+		}{
+			{"a request to all", q(them, vip, mac{}), answered, false},
+			{"a request to us", q(them, vip, macOf(1)), answered, false},
+			{"a request to another host", q(them, vip, other), nil, false},
+			{"a request for another address", q(them, w.addr(101), mac{}), nil, false},
+			{"a request for the host's own address", q(them, w.addr(1), mac{}), nil, false},
+			{"a probe", q(unspecified, vip, mac{}), [][]byte{reply(macOf(1), &message{asked: vip, mac: macOf(3)})}, false},
+			{"an announcement, by defence", announcement(macOf(3), vip)[0], announcement(macOf(1), vip), true},
+			{"our own announcement come back", announcement(macOf(1), vip)[0], nil, false},
+			{"a VIP as the source of a question, by defence", q(vip, w.addr(101), mac{}), announcement(macOf(1), vip), true},
+			{"an answer that is for another host, by defence",
+				reply(macOf(3), &message{asked: vip, claimed: them, mac: other}), announcement(macOf(1), vip), true},
+		} {
+			t.Run(w.name+"/"+tc.name, func(t *testing.T) {
+				m, sent := newTestMachine(t)
+				m.input(tc.frame, epoch)
+				if d := cmp.Diff(dump(tc.want), dump(*sent)); d != "" {
+					t.Errorf("(-want +got)\n%s", d)
+				}
+				if got := m.stats.Conflicts == 1; got != tc.conflict {
+					t.Errorf("%d conflicts counted", m.stats.Conflicts)
+				}
+			})
+		}
+	}
+}
+
+func dump(fs [][]byte) string {
+	var b strings.Builder
+	for _, f := range fs {
+		b.WriteString(hex.Dump(f))
+	}
+	return b.String()
+}
+
+func TestNSWithoutSourceOptionIsAnsweredToItsEthernetSource(t *testing.T) {
+	m, sent := newTestMachine(t)
+	m.input(ndFrame(macOf(3), macOf(1), b2, v6.addr(100), &ndp.NeighborSolicitation{TargetAddress: v6.addr(100)}), epoch)
+	want := [][]byte{reply(macOf(1), &message{asked: v6.addr(100), claimed: b2, mac: macOf(3)})}
+	if d := cmp.Diff(dump(want), dump(*sent)); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestNAWithoutTargetOptionConfirms(t *testing.T) {
+	m, _ := newTestMachine(t)
+	m.input(announcement(macOf(2), b2)[0], epoch)
+	n := m.neighbors[b2]
+	if !n.known || !n.timer.at.Equal(epoch) {
+		t.Fatalf("known %t, next question at %s: an announcement confirms nothing", n.known, n.timer.at)
+	}
+	m.input(ndFrame(macOf(2), macOf(1), b2, b1, &ndp.NeighborAdvertisement{Solicited: true, TargetAddress: b2}), epoch)
+	if want := epoch.Add(20 * time.Second); !n.timer.at.Equal(want) {
+		t.Errorf("next question at %s, want %s", n.timer.at, want)
+	}
+}
+
+func TestMalformedFramesAreCountedAndDropped(t *testing.T) {
+	m, sent := newTestMachine(t)
+	m.input(question(macOf(3), a2, v4.addr(100), mac{})[:30], epoch)
+	m.input([]byte("x"), epoch)
+	if m.stats.Malformed != 2 || len(*sent) != 0 {
+		t.Errorf("%d counted, %d answered", m.stats.Malformed, len(*sent))
+	}
+}
+
+func TestVirtualMACIsSaidForVIPsOnly(t *testing.T) {
+	virtual := mac{0, 0, 0x5e, 0, 1, 7}
+	inLAN(t, func(n *lan, w nums) {
+		l, p := n.host(Config{MAC: virtual[:]}, 1, w.host(1))
+		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100)}))
+		asker, _ := n.host(Config{}, 2, w.host(2))
+		var at mac
+		defer asker.Resolve(w.addr(100), func(m [6]byte, _ bool) { at = m })()
+		defer l.Resolve(w.addr(2), func([6]byte, bool) {})()
+		must(n.t, l.Announce(n.t.Context(), w.addr(100)))
+		synctest.Wait()
+		if at != virtual {
+			n.t.Errorf("VIP resolved to %x", at)
+		}
+		for _, h := range p.sent() {
+			want := macOf(1)
+			if h.claimed == w.addr(100) {
+				want = virtual
+			}
+			if h.mac != want || h.src != want {
+				n.t.Errorf("%s said at %x from %x, want %x", h.claimed, h.mac, h.src, want)
+			}
+		}
+	})
+}
+
+func TestConflictsAreToldAndDefendedOnceIn10Seconds(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		var log strings.Builder
+		told := make(chan Conflict, 10)
+		l, p := n.host(Config{
+			OnConflict: func(c Conflict) { told <- c },
+			Logger:     slog.New(slog.NewTextHandler(&log, nil)),
+		}, 1, w.host(1))
+		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100)}))
+		for range 95 { // in 95 s, 100 ms into each
+			time.Sleep(time.Second)
+			n.inject(announcement(macOf(9), w.addr(100))[0])
+		}
+		if len(told) != 10 {
+			n.t.Fatalf("told %d times in 95 s", len(told))
+		}
+		want := Conflict{VIP: w.addr(100), MAC: hardware(macOf(9)), Interface: "eth0"}
+		if d := cmp.Diff(fmt.Sprint(want), fmt.Sprint(<-told)); d != "" {
+			n.t.Error(d)
+		}
+		if c, want := len(p.sent()), 10*len(announcement(macOf(1), w.addr(100))); c != want {
+			n.t.Errorf("%d frames in defence, want %d", c, want)
+		}
+		if c := strings.Count(log.String(), "mac=02:00:00:00:00:09"); c != 10 {
+			n.t.Errorf("%d logs:\n%s", c, log.String())
+		}
+		if c := l.Stats().Conflicts; c != 95 {
+			n.t.Errorf("%d conflicts counted", c)
+		}
+	})
+}
+
+func TestSetVIPsReplacesTheSet(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		l, p := n.host(Config{}, 1, w.host(1))
+		// Two that share a group, where groups there are.
+		shared := netip.MustParseAddr("2001:db8:1::64")
+		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100), w.addr(101), w.addr(101), shared}))
+		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100), w.addr(102)}))
+		asks := func(i byte) bool {
+			n.reset()
+			n.inject(question(macOf(3), w.addr(3), w.addr(i), macOf(1)))
+			return len(p.sent()) == 1
+		}
+		if !asks(100) || asks(101) || !asks(102) {
+			n.t.Error("answers for other than the last set")
+		}
+		if w == v6 {
+			if !p.groups[solicitedNode(w.addr(100))] || !p.groups[solicitedNode(w.addr(102))] || len(p.groups) != 2 {
+				n.t.Errorf("groups %v", p.groups)
+			}
+		}
+		must(n.t, l.SetVIPs(nil))
+		if asks(100) || len(p.groups) != 0 {
+			n.t.Errorf("something is left of no VIPs: groups %v", p.groups)
+		}
+	})
+}
+
+func TestSetVIPsRefusesWhatNoHostCanHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lan{t: t}
+		l, _ := n.host(Config{}, 1)
+		must(t, l.SetVIPs([]netip.Addr{v4.addr(100)}))
+		for _, a := range []string{"0.0.0.0", "::", "224.0.0.1", "ff02::1", "127.0.0.1", "::1", "255.255.255.255"} {
+			if err := l.SetVIPs([]netip.Addr{v4.addr(101), netip.MustParseAddr(a)}); err == nil || !strings.Contains(err.Error(), a) {
+				t.Errorf("%s: %v", a, err)
+			}
+		}
+		if got := l.vips(); len(got) != 1 || !got[v4.addr(100)] {
+			t.Errorf("VIPs are now %v", got)
+		}
+	})
+}
+
+func TestARPReplyToABroadcastIsNoAnswerToUs(t *testing.T) {
+	m, _ := newTestMachine(t)
+	f := arpFrame(marp.OperationReply, macOf(2), broadcast, a2, macOf(2), a2)
+	m.input(f, epoch)
+	if n := m.neighbors[a2]; !n.known || !n.timer.at.Equal(epoch) {
+		t.Errorf("known %t, next question at %s: a gratuitous reply confirms nothing", n.known, n.timer.at)
+	}
+}
