@@ -101,7 +101,9 @@ func mhFill(list []*Server) *mhTable {
 			c := &claims[i]
 			for range c.turns {
 				for taken[c.pos] {
-					c.pos = (c.pos + c.skip) % mhSize
+					if c.pos += c.skip; c.pos >= mhSize {
+						c.pos -= mhSize
+					}
 				}
 				taken[c.pos] = true
 				t.slot[c.pos] = uint16(i)

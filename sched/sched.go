@@ -19,12 +19,13 @@ type Server struct {
 	Inactive atomic.Int64 // all other connections (ip_vs inactconns)
 
 	Overloaded atomic.Bool // upper threshold reached (IP_VS_DEST_F_OVERLOAD)
-	Gone       atomic.Bool // no longer in the service (IP_VS_DEST_F_AVAILABLE cleared)
+	Gone       atomic.Bool // not in the service (IP_VS_DEST_F_AVAILABLE cleared); set before Removed, cleared before Added
 
-	LastWeight atomic.Int32 // last non-zero weight ever set; see SetWeight
+	LastWeight atomic.Int32 // last weight that was not 0 since it was added, for mh; see SetWeight
 }
 
-// SetWeight stores the weight, and remembers it in LastWeight where it is not 0.
+// SetWeight stores the weight, and remembers it in LastWeight where it is not 0. A
+// server that is to be added again starts with LastWeight 0, as in ip_vs.
 func (s *Server) SetWeight(w int32) {
 	s.Weight.Store(w)
 	if w != 0 {
@@ -42,23 +43,25 @@ type Flow struct {
 	Src, Dst         [16]byte
 	SrcPort, DstPort uint16
 	Proto            uint8
-	Hash             uint32 // a well mixed hash of the five-tuple, for schedulers that draw
+	Hash             uint32 // a well mixed hash of the five-tuple, for an embedder's scheduler; none here reads it
 }
 
 // Scheduler picks servers for one service. The owner keeps the list of servers in
 // ip_vs's order, newest first, never changes a list once passed, and calls Added,
-// Removed and Edited one at a time. Pick may be called from many goroutines at
-// once, also while the list changes; it allocates nothing.
+// Removed and Edited one at a time, after the fact, once for each server: state
+// such as wrr's depends on it. Pick may be called from many goroutines at once,
+// also while the list changes. It allocates nothing, unless its scheduler says so.
 type Scheduler interface {
 	// Name returns the name that New takes.
 	Name() string
 	// Added says that s is new in list.
 	Added(list []*Server, s *Server)
-	// Removed says that s is no longer in list.
+	// Removed says that s is no longer in list. Picks under way may still return it.
 	Removed(list []*Server, s *Server)
 	// Edited says that the weight or a threshold of s changed.
 	Edited(list []*Server, s *Server)
-	// Pick returns a server, or nil where none is eligible.
+	// Pick returns a server, or nil where the algorithm finds none. It keeps nothing
+	// of f.
 	Pick(f *Flow) *Server
 }
 

@@ -1,0 +1,194 @@
+package sched
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+)
+
+// locality is an lblc or lblcr with servers A, B, C of weight 2 and a clock.
+type locality struct {
+	*fixture
+	now     int64
+	a, b, c *Server
+}
+
+func newLocality(t testing.TB, name string, expiration int64) *locality {
+	l := &locality{}
+	l.fixture = newFixture(t, name, Options{Now: func() int64 { return l.now }, Expiration: expiration}).weights(2, 2, 2)
+	l.a, l.b, l.c = l.list[0], l.list[1], l.list[2]
+	return l
+}
+
+// to picks for destination number n.
+func (l *locality) to(n uint32) *Server {
+	f := clientFlow("192.0.2.1", 40000)
+	binary.BigEndian.PutUint32(f.Dst[12:], n)
+	return l.Pick(f)
+}
+
+func (l *locality) expect(t *testing.T, when string, n uint32, want *Server) {
+	t.Helper()
+	if got := l.to(n); got != want {
+		t.Errorf("%s %s: got server %d, want %d", l.Name(), when, slices.Index(l.list, got), slices.Index(l.list, want))
+	}
+}
+
+func TestLocalityKeepsDestinationsWithTheirServer(t *testing.T) {
+	for _, name := range []string{"lblc", "lblcr"} {
+		l := newLocality(t, name, 0)
+		l.expect(t, "first", 1, l.a)
+		l.a.Active.Store(2)
+		l.expect(t, "as many as weight", 1, l.a)
+		l.expect(t, "new destination", 2, l.b)
+		l.b.Active.Store(1)
+		l.c.Active.Store(1)
+		l.a.Active.Store(3)
+		l.expect(t, "beyond weight, none under half", 1, l.a)
+		l.c.Active.Store(0)
+		l.expect(t, "locally overloaded", 1, l.c)
+		l.a.Active.Store(0)
+		want := l.c // lblc moved it for good
+		if name == "lblcr" {
+			l.c.Active.Store(1)
+			want = l.a // both of the set serve
+		}
+		l.expect(t, "later", 1, want)
+	}
+}
+
+func TestLocalityServerNoLongerEligible(t *testing.T) {
+	for _, name := range []string{"lblc", "lblcr"} {
+		l := newLocality(t, name, 0)
+		l.expect(t, "first", 1, l.a)
+		l.edit(l.a, 0)
+		l.expect(t, "weight 0", 1, l.b)
+
+		l = newLocality(t, name, 0)
+		l.expect(t, "first", 1, l.a)
+		l.a.Overloaded.Store(true)
+		want := l.a // a threshold does not move it
+		if name == "lblcr" {
+			want = l.b
+		}
+		l.expect(t, "overloaded", 1, want)
+
+		l = newLocality(t, name, 0)
+		l.expect(t, "first", 1, l.a)
+		l.remove(l.a)
+		l.b.Active.Store(1)
+		l.expect(t, "gone", 1, l.c)
+
+		for _, s := range l.list {
+			l.edit(s, 0)
+		}
+		l.expect(t, "all of weight 0", 1, nil)
+		l.expect(t, "all of weight 0, new destination", 9, nil)
+	}
+}
+
+func TestLocalityKnowsAServerThatComesBack(t *testing.T) {
+	for _, name := range []string{"lblc", "lblcr"} {
+		l := newLocality(t, name, 0)
+		l.expect(t, "first", 1, l.a)
+		l.remove(l.a)
+		l.a.Gone.Store(false)
+		l.add(l.a)
+		l.a.Inactive.Store(1000)
+		l.expect(t, "back, though loaded", 1, l.a)
+	}
+}
+
+func TestLocalityForgetsAfterExpiration(t *testing.T) {
+	for _, name := range []string{"lblc", "lblcr"} {
+		l := newLocality(t, name, 100)
+		l.expect(t, "first", 1, l.a)
+		l.a.Active.Store(1)
+		l.now = 100
+		l.expect(t, "just in time", 1, l.a)
+		l.now = 200
+		l.expect(t, "a use extends", 1, l.a)
+		l.now = 301
+		l.expect(t, "expired", 1, l.b)
+	}
+}
+
+func TestLBLCRSetLosesItsMostLoadedServer(t *testing.T) {
+	l := newLocality(t, "lblcr", 100)
+	l.expect(t, "first", 1, l.a)
+	l.a.Active.Store(3)
+	l.expect(t, "joins", 1, l.b)
+	l.a.Active.Store(1)
+	l.now = 100
+	l.expect(t, "not yet", 1, l.b)
+	l.now = 101
+	l.expect(t, "loses A", 1, l.b)
+	l.b.Active.Store(2)
+	l.expect(t, "A out of the set", 1, l.b)
+}
+
+func TestLBLCRSetDoesNotOutgrowTheService(t *testing.T) {
+	l := newLocality(t, "lblcr", 0)
+	l.to(1)
+	for range 100 {
+		for _, s := range slices.Clone(l.list) {
+			l.remove(s)
+		}
+		l.add(newServer("10.0.0.9", 80, 1))
+		l.add(newServer("10.0.0.8", 80, 1))
+		l.to(1)
+	}
+	f := clientFlow("192.0.2.1", 1)
+	binary.BigEndian.PutUint32(f.Dst[12:], 1)
+	if n := len(l.Scheduler.(*lblcr).cache.get(&f.Dst, 0).list); n > 2 {
+		t.Errorf("%d servers", n)
+	}
+}
+
+func destination(n uint32) *[16]byte {
+	var a [16]byte
+	binary.BigEndian.PutUint32(a[12:], n)
+	return &a
+}
+
+func TestCacheBounds(t *testing.T) {
+	c := newCache[int](0)
+	for i := range uint32(cacheMax + 10) {
+		*c.put(destination(i), 0) = int(i)
+	}
+	if len(c.entries) != cacheMax {
+		t.Errorf("%d entries, want %d", len(c.entries), cacheMax)
+	}
+	if c.get(destination(9), 0) != nil {
+		t.Error("longest unused still there")
+	}
+	if v := c.get(destination(10), 0); v == nil || *v != 10 {
+		t.Error("next longest unused not there")
+	}
+
+	// Over cacheFull, six minutes are enough; then the expiration counts.
+	for range cacheMax {
+		c.get(destination(cacheMax+9), cacheHurry+1)
+	}
+	if len(c.entries) != cacheFull {
+		t.Errorf("%d entries after six minutes, want %d", len(c.entries), cacheFull)
+	}
+	for range cacheMax {
+		c.get(destination(cacheMax+9), cacheExpire+1)
+	}
+	if len(c.entries) != 1 {
+		t.Errorf("%d entries after a day, want 1", len(c.entries))
+	}
+}
+
+func TestCacheReusesWhatItDropped(t *testing.T) {
+	c := newCache[int](10)
+	*c.put(destination(1), 0) = 7
+	if c.get(destination(1), 11) != nil {
+		t.Fatal("not expired")
+	}
+	freed := c.free
+	if v := c.put(destination(2), 11); v != &freed.value || *v != 0 {
+		t.Errorf("entry %p of value %d, want %p of 0", v, *v, &freed.value)
+	}
+}
