@@ -1,0 +1,105 @@
+// Package conf reads a balancer's configuration from YAML, strictly: every mistake
+// is reported at once, each with file, line, column, path, value and what is allowed.
+//
+//	cfg, err := conf.Load("/etc/golb.yaml")
+//	if err != nil {
+//		log.Fatal(err) // one line per mistake
+//	}
+//
+// The keys are the `yaml` tags of lb.Config. What YAML offers beyond lists,
+// mappings and scalars (anchors, aliases, merge keys, tags, several documents) is
+// refused: a mistake in what an alias stands for has no one place to point at.
+package conf
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+
+	"github.com/golb/golb/lb"
+)
+
+// maxSize bounds a file in bytes, so that a device named by mistake ends.
+const maxSize = 64 << 20
+
+// Load reads and validates a file. The error is Errors where the content is at
+// fault, else that of reading the file. The Config is the zero value unless the
+// error is nil.
+func Load(path string) (lb.Config, error) {
+	d, err := Read(path)
+	if err != nil {
+		return lb.Config{}, err
+	}
+	return d.Config, nil
+}
+
+// Parse is Load of content that is already in memory; name stands for the file in
+// errors.
+func Parse(name string, data []byte) (lb.Config, error) {
+	d, err := ReadBytes(name, data)
+	if err != nil {
+		return lb.Config{}, err
+	}
+	return d.Config, nil
+}
+
+// Document is a valid configuration and where each part of it stands in its file,
+// for mistakes that show only later, against a host. Its methods are safe for
+// concurrent use.
+type Document struct {
+	Config lb.Config
+
+	file  string
+	index index
+}
+
+// Read is Load that remembers positions.
+func Read(path string) (*Document, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("conf: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("conf: %w", err)
+	}
+	if len(data) > maxSize {
+		return nil, fmt.Errorf("conf: read %s: larger than %d MiB", path, maxSize>>20)
+	}
+	return ReadBytes(path, data)
+}
+
+// ReadBytes is Parse that remembers positions. It keeps no part of data.
+func ReadBytes(name string, data []byte) (*Document, error) {
+	body, err := parse(name, data)
+	if err != nil {
+		return nil, err
+	}
+	dec := newDecoder(name)
+	doc := &Document{file: name, index: dec.index}
+	dec.decode("", body, body, reflect.ValueOf(&doc.Config).Elem())
+
+	errs := dec.errs
+	for _, e := range doc.locate(doc.Config.Validate()) {
+		if !dec.follows(e.Path) {
+			errs = append(errs, e)
+		}
+	}
+	if len(errs) > 0 {
+		errs.sort()
+		return nil, errs
+	}
+	return doc, nil
+}
+
+// Locate turns lb.ConfigErrors about the Document's Config, such as those of
+// Config.ValidateHost, into Errors. Other errors, nil included, come back as they are.
+func (d *Document) Locate(err error) error {
+	if errs := d.locate(err); len(errs) > 0 {
+		errs.sort()
+		return errs
+	}
+	return err
+}

@@ -1,0 +1,65 @@
+package conf
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/golb/golb/lb"
+)
+
+// Error is one mistake in a file.
+type Error struct {
+	File         string
+	Line, Column int // from 1; a column is a Unicode character
+	lb.ConfigError
+}
+
+// Error prints file:line:column, path, value, problem and what is allowed in one line.
+func (e Error) Error() string {
+	rest := e.ConfigError.Error()
+	if e.Path == "" {
+		rest = strings.TrimPrefix(rest, ": ")
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, rest)
+}
+
+// Errors is every mistake in a file, in the order of the file.
+type Errors []Error
+
+// Error prints one mistake a line.
+func (es Errors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (es Errors) sort() {
+	slices.SortStableFunc(es, func(a, b Error) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+}
+
+// locate gives each of lb's mistakes its place; nil where err holds none.
+func (d *Document) locate(err error) Errors {
+	var found lb.ConfigErrors
+	var one lb.ConfigError
+	switch {
+	case errors.As(err, &found):
+	case errors.As(err, &one):
+		found = lb.ConfigErrors{one}
+	}
+	errs := make(Errors, len(found))
+	for i, e := range found {
+		at, exact := d.index.find(e.Path)
+		if !exact {
+			e.Value = "" // a default, not what the file says
+		}
+		errs[i] = Error{File: d.file, Line: at.line, Column: at.column, ConfigError: e}
+	}
+	return errs
+}

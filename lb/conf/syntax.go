@@ -1,0 +1,133 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/golb/golb/lb"
+)
+
+// maxDepth bounds nesting. A configuration needs 8; the parser is recursive and takes
+// time that grows with the square of the depth.
+const maxDepth = 64
+
+// parse returns the one document of a file as a syntax tree.
+func parse(name string, data []byte) (body ast.Node, err error) {
+	fail := func(at position, problem, allowed string) error {
+		return Errors{{name, at.line, at.column, lb.ConfigError{Problem: problem, Allowed: allowed}}}
+	}
+	// The parser is not ours; whatever it does with broken input is the input's fault.
+	defer func() {
+		if r := recover(); r != nil {
+			body, err = nil, fail(position{1, 1}, fmt.Sprintf("not YAML (the parser failed: %v)", r), "")
+		}
+	}()
+
+	text := normalize(strings.TrimPrefix(string(data), "\ufeff"))
+	if at, ok := invalidText(text); !ok {
+		return nil, fail(at, "not text", "UTF-8 without control characters")
+	}
+	tokens := lexer.Tokenize(text)
+	if at, ok := tooDeep(tokens); ok {
+		return nil, fail(at, "nested too deep", fmt.Sprintf("%d levels", maxDepth))
+	}
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		at, problem := syntaxError(err)
+		return nil, fail(at, problem, "")
+	}
+	var docs []ast.Node
+	for _, d := range file.Docs {
+		if _, directive := d.Body.(*ast.DirectiveNode); d.Body != nil && !directive {
+			docs = append(docs, d.Body)
+		}
+	}
+	switch len(docs) {
+	case 0:
+		return nil, fail(position{1, 1}, "empty file", "interfaces and services")
+	case 1:
+		return docs[0], nil
+	}
+	return nil, fail(start(docs[1]), "a second document", "one document a file")
+}
+
+// normalize ends lines with a bare LF, without blanks before it: the lexer counts
+// columns wrong after trailing blanks, and lines wrong where CRLFs are in a block.
+func normalize(text string) string {
+	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
+	var b strings.Builder
+	b.Grow(len(text))
+	for line := range strings.Lines(text) {
+		bare := strings.TrimRight(line, " \t\n")
+		b.WriteString(bare)
+		if strings.HasSuffix(line, "\n") {
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
+// syntaxError gives the parser's message and place.
+func syntaxError(err error) (position, string) {
+	var y yaml.Error
+	if !errors.As(err, &y) {
+		return position{1, 1}, err.Error()
+	}
+	problem := "not YAML: " + strings.ToLower(y.GetMessage())
+	if strings.Contains(problem, "mapping value is not allowed") {
+		problem += " (a value with a colon before a space or at its end needs quotes)"
+	}
+	at := position{1, 1}
+	if t := y.GetToken(); t != nil && t.Position != nil {
+		at = position{max(t.Position.Line, 1), max(t.Position.Column, 1)}
+	}
+	return at, problem
+}
+
+// invalidText finds the first byte that YAML's character set lacks (YAML 1.2 §5.1).
+func invalidText(text string) (at position, ok bool) {
+	at = position{1, 1}
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError && n == 1, r < ' ' && r != '\t' && r != '\n', r == 0x7f:
+			return at, false
+		case r == '\n':
+			at = position{at.line + 1, 0}
+		}
+		at.column++
+		i += n
+	}
+	return at, true
+}
+
+// tooDeep finds where brackets, or markers in a row on one line, nest deeper than
+// maxDepth. Block structure needs ever more indentation and bounds itself.
+func tooDeep(tokens token.Tokens) (position, bool) {
+	brackets, markers, line := 0, 0, 0
+	for _, t := range tokens {
+		if t.Position.Line != line {
+			line, markers = t.Position.Line, 0
+		}
+		switch t.Type {
+		case token.MappingStartType, token.SequenceStartType:
+			brackets++
+		case token.MappingEndType, token.SequenceEndType:
+			brackets--
+		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
+			markers++
+		}
+		if brackets > maxDepth || markers > maxDepth {
+			return position{t.Position.Line, t.Position.Column}, true
+		}
+	}
+	return position{}, false
+}
