@@ -92,9 +92,14 @@ func ChecksumOK(f *Frame, p *Packet) bool {
 			return true
 		}
 		b = b[:binary.BigEndian.Uint16(b[udpLen:])]
-	case ProtoTCP, ProtoICMPv6:
-	case ProtoICMP:
-		return sum(b) == 0xffff
+	case ProtoTCP:
+	case ProtoICMP, ProtoICMPv6:
+		if !p.isICMP() {
+			return true
+		}
+		if p.Version == 4 { // no pseudo-header (RFC 792)
+			return sum(b) == 0xffff
+		}
 	case ProtoSCTP:
 		return crcOK(b)
 	default:

@@ -21,12 +21,13 @@ const (
 	BadICMPChecksum           // ICMP message whose checksum is wrong
 	BadEmbedded               // ICMP error whose quoted packet names no connection
 	NoHeadroom                // no room in the frame's buffer for a tunnel header
-	TooBig                    // result would exceed 65535 bytes
+	TooLong                   // result would exceed 65535 bytes
 	FragmentedSCTP            // SCTP CRC32c spans fragments that are not all there
 	FragmentOverlap           // fragment of a datagram that had overlapping fragments (RFC 5722)
 	FragmentQueued            // not lost: waits for its datagram's first fragment
 	FragmentQueueFull         // later fragment found no memory to wait in
 	FragmentDuplicate         // later fragment that has been here before
+	FamilyMismatch            // NAT to an address of the other family
 	NotFragmentable           // Don't Fragment is set, or an MTU that leaves no room for payload
 	NumReasons                // how many there are
 )
@@ -60,8 +61,8 @@ func (r Reason) String() string {
 		return "bad_embedded"
 	case NoHeadroom:
 		return "no_headroom"
-	case TooBig:
-		return "too_big"
+	case TooLong:
+		return "too_long"
 	case FragmentedSCTP:
 		return "fragmented_sctp"
 	case FragmentOverlap:
@@ -72,6 +73,8 @@ func (r Reason) String() string {
 		return "fragment_queue_full"
 	case FragmentDuplicate:
 		return "fragment_duplicate"
+	case FamilyMismatch:
+		return "family_mismatch"
 	case NotFragmentable:
 		return "not_fragmentable"
 	}

@@ -1,0 +1,66 @@
+package forward
+
+import "encoding/binary"
+
+// TCP option kinds (RFC 9293 §3.2).
+const (
+	tcpOptEnd    = 0
+	tcpOptNop    = 1
+	tcpOptMSS    = 2
+	tcpOptMSSLen = 4
+)
+
+// ClampMSS lowers the maximum segment size that a SYN or SYN-ACK offers to mss
+// bytes, and reports whether it did. A segment without the option stays as it is:
+// its sender expects 536 or 1220 bytes (RFC 9293 §3.7.1). The checksum follows by
+// RFC 1624; an unfinished one does not cover the option yet.
+func ClampMSS(f *Frame, p *Packet, mss uint16) bool {
+	if p.Proto != ProtoTCP || p.Frag == LaterFrag || p.TCPFlags&FlagSYN == 0 {
+		return false
+	}
+	h := f.Bytes()[p.L4:p.Payload]
+	at := findMSS(h)
+	if at == 0 {
+		return false
+	}
+	was := binary.BigEndian.Uint16(h[at:])
+	if was <= mss {
+		return false
+	}
+	binary.BigEndian.PutUint16(h[at:], mss)
+	if unfinished(f, p) {
+		return true
+	}
+	c := change(was, mss)
+	if at%2 != 0 { // the value straddles two words of the sum (RFC 1071 §2 (B))
+		c = c<<8 | c>>8
+	}
+	update(h[tcpChecksum:], c)
+	return true
+}
+
+// findMSS returns the offset of the MSS option's value in a TCP header, 0
+// where there is none.
+func findMSS(h []byte) int {
+	for i := tcpMinLen; i+1 < len(h); {
+		switch h[i] {
+		case tcpOptEnd:
+			return 0
+		case tcpOptNop:
+			i++
+			continue
+		}
+		n := int(h[i+1])
+		if n < 2 || i+n > len(h) {
+			return 0
+		}
+		if h[i] == tcpOptMSS {
+			if n != tcpOptMSSLen {
+				return 0
+			}
+			return i + 2
+		}
+		i += n
+	}
+	return 0
+}

@@ -1,0 +1,131 @@
+package forward
+
+import "encoding/binary"
+
+// side is which end of a packet NAT rewrites.
+type side uint8
+
+const (
+	source side = iota
+	destination
+)
+
+// NATRequest rewrites the destination of f to a server's address and port, on
+// the way from the client (ip_vs: MASQ). IPv4 header checksum and transport
+// checksum follow by RFC 1624, so that damage stays visible to the receiver; a UDP
+// checksum of 0 stays 0; of an unfinished checksum the pseudo-header's sum
+// changes. Ports change in TCP, UDP and SCTP, and not in a later fragment. p
+// follows. TTL and Ethernet addresses are the caller's: DecTTL, SetMACs.
+//
+// f is unchanged where the result is FamilyMismatch, or FragmentedSCTP: an SCTP
+// packet's CRC32c covers all fragments, so its port cannot change in one.
+func NATRequest(f *Frame, p *Packet, dst Addr, dport uint16) Reason {
+	return translate(f, p, destination, dst, dport)
+}
+
+// NATReply rewrites the source of f to the service's address and port, on the
+// way from the server. Otherwise it is as NATRequest.
+func NATReply(f *Frame, p *Packet, src Addr, sport uint16) Reason {
+	return translate(f, p, source, src, sport)
+}
+
+func translate(f *Frame, p *Packet, s side, addr Addr, port uint16) Reason {
+	if addr.Is4() != (p.Version == 4) {
+		return FamilyMismatch
+	}
+	oldPort := p.port(s)
+	ports := hasPorts(p.Proto) && p.Frag != LaterFrag
+	if p.Proto == ProtoSCTP && p.Frag == FirstFrag && *oldPort != port {
+		return FragmentedSCTP
+	}
+	settle(f, p)
+	b := f.Bytes()
+	addrChange := replaceAddr(b[p.L3:], p.Version, s, addr)
+	*p.addr(s) = addr
+	if p.Frag == LaterFrag {
+		return None
+	}
+	h := b[p.L4:p.End]
+	if p.Proto == ProtoSCTP {
+		replaceSCTPPort(h, s, port)
+		*oldPort = port
+		return None
+	}
+	var portChange uint16
+	if ports {
+		portChange = change(*oldPort, port)
+		binary.BigEndian.PutUint16(h[s.port():], port)
+		*oldPort = port
+	}
+	off, ok := checksumOffset(p.Proto)
+	if !ok || p.Proto == ProtoICMP || p.Proto == ProtoICMPv6 && p.Version == 4 {
+		return None
+	}
+	fixTransport(h[off:], p.Proto, unfinished(f, p), addrChange, portChange)
+	return None
+}
+
+// fixTransport applies changes to a transport checksum field.
+func fixTransport(field []byte, proto uint8, unfinished bool, addrChange, otherChange uint16) {
+	c := binary.BigEndian.Uint16(field)
+	switch {
+	case unfinished:
+		binary.BigEndian.PutUint16(field, add(c, addrChange))
+	case proto != ProtoUDP:
+		update(field, add(addrChange, otherChange))
+	case c != 0:
+		c = ^add(^c, add(addrChange, otherChange))
+		binary.BigEndian.PutUint16(field, notZero(c))
+	}
+}
+
+// replaceAddr writes addr into the IP header h, whose IPv4 checksum follows, and
+// returns the change to a sum that the address is part of.
+func replaceAddr(h []byte, version uint8, s side, addr Addr) uint16 {
+	if version == 4 {
+		field := h[ip4Src+4*int(s):][:4]
+		c := change(sum(field), sum(addr[12:]))
+		copy(field, addr[12:])
+		update(h[ip4Checksum:], c)
+		return c
+	}
+	field := h[ip6Src+16*int(s):][:16]
+	c := change(sum(field), sum(addr[:]))
+	copy(field, addr[:])
+	return c
+}
+
+// replaceSCTPPort writes a port and computes the CRC32c anew. A packet that was
+// damaged before stays damaged.
+func replaceSCTPPort(h []byte, s side, port uint16) {
+	if binary.BigEndian.Uint16(h[s.port():]) == port {
+		return
+	}
+	ok := crcOK(h)
+	binary.BigEndian.PutUint16(h[s.port():], port)
+	fillCRC(h)
+	if !ok {
+		h[sctpChecksum] ^= 1
+	}
+}
+
+func hasPorts(proto uint8) bool {
+	return proto == ProtoTCP || proto == ProtoUDP || proto == ProtoSCTP
+}
+
+// port is where in a transport header the side's port is.
+func (s side) port() int { return 2 * int(s) }
+
+func (p *Packet) addr(s side) *Addr {
+	if s == source {
+		return &p.Src
+	}
+	return &p.Dst
+}
+
+func (p *Packet) port(s side) *uint16 {
+	if s == source {
+		return &p.SrcPort
+	}
+	return &p.DstPort
+}

@@ -1,0 +1,99 @@
+package forward
+
+// What golb sends of its own accord, all in answer to a received packet: ICMP
+// errors, TCP resets, echo replies. Builders write into a frame that the caller
+// lends, from Head on, and set Tail; Buf needs MaxReply bytes behind Head. The
+// Ethernet addresses are those of the received frame, swapped, and out.Port is
+// its port. Source address and, for IPv4, identification are the caller's choice
+// (RFC 6864 §4.3: unique per source, destination and protocol).
+
+// replyTTL is the TTL of packets that golb makes, the kernel's default.
+const replyTTL = 64
+
+// MaxReply is the longest frame that a builder writes.
+const MaxReply = EthernetLen + maxError6
+
+// startReply lends n bytes of IP payload behind the headers of an answer to p,
+// after having written those. It returns nil where out has too little room.
+// q describes the answer.
+func startReply(out *Frame, f *Frame, p *Packet, q *Packet, src Addr, proto, tos uint8, id uint16, df bool, n int) []byte {
+	hl := ip4MinLen
+	if p.Version == 6 {
+		hl = ip6HeaderLen
+	}
+	size := EthernetLen + hl + n
+	if src.Is4() != (p.Version == 4) || out.Head+size > len(out.Buf) {
+		return nil
+	}
+	out.Tail = out.Head + size
+	out.Port, out.Offload = f.Port, Offload{}
+	b := out.Bytes()
+	SetMACs(out, SrcMAC(f), DstMAC(f))
+	setEtherType(b, p.Version)
+	*q = Packet{
+		Src: src, Dst: p.Src, Version: p.Version, Proto: proto, TTL: replyTTL, TOS: tos, DF: df,
+		L3: EthernetLen, L4: EthernetLen + hl, Payload: EthernetLen + hl, End: size, SCTPChunk: SCTPNoChunk,
+	}
+	if p.Version == 4 {
+		writeIPv4(b[EthernetLen:], q, id)
+	} else {
+		writeIPv6(b[EthernetLen:], q)
+	}
+	return b[q.L4:]
+}
+
+// writeIPv4 writes a header without options of the packet that q describes.
+func writeIPv4(b []byte, q *Packet, id uint16) {
+	h := ipv4(b[:ip4MinLen])
+	h[ip4VerIHL] = 4<<4 | ip4MinLen/4
+	h[ip4TOS] = q.TOS
+	h.setTotalLen(q.End - q.L3)
+	var frag uint16
+	if q.DF {
+		id, frag = 0, ip4DF // RFC 6864 §4.1: without meaning in an atomic datagram
+	}
+	h.setID(id)
+	h.setFrag(frag)
+	h[ip4TTL], h[ip4Proto] = q.TTL, q.Proto
+	copy(h[ip4Src:], q.Src[12:])
+	copy(h[ip4Dst:], q.Dst[12:])
+	h.fillChecksum()
+	q.FragID = uint32(id)
+}
+
+// writeIPv6 writes the header of the packet that q describes, with flow label 0.
+func writeIPv6(b []byte, q *Packet) {
+	h := ipv6(b[:ip6HeaderLen])
+	h[0], h[1], h[2], h[3] = 6<<4|q.TOS>>4, q.TOS<<4, 0, 0
+	h.setPayloadLen(q.End - q.L3 - ip6HeaderLen)
+	h[ip6Next], h[ip6HopLimit] = q.Proto, q.TTL
+	copy(h[ip6Src:], q.Src[:])
+	copy(h[ip6Dst:], q.Dst[:])
+}
+
+// MayAnswer reports whether the packet may be answered with an ICMP error or a
+// reset: not where it is an ICMP error, a later fragment, came to a group address
+// of either layer, or from an address that is not one host's (RFC 1122 §3.2.2,
+// RFC 4443 §2.4 (e)).
+func MayAnswer(f *Frame, p *Packet) bool {
+	return p.Frag != LaterFrag && !p.IsICMPError() && !DstMAC(f).IsGroup() && isHost(&p.Src) && !isGroup(&p.Dst)
+}
+
+// isHost reports whether a can be the one host that an answer goes to.
+func isHost(a *Addr) bool {
+	if isGroup(a) {
+		return false
+	}
+	if a.Is4() {
+		return a[12] != 0 && a[12] != 127 && a[12] < 240 // RFC 1122 §3.2.1.3
+	}
+	return *a != Addr{} && *a != Addr{15: 1}
+}
+
+// isGroup reports whether a is a multicast or the limited broadcast address.
+func isGroup(a *Addr) bool {
+	if a.Is4() {
+		return a[12]>>4 == 14 || a.As4() == [4]byte{255, 255, 255, 255}
+	}
+	return a[0] == 0xff
+}

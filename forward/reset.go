@@ -1,0 +1,46 @@
+package forward
+
+import "encoding/binary"
+
+// TCPReset writes into out the reset that a host sends for a segment of no
+// connection (RFC 9293 §3.10.7.1). It reports whether there is something to send:
+// the segment is whole, not itself a reset, its checksum is right, MayAnswer
+// allows it and out has room. DSCP is the segment's, as in Linux.
+func TCPReset(out *Frame, f *Frame, p *Packet, src Addr) bool {
+	if p.Proto != ProtoTCP || p.Frag != NotFrag || p.TCPFlags&FlagRST != 0 || !MayAnswer(f, p) || !ChecksumOK(f, p) {
+		return false
+	}
+	var q Packet
+	const ecn = 3
+	h := startReply(out, f, p, &q, src, ProtoTCP, p.TOS&^ecn, 0, true, tcpMinLen)
+	if h == nil {
+		return false
+	}
+	clear(h)
+	binary.BigEndian.PutUint16(h[l4SrcPort:], p.DstPort)
+	binary.BigEndian.PutUint16(h[l4DstPort:], p.SrcPort)
+	h[tcpOffset] = tcpMinLen / 4 << 4
+	h[tcpFlags] = FlagRST
+	in := tcp(f.Bytes()[p.L4:])
+	if p.TCPFlags&FlagACK != 0 {
+		tcp(h).setSeq(in.ack())
+	} else {
+		h[tcpFlags] |= FlagACK
+		binary.BigEndian.PutUint32(h[tcpAck:], in.seq()+segLen(p))
+	}
+	s := add(sum(h), pseudo(&q.Src, &q.Dst, ProtoTCP, len(h)))
+	binary.BigEndian.PutUint16(h[tcpChecksum:], ^s)
+	return true
+}
+
+// segLen is SEG.LEN: payload, and one each for SYN and FIN (RFC 9293 §3.4).
+func segLen(p *Packet) uint32 {
+	n := uint32(p.PayloadLen())
+	if p.TCPFlags&FlagSYN != 0 {
+		n++
+	}
+	if p.TCPFlags&FlagFIN != 0 {
+		n++
+	}
+	return n
+}
