@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -37,6 +38,11 @@ func plain(ctx context.Context, err error) error {
 		return op.Err
 	}
 	return err
+}
+
+// isClosed says whether err is that of a connection that the server has ended.
+func isClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
 }
 
 // errTimeout is the reason of every check that ran out of time.

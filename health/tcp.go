@@ -34,3 +34,13 @@ func (c *TCP) Check(ctx context.Context) error {
 	_ = conn.Close()
 	return nil
 }
+
+// TCPType is the registry's entry of [TCP].
+func TCPType() Type {
+	return Type{Name: "tcp", Also: []string{"connect"}, About: "TCP connect", Transport: "tcp",
+		Bind: func(k *Keys, p Peer) Checker {
+			c := &TCP{Addr: p.Addr, Dial: p.Dial}
+			k.Bool(&c.Reset, "reset", "close with RST, which leaves no TIME_WAIT entry")
+			return c
+		}}
+}

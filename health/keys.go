@@ -1,0 +1,149 @@
+package health
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Key is a parameter of a type of check, as a config and a command line name it.
+type Key struct {
+	Name    string
+	Also    []string // other names, ldirectord's where it has one
+	Default string   // as it would be written; "" is none
+	About   string   // one line
+	Allowed string   // what values are, for errors and lists
+	List    bool     // may be given several times
+	Flag    bool     // true or false
+	Secret  bool     // its value is never shown
+
+	set func(string) error
+}
+
+// Keys collects the parameters of one check: like a flag.FlagSet, it binds names
+// to variables. Names are written "path,request": the first is the key, the others
+// are taken too. Binding sets each variable to its default.
+type Keys struct {
+	all  []*Key
+	then []func() error
+}
+
+// Func binds a key to a function, which is called for each value given.
+func (k *Keys) Func(names, def, about, allowed string, set func(string) error) *Key {
+	split := strings.Split(names, ",")
+	key := &Key{Name: split[0], Also: split[1:], Default: def, About: about, Allowed: allowed, set: set}
+	k.all = append(k.all, key)
+	return key
+}
+
+// Then calls f when all values are set. An error that is a [ParamError] names the
+// key at fault.
+func (k *Keys) Then(f func() error) { k.then = append(k.then, f) }
+
+// String binds a key to a string.
+func (k *Keys) String(p *string, names, def, about string) *Key {
+	*p = def
+	return k.Func(names, def, about, "text", func(s string) error { *p = s; return nil })
+}
+
+// Secret binds a key to a string that must not be shown.
+func (k *Keys) Secret(p *string, names, about string) {
+	k.String(p, names, "", about).Secret = true
+}
+
+// Bool binds a key to a bool that is false where it is not given.
+func (k *Keys) Bool(p *bool, names, about string) {
+	k.Func(names, "false", about, "true or false", func(s string) error {
+		b, err := strconv.ParseBool(s)
+		if err != nil {
+			return errNotAllowed
+		}
+		*p = b
+		return nil
+	}).Flag = true
+}
+
+// Int binds a key to an int within limits.
+func (k *Keys) Int(p *int, names string, def, least, most int, about string) {
+	*p = def
+	k.Func(names, strconv.Itoa(def), about, fmt.Sprintf("%d to %d", least, most), func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < least || n > most {
+			return errNotAllowed
+		}
+		*p = n
+		return nil
+	})
+}
+
+// Duration binds a key to a duration, written as Go does: 500ms, 3s.
+func (k *Keys) Duration(p *time.Duration, names string, def time.Duration, about string) {
+	*p = def
+	k.Func(names, def.String(), about, "a time like 500ms or 3s", func(s string) error {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 {
+			return errNotAllowed
+		}
+		*p = d
+		return nil
+	})
+}
+
+// Choice binds a key to one of several words.
+func (k *Keys) Choice(p *string, names, def, about string, words ...string) {
+	*p = def
+	k.Func(names, def, about, strings.Join(words, ", "), func(s string) error {
+		if !slices.Contains(words, s) {
+			return errNotAllowed
+		}
+		*p = s
+		return nil
+	})
+}
+
+// List binds a key to all the values given.
+func (k *Keys) List(p *[]string, names, about string) {
+	k.Func(names, "", about, "a list of texts", func(s string) error { *p = append(*p, s); return nil }).List = true
+}
+
+// Expect binds two keys to what an answer must match: expect (receive, in
+// ldirectord), a regular expression, and contains, plain text.
+func (k *Keys) Expect(p **regexp.Regexp, what string) {
+	k.Func("expect,receive", "", "regular expression that must match "+what, "a regular expression (RE2)", func(s string) (err error) {
+		*p = nil
+		if s != "" {
+			*p, err = regexp.Compile(s)
+		}
+		return err
+	})
+	k.Func("contains", "", "text that must be in "+what, "text", func(s string) error {
+		if *p != nil {
+			return fmt.Errorf("expect is given too")
+		}
+		*p = regexp.MustCompile(regexp.QuoteMeta(s))
+		return nil
+	})
+}
+
+// find returns the key of a name.
+func (k *Keys) find(name string) *Key {
+	for _, key := range k.all {
+		if key.Name == name || slices.Contains(key.Also, name) {
+			return key
+		}
+	}
+	return nil
+}
+
+// names lists the keys for an error.
+func (k *Keys) names() string {
+	var names []string
+	for _, key := range k.all {
+		names = append(names, key.Name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}

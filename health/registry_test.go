@@ -1,0 +1,144 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestRegistryNamesEveryMistake(t *testing.T) {
+	addr := netip.MustParseAddrPort("192.0.2.1:99")
+	tests := []struct {
+		name   string
+		kind   string
+		addr   netip.AddrPort
+		params map[string]any
+		want   ParamErrors
+	}{
+		{"type", "tpc", addr, nil, ParamErrors{{Key: "type", Value: "tpc", Problem: "no such type of check", Allowed: NewRegistry().names()}}},
+		{"all at once, in order", "tls", addr, map[string]any{"days": -1, "verify": "maybe", "colour": "red", "alpn": map[string]any{"a": []string{"b", "c"}}, "sni": []any{"a", "b"}}, ParamErrors{
+			{Key: "alpn", Value: "map[a:[b c]]", Problem: "not a single value", Allowed: "a list of texts"},
+			{Key: "colour", Value: "", Problem: "unknown", Allowed: "alpn, ca, cert, connects, days, key, sni, verify"},
+			{Key: "days", Value: "-1", Problem: "not allowed", Allowed: "0 to 36500"},
+			{Key: "sni", Value: "[a b]", Problem: "not a single value", Allowed: "text"},
+			{Key: "verify", Value: "maybe", Problem: "not allowed", Allowed: "true or false"},
+		}},
+		{"nothing given", "tls", addr, map[string]any{"sni": nil}, ParamErrors{{Key: "sni", Value: "<nil>", Problem: "not a single value", Allowed: "text"}}},
+		{"keys that go together", "tls", addr, map[string]any{"cert": "a.pem"}, ParamErrors{{Key: "cert", Value: "a.pem", Problem: "cert and key go together"}}},
+		{"file", "tls", addr, map[string]any{"ca": "/nonexistent"}, ParamErrors{{Key: "ca", Value: "/nonexistent", Problem: "open /nonexistent: no such file or directory", Allowed: "a PEM file"}}},
+		{"no port and no default", "tcp", netip.MustParseAddrPort("192.0.2.1:0"), nil, ParamErrors{{Key: "port", Problem: "must be given: tcp has no port of its own"}}},
+		{"no address", "tcp", netip.AddrPort{}, nil, ParamErrors{{Key: "address", Problem: "must be given"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, c, err := NewRegistry().New(tt.kind, Peer{Addr: tt.addr}, tt.params)
+			if c != nil {
+				t.Error("a check in spite of errors")
+			}
+			var got ParamErrors
+			if !errors.As(err, &got) {
+				t.Fatalf("got %v", err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestRegistryKeys(t *testing.T) {
+	a := Peer{Addr: netip.MustParseAddrPort("192.0.2.1:0")}
+	withName := a
+	withName.Name = "www.example"
+	tests := []struct {
+		name   string
+		peer   Peer
+		params map[string]any
+		want   string
+	}{
+		{"default port", a, nil, "tls 192.0.2.1:443"},
+		{"parameters in order", a, map[string]any{"verify": true, "days": 30}, `tls 192.0.2.1:443 days="30" verify="true"`},
+		{"lists", a, map[string]any{"alpn": []any{"h2", "imap"}}, `tls 192.0.2.1:443 alpn="h2" alpn="imap"`},
+		{"host name", withName, nil, "tls 192.0.2.1:443 as www.example"},
+	}
+	r := NewRegistry()
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, _, err := r.New("tls", tt.peer, tt.params)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestEveryTypeTellsItsKeys(t *testing.T) {
+	seen := map[string]bool{}
+	r := NewRegistry()
+	for _, typ := range r.Types() {
+		for _, name := range append([]string{typ.Name}, typ.Also...) {
+			if seen[name] {
+				t.Errorf("%s: name taken twice", name)
+			}
+			seen[name] = true
+		}
+		if typ.About == "" {
+			t.Errorf("%s: nothing about it", typ.Name)
+		}
+		keys := map[string]bool{}
+		for _, k := range typ.Keys() {
+			for _, name := range append([]string{k.Name}, k.Also...) {
+				if keys[name] {
+					t.Errorf("%s: key %s taken twice", typ.Name, name)
+				}
+				keys[name] = true
+			}
+			if k.About == "" || k.Allowed == "" {
+				t.Errorf("%s: key %s: about %q, allowed %q", typ.Name, k.Name, k.About, k.Allowed)
+			}
+			if k.Default == "" || k.Secret {
+				continue
+			}
+			// What a list shows as the default must be the default.
+			p := Peer{Addr: netip.MustParseAddrPort("192.0.2.1:99")}
+			if _, _, err := r.New(typ.Name, p, map[string]any{k.Name: k.Default}); err != nil {
+				t.Errorf("%s: default of %s: %v", typ.Name, k.Name, err)
+			}
+		}
+	}
+}
+
+func TestConnectsBetweenFullChecks(t *testing.T) {
+	var calls []string
+	reason := map[string]error{}
+	stub := func(name string) Checker {
+		return CheckerFunc(func(context.Context) error {
+			calls = append(calls, name)
+			return reason[name]
+		})
+	}
+	c := &Alternate{Full: stub("full"), Cheap: stub("cheap"), N: 2}
+	for i := range 10 {
+		reason["cheap"], reason["full"] = nil, nil
+		switch i {
+		case 4:
+			reason["cheap"] = errors.New("refused")
+		case 5:
+			reason["full"] = errors.New("wrong")
+		}
+		if err := c.Check(t.Context()); (err != nil) != (i == 4 || i == 5) {
+			t.Errorf("check %d: %v", i, err)
+		}
+	}
+	want := "full cheap cheap full cheap full full cheap cheap full"
+	if got := strings.Join(calls, " "); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

@@ -1,0 +1,211 @@
+package health
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+	"time"
+)
+
+const (
+	// maxLine bounds a line of a text protocol in bytes; the longest that one of
+	// them allows is 1000 (RFC 5321 section 4.5.3.1.6).
+	maxLine = 2048
+	// maxTalk bounds all that is read of one connection in bytes.
+	maxTalk = 256 << 10
+)
+
+// talk is a conversation on one connection: it ends with its context, and what it
+// reads is bounded, so that a hung or hostile server costs its own timeout and a
+// few KiB. Its methods take what they wait for, which is how their errors begin.
+type talk struct {
+	ctx  context.Context
+	conn net.Conn
+	in   *bufio.Reader
+	left *io.LimitedReader
+	stop func() bool
+}
+
+// dialTalk connects.
+func dialTalk(ctx context.Context, dial DialFunc, network, address string) (*talk, error) {
+	conn, err := dial.dial(ctx, network, address)
+	if err != nil {
+		return nil, dialReason(ctx, address, err)
+	}
+	return newTalk(ctx, conn), nil
+}
+
+// newTalk takes over conn.
+func newTalk(ctx context.Context, conn net.Conn) *talk {
+	t := &talk{ctx: ctx, conn: conn}
+	// Errors of a deadline are those of a closed connection; the next read says it.
+	if at, limited := ctx.Deadline(); limited {
+		_ = conn.SetDeadline(at)
+	}
+	t.stop = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	t.read(conn)
+	return t
+}
+
+// read makes r what is read from now on.
+func (t *talk) read(r io.Reader) {
+	t.left = &io.LimitedReader{R: r, N: maxTalk}
+	t.in = bufio.NewReaderSize(t.left, maxLine)
+}
+
+func (t *talk) close() {
+	t.stop()
+	_ = t.conn.Close() // says nothing of the server
+}
+
+// fail turns an error while waiting for what into a reason.
+func (t *talk) fail(what string, err error) error {
+	switch {
+	case t.left.N <= 0:
+		return fmt.Errorf("%s: more than %d KiB", what, maxTalk>>10)
+	case isClosed(err):
+		return fmt.Errorf("%s: connection closed", what)
+	}
+	return fmt.Errorf("%s: %w", what, plain(t.ctx, err))
+}
+
+// send writes b, a part of what.
+func (t *talk) send(what, b string) error {
+	if _, err := io.WriteString(t.conn, b); err != nil {
+		return t.fail(what, err)
+	}
+	return nil
+}
+
+// line reads a line without its end.
+func (t *talk) line(what string) (string, error) {
+	b, err := t.in.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return "", fmt.Errorf("%s: line longer than %d bytes: %s", what, maxLine, quote(b))
+	}
+	if err != nil && (len(b) == 0 || !errors.Is(err, io.EOF)) {
+		return "", t.fail(what, err)
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
+// full reads exactly len(b) bytes.
+func (t *talk) full(what string, b []byte) error {
+	if _, err := io.ReadFull(t.in, b); err != nil {
+		return t.fail(what, err)
+	}
+	return nil
+}
+
+// ask sends a command line and reads the answer's line.
+func (t *talk) ask(what, command string) (string, error) {
+	if err := t.send(what, command+"\r\n"); err != nil {
+		return "", err
+	}
+	return t.line(what)
+}
+
+// startTLS turns the connection into TLS. What came before it in the clear and was
+// not read is a command injection (CVE-2011-0411) and fails.
+func (t *talk) startTLS(cfg *tls.Config) error {
+	if n := t.in.Buffered(); n > 0 {
+		return fmt.Errorf("tls: %d bytes in the clear before the handshake", n)
+	}
+	conn := tls.Client(t.conn, cfg)
+	if err := conn.HandshakeContext(t.ctx); err != nil {
+		return tlsReason(t.ctx, err)
+	}
+	t.conn = conn
+	t.read(conn)
+	return nil
+}
+
+// reply reads a reply of SMTP, FTP or NNTP: three digits and text, on several lines
+// where a hyphen follows the digits (RFC 5321 section 4.2.1, RFC 959 section 4.2).
+// It fails where the code does not begin with want, one to three digits.
+func (t *talk) reply(what, want string) (string, error) {
+	first, err := t.line(what)
+	if err != nil {
+		return "", err
+	}
+	last := first
+	for i := 0; len(first) > 3 && first[3] == '-' && !(strings.HasPrefix(last, first[:3]) && (len(last) == 3 || last[3] == ' ')); i++ {
+		if i == 100 {
+			return "", fmt.Errorf("%s: more than 100 lines: %s", what, quote(first))
+		}
+		if last, err = t.line(what); err != nil {
+			return "", err
+		}
+	}
+	if len(first) < 3 || strings.Trim(first[:3], "0123456789") != "" || !strings.HasPrefix(first, want) {
+		return "", wanted(what, first, want)
+	}
+	return last, nil
+}
+
+// command sends a command line and reads its reply.
+func (t *talk) command(what, command, want string) (string, error) {
+	if err := t.send(what, command+"\r\n"); err != nil {
+		return "", err
+	}
+	return t.reply(what, want)
+}
+
+// wanted is the reason where an answer is not the right one.
+func wanted(what string, got any, want string) error {
+	switch s := got.(type) {
+	case string:
+		got = quote(s)
+	case []byte:
+		got = quote(s)
+	}
+	return fmt.Errorf("%s: got %v, want %s", what, got, want)
+}
+
+// quote quotes the beginning of what a server sent.
+func quote[T string | []byte](b T) string {
+	const most = 80
+	if len(b) > most {
+		return fmt.Sprintf("%q...", string(b[:most]))
+	}
+	return fmt.Sprintf("%q", string(b))
+}
+
+// search reads r until re matches, within limit bytes, and keeps no more than the
+// beginning. Its error is a reason.
+func search(ctx context.Context, what string, r io.Reader, re *regexp.Regexp, limit int64) error {
+	seen := &beginning{r: io.LimitReader(r, limit)}
+	if re.MatchReader(bufio.NewReader(seen)) {
+		return nil
+	}
+	if seen.err != nil && !errors.Is(seen.err, io.EOF) {
+		return fmt.Errorf("%s: %w after %d bytes without a match of %q", what, plain(ctx, seen.err), seen.n, re)
+	}
+	if seen.n == limit {
+		return fmt.Errorf("%s: no match of %q in the first %d KiB, which begin %s", what, re, limit>>10, quote(seen.head))
+	}
+	return wanted(what, seen.head, fmt.Sprintf("a match of %q", re))
+}
+
+// beginning passes a reader on and remembers its first bytes, its length and its
+// error, which a regular expression does not report.
+type beginning struct {
+	r    io.Reader
+	head []byte
+	n    int64
+	err  error
+}
+
+func (b *beginning) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.n += int64(n)
+	b.head = append(b.head, p[:min(n, 100-len(b.head))]...)
+	b.err = err
+	return n, err
+}
