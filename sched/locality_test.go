@@ -22,9 +22,7 @@ func newLocality(t testing.TB, name string, expiration int64) *locality {
 
 // to picks for destination number n.
 func (l *locality) to(n uint32) *Server {
-	f := clientFlow("192.0.2.1", 40000)
-	binary.BigEndian.PutUint32(f.Dst[12:], n)
-	return l.Pick(f)
+	return l.Pick(&Flow{Dst: *destination(n)})
 }
 
 func (l *locality) expect(t *testing.T, when string, n uint32, want *Server) {
@@ -113,18 +111,39 @@ func TestLocalityForgetsAfterExpiration(t *testing.T) {
 	}
 }
 
+// set returns the set of destination 1.
+func (l *locality) set() []*Server {
+	return l.Scheduler.(*lblcr).cache.get(destination(1), l.now).list
+}
+
 func TestLBLCRSetLosesItsMostLoadedServer(t *testing.T) {
-	l := newLocality(t, "lblcr", 100)
-	l.expect(t, "first", 1, l.a)
-	l.a.Active.Store(3)
-	l.expect(t, "joins", 1, l.b)
-	l.a.Active.Store(1)
-	l.now = 100
-	l.expect(t, "not yet", 1, l.b)
-	l.now = 101
-	l.expect(t, "loses A", 1, l.b)
-	l.b.Active.Store(2)
-	l.expect(t, "A out of the set", 1, l.b)
+	for _, tt := range []struct {
+		name string
+		a, b int64 // active connections
+		left string
+	}{
+		{"A more loaded", 2, 1, "B"},
+		{"B more loaded", 1, 2, "A"},
+		{"equal: the latest goes", 1, 1, "A"},
+	} {
+		l := newLocality(t, "lblcr", 100)
+		l.expect(t, "first", 1, l.a)
+		l.a.Active.Store(3)
+		l.expect(t, "joins", 1, l.b)
+		l.a.Active.Store(tt.a)
+		l.b.Active.Store(tt.b)
+		l.now = 100
+		l.to(1)
+		if got := l.set(); !slices.Equal(got, []*Server{l.b, l.a}) {
+			t.Errorf("%s: %d in the set before the expiration", tt.name, len(got))
+		}
+		l.now = 101
+		l.to(1)
+		want := map[string]*Server{"A": l.a, "B": l.b}[tt.left]
+		if got := l.set(); !slices.Equal(got, []*Server{want}) {
+			t.Errorf("%s: %s is not what is left of the set", tt.name, tt.left)
+		}
+	}
 }
 
 func TestLBLCRSetDoesNotOutgrowTheService(t *testing.T) {
@@ -138,9 +157,7 @@ func TestLBLCRSetDoesNotOutgrowTheService(t *testing.T) {
 		l.add(newServer("10.0.0.8", 80, 1))
 		l.to(1)
 	}
-	f := clientFlow("192.0.2.1", 1)
-	binary.BigEndian.PutUint32(f.Dst[12:], 1)
-	if n := len(l.Scheduler.(*lblcr).cache.get(&f.Dst, 0).list); n > 2 {
+	if n := len(l.set()); n > 2 {
 		t.Errorf("%d servers", n)
 	}
 }
