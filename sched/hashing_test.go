@@ -2,6 +2,7 @@ package sched
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -119,6 +120,29 @@ func TestPortFlagSpreadsOneClient(t *testing.T) {
 			if want := map[bool]int{false: 1, true: 4}[port]; len(seen) != want {
 				t.Errorf("%s port=%v: %d servers, want %d", name, port, len(seen), want)
 			}
+		}
+	}
+}
+
+// TestMHFallbackOrder holds the search of mh-fallback against its definition: the
+// client hashed again with offsets that begin at its own slot and go round.
+func TestMHFallbackOrder(t *testing.T) {
+	x := newFixture(t, "mh", Options{Fallback: true}).weights(1, 1, 1, 1, 1, 1, 1, 1)
+	table := x.Scheduler.(*mh).t.Load()
+	for _, s := range x.list[:4] {
+		s.Overloaded.Store(true)
+	}
+	for host := range 256 {
+		f := clientFlow("192.0.2.0", 40000)
+		f.Src[15] = byte(host)
+		client := fold(&f.Src)
+		home := siphash13(client, mhKey1) % 4093
+		want := table.at(home)
+		for offset := home; want.Overloaded.Load(); offset = (offset + 1) % 4093 {
+			want = table.at(siphash13(client+offset, mhKey1) % 4093)
+		}
+		if got := x.Pick(f); got != want {
+			t.Errorf("192.0.2.%d: got server %d, want %d", host, slices.Index(x.list, got), slices.Index(x.list, want))
 		}
 	}
 }
