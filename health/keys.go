@@ -1,6 +1,7 @@
 package health
 
 import (
+	"encoding/hex"
 	"fmt"
 	"regexp"
 	"slices"
@@ -47,6 +48,15 @@ func (k *Keys) Then(f func() error) { k.then = append(k.then, f) }
 func (k *Keys) String(p *string, names, def, about string) *Key {
 	*p = def
 	return k.Func(names, def, about, "text", func(s string) error { *p = s; return nil })
+}
+
+// Text binds a key to bytes to send, written with escapes.
+func (k *Keys) Text(p *string, names, about string) {
+	*p = ""
+	k.Func(names, "", about+`; \n, \r, \t, \\ and \xHH are escapes`, "text with those escapes", func(s string) (err error) {
+		*p, err = unescape(s)
+		return err
+	})
 }
 
 // Secret binds a key to a string that must not be shown.
@@ -146,4 +156,42 @@ func (k *Keys) names() string {
 	}
 	slices.Sort(names)
 	return strings.Join(names, ", ")
+}
+
+// unescape replaces the escapes of a text written in a config.
+func unescape(s string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			b.WriteByte(s[i])
+			continue
+		}
+		i++
+		if i == len(s) {
+			return "", errNotAllowed
+		}
+		switch s[i] {
+		case 'n':
+			b.WriteByte('\n')
+		case 'r':
+			b.WriteByte('\r')
+		case 't':
+			b.WriteByte('\t')
+		case '\\':
+			b.WriteByte('\\')
+		case 'x':
+			if i+2 >= len(s) {
+				return "", errNotAllowed
+			}
+			v, err := hex.DecodeString(s[i+1 : i+3])
+			if err != nil {
+				return "", errNotAllowed
+			}
+			b.Write(v)
+			i += 2
+		default:
+			return "", errNotAllowed
+		}
+	}
+	return b.String(), nil
 }

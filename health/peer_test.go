@@ -105,12 +105,12 @@ func (r *lineReader) line() (string, error) {
 	}
 }
 
-// drip sends each byte a second after the last.
+// drip sends each byte 1.1 s after the last.
 type drip struct{ net.Conn }
 
 func (d drip) Write(p []byte) (int, error) {
 	for i := range p {
-		time.Sleep(time.Second)
+		time.Sleep(1100 * time.Millisecond)
 		if _, err := d.Conn.Write(p[i : i+1]); err != nil {
 			return i, err
 		}
@@ -138,7 +138,7 @@ func ask(t *testing.T, c Checker) string {
 type hostile struct {
 	silent  string // accepts and says nothing
 	closes  string // accepts and closes
-	drips   string // says the right thing, a byte a second
+	drips   string // says the right thing, slowly byte by byte
 	endless string // sends x forever
 	lines   string // sends the line of more forever
 	more    string

@@ -73,7 +73,7 @@ func NewRegistry(more ...Type) *Registry {
 
 func builtin() []Type {
 	return []Type{
-		TCPType(), TLSType(),
+		OffType(), OnType(), SimpleTCPType(), TCPType(), TLSType(),
 	}
 }
 
