@@ -1,0 +1,145 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/golb/golb/lb"
+)
+
+const (
+	// streamEvery is the time between two requests while a server is killed: 200 a second.
+	streamEvery = 5 * time.Millisecond
+	// phaseTime is how long traffic is watched before the kill, after it was noticed,
+	// and after the server is back.
+	phaseTime = time.Second
+)
+
+// moments are the turning points of a failover.
+type moments struct {
+	start, killed, down, mended, up, end time.Time
+}
+
+// failover kills a server the hard way, by its cable: no FIN, no RST, no ARP, as a
+// host that loses power. Then it brings it back. Requests stream all the while.
+func (d *Demo) failover(ctx context.Context, victim *webServer) (*Failover, error) {
+	streaming, stop := context.WithCancel(ctx)
+	defer stop()
+	type result struct {
+		answers []answer
+		err     error
+	}
+	streamed := make(chan result, 1)
+	go func() {
+		a, err := d.site.stream(streaming, streamEvery)
+		streamed <- result{a, err}
+	}()
+	at, err := d.killAndMend(ctx, victim)
+	stop()
+	r := <-streamed
+	if err != nil {
+		return nil, err
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	at.end = time.Now()
+	return judge(d.site.layout, victim.name, at, r.answers), nil
+}
+
+func (d *Demo) killAndMend(ctx context.Context, victim *webServer) (at moments, err error) {
+	at.start = time.Now()
+	if err := sleep(ctx, phaseTime); err != nil {
+		return at, err
+	}
+	at.killed = time.Now()
+	if err := victim.cable.SetUp(false); err != nil {
+		return at, err
+	}
+	d.say("pulled the cable of %s: packets to it are lost, and nobody is told", victim.name)
+	e, err := d.balancer.await(ctx, eventWait, lb.ServerDown, victim.name)
+	if err != nil {
+		return at, err
+	}
+	at.down = e.Time
+	d.say("golb noticed after %s (%s); new connections go to the others", ms(at.down.Sub(at.killed)), e.Reason)
+	if err := sleep(ctx, phaseTime); err != nil {
+		return at, err
+	}
+	at.mended = time.Now()
+	if err := victim.cable.SetUp(true); err != nil {
+		return at, err
+	}
+	if e, err = d.balancer.await(ctx, eventWait, lb.ServerUp, victim.name); err != nil {
+		return at, err
+	}
+	at.up = e.Time
+	d.say("plugged it in again; golb noticed after %s", ms(at.up.Sub(at.mended)))
+	return at, sleep(ctx, phaseTime)
+}
+
+// judge sorts answers into phases by when the request began. A request may fail
+// that was under way between the kill and its detection; no other may.
+func judge(l layout, victim string, at moments, answers []answer) *Failover {
+	f := &Failover{
+		Killed:     victim,
+		DetectedMS: at.down.Sub(at.killed).Milliseconds(),
+		ReturnedMS: at.up.Sub(at.mended).Milliseconds(),
+		Phases: []Phase{
+			newPhase(l, "all up", at.killed.Sub(at.start)),
+			newPhase(l, victim+" dead, not noticed yet", at.down.Sub(at.killed)),
+			newPhase(l, victim+" out of service", at.up.Sub(at.down)),
+			newPhase(l, victim+" back", at.end.Sub(at.up)),
+		},
+	}
+	turns := []time.Time{at.killed, at.down, at.up}
+	for _, a := range answers {
+		p := 0
+		for p < len(turns) && !a.start.Before(turns[p]) {
+			p++
+		}
+		switch {
+		case a.err == nil:
+			f.Phases[p].Requests[a.server]++
+			f.Phases[p].Slowest = max(f.Phases[p].Slowest, a.end.Sub(a.start).Milliseconds())
+		case a.start.Before(at.down) && a.end.After(at.killed):
+			f.Phases[p].Failed++
+			f.FailedRequests++
+		default:
+			f.Phases[p].Failed++
+			f.wrong = append(f.wrong, fmt.Errorf("%s: %w", f.Phases[p].Name, a.err))
+		}
+	}
+	if n := f.Phases[2].Requests[victim]; n > 0 {
+		f.wrong = append(f.wrong, fmt.Errorf("%d requests answered by %s while it was out of service", n, victim))
+	}
+	for _, s := range l.servers {
+		for i, p := range f.Phases {
+			dead := s.name == victim && (i == 1 || i == 2)
+			if !dead && p.Requests[s.name] == 0 && p.For >= phaseTime/2 {
+				f.wrong = append(f.wrong, fmt.Errorf("%s: no request reached %s", p.Name, s.name))
+			}
+		}
+	}
+	return f
+}
+
+func newPhase(l layout, name string, d time.Duration) Phase {
+	p := Phase{Name: name, MS: d.Milliseconds(), For: d, Requests: map[string]int{}}
+	for _, s := range l.servers {
+		p.Requests[s.name] = 0
+	}
+	return p
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
