@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -167,12 +168,12 @@ func (b *Balancer) apply(cfg Config) error {
 	scheds := make([]sched.Scheduler, len(cfg.Services))
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		if v := b.services[s.key()]; v != nil && v.scheduler().Name() == s.scheduler() {
+		if v := b.services[s.key()]; v != nil && v.schedulerKey == s.schedulerKey() {
 			scheds[i] = v.scheduler()
 			continue
 		}
 		var err error
-		if scheds[i], err = sched.New(s.scheduler(), b.schedulerOptions()); err != nil {
+		if scheds[i], err = sched.New(s.scheduler(), b.schedulerOptions(s)); err != nil {
 			return fmt.Errorf("lb: services[%d]: %w", i, err)
 		}
 	}
@@ -198,8 +199,11 @@ func (b *Balancer) apply(cfg Config) error {
 	return nil
 }
 
-func (b *Balancer) schedulerOptions() sched.Options {
+func (b *Balancer) schedulerOptions(s *Service) sched.Options {
 	return sched.Options{
+		Fallback: slices.Contains(s.SchedulerFlags, flagFallback),
+		Port:     slices.Contains(s.SchedulerFlags, flagPort),
+
 		Now:  func() int64 { return int64(b.plane.now().Sub(b.plane.start) / time.Second) },
 		Rand: b.plane.rand,
 	}
@@ -208,8 +212,9 @@ func (b *Balancer) schedulerOptions() sched.Options {
 // applyService makes v what s says.
 func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, workers int) {
 	v.name = s.name()
-	v.settings.Store(&serviceSettings{timeouts: defaultTimeouts()})
-	if v.sched.Load() == nil || v.scheduler() != sch {
+	v.settings.Store(s.settings())
+	if v.schedulerKey != s.schedulerKey() {
+		v.schedulerKey = s.schedulerKey()
 		v.reschedule(sch)
 	}
 	kept := map[netip.AddrPort]*server{}
@@ -237,7 +242,8 @@ func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, wor
 // stays until the config itself changes it.
 func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
 	r.name = cfg.name(s)
-	r.editPath(func(to *path) { to.method = cfg.method(s) })
+	r.editPath(func(to *path) { to.method, to.tunnel = cfg.method(s), cfg.tunnel(s) })
+	r.setThresholds(int64(cfg.UpperThreshold), int64(cfg.LowerThreshold))
 	weight := cfg.weight()
 	switch {
 	case !v.listed(r) && r.up:
@@ -300,7 +306,7 @@ func (b *Balancer) publish() {
 		}
 	}
 	snap.servers = append([]*server(nil), b.servers...)
-	snap.settings = settings{expireNodest: true, expireQuiescentTemplate: true, reuse: 1}
+	snap.settings = b.cfg.Settings.resolve()
 	b.snap.Store(snap)
 }
 

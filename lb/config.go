@@ -20,6 +20,8 @@ type Config struct {
 	// MaxConnections caps the connection table, templates included. Its memory is
 	// reserved at start, at most 128 bytes each. 0 means 1,048,576.
 	MaxConnections int `yaml:"max_connections"`
+	// Settings are those of ip_vs's sysctls, by their names, and golb's own.
+	Settings Settings `yaml:"settings"`
 	// Services are matched by protocol, VIP and port; no two alike.
 	Services []Service `yaml:"services"`
 
@@ -36,9 +38,25 @@ type Service struct {
 	Protocol  Protocol   `yaml:"protocol"`  // TCP where not given
 	Port      uint16     `yaml:"port"`      // 1 to 65535
 	Scheduler string     `yaml:"scheduler"` // a name that sched.New takes; "" means wlc
-	Method    Method     `yaml:"method"`    // for servers that name none; DSR where not given
-	Check     Check      `yaml:"check"`     // how to tell that a server is alive
-	Servers   []Server   `yaml:"servers"`
+	// SchedulerFlags are "fallback" and "port", which sh and mh know (ipvsadm -b).
+	SchedulerFlags []string    `yaml:"scheduler_flags"`
+	Persistence    Persistence `yaml:"persistence"` // whether clients stick to servers
+	OnePacket      bool        `yaml:"one_packet"`  // UDP: schedule each packet anew (ipvsadm -o)
+	Method         Method      `yaml:"method"`      // for servers that name none; DSR where not given
+	Tunnel         Tunnel      `yaml:"tunnel"`      // for servers of method TUN that name none
+	Check          Check       `yaml:"check"`       // how to tell that a server is alive
+	Servers        []Server    `yaml:"servers"`
+}
+
+// Persistence sends a client's connections to the server that its first one went
+// to (ipvsadm -p). The zero value is none.
+type Persistence struct {
+	// Timeout is how long after its last new connection a client is remembered, in
+	// whole seconds up to 31 days; 0 means no persistence.
+	Timeout time.Duration `yaml:"timeout"`
+	// Prefix is the length of the part of the client's address that counts, so that
+	// neighbours are one client; 0 means all of it: 32, or 128.
+	Prefix int `yaml:"prefix"`
 }
 
 // Server is a real server of a service.
@@ -48,6 +66,56 @@ type Server struct {
 	Port    uint16     `yaml:"port"`    // 0 means the service's; with DSR it must be the service's
 	Weight  *int       `yaml:"weight"`  // 0 to 65535, share of new connections; nil means 1, 0 none
 	Method  Method     `yaml:"method"`  // 0 means the service's
+	Tunnel  Tunnel     `yaml:"tunnel"`  // for method TUN; the zero value means the service's
+
+	// UpperThreshold is the number of connections, of any state, at which a server
+	// gets no new ones; 0 means none. Below LowerThreshold it gets them again; 0
+	// means three quarters of the upper one (ipvsadm -x, -y).
+	UpperThreshold int `yaml:"u_threshold"`
+	LowerThreshold int `yaml:"l_threshold"`
+}
+
+// Tunnel says how packets to a server of method TUN are encapsulated. The zero
+// value is IP in IP.
+type Tunnel struct {
+	Type     TunnelType `yaml:"type"`
+	Port     uint16     `yaml:"port"`     // GUE: the server's UDP port, 1 to 65535
+	Checksum bool       `yaml:"checksum"` // GUE and GRE: with a checksum over the inside
+}
+
+// Settings change how golb treats packets. Those of ip_vs have ip_vs's names and
+// meaning, and where its default is known to hurt, another default: IPVSCompat
+// brings back all of ip_vs's at once.
+type Settings struct {
+	IPVSCompat bool `yaml:"ipvs_compat"`
+
+	// ExpireNodestConn ends the connections of a server that is removed, or failed,
+	// with its next packet, instead of dropping their packets until they time out.
+	// nil means true; ip_vs: false.
+	ExpireNodestConn *bool `yaml:"expire_nodest_conn"`
+	// ExpireQuiescentTemplate lets a persistent client go from a server of weight 0
+	// with its next connection. nil means true; ip_vs: false.
+	ExpireQuiescentTemplate *bool `yaml:"expire_quiescent_template"`
+	// ConnReuseMode schedules a SYN on a connection that is over anew: 0 never, 1 in
+	// TIME_WAIT and CLOSE, 3 in FIN_WAIT too where replies are not seen. nil means 1.
+	ConnReuseMode *int `yaml:"conn_reuse_mode"`
+	// SloppyTCP lets any TCP segment but RST open a connection, SloppySCTP any
+	// packet but ABORT.
+	SloppyTCP  bool `yaml:"sloppy_tcp"`
+	SloppySCTP bool `yaml:"sloppy_sctp"`
+	// PMTUDisc copies Don't Fragment to tunnel headers, and answers what is too long
+	// for the tunnel. nil means true.
+	PMTUDisc *bool `yaml:"pmtu_disc"`
+
+	// ClampMSS lowers the segment size that TCP offers through NAT and TUN to what
+	// fits the path.
+	ClampMSS bool `yaml:"clamp_mss"`
+	// AnswerRate bounds what golb sends of its own accord (ICMP errors, echo
+	// replies, RST), in packets a second and worker. 0 means 1000.
+	AnswerRate int `yaml:"answer_rate"`
+	// ReplyByRoute sends replies to NAT's clients where the host's routes say,
+	// instead of to the MAC that the client's packets come from.
+	ReplyByRoute bool `yaml:"reply_by_route"`
 }
 
 // Check says how a server's health is found out. The zero value is a TCP connect
@@ -99,6 +167,26 @@ func (m Method) String() string { return nameOf(methodNames, m, "method") }
 // UnmarshalText reads a name in a config; it fails with what is allowed.
 func (m *Method) UnmarshalText(b []byte) error {
 	return parseName(methodNames, m, b, "dsr, nat or tun")
+}
+
+// TunnelType is the outer header of method TUN.
+type TunnelType uint8
+
+// The tunnel types. IPIP is IP in IP of any two versions (RFC 2003, 2473, 4213).
+const (
+	IPIP TunnelType = iota
+	GUE             // Generic UDP Encapsulation, draft-ietf-intarea-gue
+	GRE             // RFC 2784
+)
+
+var tunnelNames = map[TunnelType]string{IPIP: "ipip", GUE: "gue", GRE: "gre"}
+
+// String returns the name in a config.
+func (t TunnelType) String() string { return nameOf(tunnelNames, t, "tunnel") }
+
+// UnmarshalText reads a name in a config; it fails with what is allowed.
+func (t *TunnelType) UnmarshalText(b []byte) error {
+	return parseName(tunnelNames, t, b, "ipip, gue or gre")
 }
 
 func nameOf[T ~uint8](names map[T]string, v T, kind string) string {

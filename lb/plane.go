@@ -26,12 +26,16 @@ type snapshot struct {
 	settings settings
 }
 
-// settings are those of ip_vs's sysctls that a packet may meet.
+// settings are Settings with nothing left to default.
 type settings struct {
-	expireNodest            bool // expire_nodest_conn
-	expireQuiescentTemplate bool // expire_quiescent_template
-	sloppyTCP               bool // sloppy_tcp
-	reuse                   int  // conn_reuse_mode
+	expireNodest            bool
+	expireQuiescentTemplate bool
+	sloppyTCP, sloppySCTP   bool
+	reuse                   int
+	pmtuDisc                bool
+	clampMSS                bool
+	answerRate              int
+	replyByRoute            bool
 }
 
 // match returns the service for a packet: its own port first, then all ports.

@@ -34,6 +34,7 @@ type server struct {
 // replaced, never changed.
 type path struct {
 	method   Method
+	tunnel   Tunnel
 	dst, src forward.MAC // dst is zero while the next hop's MAC is not known
 	port     int         // index of the port that they leave by
 	mtu      int         // bytes of IP packet

@@ -23,12 +23,14 @@ type serviceKey struct {
 // The balancer's lock guards the lists. servers is what schedulers see, in ip_vs's
 // order, newest first; it is never changed, only replaced.
 type service struct {
-	key      serviceKey
-	name     string
-	sched    atomic.Pointer[sched.Scheduler]
-	settings atomic.Pointer[serviceSettings]
-	servers  []*server
-	all      []*server // as configured, the failed ones too
+	key   serviceKey
+	name  string
+	sched atomic.Pointer[sched.Scheduler]
+
+	schedulerKey string // of sched: name and flags
+	settings     atomic.Pointer[serviceSettings]
+	servers      []*server
+	all          []*server // as configured, the failed ones too
 }
 
 // serviceSettings is what an edit may change while packets flow.

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golb/golb/forward"
 	"github.com/golb/golb/sched"
 )
 
@@ -19,12 +18,14 @@ const (
 	maxWeight         = math.MaxUint16
 	minConnections    = 1 << 10
 	maxConnections    = 1 << 30
+	maxPersistence    = 31 * 24 * time.Hour
 	maxCheckDuration  = 24 * time.Hour
 	minCheckDuration  = 10 * time.Millisecond
 	maxChecksInARow   = 1000
 	defaultScheduler  = "wlc"
 	defaultWeight     = 1
 	defaultConnection = 1 << 20
+	defaultAnswerRate = 1000
 )
 
 // Validate finds every mistake that can be seen in the Config alone; it returns
@@ -38,6 +39,7 @@ func (c *Config) Validate() error {
 	if n := c.MaxConnections; n != 0 && (n < minConnections || n > maxConnections) {
 		v.fail("max_connections", n, "out of range", fmt.Sprintf("%d to %d", minConnections, maxConnections))
 	}
+	v.settings("settings", &c.Settings)
 	if len(c.Services) == 0 {
 		v.fail("services", nil, "no service", "at least one")
 	}
@@ -95,11 +97,16 @@ func (v *validator) service(path string, s *Service) {
 	if _, ok := protocolNames[s.protocol()]; !ok {
 		v.fail(path+".protocol", s.Protocol, "unknown protocol", "tcp, udp or sctp")
 	}
-	if s.Port == 0 {
-		v.fail(path+".port", s.Port, "no port", "1 to 65535")
+	if s.Port == 0 && s.Persistence.Timeout == 0 {
+		v.fail(path+".port", s.Port, "no port", "1 to 65535; with persistence also 0, all ports")
 	}
-	v.scheduler(path+".scheduler", s.Scheduler)
+	v.scheduler(path, s)
+	v.persistence(path+".persistence", s)
+	if s.OnePacket && s.protocol() != UDP {
+		v.fail(path+".one_packet", s.OnePacket, "not for "+s.protocol().String(), "true for udp only")
+	}
 	v.method(path+".method", s.Method)
+	v.tunnel(path+".tunnel", &s.Tunnel)
 	v.check(path+".check", s)
 	if len(s.Servers) == 0 {
 		v.fail(path+".servers", nil, "no server", "at least one")
@@ -132,27 +139,80 @@ func (v *validator) address(path string, a netip.Addr) {
 	}
 }
 
-func (v *validator) scheduler(path, name string) {
-	if name == "" || slices.Contains(sched.Names(), name) {
+func (v *validator) scheduler(path string, s *Service) {
+	if !slices.Contains(sched.Names(), s.scheduler()) {
+		v.fail(path+".scheduler", s.Scheduler, "unknown scheduler", strings.Join(sched.Names(), ", "))
 		return
 	}
-	v.fail(path, name, "unknown scheduler", strings.Join(sched.Names(), ", "))
+	for i, flag := range s.SchedulerFlags {
+		at := fmt.Sprintf("%s.scheduler_flags[%d]", path, i)
+		switch {
+		case flag != flagFallback && flag != flagPort:
+			v.fail(at, flag, "unknown flag", flagFallback+" or "+flagPort)
+		case s.scheduler() != "sh" && s.scheduler() != "mh":
+			v.fail(at, flag, "scheduler "+s.scheduler()+" has no flags", "flags with sh and mh only")
+		}
+	}
+}
+
+// The flags of schedulers.
+const (
+	flagFallback = "fallback"
+	flagPort     = "port"
+)
+
+func (v *validator) persistence(path string, s *Service) {
+	p := &s.Persistence
+	if p.Timeout < 0 || p.Timeout > maxPersistence || p.Timeout%time.Second != 0 {
+		v.fail(path+".timeout", p.Timeout, "out of range", fmt.Sprintf("whole seconds up to %v (31 days), 0 for none", maxPersistence))
+	}
+	if s.VIP.IsValid() && (p.Prefix < 0 || p.Prefix > s.VIP.BitLen()) {
+		v.fail(path+".prefix", p.Prefix, "out of range", fmt.Sprintf("1 to %d, 0 for %[1]d", s.VIP.BitLen()))
+	}
+}
+
+func (v *validator) settings(path string, s *Settings) {
+	if m := s.ConnReuseMode; m != nil && (*m < 0 || *m > 3) {
+		v.fail(path+".conn_reuse_mode", *m, "out of range", "0 to 3")
+	}
+	if s.AnswerRate < 0 {
+		v.fail(path+".answer_rate", s.AnswerRate, "out of range", "packets a second, 0 for 1000")
+	}
 }
 
 func (v *validator) method(path string, m Method) {
-	if m != 0 && m != DSR {
-		v.fail(path, m, "method that golb does not have yet", "dsr")
+	if _, ok := methodNames[m]; m != 0 && !ok {
+		v.fail(path, m, "unknown method", "dsr, nat or tun")
+	}
+}
+
+func (v *validator) tunnel(path string, t *Tunnel) {
+	switch {
+	case t.Type == GUE && t.Port == 0:
+		v.fail(path+".port", t.Port, "gue without the server's UDP port", "1 to 65535")
+	case t.Type != GUE && t.Port != 0:
+		v.fail(path+".port", t.Port, t.Type.String()+" has no port", "a port with gue only")
+	}
+	if t.Type == IPIP && t.Checksum {
+		v.fail(path+".checksum", t.Checksum, "ipip has no checksum", "true with gue and gre only")
 	}
 }
 
 func (v *validator) server(path string, s *Service, r *Server) {
 	v.address(path+".address", r.Address)
 	v.method(path+".method", r.Method)
+	v.tunnel(path+".tunnel", &r.Tunnel)
+	if r.UpperThreshold < 0 || r.UpperThreshold > math.MaxInt32 {
+		v.fail(path+".u_threshold", r.UpperThreshold, "out of range", "0 (none) to 2147483647")
+	}
+	if r.LowerThreshold < 0 || r.LowerThreshold > r.UpperThreshold {
+		v.fail(path+".l_threshold", r.LowerThreshold, "out of range", fmt.Sprintf("0 to u_threshold, %d", r.UpperThreshold))
+	}
 	if r.Address.IsValid() && s.VIP.IsValid() {
 		switch {
 		case r.Address == s.VIP:
 			v.fail(path+".address", r.Address, "the VIP itself", "the server's own address")
-		case r.Address.Is4() != s.VIP.Is4():
+		case r.Address.Is4() != s.VIP.Is4() && r.method(s) != TUN:
 			v.fail(path+".address", r.Address, "not of the VIP's family", familyOf(s.VIP))
 		}
 	}
@@ -200,71 +260,3 @@ const (
 	checkTCP  = "tcp"
 	checkNone = "none"
 )
-
-// The accessors below say what zero values mean.
-
-func (s *Service) protocol() Protocol {
-	if s.Protocol == 0 {
-		return TCP
-	}
-	return s.Protocol
-}
-
-func (s *Service) key() serviceKey {
-	return serviceKey{vip: forward.AddrFrom(s.VIP), port: s.Port, protocol: s.protocol()}
-}
-
-func (s *Service) name() string {
-	if s.Name != "" {
-		return s.Name
-	}
-	return s.key().String()
-}
-
-func (s *Service) scheduler() string {
-	if s.Scheduler == "" {
-		return defaultScheduler
-	}
-	return s.Scheduler
-}
-
-func (s *Service) checkType() string {
-	switch {
-	case s.Check.Type != "":
-		return s.Check.Type
-	case s.protocol() == TCP:
-		return checkTCP
-	}
-	return checkNone
-}
-
-func (r *Server) method(s *Service) Method {
-	switch {
-	case r.Method != 0:
-		return r.Method
-	case s.Method != 0:
-		return s.Method
-	}
-	return DSR
-}
-
-func (r *Server) addrPort(s *Service) netip.AddrPort {
-	if r.Port == 0 {
-		return netip.AddrPortFrom(r.Address, s.Port)
-	}
-	return netip.AddrPortFrom(r.Address, r.Port)
-}
-
-func (r *Server) name(s *Service) string {
-	if r.Name != "" {
-		return r.Name
-	}
-	return r.addrPort(s).String()
-}
-
-func (r *Server) weight() int32 {
-	if r.Weight == nil {
-		return defaultWeight
-	}
-	return int32(*r.Weight)
-}
