@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 
 	"github.com/golb/golb/lb"
 )
@@ -45,7 +46,7 @@ func Parse(name string, data []byte) (lb.Config, error) {
 }
 
 // Document is a valid configuration and where each part of it stands in its file,
-// for mistakes that show only later, against a host. Its methods are safe for
+// for mistakes that show only later, when it is run. Its methods are safe for
 // concurrent use.
 type Document struct {
 	Config lb.Config
@@ -54,8 +55,10 @@ type Document struct {
 	index index
 }
 
-// Read is Load that remembers positions.
-func Read(path string) (*Document, error) {
+// Read is Load that remembers positions and runs further checks of the Config, such
+// as (*lb.Config).ValidateHost. What they return as lb.ConfigErrors is reported
+// together with all other mistakes.
+func Read(path string, checks ...func(*lb.Config) error) (*Document, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("conf: %w", err)
@@ -68,11 +71,11 @@ func Read(path string) (*Document, error) {
 	if len(data) > maxSize {
 		return nil, fmt.Errorf("conf: read %s: larger than %d MiB", path, maxSize>>20)
 	}
-	return ReadBytes(path, data)
+	return ReadBytes(path, data, checks...)
 }
 
-// ReadBytes is Parse that remembers positions. It keeps no part of data.
-func ReadBytes(name string, data []byte) (*Document, error) {
+// ReadBytes is Read of content that is already in memory. It keeps no part of data.
+func ReadBytes(name string, data []byte, checks ...func(*lb.Config) error) (*Document, error) {
 	body, err := parse(name, data)
 	if err != nil {
 		return nil, err
@@ -82,20 +85,31 @@ func ReadBytes(name string, data []byte) (*Document, error) {
 	dec.decode("", body, body, reflect.ValueOf(&doc.Config).Elem())
 
 	errs := dec.errs
-	for _, e := range doc.locate(doc.Config.Validate()) {
-		if !dec.follows(e.Path) {
-			errs = append(errs, e)
+	var other error // of a check that could not be made
+	for _, check := range append([]func(*lb.Config) error{(*lb.Config).Validate}, checks...) {
+		err := check(&doc.Config)
+		found := doc.locate(err)
+		if err != nil && len(found) == 0 {
+			other = err
 		}
+		found = slices.DeleteFunc(found, func(e Error) bool { return dec.follows(e.Path) })
+		for _, e := range found {
+			dec.lack(e.Path) // one mistake is enough
+		}
+		errs = append(errs, found...)
 	}
 	if len(errs) > 0 {
 		errs.sort()
 		return nil, errs
 	}
+	if other != nil {
+		return nil, other
+	}
 	return doc, nil
 }
 
 // Locate turns lb.ConfigErrors about the Document's Config, such as those of
-// Config.ValidateHost, into Errors. Other errors, nil included, come back as they are.
+// Balancer.Run and Apply, into Errors. Other errors, nil included, come back as they are.
 func (d *Document) Locate(err error) error {
 	if errs := d.locate(err); len(errs) > 0 {
 		errs.sort()

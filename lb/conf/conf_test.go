@@ -238,6 +238,27 @@ func TestLocateFindsPlacesLater(t *testing.T) {
 	}
 }
 
+func TestFurtherChecksAreReportedTogether(t *testing.T) {
+	host := func(c *lb.Config) error {
+		return lb.ConfigErrors{
+			{Path: "services[0].port", Value: "0", Problem: "known already"},
+			{Path: "services[0].servers[0].address", Problem: "the result of another"},
+			{Path: "interfaces[0]", Value: c.Interfaces[0], Problem: "no such interface"},
+		}
+	}
+	_, err := ReadBytes("f", []byte("interfaces: [eth0]\nservices:\n- vip: 192.0.2.1\n  port: 0\n  servers:\n  - address: x\n"), host)
+	want := `f:1:14: interfaces[0]: "eth0": no such interface
+f:4:9: services[0].port: "0": no port; allowed: 1 to 65535
+f:6:14: services[0].servers[0].address: "x": unable to parse IP; allowed: an IPv4 or IPv6 address`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	other := errors.New("other")
+	if _, err := ReadBytes("f", []byte(good), func(*lb.Config) error { return other }); err != other {
+		t.Errorf("got %v, want %v", err, other)
+	}
+}
+
 func TestLoadNamesTheFile(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Load(filepath.Join(dir, "none.yaml")); !errors.Is(err, os.ErrNotExist) {
