@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Key is a parameter of a type of check, as a config and a command line name it.
@@ -44,10 +45,17 @@ func (k *Keys) Func(names, def, about, allowed string, set func(string) error) *
 // key at fault.
 func (k *Keys) Then(f func() error) { k.then = append(k.then, f) }
 
-// String binds a key to a string.
+// String binds a key to a string without control characters: it may become part of
+// a line that is sent.
 func (k *Keys) String(p *string, names, def, about string) *Key {
 	*p = def
-	return k.Func(names, def, about, "text", func(s string) error { *p = s; return nil })
+	return k.Func(names, def, about, "text without control characters", func(s string) error {
+		if strings.ContainsFunc(s, unicode.IsControl) {
+			return errNotAllowed
+		}
+		*p = s
+		return nil
+	})
 }
 
 // Text binds a key to bytes to send, written with escapes.
@@ -62,6 +70,18 @@ func (k *Keys) Text(p *string, names, about string) {
 // Secret binds a key to a string that must not be shown.
 func (k *Keys) Secret(p *string, names, about string) {
 	k.String(p, names, "", about).Secret = true
+}
+
+// Login binds login and password.
+func (k *Keys) Login(login, password *string) {
+	k.String(login, "login", *login, "name to log in with")
+	k.Secret(password, "password,passwd", "password to log in with")
+	k.Then(func() error {
+		if *password != "" && *login == "" {
+			return ParamError{Key: "login", Problem: "password is given without it"}
+		}
+		return nil
+	})
 }
 
 // Bool binds a key to a bool that is false where it is not given.
@@ -116,7 +136,13 @@ func (k *Keys) Choice(p *string, names, def, about string, words ...string) {
 
 // List binds a key to all the values given.
 func (k *Keys) List(p *[]string, names, about string) {
-	k.Func(names, "", about, "a list of texts", func(s string) error { *p = append(*p, s); return nil }).List = true
+	k.Func(names, "", about, "a list of texts without control characters", func(s string) error {
+		if strings.ContainsFunc(s, unicode.IsControl) {
+			return errNotAllowed
+		}
+		*p = append(*p, s)
+		return nil
+	}).List = true
 }
 
 // Expect binds two keys to what an answer must match: expect (receive, in

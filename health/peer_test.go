@@ -67,25 +67,30 @@ func (b *buffer) Write(p []byte) (int, error) {
 // that ends with "\" does not end. After the script it waits for the client to close.
 func dialogue(t *testing.T, script ...string) server {
 	return func(conn net.Conn) {
-		in := &lineReader{conn: conn}
-		for i, line := range script {
-			text := line[2:]
-			if line[0] == '<' {
-				if !strings.HasSuffix(text, `\`) {
-					text += "\r\n"
-				}
-				if _, err := io.WriteString(conn, strings.TrimSuffix(text, `\`)); err != nil {
-					return
-				}
-				continue
+		dialogueOn(t, conn, script)
+		keepOpen(conn)
+	}
+}
+
+// dialogueOn follows the script and returns.
+func dialogueOn(t *testing.T, conn net.Conn, script []string) {
+	in := &lineReader{conn: conn}
+	for i, line := range script {
+		text := line[2:]
+		if line[0] == '<' {
+			if !strings.HasSuffix(text, `\`) {
+				text += "\r\n"
 			}
-			got, err := in.line()
-			if err == nil && got != text && text != "..." {
-				t.Errorf("line %d: client said %q, want %q", i, got, text)
+			if _, err := io.WriteString(conn, strings.TrimSuffix(text, `\`)); err != nil {
 				return
 			}
+			continue
 		}
-		_, _ = io.Copy(io.Discard, conn)
+		got, err := in.line()
+		if err == nil && got != text && text != "..." {
+			t.Errorf("line %d: client said %q, want %q", i, got, text)
+			return
+		}
 	}
 }
 

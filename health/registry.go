@@ -72,9 +72,9 @@ func NewRegistry(more ...Type) *Registry {
 }
 
 func builtin() []Type {
-	return []Type{
-		OffType(), OnType(), SimpleTCPType(), TCPType(), TLSType(),
-	}
+	return slices.Concat([]Type{
+		FTPType(), NNTPType(), OffType(), OnType(), SMTPType(), SimpleTCPType(), SubmissionType(), TCPType(), TLSType(),
+	}, IMAPTypes(), POP3Types())
 }
 
 // Types returns all types, in alphabetical order.

@@ -21,13 +21,13 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 	}{
 		{"type", "tpc", addr, nil, ParamErrors{{Key: "type", Value: "tpc", Problem: "no such type of check", Allowed: NewRegistry().names()}}},
 		{"all at once, in order", "tls", addr, map[string]any{"days": -1, "verify": "maybe", "colour": "red", "alpn": map[string]any{"a": []string{"b", "c"}}, "sni": []any{"a", "b"}}, ParamErrors{
-			{Key: "alpn", Value: "map[a:[b c]]", Problem: "not a single value", Allowed: "a list of texts"},
+			{Key: "alpn", Value: "map[a:[b c]]", Problem: "not a single value", Allowed: "a list of texts without control characters"},
 			{Key: "colour", Value: "", Problem: "unknown", Allowed: "alpn, ca, cert, connects, days, key, sni, verify"},
 			{Key: "days", Value: "-1", Problem: "not allowed", Allowed: "0 to 36500"},
-			{Key: "sni", Value: "[a b]", Problem: "not a single value", Allowed: "text"},
+			{Key: "sni", Value: "[a b]", Problem: "not a single value", Allowed: "text without control characters"},
 			{Key: "verify", Value: "maybe", Problem: "not allowed", Allowed: "true or false"},
 		}},
-		{"nothing given", "tls", addr, map[string]any{"sni": nil}, ParamErrors{{Key: "sni", Value: "<nil>", Problem: "not a single value", Allowed: "text"}}},
+		{"nothing given", "tls", addr, map[string]any{"sni": nil}, ParamErrors{{Key: "sni", Value: "<nil>", Problem: "not a single value", Allowed: "text without control characters"}}},
 		{"keys that go together", "tls", addr, map[string]any{"cert": "a.pem"}, ParamErrors{{Key: "cert", Value: "a.pem", Problem: "cert and key go together"}}},
 		{"file", "tls", addr, map[string]any{"ca": "/nonexistent"}, ParamErrors{{Key: "ca", Value: "/nonexistent", Problem: "open /nonexistent: no such file or directory", Allowed: "a PEM file"}}},
 		{"no port and no default", "tcp", netip.MustParseAddrPort("192.0.2.1:0"), nil, ParamErrors{{Key: "port", Problem: "must be given: tcp has no port of its own"}}},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"regexp"
 	"strings"
 	"time"
@@ -103,12 +104,9 @@ func (t *talk) full(what string, b []byte) error {
 	return nil
 }
 
-// ask sends a command line and reads the answer's line.
-func (t *talk) ask(what, command string) (string, error) {
-	if err := t.send(what, command+"\r\n"); err != nil {
-		return "", err
-	}
-	return t.line(what)
+// secure is startTLS as a step.
+func (t *talk) secure(o *TLSOptions, addr netip.AddrPort) func() error {
+	return func() error { return t.startTLS(o.config(addr.Addr())) }
 }
 
 // startTLS turns the connection into TLS. What came before it in the clear and was
@@ -126,6 +124,9 @@ func (t *talk) startTLS(cfg *tls.Config) error {
 	return nil
 }
 
+// bye sends a last line. The verdict has fallen, so an error is none.
+func (t *talk) bye(command string) { _, _ = io.WriteString(t.conn, command+"\r\n") }
+
 // reply reads a reply of SMTP, FTP or NNTP: three digits and text, on several lines
 // where a hyphen follows the digits (RFC 5321 section 4.2.1, RFC 959 section 4.2).
 // It fails where the code does not begin with want, one to three digits.
@@ -134,17 +135,17 @@ func (t *talk) reply(what, want string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	last := first
-	for i := 0; len(first) > 3 && first[3] == '-' && !(strings.HasPrefix(last, first[:3]) && (len(last) == 3 || last[3] == ' ')); i++ {
-		if i == 100 {
+	if len(first) < 3 || strings.Trim(first[:3], "0123456789") != "" || !strings.HasPrefix(first, want) {
+		return "", wanted(what, first, (want + "xx")[:3])
+	}
+	last, end := first, first[:3]+" "
+	for n := 1; strings.HasPrefix(first[3:], "-") && last != first[:3] && !strings.HasPrefix(last, end); n++ {
+		if n == 100 {
 			return "", fmt.Errorf("%s: more than 100 lines: %s", what, quote(first))
 		}
 		if last, err = t.line(what); err != nil {
 			return "", err
 		}
-	}
-	if len(first) < 3 || strings.Trim(first[:3], "0123456789") != "" || !strings.HasPrefix(first, want) {
-		return "", wanted(what, first, want)
 	}
 	return last, nil
 }
@@ -208,4 +209,23 @@ func (b *beginning) Read(p []byte) (int, error) {
 	b.head = append(b.head, p[:min(n, 100-len(b.head))]...)
 	b.err = err
 	return n, err
+}
+
+// step is a part of a conversation that a setting may leave out.
+type step struct {
+	on bool
+	do func() error
+}
+
+// walk takes the steps that are on, up to the first error.
+func walk(steps []step) error {
+	for _, s := range steps {
+		if !s.on {
+			continue
+		}
+		if err := s.do(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
