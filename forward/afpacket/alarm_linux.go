@@ -1,6 +1,7 @@
 package afpacket
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -14,12 +15,15 @@ type alarm struct {
 	rung atomic.Bool // so that a reader that does not sleep need not ask the kernel
 	fd   int         // an eventfd; -1 where there is nobody to wake
 	fds  [2]unix.PollFd
+
+	one, count [8]byte // what is written to and read from the eventfd
 }
 
 func (a *alarm) init(socket int) (err error) {
 	if a.fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return fmt.Errorf("eventfd: %w", err)
 	}
+	binary.NativeEndian.PutUint64(a.one[:], 1)
 	a.fds = [2]unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}, {Fd: int32(a.fd), Events: unix.POLLIN}}
 	return nil
 }
@@ -30,8 +34,7 @@ func (a *alarm) ring() {
 	if a.fd < 0 || a.rung.Swap(true) {
 		return
 	}
-	one := [8]byte{1, 1, 1, 1, 1, 1, 1, 1} // not zero in either byte order
-	_, _ = unix.Write(a.fd, one[:])
+	_, _ = unix.Write(a.fd, a.one[:])
 }
 
 // silence reports whether somebody rang, and forgets it.
@@ -39,8 +42,7 @@ func (a *alarm) silence() bool {
 	if !a.rung.Load() {
 		return false
 	}
-	var count [8]byte
-	_, _ = unix.Read(a.fd, count[:])
+	_, _ = unix.Read(a.fd, a.count[:])
 	return a.rung.Swap(false)
 }
 

@@ -31,10 +31,10 @@ type Filter struct {
 }
 
 // Program returns the filter as a classic BPF program for Port.SetFilter. Where the
-// prefixes need more than MaxFilter instructions (beyond some 3,000 scattered IPv4 or
-// 1,200 scattered IPv6 addresses; neighbouring ones count once), exact is false and
-// the program lets in all unicast IP of the host, discovery apart. An error names the
-// invalid prefix; IPv4-mapped IPv6 is invalid.
+// prefixes need more than MaxFilter instructions (beyond some 3,000 scattered addresses,
+// or 500 IPv6 ones that have no network in common; neighbouring ones count once), exact
+// is false and the program lets in all IP that is for this host, discovery apart. An
+// error names the invalid prefix; IPv4-mapped IPv6 is invalid.
 func (f Filter) Program() (prog []bpf.RawInstruction, exact bool, err error) {
 	for _, p := range slices.Concat(f.VIPs, f.Servers) {
 		if !p.IsValid() || p.Addr().Is4In6() {

@@ -1,0 +1,288 @@
+package afpacket
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/golb/golb/forward"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/bpf"
+)
+
+func program(t testing.TB, vips ...string) []bpf.RawInstruction {
+	t.Helper()
+	prog, exact, err := Filter{VIPs: prefixes(vips...)}.Program()
+	if err != nil || !exact {
+		t.Fatalf("Program: exact %v, %v", exact, err)
+	}
+	return prog
+}
+
+// tagged puts an 802.1Q tag into a frame.
+func tagged(frame []byte, tci uint16) []byte {
+	return slices.Concat(frame[:12], []byte{0x81, 0, byte(tci >> 8), byte(tci)}, frame[12:])
+}
+
+func TestPortReceivesWhatItsFilterLetsIn(t *testing.T) {
+	ha, hb := newLink(t)
+	a := openPort(t, ha, Config{Interface: "eth0"})
+	mac := openPort(t, hb, Config{Interface: "eth0", SendOnly: true}).MAC()
+	other := forward.MAC{2, 9, 9, 9, 9, 9}
+	frames := [][]byte{
+		udpFrame(mac, "192.0.2.7", 1, 1, "VIP"),
+		udpFrame(mac, "192.0.2.8", 1, 1, "not VIP"),
+		udpFrame(other, "192.0.2.7", 1, 1, "other MAC"),
+		udpFrame(forward.MAC{255, 255, 255, 255, 255, 255}, "192.0.2.7", 1, 1, "broadcast"),
+		tagged(udpFrame(mac, "192.0.2.7", 1, 1, "VLAN 10"), 10),
+		tagged(udpFrame(mac, "192.0.2.7", 1, 1, "priority"), 0xe000),
+		udpFrame(mac, "192.0.2.7", 1, 1, "end"),
+	}
+	for name, tt := range map[string]struct {
+		filter []bpf.RawInstruction
+		want   []string
+	}{
+		"none":   {nil, []string{"VIP", "not VIP", "broadcast", "priority"}},
+		"a VIP":  {program(t, "192.0.2.7/32"), []string{"VIP", "broadcast", "priority"}},
+		"a wide": {program(t, "192.0.2.0/28"), []string{"VIP", "not VIP", "broadcast", "priority"}},
+	} {
+		for _, workers := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s,workers=%d", name, workers), func(t *testing.T) {
+				ports := openPorts(t, hb, Config{Interface: "eth0", Filter: tt.filter}, workers)
+				sendAll(t, a, frames...)
+				var got []string
+				if workers == 1 {
+					got = receive(t, ports[0])
+				} else {
+					got = receiveAll(t, ports, len(tt.want)+1)
+					got = slices.DeleteFunc(got, func(s string) bool { return s == "end" })
+				}
+				slices.Sort(got)
+				slices.Sort(tt.want)
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Errorf("-want +got:\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// receiveAll returns the payloads of n datagrams, whichever of the ports they come to.
+func receiveAll(t testing.TB, ports []*Port, n int) []string {
+	t.Helper()
+	var got []string
+	for _, list := range receiveEach(t, ports, n) {
+		got = append(got, list...)
+	}
+	return got
+}
+
+// receiveEach returns the payloads of n datagrams for each port.
+func receiveEach(t testing.TB, ports []*Port, n int) [][]string {
+	t.Helper()
+	got := make([][]string, len(ports))
+	total := 0
+	frames := make([]forward.Frame, 64)
+	for start := time.Now(); total < n; {
+		if time.Since(start) > 10*time.Second {
+			t.Fatalf("%d frames of %d: %q", total, n, got)
+		}
+		for i, p := range ports {
+			p.Wake()
+			k, err := p.Recv(frames)
+			must(t, err)
+			for j := range frames[:k] {
+				if b := frames[j].Bytes(); b[12] == 8 {
+					got[i] = append(got[i], string(b[42:]))
+					total++
+				}
+			}
+		}
+	}
+	return got
+}
+
+func TestSetFilterTakesEffectOnAnOpenPort(t *testing.T) {
+	ha, hb := newLink(t)
+	a := openPort(t, ha, Config{Interface: "eth0"})
+	b := openPort(t, hb, Config{Interface: "eth0", Filter: program(t, "192.0.2.7/32")})
+	frame := func(dst, payload string) []byte { return udpFrame(b.MAC(), dst, 1, 1, payload) }
+	sendAll(t, a, frame("192.0.2.7", "1"), frame("192.0.2.8", "2"))
+	must(t, b.SetFilter(program(t, "192.0.2.8/32")))
+	sendAll(t, a, frame("192.0.2.7", "3"), frame("192.0.2.8", "4"), frame("192.0.2.8", "end"))
+	if diff := cmp.Diff([]string{"1", "4"}, receive(t, b)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if err := b.SetFilter(make([]bpf.RawInstruction, MaxFilter+1)); err == nil {
+		t.Error("a filter that is too long: no error")
+	}
+	if err := b.SetFilter([]bpf.RawInstruction{}); err == nil {
+		t.Error("an empty filter: no error")
+	}
+	sendAll(t, a, frame("192.0.2.7", "5"), frame("192.0.2.8", "6"), frame("192.0.2.8", "end"))
+	if diff := cmp.Diff([]string{"6"}, receive(t, b)); diff != "" {
+		t.Errorf("after a filter was refused: -want +got:\n%s", diff)
+	}
+}
+
+func TestKernelTakesTheLongestFilterAndAnotherAfterIt(t *testing.T) {
+	_, hb := newLink(t)
+	for _, vips := range [][]netip.Prefix{scattered(3000, false), scattered(1200, true)} {
+		prog, exact, err := Filter{VIPs: vips}.Program()
+		if err != nil || !exact {
+			t.Fatalf("Program: exact %v, %v", exact, err)
+		}
+		p := openPort(t, hb, Config{Interface: "eth0", Filter: prog})
+		if err := p.SetFilter(prog); err != nil {
+			t.Errorf("%d instructions after as many: %v", len(prog), err)
+		}
+	}
+}
+
+func TestFramesAreLentWithRoomAroundThem(t *testing.T) {
+	ha, hb := newLink(t)
+	a := openPort(t, ha, Config{Interface: "eth0"})
+	b := openPort(t, hb, Config{Interface: "eth0", Batch: 4})
+	var list [][]byte
+	for i := range 8 {
+		list = append(list, udpFrame(b.MAC(), server4, 1, 1, string(bytes.Repeat([]byte{byte('a' + i)}, i*100))))
+	}
+	sendAll(t, a, list...)
+	for len(list) > 0 {
+		frames := make([]forward.Frame, 8)
+		for i := range frames {
+			frames[i].Port = 7
+		}
+		n, err := b.Recv(frames)
+		must(t, err)
+		if n > 4 {
+			t.Fatalf("%d frames of a batch of 4", n)
+		}
+		for _, f := range frames[:n] {
+			if f.Bytes()[12] == 0x86 {
+				continue
+			}
+			if f.Head != forward.Headroom || len(f.Buf) < forward.Headroom+forward.MaxFrame || f.Port != 7 {
+				t.Errorf("Head %d, %d bytes, port %d", f.Head, len(f.Buf), f.Port)
+			}
+			if f.Offload != (forward.Offload{}) {
+				t.Errorf("a plain frame with %+v", f.Offload)
+			}
+			if !bytes.Equal(f.Bytes(), list[0]) {
+				t.Errorf("got %x, want %x", f.Bytes(), list[0])
+			}
+			clear(f.Buf) // all of it is the borrower's
+			list = list[1:]
+		}
+	}
+}
+
+func TestEachFlowStaysOnOnePortOfAGroup(t *testing.T) {
+	ha, hb := newLink(t)
+	a := openPort(t, ha, Config{Interface: "eth0"})
+	group := openPorts(t, hb, Config{Interface: "eth0"}, 2)
+	const flows, each = 64, 10
+	var list [][]byte
+	for n := range each {
+		for flow := range uint16(flows) {
+			f := udpFrame(group[0].MAC(), server4, 1000+flow, 53, fmt.Sprint(flow))
+			if n%2 == 1 { // the reverse direction
+				f = udpFrame(group[0].MAC(), client4, 53, 1000+flow, fmt.Sprint(flow))
+				copy(f[26:30], netip.MustParseAddr(server4).AsSlice())
+			}
+			list = append(list, f)
+		}
+	}
+	sendAll(t, a, list...)
+	got := receiveEach(t, group, len(list))
+	home := make(map[string]int)
+	for i, payloads := range got {
+		if len(payloads) == 0 {
+			t.Errorf("port %d received nothing", i)
+		}
+		for _, flow := range payloads {
+			if at, ok := home[flow]; ok && at != i {
+				t.Errorf("flow %s came to ports %d and %d", flow, at, i)
+			}
+			home[flow] = i
+		}
+	}
+	if len(home) != flows {
+		t.Errorf("%d flows arrived of %d", len(home), flows)
+	}
+}
+
+func TestPortsDoNotReceiveWhatTheirHostSends(t *testing.T) {
+	ha, hb := newLink(t)
+	a := openPort(t, ha, Config{Interface: "eth0"})
+	for _, workers := range []int{1, 2} {
+		ports := openPorts(t, hb, Config{Interface: "eth0", Filter: everything(t)}, workers)
+		sendAll(t, ports[0], udpFrame(a.MAC(), server4, 1, 1, "sent"))
+		sendAll(t, a, udpFrame(ports[0].MAC(), server4, 1, 1, "received"))
+		if got := receiveAll(t, ports, 1); !slices.Equal(got, []string{"received"}) {
+			t.Errorf("%d workers received %q", workers, got)
+		}
+	}
+}
+
+func TestFramesThatFindNoRoomAreCounted(t *testing.T) {
+	ha, hb := newLink(t)
+	a := openPort(t, ha, Config{Interface: "eth0"})
+	b := openPort(t, hb, Config{Interface: "eth0", ReceiveBuffer: 32 << 10, Filter: program(t, server4+"/32")})
+	const sent = 1000
+	list := make([][]byte, sent)
+	for i := range list {
+		list[i] = udpFrame(b.MAC(), server4, 1, 1, "x")
+	}
+	sendAll(t, a, list...)
+	first := b.Stats().ReceiveDropped // reading resets the kernel's counter, not ours
+	sendAll(t, a, list...)
+	st := b.Stats()
+	if first == 0 || st.ReceiveDropped < first+sent {
+		t.Errorf("%d, then %d frames dropped", first, st.ReceiveDropped)
+	}
+	got := receiveAll(t, []*Port{b}, 2*sent-int(st.ReceiveDropped))
+	st = b.Stats()
+	if int(st.Received) != len(got) || st.Received+st.ReceiveDropped != 2*sent {
+		t.Errorf("%d received, %+v", len(got), st)
+	}
+	must(t, b.Close())
+	if after := b.Stats(); after != st {
+		t.Errorf("after Close %+v, before %+v", after, st)
+	}
+}
+
+func TestRefusedFramesDoNotHoldUpOthers(t *testing.T) {
+	ha, hb := newLink(t)
+	a := openPort(t, ha, Config{Interface: "eth0", Batch: 3})
+	b := openPort(t, hb, Config{Interface: "eth0"})
+	good := func(payload string) forward.Frame {
+		return asFrames(udpFrame(b.MAC(), server4, 1, 1, payload))[0]
+	}
+	long := asFrames(udpFrame(b.MAC(), server4, 1, 1, string(make([]byte, 1600))))[0]
+	wrong := good("wrong")
+	wrong.Offload = forward.Offload{NeedsCsum: true, CsumStart: 34, CsumOffset: 60000}
+	noGSO := good("no GSO")
+	noGSO.Offload = forward.Offload{GSO: 77, GSOSize: 10}
+	short := good("short")
+	short.Tail = 13
+	outside := good("outside")
+	outside.Tail = len(outside.Buf) + 1
+	frames := []forward.Frame{long, good("1"), wrong, short, good("2"), noGSO, long, good("3"), good("end"), outside}
+	n, err := a.Send(frames)
+	if n != 4 || err != nil {
+		t.Errorf("sent %d: %v", n, err)
+	}
+	if diff := cmp.Diff([]string{"1", "2", "3"}, receive(t, b)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	want := Stats{Sent: 4, SentBytes: 4*42 + 6, SendTooLong: 2, SendRefused: 4}
+	got := a.Stats()
+	got.Received, got.ReceivedBytes = 0, 0
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
