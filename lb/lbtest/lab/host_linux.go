@@ -20,6 +20,7 @@ type Host struct {
 
 	mu       sync.Mutex
 	resident *resident
+	decaps   []*Decapsulator
 	closed   bool
 }
 
@@ -178,6 +179,17 @@ func (h *Host) settle() (*resident, error) {
 	return h.resident, nil
 }
 
+// adopt has Close stop d.
+func (h *Host) adopt(d *Decapsulator) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return errClosed
+	}
+	h.decaps = append(h.decaps, d)
+	return nil
+}
+
 func (h *Host) close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -185,7 +197,11 @@ func (h *Host) close() error {
 	if h.resident != nil {
 		h.resident.close()
 	}
-	return errors.Join(h.ns.clear(), h.ns.close())
+	var errs []error
+	for _, d := range h.decaps {
+		errs = append(errs, d.Stop())
+	}
+	return errors.Join(append(errs, h.ns.clear(), h.ns.close())...)
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

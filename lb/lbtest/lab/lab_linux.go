@@ -25,8 +25,7 @@ type Switch struct {
 	name string
 	ns   *space
 	link *netlink.Bridge
-	mu   sync.Mutex
-	n    int
+	n    int // cables ever plugged in, under Lab.mu
 }
 
 const bridgeName = "br0"

@@ -101,3 +101,15 @@ func (*Host) DialContext(context.Context, string, string) (net.Conn, error) {
 
 // Control always returns an error here.
 func (*Host) Control(string, string, syscall.RawConn) error { return Unavailable() }
+
+// Decapsulator takes packets out of their tunnels; Linux only.
+type Decapsulator struct{}
+
+// Decapsulate always returns an error here.
+func (*Host) Decapsulate(DecapConfig) (*Decapsulator, error) { return nil, Unavailable() }
+
+// Stop does nothing here.
+func (*Decapsulator) Stop() error { return nil }
+
+// Stats always returns an error here.
+func (*Decapsulator) Stats() (DecapStats, error) { return DecapStats{}, Unavailable() }

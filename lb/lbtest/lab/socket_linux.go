@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -32,10 +33,10 @@ func (h *Host) ListenPacket(ctx context.Context, network, address string) (net.P
 	return pc, nil
 }
 
-// DialContext connects from the host. The address is an IP literal with a port: the host has no resolver. No thread is
-// held while the connection is being made, so thousands may be at once.
+// DialContext connects from the host. The address is an IP literal, with a port but for networks ip4 and ip6: the host
+// has no resolver. No thread is held while the connection is being made, so thousands may be at once.
 func (h *Host) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	if _, err := netip.ParseAddrPort(address); err != nil {
+	if err := literal(network, address); err != nil {
 		return nil, fmt.Errorf("lab: %s: dial %s: %w", h.name, address, err)
 	}
 	d := net.Dialer{Control: h.Control}
@@ -44,6 +45,15 @@ func (h *Host) DialContext(ctx context.Context, network, address string) (net.Co
 		return nil, fmt.Errorf("lab: %s: %w", h.name, err)
 	}
 	return c, nil
+}
+
+func literal(network, address string) (err error) {
+	if strings.HasPrefix(network, "ip") {
+		_, err = netip.ParseAddr(address)
+	} else {
+		_, err = netip.ParseAddrPort(address)
+	}
+	return err
 }
 
 // Control puts a socket that is not yet bound or connected into the host. It is a Control function for net.Dialer and
@@ -90,12 +100,16 @@ func copyOptions(to, from, domain int) error {
 		options = append(options, [2]int{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY})
 	}
 	for _, o := range options {
-		v, err := unix.GetsockoptInt(from, o[0], o[1])
-		if err == nil && v != 0 || o[0] == unix.IPPROTO_IPV6 {
-			err = unix.SetsockoptInt(to, o[0], o[1], v)
-		}
+		want, err := unix.GetsockoptInt(from, o[0], o[1])
 		if err != nil {
-			return fmt.Errorf("copy socket option %d/%d: %w", o[0], o[1], err)
+			return fmt.Errorf("read socket option %d/%d: %w", o[0], o[1], err)
+		}
+		// Not every kind of socket lets every option be set, even to what it is.
+		if have, err := unix.GetsockoptInt(to, o[0], o[1]); err == nil && have == want {
+			continue
+		}
+		if err := unix.SetsockoptInt(to, o[0], o[1], want); err != nil {
+			return fmt.Errorf("set socket option %d/%d to %d: %w", o[0], o[1], want, err)
 		}
 	}
 	return nil
