@@ -73,7 +73,8 @@ func restoring(f func() error) (err error) {
 	}
 	// Deferred, so that a panic or a t.FailNow inside f does not leave the thread abroad.
 	defer func() {
-		if back := netns.Set(home); back != nil {
+		// Without privilege it cannot have left, nor return.
+		if back := netns.Set(home); back != nil && !isIn(home) {
 			err = errors.Join(err, fmt.Errorf("return to the thread's network namespace: %w", back))
 		} else {
 			runtime.UnlockOSThread()
@@ -81,6 +82,15 @@ func restoring(f func() error) (err error) {
 		err = errors.Join(err, home.Close())
 	}()
 	return f()
+}
+
+func isIn(ns netns.NsHandle) bool {
+	now, err := netns.Get()
+	if err != nil {
+		return false
+	}
+	defer now.Close()
+	return now.Equal(ns)
 }
 
 func (s *space) do(f func() error) error {

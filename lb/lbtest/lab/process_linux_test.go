@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"github.com/golb/golb/lb/lbtest/lab"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // helperVar names what the test program does instead of testing.
@@ -30,6 +32,10 @@ func runHelper(what string) int {
 	if what == "sleep" {
 		fmt.Println(namespaceOfProcess())
 		select {}
+	}
+	if what == "forbidden" {
+		fmt.Fprintln(os.Stderr, forbidAndTest())
+		return 1
 	}
 	done, code, err := lab.Reexec()
 	if err != nil {
@@ -51,6 +57,22 @@ func runHelper(what string) int {
 		}
 	}
 	return 0
+}
+
+// forbidAndTest makes its user namespace one in which nothing is allowed, and becomes a test run there.
+func forbidAndTest() error {
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+		return err
+	}
+	runtime.LockOSThread() // capabilities are a thread's
+	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
+		// One that the kernel does not know is refused, and is not held either.
+		_ = unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+	}
+	if err := os.Unsetenv(helperVar); err != nil {
+		return err
+	}
+	return syscall.Exec("/proc/self/exe", []string{"lab.test", "-test.v", "-test.run=^TestTCPPasses"}, os.Environ())
 }
 
 func waitForSignal() int {
@@ -144,8 +166,12 @@ func asNobody(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	probe := exec.Command("/proc/self/exe")
 	probe.Dir, probe.Env = "/", append(os.Environ(), helperVar+"=exit")
 	probe.SysProcAttr = cmd.SysProcAttr
+	out, err := probe.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) {
+		t.Skip("root without the capability to become another user: ", err)
+	}
 	var exit *exec.ExitError
-	if out, err := probe.CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+	if !errors.As(err, &exit) || exit.ExitCode() != 7 {
 		if strings.Contains(string(out), "user namespace") {
 			t.Skipf("the system forbids user namespaces to ordinary users: %s", out)
 		}
@@ -155,11 +181,28 @@ func asNobody(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 }
 
 func TestOrdinaryUsersRunTheSameTests(t *testing.T) {
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^TestTCP|^TestSolveARP|^TestCloseLeaves|^TestStarted")
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^TestTCP|^TestSolveARP|^TestCloseLeaves|^TestStarted|^TestWhere")
 	cmd.Dir = "/"
 	out, err := asNobody(t, cmd).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: TestCloseLeavesNothing") || strings.Contains(string(out), "--- SKIP") {
 		t.Errorf("as an ordinary user: %v\n%s", err, out)
+	}
+}
+
+func TestWhereNamespacesAreForbiddenTestsSkip(t *testing.T) {
+	newLab(t) // skips where there are none to forbid
+	cmd := helper(t, "forbidden")
+	cmd.Stderr = nil
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	said := string(out)
+	if err != nil || !strings.Contains(said, "--- SKIP: TestTCPPassesARouter") || strings.Contains(said, "--- PASS: TestTCPPassesARouter") ||
+		!strings.Contains(said, "operation not permitted (needs root, or user namespaces") || strings.Contains(said, "return to") {
+		t.Errorf("where namespaces are forbidden: %v\n%s", err, said)
 	}
 }
 
