@@ -120,11 +120,7 @@ func (s spec) build() []byte {
 	if s.ttl == 0 {
 		s.ttl = 61
 	}
-	h := s.header(s.transport())
-	if !s.src.Is4() {
-		return h
-	}
-	return h
+	return s.header(s.transport())
 }
 
 func (s spec) header(l4 []byte) []byte {

@@ -72,6 +72,12 @@ func ParseEmbedded(f *Frame, p, q *Packet) Reason {
 		return BadEmbedded
 	}
 	*q = Packet{Version: p.Version, L3: at, SCTPChunk: SCTPNoChunk}
+	return q.readQuoted(b)
+}
+
+// readQuoted fills q, which says where a quoted packet is and of what version. b
+// ends where the quote does.
+func (q *Packet) readQuoted(b []byte) Reason {
 	if r := q.readQuotedIP(b); r != None {
 		return r
 	}
@@ -82,12 +88,12 @@ func ParseEmbedded(f *Frame, p, q *Packet) Reason {
 	if q.L4+minQuoted > q.End {
 		return BadEmbedded
 	}
-	h := b[q.L4:]
+	h := b[q.L4:q.End]
 	switch {
 	case hasPorts(q.Proto):
 		q.readPorts(h)
 	case q.isICMP():
-		return q.readICMP(b)
+		return q.readICMP(b[:q.End])
 	}
 	return None
 }
@@ -123,10 +129,11 @@ func (q *Packet) readQuotedIP(b []byte) Reason {
 
 // NATEmbeddedRequest translates an ICMP error from the client's side about a
 // packet that a server sent: the destination of f and the source of the quoted
-// packet q become the server's. Port and embedded header checksum follow, the
-// ICMP checksum is computed anew, as the kernel does (ip_vs_nat_icmp); the quoted
-// transport checksum is left, as there and because most quotes do not reach it. p
-// and q follow. TTL and Ethernet addresses are the caller's.
+// packet q become the server's. Port and embedded header checksum follow. The ICMP
+// checksum is computed anew, that of ICMPv6 left unfinished; the quoted transport
+// checksum stays as it is, since most quotes do not reach it: all as the kernel
+// does (ip_vs_nat_icmp, ip_vs_nat_icmp_v6). So the caller has to have seen
+// ChecksumOK. p and q follow. TTL and Ethernet addresses are the caller's.
 func NATEmbeddedRequest(f *Frame, p, q *Packet, server Addr, port uint16) Reason {
 	return translateEmbedded(f, p, q, destination, server, port)
 }
@@ -155,10 +162,12 @@ func translateEmbedded(f *Frame, p, q *Packet, outer side, addr Addr, port uint1
 		binary.BigEndian.PutUint16(b[q.L4+inner.port():], port)
 		*q.port(inner) = port
 	}
-	fillICMP(b[:p.End], p)
-	if unfinished(f, p) {
-		f.Offload = Offload{}
+	if p.Version == 6 {
+		leaveChecksum(f, p, icmpChecksum)
+		return None
 	}
+	f.Offload = Offload{}
+	fillICMP(b[:p.End], p)
 	return None
 }
 

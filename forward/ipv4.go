@@ -31,7 +31,6 @@ func (h ipv4) id() uint16        { return binary.BigEndian.Uint16(h[ip4ID:]) }
 func (h ipv4) setID(id uint16)   { binary.BigEndian.PutUint16(h[ip4ID:], id) }
 func (h ipv4) frag() uint16      { return binary.BigEndian.Uint16(h[ip4Frag:]) }
 func (h ipv4) setFrag(v uint16)  { binary.BigEndian.PutUint16(h[ip4Frag:], v) }
-func (h ipv4) checksum() uint16  { return binary.BigEndian.Uint16(h[ip4Checksum:]) }
 func (h ipv4) setChecksum(c uint16) {
 	binary.BigEndian.PutUint16(h[ip4Checksum:], c)
 }

@@ -26,8 +26,8 @@ func settle(f *Frame, p *Packet) {
 	if !o.NeedsCsum && o.GSO == GSONone {
 		return
 	}
-	f.Tail = f.Head + p.End
 	if o.NeedsCsum {
+		f.Tail = f.Head + p.End
 		if p.Proto == ProtoSCTP && unfinished(f, p) {
 			FinishChecksum(f, p)
 		}
@@ -44,6 +44,7 @@ func settle(f *Frame, p *Packet) {
 // leaveChecksum makes the transport checksum an unfinished one: the
 // pseudo-header's sum in the field at off, the rest in the offload header.
 func leaveChecksum(f *Frame, p *Packet, off int) {
+	f.Tail = f.Head + p.End
 	binary.BigEndian.PutUint16(f.Bytes()[p.L4+off:], pseudo(&p.Src, &p.Dst, p.Proto, p.End-p.L4))
 	o := &f.Offload
 	o.NeedsCsum, o.CsumStart, o.CsumOffset = true, uint16(p.L4), uint16(off)

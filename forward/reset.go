@@ -11,8 +11,7 @@ func TCPReset(out *Frame, f *Frame, p *Packet, src Addr) bool {
 		return false
 	}
 	var q Packet
-	const ecn = 3
-	h := startReply(out, f, p, &q, src, ProtoTCP, p.TOS&^ecn, 0, true, tcpMinLen)
+	h := startReply(out, f, p, &q, src, ProtoTCP, p.TOS&^ecnMask, 0, true, tcpMinLen)
 	if h == nil {
 		return false
 	}

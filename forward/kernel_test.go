@@ -1,0 +1,269 @@
+package forward
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// recording is a packet that a Linux director got, and what it sent.
+type recording struct {
+	note string
+	in   []byte
+	out  [][]byte
+	macs []string
+}
+
+// readRecordings reads testdata/kernel: IP packets in hex, xx{n} being n times xx.
+func readRecordings(t testing.TB, path string) (rs []recording) {
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for sc := bufio.NewScanner(file); sc.Scan(); {
+		word, rest, _ := strings.Cut(sc.Text(), " ")
+		switch word {
+		case "note":
+			rs = append(rs, recording{note: rest})
+		case "in":
+			rs[len(rs)-1].in = unhex(t, rest)
+		case "out":
+			r := &rs[len(rs)-1]
+			mac, packet, _ := strings.Cut(rest, " ")
+			r.macs = append(r.macs, mac)
+			r.out = append(r.out, unhex(t, packet))
+		}
+	}
+	return rs
+}
+
+func unhex(t testing.TB, s string) (b []byte) {
+	for s != "" {
+		if s[0] == '{' {
+			end := strings.IndexByte(s, '}')
+			n, err := strconv.Atoi(s[1:end])
+			if err != nil {
+				t.Fatal(err)
+			}
+			b = append(b, bytes.Repeat(b[len(b)-1:], n-1)...)
+			s = s[end+1:]
+			continue
+		}
+		x, err := hex.DecodeString(s[:2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = append(b, x...)
+		s = s[2:]
+	}
+	return b
+}
+
+// director does with the functions of this package what the recorded one did. What
+// is a connection and what is not it tells from the note, as there is no table.
+type director struct {
+	method string // dr, nat, tun, gue, gre
+	tunnel Tunnel
+	vip    Addr
+	server Addr
+	ports  map[uint16]uint16 // service port to server port
+	made   bool              // whether the last frame's outermost header is of its own making
+}
+
+func directorFor(name string) *director {
+	proto, method, _ := strings.Cut(name, "-")
+	d := &director{method: method, vip: vip4, server: server4, ports: map[uint16]uint16{80: 80}}
+	if strings.HasSuffix(proto, "6") || name == "mixed-v6-in-v4" {
+		d.vip, d.server = vip6, server6
+	}
+	if method == "nat" {
+		d.ports = map[uint16]uint16{80: 8080, 53: 5353, 3868: 3869}
+	}
+	d.tunnel = Tunnel{Local: local4, Remote: server4, Port: guePort, PMTUDisc: true, Csum: strings.HasSuffix(name, "-csum")}
+	if d.vip == vip6 && proto != "mixed" || name == "mixed-v4-in-v6" {
+		d.tunnel.Local, d.tunnel.Remote = local6, server6
+	}
+	switch {
+	case strings.HasPrefix(method, "gue"):
+		d.tunnel.Kind = GUE
+	case strings.HasPrefix(method, "gre"):
+		d.tunnel.Kind = GRE
+	}
+	return d
+}
+
+// play returns what leaves for the packet of a recording.
+func (d *director) play(t *testing.T, r recording) (out []*Frame) {
+	f := frameOf(r.in, 0)
+	p := mustParse(t, f)
+	reply := frameOf(nil, 1500)
+	d.made = d.isTunnel()
+	answer := func(ok bool) []*Frame {
+		d.made = true
+		if !ok {
+			return nil
+		}
+		return []*Frame{reply}
+	}
+	switch {
+	case p.IsEchoRequest():
+		d.made = true
+		if !EchoReply(f, p, 0x1111) {
+			return nil
+		}
+		return []*Frame{f}
+	case p.IsRelated():
+		return d.related(t, r, f, p)
+	case strings.Contains(r.note, "no service"), strings.HasPrefix(r.note, "ACK of an unknown"):
+		return answer(TCPReset(reply, f, p, d.vip))
+	case strings.Contains(r.note, "weight 0"), strings.Contains(r.note, "no servers"):
+		return answer(PortUnreachable(reply, f, p, d.vip, 0x2222))
+	case strings.HasPrefix(r.note, "reply"):
+		if p.TTL <= 1 {
+			return answer(TimeExceeded(reply, f, p, local4, 0x2222))
+		}
+		DecTTL(f, p)
+		if !strings.Contains(r.note, "unknown") {
+			mustDo(t, NATReply(f, p, d.vip, 80))
+		}
+		return []*Frame{f}
+	case p.TTL <= 1:
+		return answer(TimeExceeded(reply, f, p, d.vip, 0x2222))
+	}
+	DecTTL(f, p)
+	mtu := 1500
+	if d.isTunnel() {
+		mtu -= d.tunnel.Overhead()
+	}
+	if (p.Version == 6 || p.DF) && p.NetLen(f) > mtu {
+		return answer(TooBig(reply, f, p, d.vip, 0x2222, mtu))
+	}
+	return d.forward(t, r, f, p)
+}
+
+func (d *director) isTunnel() bool { return d.method != "dr" && d.method != "nat" }
+
+func (d *director) forward(t *testing.T, r recording, f *Frame, p *Packet) (out []*Frame) {
+	switch {
+	case d.method == "dr":
+	case d.method == "nat":
+		mustDo(t, NATRequest(f, p, d.server, d.ports[p.DstPort]))
+	default:
+		mustDo(t, Encapsulate(f, p, &d.tunnel, 0x3333, outerPort(r.out[0])))
+		if p.End-p.L3 > 1500 {
+			var g Fragmenter
+			mustDo(t, g.Start(f, p, 1500, 0))
+			for {
+				o, q := frameOf(nil, g.FrameLen()), new(Packet)
+				if !g.Next(o, q) {
+					return out
+				}
+				out = append(out, o)
+			}
+		}
+	}
+	return []*Frame{f}
+}
+
+func (d *director) related(t *testing.T, r recording, f *Frame, p *Packet) []*Frame {
+	var q Packet
+	mustDo(t, ParseEmbedded(f, p, &q))
+	DecTTL(f, p)
+	port := func(q uint16) uint16 {
+		for v, s := range d.ports {
+			if q == s {
+				return v
+			}
+		}
+		return 0
+	}
+	switch {
+	case strings.Contains(r.note, "unknown"):
+		return nil
+	case q.Dst == d.server:
+		mustDo(t, NATEmbeddedReply(f, p, &q, d.vip, port(q.DstPort)))
+		return []*Frame{f}
+	case d.method == "nat":
+		mustDo(t, NATEmbeddedRequest(f, p, &q, d.server, d.ports[q.SrcPort]))
+		return []*Frame{f}
+	}
+	return d.forward(t, r, f, p)
+}
+
+func mustDo(t testing.TB, r Reason) {
+	t.Helper()
+	if r != None {
+		t.Fatal(r)
+	}
+}
+
+// outerPort is the source port of a UDP packet without options.
+func outerPort(b []byte) uint16 {
+	if b[0]>>4 == 4 {
+		return binary.BigEndian.Uint16(b[20:])
+	}
+	return binary.BigEndian.Uint16(b[40:])
+}
+
+// own blanks what a director may choose: identification and with it the header
+// checksum, and the flow label.
+func own(b []byte) []byte {
+	b = append([]byte{}, b...)
+	if b[0]>>4 == 4 {
+		copy(b[4:6], []byte{0, 0})
+		copy(b[10:12], []byte{0, 0})
+	} else {
+		b[1] &= 0xf0
+		b[2], b[3] = 0, 0
+	}
+	return b
+}
+
+func TestAsTheKernelDoes(t *testing.T) {
+	files, err := filepath.Glob("testdata/kernel/*.txt")
+	if err != nil || len(files) < 30 {
+		t.Fatalf("recordings: %d, %v", len(files), err)
+	}
+	for _, path := range files {
+		name := strings.TrimSuffix(filepath.Base(path), ".txt")
+		t.Run(name, func(t *testing.T) {
+			d := directorFor(name)
+			for _, r := range readRecordings(t, path) {
+				if strings.Contains(r.note, ", fragment ") || r.note == "lone later fragment" {
+					continue // see TestFragTableAsTheKernelDoes
+				}
+				if r.note == "hop-by-hop options" && !d.isTunnel() {
+					continue // a policy of ip_vs, not of bytes
+				}
+				t.Run(r.note, func(t *testing.T) { d.compare(t, r) })
+			}
+		})
+	}
+}
+
+func (d *director) compare(t *testing.T, r recording) {
+	out := d.play(t, r)
+	if len(out) != len(r.out) {
+		t.Fatalf("%d frames, want %d", len(out), len(r.out))
+	}
+	for i, f := range out {
+		check(t, f)
+		got, want := packetOf(f), r.out[i]
+		if strings.Contains(r.note, "zero checksum") && d.method == "nat" {
+			copy(want[26:28], []byte{0, 0}) // the kernel fills it in; 0 is as right (RFC 768)
+		}
+		if d.made {
+			got, want = own(got), own(want)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("frame %d:\n got %x\nwant %x", i, got, want)
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package forward
+
+import "encoding/binary"
+
+// TunnelKind is how a tunnel wraps a packet.
+type TunnelKind uint8
+
+// The kinds of tunnel that ip_vs knows. All carry IPv4 and IPv6 over either.
+const (
+	IPIP TunnelKind = iota // RFC 2003, RFC 2473, RFC 4213
+	GUE                    // Generic UDP Encapsulation, version 0 (draft-ietf-intarea-gue)
+	GRE                    // RFC 2784
+)
+
+// String returns the name that ipvsadm --tun-type has for the kind.
+func (k TunnelKind) String() string {
+	switch k {
+	case GUE:
+		return "gue"
+	case GRE:
+		return "gre"
+	}
+	return "ipip"
+}
+
+const (
+	gueHeaderLen = 4
+	gueProto     = 1 // offset: protocol number of what follows
+	greHeaderLen = 4
+	greProto     = 2 // offset: EtherType of what follows
+	greChecksum  = 4
+	greCsumLen   = 4 // checksum and reserved1 (RFC 2784 §2.1)
+	greCsumBit   = 0x80
+	maxPacketLen = 65535
+	ecnMask      = 3
+	ecnCE        = 3
+	ecnECT0      = 2
+)
+
+// Tunnel is the way to a server that takes its packets encapsulated (ip_vs:
+// TUNNEL, ipip). It is read only to Encapsulate and may be shared.
+type Tunnel struct {
+	Kind     TunnelKind
+	Csum     bool   // GUE: UDP checksum; GRE: checksum. Not in IPIP.
+	PMTUDisc bool   // copy an inner IPv4 packet's Don't Fragment (net.ipv4.vs.pmtu_disc)
+	Port     uint16 // GUE: UDP destination port
+	Local    Addr   // outer source
+	Remote   Addr   // outer destination, of Local's family
+}
+
+// Overhead returns how many bytes Encapsulate puts before a packet.
+func (t *Tunnel) Overhead() int {
+	n := ip6HeaderLen
+	if t.Remote.Is4() {
+		n = ip4MinLen
+	}
+	return n + t.shimLen()
+}
+
+// shimLen is the length of what stands between the two IP headers.
+func (t *Tunnel) shimLen() int {
+	switch {
+	case t.Kind == GUE:
+		return udpHeaderLen + gueHeaderLen
+	case t.Kind == GRE && t.Csum:
+		return greHeaderLen + greCsumLen
+	case t.Kind == GRE:
+		return greHeaderLen
+	}
+	return 0
+}
+
+// Encapsulate wraps the packet in f, whose TTL the caller has decremented, in
+// outer headers that it writes into the headroom; the Ethernet header moves to
+// before them. TTL is the inner one's, DSCP too, ECN follows RFC 3168 §9.1.1 (full
+// functionality), Don't Fragment t.PMTUDisc; otherwise id is the outer IPv4
+// identification. srcPort is GUE's UDP source port, best a hash of the flow. p
+// describes the outer packet afterwards.
+//
+// An unfinished checksum of the inner packet is computed: few network cards find
+// it inside a tunnel. The outer checksum of GUE or GRE is left unfinished to them,
+// as the kernel leaves it.
+//
+// f and p are unchanged where the result is NoHeadroom, TooLong, FamilyMismatch
+// (Local and Remote) or BadOffload: a super-packet has to go through Segmenter
+// first.
+func Encapsulate(f *Frame, p *Packet, t *Tunnel, id, srcPort uint16) Reason {
+	n := t.Overhead()
+	switch {
+	case t.Local.Is4() != t.Remote.Is4():
+		return FamilyMismatch
+	case f.Offload.GSO != GSONone:
+		return BadOffload
+	case f.Head < n:
+		return NoHeadroom
+	case p.End-p.L3+n > maxPacketLen:
+		return TooLong
+	}
+	FinishChecksum(f, p)
+	f.Tail = f.Head + p.End
+	f.Head -= n
+	f.Offload = Offload{}
+	b := f.Bytes()
+	copy(b, b[n:n+EthernetLen])
+	inner := p.Version
+	t.outerPacket(p, srcPort)
+	setEtherType(b, p.Version)
+	if p.Version == 4 {
+		writeIPv4(b[p.L3:], p, id)
+	} else {
+		writeIPv6(b[p.L3:], p)
+	}
+	t.writeShim(f, p, inner)
+	return None
+}
+
+// outerPacket turns p from the inner packet into the outer one.
+func (t *Tunnel) outerPacket(p *Packet, srcPort uint16) {
+	q := Packet{
+		Src: t.Local, Dst: t.Remote, TTL: p.TTL, TOS: outerTOS(p.TOS), SCTPChunk: SCTPNoChunk,
+		Version: 6, L3: EthernetLen, L4: EthernetLen + ip6HeaderLen, End: p.End + t.Overhead(),
+	}
+	if t.Remote.Is4() {
+		q.Version, q.L4 = 4, EthernetLen+ip4MinLen
+		q.DF = t.PMTUDisc && p.Version == 4 && p.DF
+	}
+	q.Payload = q.L4
+	switch t.Kind {
+	case GUE:
+		q.Proto, q.SrcPort, q.DstPort = ProtoUDP, srcPort, t.Port
+		q.Payload += udpHeaderLen
+	case GRE:
+		q.Proto = ProtoGRE
+	default:
+		q.Proto = ipProto(p.Version)
+	}
+	*p = q
+}
+
+// writeShim writes GUE's or GRE's header at p.L4 of the outer packet.
+func (t *Tunnel) writeShim(f *Frame, p *Packet, inner uint8) {
+	b := f.Bytes()
+	h := b[p.L4 : p.L4+t.shimLen()]
+	clear(h)
+	switch t.Kind {
+	case GUE:
+		binary.BigEndian.PutUint16(h[l4SrcPort:], p.SrcPort)
+		binary.BigEndian.PutUint16(h[l4DstPort:], p.DstPort)
+		binary.BigEndian.PutUint16(h[udpLen:], uint16(p.End-p.L4))
+		h[udpHeaderLen+gueProto] = ipProto(inner)
+		if t.Csum {
+			leaveChecksum(f, p, udpChecksum)
+		}
+	case GRE:
+		et := uint16(etherTypeIPv4)
+		if inner == 6 {
+			et = etherTypeIPv6
+		}
+		binary.BigEndian.PutUint16(h[greProto:], et)
+		if t.Csum {
+			h[0] = greCsumBit
+			// No pseudo-header here (RFC 2784 §2.5): the field starts at 0.
+			f.Offload = Offload{NeedsCsum: true, CsumStart: uint16(p.L4), CsumOffset: greChecksum}
+		}
+	}
+}
+
+// outerTOS copies DSCP and ECN, except that congestion experienced inside starts
+// afresh outside (RFC 3168 §9.1.1).
+func outerTOS(tos uint8) uint8 {
+	if tos&ecnMask == ecnCE {
+		return tos&^ecnMask | ecnECT0
+	}
+	return tos
+}
+
+// ipProto is the protocol number of an IP packet inside another.
+func ipProto(version uint8) uint8 {
+	if version == 4 {
+		return ProtoIPIP
+	}
+	return ProtoIPv6
+}
+
+// ParseTunneled finds the packet that the tunnel packet q carries, q being what an
+// ICMP error quotes (see ParseEmbedded), and fills inner as ParseEmbedded does. A
+// builder such as TooBig can then answer inner's sender. It returns BadEmbedded
+// where q is no tunnel packet of the kinds here, or the quote too short.
+func ParseTunneled(f *Frame, q, inner *Packet) Reason {
+	if q.Frag == LaterFrag {
+		return BadEmbedded
+	}
+	b := f.Bytes()[:q.End]
+	at, proto := q.L4, q.Proto
+	switch proto {
+	case ProtoUDP:
+		// Version, control and header length (draft-ietf-intarea-gue §3.1) are 0 in
+		// what Encapsulate writes.
+		at += udpHeaderLen + gueHeaderLen
+		if at > len(b) || b[at-gueHeaderLen] != 0 {
+			return BadEmbedded
+		}
+		proto = b[at-gueHeaderLen+gueProto]
+	case ProtoGRE:
+		proto = 0
+		switch binary.BigEndian.Uint16(b[at+greProto:]) {
+		case etherTypeIPv4:
+			proto = ProtoIPIP
+		case etherTypeIPv6:
+			proto = ProtoIPv6
+		}
+		if b[at]&greCsumBit != 0 {
+			at += greCsumLen
+		}
+		at += greHeaderLen
+	}
+	*inner = Packet{Version: 4, L3: at, SCTPChunk: SCTPNoChunk}
+	switch {
+	case at > len(b):
+		return BadEmbedded
+	case proto == ProtoIPv6:
+		inner.Version = 6
+	case proto != ProtoIPIP:
+		return BadEmbedded
+	}
+	return inner.readQuoted(b)
+}
