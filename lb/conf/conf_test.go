@@ -69,14 +69,14 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 	tests := []struct {
 		name     string
 		old, new string // in good; old "" means that new is the whole file
-		want     string // without the file name
+		want     string // without the file name; … stands for what package lb has to say
 	}{
 		{"unknown key", "port: 80", "port: 80\n    color: red", `5:5: services[0].color: unknown key; allowed: ` + keys[lb.Service]()},
 		{"mistyped key is not missing too", "port: 80", "prot: 80", `4:5: services[0].prot: unknown key, did you mean "port"?; allowed: ` + keys[lb.Service]()},
 		{"key in another case", "interfaces", "Interfaces", `1:1: Interfaces: unknown key, did you mean "interfaces"?; allowed: ` + keys[lb.Config]()},
 		{"duplicate key", "port: 80", "port: 80\n    port: 81", `5:5: services[0].port: key given twice, first on line 4`},
-		{"first of duplicate keys is validated", "port: 80", "port: 0\n    port: 81", "4:11: services[0].port: \"0\": no port; allowed: 1 to 65535\n" +
-			`5:5: services[0].port: key given twice, first on line 4`},
+		{"first of duplicate keys is validated", "port: 80", "port: 80\n    check: {fall: -1, fall: 81}", "5:19: services[0].check.fall: \"-1\": out of range; allowed: 1 to 1000\n" +
+			`5:23: services[0].check.fall: key given twice, first on line 5`},
 		{"bad address", "10.0.0.1", "10.0.0", `6:18: services[0].servers[0].address: "10.0.0": IPv4 address too short; allowed: an IPv4 or IPv6 address`},
 		{"address with a port", "10.0.0.1", "10.0.0.1:80", `6:18: services[0].servers[0].address: "10.0.0.1:80": unexpected character (at ":80"); allowed: an IPv4 or IPv6 address`},
 		{"empty address", "10.0.0.1", `""`, `6:18: services[0].servers[0].address: empty; allowed: an IPv4 or IPv6 address`},
@@ -123,12 +123,12 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 		{"brackets without end", "", strings.Repeat("[", 100000), `1:65: nested too deep; allowed: 64 levels`},
 		{"dashes without end", "", strings.Repeat("- ", 100000), `1:129: nested too deep; allowed: 64 levels`},
 		{"columns are characters", "[eth0]", "['é', 5]", `1:19: interfaces[1]: "5": not text; allowed: text; in quotes "5" is`},
-		{"found by validation", "10.0.0.1", "10.0.0.1\n        weight: 65536", `7:17: services[0].servers[0].weight: "65536": out of range; allowed: 0 to 65535`},
-		{"missing key is at what lacks it", "    port: 80\n", "", `3:5: services[0].port: no port; allowed: 1 to 65535`},
-		{"missing key of the file", "interfaces: [eth0]\n", "", `1:1: interfaces: no interface; allowed: at least one name, as ip link shows it`},
-		{"empty list", "[eth0]", "[]", `1:13: interfaces: no interface; allowed: at least one name, as ip link shows it`},
+		{"found by validation", "10.0.0.1", "10.0.0.1\n        weight: 65536", `7:17: services[0].servers[0].weight: "65536": …`},
+		{"missing key is at what lacks it", "    port: 80\n", "", `3:5: services[0].port: no port…`},
+		{"missing key of the file", "interfaces: [eth0]\n", "", `1:1: interfaces: no …`},
+		{"empty list", "[eth0]", "[]", `1:13: interfaces: no …`},
 		{"two services alike", "interfaces: [eth0]\nservices:", "interfaces: [eth0]\nservices:\n  - {vip: 192.0.2.1, port: 80, servers: [{address: 10.0.0.2}]}",
-			`4:10: services[1].vip: "tcp 192.0.2.1:80": services[0] has the same VIP, protocol and port`},
+			`4:10: services[1].vip: …`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -144,7 +144,9 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 			if !errors.As(err, &errs) {
 				t.Fatalf("got %v, want Errors", err)
 			}
-			if got := strings.ReplaceAll("\n"+err.Error(), "\nf:", "\n")[1:]; got != tt.want {
+			got := strings.ReplaceAll("\n"+err.Error(), "\nf:", "\n")[1:]
+			begin, cut := strings.CutSuffix(tt.want, "…")
+			if got != tt.want && !(cut && strings.HasPrefix(got, begin) && !strings.Contains(got, "\n")) {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 			if len(cfg.Services) != 0 || len(cfg.Interfaces) != 0 {
@@ -240,16 +242,17 @@ func TestLocateFindsPlacesLater(t *testing.T) {
 
 func TestFurtherChecksAreReportedTogether(t *testing.T) {
 	host := func(c *lb.Config) error {
+		return lb.ConfigErrors{{Path: "interfaces[0]", Value: c.Interfaces[0], Problem: "no such interface"}}
+	}
+	again := func(*lb.Config) error {
 		return lb.ConfigErrors{
-			{Path: "services[0].port", Value: "0", Problem: "known already"},
+			{Path: "interfaces[0]", Problem: "known already"},
 			{Path: "services[0].servers[0].address", Problem: "the result of another"},
-			{Path: "interfaces[0]", Value: c.Interfaces[0], Problem: "no such interface"},
 		}
 	}
-	_, err := ReadBytes("f", []byte("interfaces: [eth0]\nservices:\n- vip: 192.0.2.1\n  port: 0\n  servers:\n  - address: x\n"), host)
+	_, err := ReadBytes("f", []byte(strings.Replace(good, "10.0.0.1", "x", 1)), host, again)
 	want := `f:1:14: interfaces[0]: "eth0": no such interface
-f:4:9: services[0].port: "0": no port; allowed: 1 to 65535
-f:6:14: services[0].servers[0].address: "x": unable to parse IP; allowed: an IPv4 or IPv6 address`
+f:6:18: services[0].servers[0].address: "x": unable to parse IP; allowed: an IPv4 or IPv6 address`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/conf"
+)
+
+func newCheckCommand() *cobra.Command {
+	host := true
+	cmd := &cobra.Command{
+		Use:   "check FILE",
+		Short: "Find every mistake in a config",
+		Long: `Read a config as run would, and print every mistake in it, one a line:
+
+  file:line:column: path: "value": problem; allowed: what is
+
+The file is also held against this host: its interfaces must be there, and a VIP
+must not be an address of the host. Nothing is opened and nothing is changed.`,
+		Example: `  golb check golb.yaml
+  golb check --host=false golb.yaml    # for another host`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var checks []func(*lb.Config) error
+			if host {
+				checks = append(checks, (*lb.Config).ValidateHost)
+			}
+			doc, err := conf.Read(args[0], checks...)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s\n", args[0], summary(&doc.Config))
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&host, "host", host, "look at this host's interfaces and addresses too")
+	return cmd
+}
+
+// summary says how much a config holds.
+func summary(c *lb.Config) string {
+	servers := 0
+	for _, s := range c.Services {
+		servers += len(s.Servers)
+	}
+	return fmt.Sprintf("%s, %s, on %s", count(len(c.Services), "service"), count(servers, "server"), strings.Join(c.Interfaces, ", "))
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}

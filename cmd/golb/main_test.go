@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/lbtest/lab"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// argsVariable makes the test binary be golb, for tests that need a process.
+const argsVariable = "GOLB_TEST_ARGS"
+
+func TestMain(m *testing.M) {
+	if args := os.Getenv(argsVariable); args != "" {
+		os.Exit(execute(context.Background(), strings.Fields(args), os.Stdout, os.Stderr))
+	}
+	lab.Main(m)
+}
+
+// golb runs a command line in this process.
+func golb(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = execute(t.Context(), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// write makes a file and returns its path.
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "golb.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestExitCodesAndOutput(t *testing.T) {
+	good := write(t, minimalConfig)
+	bad := write(t, strings.ReplaceAll(minimalConfig, "port: 80", "port: 70000"))
+	tests := []struct {
+		args           string
+		code           int
+		stdout, stderr string // must be contained; "" means that nothing is printed
+	}{
+		{"", exitOK, "golb run -c golb.yaml", ""},
+		{"--help", exitOK, "Exit codes:", ""},
+		{"help run", exitOK, "SIGHUP", ""},
+		{"run --help", exitOK, "CAP_NET_RAW", ""},
+		{"version", exitOK, "golb ", ""},
+		{"check --host=false " + good, exitOK, good + ": ok: 1 service, 2 servers, on eth0\n", ""},
+		{"check --host=false " + bad, exitFailed, "", bad + `:4:13: services[0].port: "70000": out of range; allowed: a whole number, 0 to 65535` + "\n"},
+		{"check " + filepath.Join(t.TempDir(), "none"), exitFailed, "", "no such file"},
+		{"run -c " + bad, exitFailed, "", `"level":"ERROR","msg":"out of range","file":"` + bad + `","line":4,"column":13,"path":"services[0].port","value":"70000"`},
+		{"chekc", exitUsage, "", "unknown command \"chekc\" for \"golb\"\n\nDid you mean this?\n\tcheck"},
+		{"check", exitUsage, "", "see golb check --help"},
+		{"check a b", exitUsage, "", "see golb check --help"},
+		{"check --hots a", exitUsage, "", "unknown flag: --hots"},
+		{"run", exitUsage, "", "-c FILE"},
+		{"run x -c " + good, exitUsage, "", "see golb run --help"},
+		{"run -c " + good + " --log-level loud", exitUsage, "", "loud"},
+		{"version now", exitUsage, "", "see golb version --help"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			code, stdout, stderr := golb(t, strings.Fields(tt.args)...)
+			if code != tt.code {
+				t.Errorf("exit code %d, want %d", code, tt.code)
+			}
+			for _, o := range []struct{ name, got, want string }{{"stdout", stdout, tt.stdout}, {"stderr", stderr, tt.stderr}} {
+				if o.want == "" && o.got != "" || !strings.Contains(o.got, o.want) {
+					t.Errorf("%s: got %q, want %q", o.name, o.got, o.want)
+				}
+			}
+		})
+	}
+}
+
+func TestHelpTeaches(t *testing.T) {
+	_, help, _ := golb(t, "--help")
+	for _, want := range []string{"golb demo", "golb check golb.yaml", "golb run -c golb.yaml", minimalConfig, "\n  0  ", "\n  1  ", "\n  2  "} {
+		if !strings.Contains(help, want) {
+			t.Errorf("help lacks %q", want)
+		}
+	}
+	for line := range strings.Lines(help) {
+		if len(line) > 90 {
+			t.Errorf("long line: %s", line)
+		}
+	}
+}
+
+func TestExampleHasEverySetting(t *testing.T) {
+	const path = "../../examples/golb.yaml"
+	code, stdout, stderr := golb(t, "check", "--host=false", path)
+	if code != exitOK || stdout != path+": ok: 3 services, 6 servers, on eth0\n" {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var look func(typ reflect.Type)
+	look = func(typ reflect.Type) {
+		for typ.Kind() == reflect.Slice {
+			typ = typ.Elem()
+		}
+		if typ.Kind() != reflect.Struct {
+			return
+		}
+		for i := range typ.NumField() {
+			tag := typ.Field(i).Tag.Get("yaml")
+			if tag == "" || tag == "-" {
+				continue
+			}
+			if !regexp.MustCompile(`(?m)^[ -]*` + tag + ":").Match(text) {
+				t.Errorf("%s has no %s, of %s", path, tag, typ)
+			}
+			look(typ.Field(i).Type)
+		}
+	}
+	look(reflect.TypeFor[lb.Config]())
+}
+
+// labHost is a host with 192.0.2.1/24 on eth0.
+func labHost(t *testing.T) *lab.Host {
+	t.Helper()
+	if err := lab.Unavailable(); err != nil {
+		t.Skip(err)
+	}
+	l, err := lab.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	host, err := l.Host("golb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sw, err := l.Switch("sw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Attach(host, sw, lab.LinkConfig{Addrs: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}); err != nil {
+		t.Fatal(err)
+	}
+	return host
+}
+
+func TestCheckFindsEveryKindOfMistakeAtOnce(t *testing.T) {
+	const golden = "testdata/mistakes.golden"
+	var code int
+	var stdout, stderr string
+	err := labHost(t).Do(func() error {
+		code, stdout, stderr = golb(t, "check", "testdata/mistakes.yaml")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code != exitFailed || stdout != "" {
+		t.Errorf("exit code %d, output %q", code, stdout)
+	}
+	if *update {
+		if err := os.WriteFile(golden, []byte(stderr), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), stderr); diff != "" {
+		t.Errorf("%s\nif that is meant: go test ./cmd/golb -update", diff)
+	}
+}
+
+func TestCheckWithoutHostFindsTheRest(t *testing.T) {
+	all, err := os.ReadFile("testdata/mistakes.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for line := range strings.Lines(string(all)) {
+		if !strings.Contains(line, "no such interface") && !strings.Contains(line, "a local address") {
+			want.WriteString(line)
+		}
+	}
+	_, _, got := golb(t, "check", "--host=false", "testdata/mistakes.yaml")
+	if diff := cmp.Diff(want.String(), got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestVersionLine(t *testing.T) {
+	info := &debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}
+	info.Main.Version = "v1.2.3"
+	if got := versionLine(info); !strings.HasPrefix(got, "golb v1.2.3 (go1") || !strings.HasSuffix(got, ", commit abc with changes)") {
+		t.Error(got)
+	}
+	if got := versionLine(nil); !strings.HasPrefix(got, "golb (unknown) (go1") {
+		t.Error(got)
+	}
+}
+
+func TestSummaryCounts(t *testing.T) {
+	c := lb.Config{Interfaces: []string{"a", "b"}, Services: make([]lb.Service, 2)}
+	if got, want := summary(&c), "2 services, 0 servers, on a, b"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/conf"
+)
+
+func newRunCommand() *cobra.Command {
+	var file string
+	var level slog.Level
+	cmd := &cobra.Command{
+		Use:   "run -c FILE",
+		Short: "Balance as a config says",
+		Long: `Take over the VIPs of a config and balance until SIGINT or SIGTERM.
+
+SIGHUP reads the file again and applies it, all or nothing: connections go on, and
+a file with mistakes is refused while the old config stays. Interfaces, workers
+and the size of the connection table change at a restart only.
+
+The log goes to standard error, as text on a terminal and as JSON elsewhere.
+golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
+		Example: `  golb run -c golb.yaml
+  golb run -c golb.yaml --log-level debug`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return usageError{errors.New("run: no config; name one with -c FILE")}
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			reload := make(chan os.Signal, 1)
+			signal.Notify(reload, syscall.SIGHUP)
+			defer signal.Stop(reload)
+
+			text := isTerminal(cmd.ErrOrStderr())
+			s := server{
+				file:  file,
+				log:   newLogger(cmd.ErrOrStderr(), level, text),
+				check: (*lb.Config).ValidateHost,
+			}
+			s.env.Logger = s.log
+			err := s.run(ctx, reload)
+			if err != nil && !text {
+				logMistakes(s.log, err)
+				return loggedError{err}
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the config, a YAML `file`")
+	cmd.Flags().TextVar(&level, "log-level", slog.LevelInfo, "the least `level` to log: debug, info, warn or error")
+	return cmd
+}
+
+// server is the run command at work.
+type server struct {
+	file  string
+	log   *slog.Logger
+	env   lb.Env
+	check func(*lb.Config) error // against the host
+}
+
+// run balances until ctx ends, and applies the file again whenever reload says so.
+func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
+	doc, err := s.read()
+	if err != nil {
+		return err
+	}
+	b, err := lb.New(doc.Config)
+	if err != nil {
+		return doc.Locate(err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	reloads := make(chan struct{})
+	go func() {
+		defer close(reloads)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-reload:
+				s.reload(b)
+			}
+		}
+	}()
+	err = b.Run(ctx)
+	cancel()
+	<-reloads
+	return doc.Locate(err)
+}
+
+func (s *server) read() (*conf.Document, error) {
+	doc, err := conf.Read(s.file, s.check)
+	if err != nil {
+		return nil, err
+	}
+	doc.Config.Env = s.env
+	return doc, nil
+}
+
+// reload applies the file as it is now, or says why it does not.
+func (s *server) reload(b *lb.Balancer) {
+	doc, err := s.read()
+	if err == nil {
+		err = doc.Locate(b.Apply(doc.Config))
+	}
+	if err != nil {
+		logMistakes(s.log, err)
+		s.log.Error("config refused; the old one goes on", "file", s.file)
+		return
+	}
+	s.log.Info("config applied", "file", s.file, "services", len(doc.Config.Services))
+}
