@@ -13,16 +13,18 @@ import (
 
 // Key is a parameter of a type of check, as a config and a command line name it.
 type Key struct {
-	Name    string
-	Also    []string // other names, ldirectord's where it has one
-	Default string   // as it would be written; "" is none
-	About   string   // one line
-	Allowed string   // what values are, for errors and lists
-	List    bool     // may be given several times
-	Flag    bool     // true or false
-	Secret  bool     // its value is never shown
+	Name     string
+	Also     []string // other names, ldirectord's where it has one
+	Default  string   // as it would be written; "" is none
+	About    string   // one line
+	Allowed  string   // what values are, for errors and lists
+	List     bool     // may be given several times
+	Flag     bool     // true or false
+	Secret   bool     // its value is never shown
+	Required bool     // must be given
 
-	set func(string) error
+	set   func(string) error
+	given bool
 }
 
 // Keys collects the parameters of one check: like a flag.FlagSet, it binds names
@@ -87,11 +89,14 @@ func (k *Keys) Login(login, password *string) {
 // Bool binds a key to a bool that is false where it is not given.
 func (k *Keys) Bool(p *bool, names, about string) {
 	k.Func(names, "false", about, "true or false", func(s string) error {
-		b, err := strconv.ParseBool(s)
-		if err != nil {
+		switch s {
+		case "true", "yes":
+			*p = true
+		case "false", "no":
+			*p = false
+		default:
 			return errNotAllowed
 		}
-		*p = b
 		return nil
 	}).Flag = true
 }

@@ -30,36 +30,47 @@ type server func(conn net.Conn)
 // dial returns a DialFunc whose connections serve plays.
 func (serve server) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	near, far := net.Pipe()
-	buffered := &buffer{Conn: far, queue: make(chan []byte, 1000)}
+	b := &buffer{Conn: far, queue: make(chan []byte, 1000), done: make(chan struct{})}
+	go b.pump()
 	go func() {
-		defer far.Close()
-		for b := range buffered.queue {
-			if _, err := far.Write(b); err != nil {
-				buffered.broken.Store(true)
-			}
-		}
-	}()
-	go func() {
-		defer close(buffered.queue)
-		serve(buffered)
+		serve(b)
+		_, _ = b.Write(nil)
 	}()
 	return near, nil
 }
 
 // buffer lets a server send without waiting for the client to read, as a socket
-// does. What it sent still arrives when it is done.
+// does. What it sent before it was done still arrives.
 type buffer struct {
 	net.Conn
-	queue  chan []byte
-	broken atomic.Bool
+	queue chan []byte // nil is the end
+	done  chan struct{}
 }
 
-func (b *buffer) Write(p []byte) (int, error) {
-	if b.broken.Load() {
-		return 0, syscall.EPIPE
+func (b *buffer) pump() {
+	defer b.Conn.Close()
+	defer close(b.done)
+	for p := range b.queue {
+		if p == nil {
+			return
+		}
+		if _, err := b.Conn.Write(p); err != nil {
+			return
+		}
 	}
-	b.queue <- slices.Clone(p)
-	return len(p), nil
+}
+
+// Deadlines of writes are not those of the pump: what is in a socket still goes out.
+func (b *buffer) SetWriteDeadline(time.Time) error { return nil }
+func (b *buffer) SetDeadline(t time.Time) error    { return b.SetReadDeadline(t) }
+
+func (b *buffer) Write(p []byte) (int, error) {
+	select {
+	case <-b.done:
+		return 0, syscall.EPIPE
+	case b.queue <- slices.Clone(p):
+		return len(p), nil
+	}
 }
 
 // dialogue is a server that follows a script, line by line: "< text" is what it

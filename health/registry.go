@@ -73,8 +73,8 @@ func NewRegistry(more ...Type) *Registry {
 
 func builtin() []Type {
 	return slices.Concat([]Type{
-		FTPType(), NNTPType(), OffType(), OnType(), SMTPType(), SimpleTCPType(), SubmissionType(), TCPType(), TLSType(),
-	}, IMAPTypes(), POP3Types())
+		FTPType(), GRPCType(), NNTPType(), OffType(), OnType(), SMTPType(), SimpleTCPType(), SubmissionType(), TCPType(), TLSType(),
+	}, HTTPTypes(), IMAPTypes(), POP3Types())
 }
 
 // Types returns all types, in alphabetical order.
@@ -141,6 +141,7 @@ func (r *Registry) set(k *Keys, params map[string]any) (said []string, errs Para
 		}
 		for _, v := range values {
 			shown := fmt.Sprintf("%s=%q", key.Name, v)
+			key.given = true
 			if err := key.set(v); err != nil {
 				if key.Secret {
 					v = ""
@@ -152,6 +153,11 @@ func (r *Registry) set(k *Keys, params map[string]any) (said []string, errs Para
 				shown = fmt.Sprintf("%s=#%016x", key.Name, maphash.String(r.seed, v))
 			}
 			said = append(said, shown)
+		}
+	}
+	for _, key := range k.all {
+		if key.Required && !key.given {
+			errs = append(errs, ParamError{Key: key.Name, Problem: "must be given", Allowed: key.Allowed})
 		}
 	}
 	slices.Sort(said) // names that are equal are spelt alike

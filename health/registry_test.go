@@ -30,6 +30,7 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 		{"nothing given", "tls", addr, map[string]any{"sni": nil}, ParamErrors{{Key: "sni", Value: "<nil>", Problem: "not a single value", Allowed: "text without control characters"}}},
 		{"keys that go together", "tls", addr, map[string]any{"cert": "a.pem"}, ParamErrors{{Key: "cert", Value: "a.pem", Problem: "cert and key go together"}}},
 		{"file", "tls", addr, map[string]any{"ca": "/nonexistent"}, ParamErrors{{Key: "ca", Value: "/nonexistent", Problem: "open /nonexistent: no such file or directory", Allowed: "a PEM file"}}},
+		{"key that must be given", "http_proxy", addr, nil, ParamErrors{{Key: "url", Problem: "must be given", Allowed: "an absolute http or https URL"}}},
 		{"no port and no default", "tcp", netip.MustParseAddrPort("192.0.2.1:0"), nil, ParamErrors{{Key: "port", Problem: "must be given: tcp has no port of its own"}}},
 		{"no address", "tcp", netip.AddrPort{}, nil, ParamErrors{{Key: "address", Problem: "must be given"}}},
 	}
@@ -80,6 +81,9 @@ func TestRegistryKeys(t *testing.T) {
 }
 
 func TestEveryTypeTellsItsKeys(t *testing.T) {
+	required := map[string]map[string]string{
+		"http_proxy": {"url": "http://www.example/"},
+	}
 	seen := map[string]bool{}
 	r := NewRegistry()
 	for _, typ := range r.Types() {
@@ -108,7 +112,13 @@ func TestEveryTypeTellsItsKeys(t *testing.T) {
 			}
 			// What a list shows as the default must be the default.
 			p := Peer{Addr: netip.MustParseAddrPort("192.0.2.1:99")}
-			if _, _, err := r.New(typ.Name, p, map[string]any{k.Name: k.Default}); err != nil {
+			params := map[string]any{k.Name: k.Default}
+			for _, other := range typ.Keys() {
+				if other.Required {
+					params[other.Name] = required[typ.Name][other.Name]
+				}
+			}
+			if _, _, err := r.New(typ.Name, p, params); err != nil {
 				t.Errorf("%s: default of %s: %v", typ.Name, k.Name, err)
 			}
 		}

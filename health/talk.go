@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
-	"time"
 )
 
 const (
@@ -27,9 +26,10 @@ const (
 // few KiB. Its methods take what they wait for, which is how their errors begin.
 type talk struct {
 	ctx  context.Context
-	conn net.Conn
+	conn net.Conn // what is spoken on: TLS, or raw
+	raw  net.Conn
 	in   *bufio.Reader
-	left *io.LimitedReader
+	from *budget // what in reads
 	stop func() bool
 }
 
@@ -44,32 +44,57 @@ func dialTalk(ctx context.Context, dial DialFunc, network, address string) (*tal
 
 // newTalk takes over conn.
 func newTalk(ctx context.Context, conn net.Conn) *talk {
-	t := &talk{ctx: ctx, conn: conn}
+	t := &talk{ctx: ctx, conn: conn, raw: conn}
 	// Errors of a deadline are those of a closed connection; the next read says it.
 	if at, limited := ctx.Deadline(); limited {
 		_ = conn.SetDeadline(at)
 	}
-	t.stop = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	t.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	t.read(conn)
 	return t
 }
 
 // read makes r what is read from now on.
 func (t *talk) read(r io.Reader) {
-	t.left = &io.LimitedReader{R: r, N: maxTalk}
-	t.in = bufio.NewReaderSize(t.left, maxLine)
+	t.from = &budget{r: r, left: maxTalk}
+	t.in = bufio.NewReaderSize(t.from, maxLine)
 }
 
+// budget reads as many bytes as are left, and remembers the error at which it
+// stopped: parsers that find half an answer report that instead.
+type budget struct {
+	r    io.Reader
+	left int
+	err  error
+}
+
+func (b *budget) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		b.err = errTooMuch
+		return 0, b.err
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	b.err = err
+	return n, err
+}
+
+// errTooMuch is the reason of every check that had read its fill.
+var errTooMuch = fmt.Errorf("more than %d KiB", maxTalk>>10)
+
 func (t *talk) close() {
+	// What close reports says nothing of the server. TLS says goodbye first, for up
+	// to 5 s, but no longer than the context.
+	_ = t.conn.Close()
 	t.stop()
-	_ = t.conn.Close() // says nothing of the server
+	_ = t.raw.Close()
 }
 
 // fail turns an error while waiting for what into a reason.
 func (t *talk) fail(what string, err error) error {
 	switch {
-	case t.left.N <= 0:
-		return fmt.Errorf("%s: more than %d KiB", what, maxTalk>>10)
+	case t.ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", what, plain(t.ctx, t.ctx.Err()))
 	case isClosed(err):
 		return fmt.Errorf("%s: connection closed", what)
 	}
@@ -185,7 +210,10 @@ func search(ctx context.Context, what string, r io.Reader, re *regexp.Regexp, li
 	if re.MatchReader(bufio.NewReader(seen)) {
 		return nil
 	}
-	if seen.err != nil && !errors.Is(seen.err, io.EOF) {
+	if ctx.Err() != nil {
+		seen.err = ctx.Err()
+	}
+	if seen.err != nil && !isClosed(seen.err) {
 		return fmt.Errorf("%s: %w after %d bytes without a match of %q", what, plain(ctx, seen.err), seen.n, re)
 	}
 	if seen.n == limit {

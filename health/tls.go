@@ -87,7 +87,20 @@ const (
 
 // bindSecurity adds the key tls and those of o.
 func bindSecurity(k *Keys, s *Security, def Security, o *TLSOptions) {
-	k.Choice((*string)(s), "tls", string(def), "TLS: not, from the first byte, or by the protocol's own command", string(Plain), string(Implicit), string(StartTLS))
+	*s = def
+	k.Func("tls", string(def), "TLS: not, from the first byte, or by the protocol's own command", "no, yes, start", func(text string) error {
+		switch Security(text) {
+		case Plain, Implicit, StartTLS:
+			*s = Security(text)
+		case "true": // what YAML may make of yes
+			*s = Implicit
+		case "false":
+			*s = Plain
+		default:
+			return errNotAllowed
+		}
+		return nil
+	})
 	o.bind(k)
 }
 
@@ -136,6 +149,9 @@ func tlsReason(ctx context.Context, err error) error {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
 		return wanted("tls", record.RecordHeader[:], "a TLS record")
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("tls: %w", plain(ctx, ctx.Err()))
 	}
 	if isClosed(err) {
 		return errors.New("tls: connection closed in the handshake")

@@ -1,0 +1,133 @@
+package health
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+)
+
+// GRPC asks a server's grpc.health.v1.Health service whether it, or one of its
+// services, is SERVING (the gRPC health checking protocol). The few bytes of
+// protobuf are made by hand.
+type GRPC struct {
+	Addr    netip.AddrPort
+	Service string // "" is the server as a whole
+	Host    string // :authority; "" means Addr
+	TLS     bool
+	TLSOptions
+	Dial DialFunc
+}
+
+// maxGRPC bounds a message of the answer; a HealthCheckResponse is 2 bytes.
+const maxGRPC = 1024
+
+// Check calls Health.Check once, on a connection of its own.
+func (c *GRPC) Check(ctx context.Context) error {
+	u := &url.URL{Scheme: "http", Host: c.Addr.String(), Path: "/grpc.health.v1.Health/Check"}
+	if c.TLS {
+		u.Scheme = "https"
+	}
+	message := binary.AppendUvarint([]byte{1<<3 | 2}, uint64(len(c.Service))) // field 1: string
+	message = append(message, c.Service...)
+	body := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))) // 0: not compressed
+	body = append(body, message...)
+	req := &http.Request{Method: http.MethodPost, URL: u, Host: c.Host, ContentLength: int64(len(body)),
+		Header: http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}},
+		Body:   io.NopCloser(bytes.NewReader(body))}
+	t, err := dialTalk(ctx, c.Dial, "tcp", c.Addr.String())
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if c.TLS {
+		if err := t.startTLS(c.config(c.Addr.Addr(), "h2")); err != nil {
+			return err
+		}
+	}
+	resp, err := t.request(req, t.http2)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("grpc: got HTTP %s, want 200", resp.Status)
+	}
+	if err := grpcStatus(resp.Header); err != nil { // an answer of trailers only
+		return err
+	}
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(resp.Body, head); isClosed(err) {
+		if err := grpcStatus(resp.Trailer); err != nil {
+			return err
+		}
+		return errors.New("grpc: answer without a message")
+	} else if err != nil {
+		return fmt.Errorf("grpc: answer: %w", webReason(ctx, err))
+	}
+	n := binary.BigEndian.Uint32(head[1:])
+	if head[0] != 0 || n > maxGRPC {
+		return fmt.Errorf("grpc: got a message of %d bytes, compressed %d, want at most %d, not compressed", n, head[0], maxGRPC)
+	}
+	answer := make([]byte, n)
+	if _, err := io.ReadFull(resp.Body, answer); err != nil {
+		return fmt.Errorf("grpc: answer: %w", webReason(ctx, err))
+	}
+	return grpcServing(answer)
+}
+
+// grpcStatus is an error where h has a grpc-status other than 0, OK.
+func grpcStatus(h http.Header) error {
+	code := h.Get("Grpc-Status")
+	if code == "" || code == "0" {
+		return nil
+	}
+	names := map[string]string{"5": "NOT_FOUND", "7": "PERMISSION_DENIED", "12": "UNIMPLEMENTED", "14": "UNAVAILABLE", "16": "UNAUTHENTICATED"}
+	return fmt.Errorf("grpc: got status %s %s %s, want 0", strconv.Quote(code), names[code], quote(h.Get("Grpc-Message")))
+}
+
+// grpcServing judges a HealthCheckResponse: field 1 is the status, an enum.
+func grpcServing(message []byte) error {
+	status := uint64(0) // a field that is not there is 0
+	for b := message; len(b) > 0; {
+		tag, n := binary.Uvarint(b)
+		if n <= 0 || tag&7 != 0 {
+			return wanted("grpc", message, "a HealthCheckResponse")
+		}
+		value, m := binary.Uvarint(b[n:])
+		if m <= 0 {
+			return wanted("grpc", message, "a HealthCheckResponse")
+		}
+		if tag>>3 == 1 {
+			status = value
+		}
+		b = b[n+m:]
+	}
+	names := []string{"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"}
+	if status == 1 {
+		return nil
+	}
+	if status < uint64(len(names)) {
+		return fmt.Errorf("grpc: got %s, want SERVING", names[status])
+	}
+	return fmt.Errorf("grpc: got status %d, want SERVING", status)
+}
+
+// GRPCType is the registry's entry of [GRPC].
+func GRPCType() Type {
+	return Type{Name: "grpc", About: "gRPC health service", Transport: "tcp",
+		Bind: func(k *Keys, p Peer) Checker {
+			c := &GRPC{Addr: p.Addr, Dial: p.Dial, TLSOptions: TLSOptions{ServerName: p.Name}}
+			k.String(&c.Service, "service", "", "service to ask about; the server as a whole where not given")
+			k.String(&c.Host, "host", p.Name, ":authority; the address where not given")
+			k.Bool(&c.TLS, "tls", "TLS from the first byte")
+			c.bind(k)
+			return c
+		}}
+}
