@@ -20,7 +20,9 @@ func (m *machine) announceNext(v *vip, now time.Time) {
 		m.timers.set(&v.timer, now.Add(m.cfg.AnnounceInterval))
 		return
 	}
-	v.finish(nil)
+	waiting := v.waiting
+	v.waiting = nil
+	m.afterSend(func() { finish(waiting, nil) }) // who waits may end the link next
 }
 
 func (m *machine) sendAnnouncement(v *vip) {
@@ -32,13 +34,12 @@ func (m *machine) sendAnnouncement(v *vip) {
 
 func (m *machine) withdraw(v *vip) {
 	m.timers.stop(&v.timer)
-	v.finish(errWithdrawn)
+	finish(v.waiting, errWithdrawn)
 }
 
-// finish tells those who wait for the end of the announcements.
-func (v *vip) finish(err error) {
-	for _, c := range v.waiting {
-		c <- err // buffered for one, and there is one
+// finish tells those who wait for an end. Each has room for one.
+func finish(waiting []chan error, err error) {
+	for _, c := range waiting {
+		c <- err
 	}
-	v.waiting = nil
 }

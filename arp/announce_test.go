@@ -36,6 +36,22 @@ func TestAnnounceIsHeardAsOftenAsConfigured(t *testing.T) {
 	})
 }
 
+func TestAnnouncementsAreOnTheWireWhenAnnounceReturns(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		l, p := n.host(Config{AnnounceCount: 1}, 1)
+		var vips []netip.Addr
+		for i := range 250 {
+			vips = append(vips, w.addr(byte(i)+1))
+		}
+		must(n.t, l.SetVIPs(vips))
+		must(n.t, l.Announce(n.t.Context(), vips...))
+		must(n.t, l.Close())
+		if got, want := len(p.sent()), 250*len(announcement(macOf(1), w.addr(1))); got != want {
+			n.t.Errorf("%d frames sent, want %d", got, want)
+		}
+	})
+}
+
 func TestAnnounceOfAnotherAddressIsAnError(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		l, p := n.host(Config{}, 1)

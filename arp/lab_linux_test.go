@@ -388,6 +388,17 @@ func TestNothingIsLeftOfALink(t *testing.T) {
 	// Groups, packet sockets and raw sockets of golb's host, as its kernel sees them.
 	look := func() (all string) {
 		must(t, n.golb.Do(func() error {
+			link, err := netlink.LinkByName("eth0")
+			if err != nil {
+				return err
+			}
+			let, err := netlink.NeighList(link.Attrs().Index, unix.AF_BRIDGE) // what the interface lets in
+			if err != nil {
+				return err
+			}
+			for _, e := range let {
+				all += "let in " + e.HardwareAddr.String() + "\n"
+			}
 			for _, f := range []string{"igmp6", "dev_mcast", "packet", "raw6", "netlink"} {
 				b, err := os.ReadFile("/proc/thread-self/net/" + f)
 				if err != nil {
@@ -407,9 +418,9 @@ func TestNothingIsLeftOfALink(t *testing.T) {
 	vips := []netip.Addr{families[0].vip, families[1].vip, netip.MustParseAddr("2001:db8::7:abcd")}
 	must(t, l.SetVIPs(vips))
 	during := look()
-	for _, group := range []string{"ff0200000000000000000001ff07abcd", "ff0200000000000000000001ff000100"} {
-		if !strings.Contains(during, group) {
-			t.Errorf("group %s is not joined:\n%s", group, during)
+	for _, want := range []string{"ff0200000000000000000001ff07abcd", "ff0200000000000000000001ff000100", "let in " + virtual.String()} {
+		if !strings.Contains(during, want) {
+			t.Errorf("%s is missing:\n%s", want, during)
 		}
 	}
 	must(t, l.Probe(t.Context(), families[1].free))
@@ -421,6 +432,17 @@ func TestNothingIsLeftOfALink(t *testing.T) {
 	if err := goleak.Find(running); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestManyIPv6VIPs(t *testing.T) {
+	n := newNetwork(t)
+	l, _ := n.link(n.golb, arp.Config{})
+	var vips []netip.Addr
+	for i := range 250 {
+		vips = append(vips, netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(i), 15: 1}))
+	}
+	must(t, l.SetVIPs(vips))
+	must(t, l.SetVIPs(nil))
 }
 
 func TestOpenRefusesLoopback(t *testing.T) {

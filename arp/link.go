@@ -28,6 +28,7 @@ type Link struct {
 	ran    bool
 	m      *machine
 	frames [][]byte // to send; the loop of Run sends
+	after  []func() // to call once these are sent
 	calls  []func() // to call back, in order
 	more   chan struct{}
 	called chan struct{}
@@ -101,6 +102,7 @@ func newLink(cfg Config, w wire, s state) *Link {
 		l.calls = append(l.calls, call)
 		poke(l.called)
 	}
+	l.m.afterSend = func(call func()) { l.after = append(l.after, call) }
 	return l
 }
 
@@ -230,12 +232,15 @@ func (l *Link) loop() {
 	for {
 		l.mu.Lock()
 		l.m.timers.run(time.Now())
-		frames := l.frames
-		l.frames = nil
+		frames, after := l.frames, l.after
+		l.frames, l.after = nil, nil
 		next, ok := l.m.timers.next()
 		l.mu.Unlock()
 
 		l.sendAll(frames)
+		for _, call := range after {
+			call()
+		}
 		t.Stop()
 		if ok {
 			t.Reset(time.Until(next))

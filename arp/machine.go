@@ -9,16 +9,17 @@ import (
 )
 
 // machine is all that one link knows and decides. It has no clock, socket, lock or
-// goroutine: frames and the time go in, frames and calls come out through send and
-// notify.
+// goroutine: frames and the time go in, frames and calls come out through send,
+// afterSend and notify.
 type machine struct {
-	cfg    Config // with its defaults
-	log    *slog.Logger
-	send   func(frame []byte)
-	notify func(call func())
-	random func() float64 // in [0, 1), to spread questions
-	timers timers
-	stats  Stats
+	cfg       Config // with its defaults
+	log       *slog.Logger
+	send      func(frame []byte)
+	afterSend func(call func()) // to be called once the frames before it are on the wire
+	notify    func(call func())
+	random    func() float64 // in [0, 1), to spread questions
+	timers    timers
+	stats     Stats
 
 	blindly      [2]bool   // no address to ask from was logged, for IPv4 and IPv6
 	unsentLogged time.Time // when frames that were not sent were last logged

@@ -73,7 +73,5 @@ func (m *machine) abortProbes() {
 func (m *machine) endProbe(p *probe, err error) {
 	m.timers.stop(&p.timer)
 	delete(m.probes, p.addr)
-	for _, c := range p.waiting {
-		c <- err // room for one, and there is one
-	}
+	finish(p.waiting, err)
 }

@@ -91,12 +91,15 @@ func TestResolveTellsOfSilenceAndReturn(t *testing.T) {
 		server, _ := n.host(Config{}, 2)
 		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
 		l, p := n.host(Config{}, 1, w.host(1))
+		l.do(func(m *machine, _ time.Time) { m.random = func() float64 { return 0.5 } }) // spreads by nothing
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()
 		got.want(n.t, "2 true")
 		must(n.t, server.SetVIPs(nil))
 		n.reset()
-		time.Sleep(30 * time.Second)
+		time.Sleep(22*time.Second + 999*time.Millisecond) // 20 s, then three questions, 1 s for each
+		got.want(n.t)
+		time.Sleep(time.Millisecond)
 		got.want(n.t, "2 false")
 		if q := p.sent(); q[0].dst != macOf(2) || !group(q[1].dst) || !group(q[2].dst) {
 			n.t.Error("want one question to the known MAC, then to all")

@@ -184,7 +184,7 @@ func (s *sockets) state() (state, error) {
 	const up = unix.IFF_UP | unix.IFF_RUNNING
 	st := state{mac: mac(attrs.HardwareAddr), up: attrs.RawFlags&up == up}
 	addrs, err := s.routes.AddrList(link, netlink.FAMILY_ALL)
-	if err != nil {
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // by a change, of which Wait will tell
 		return state{}, fmt.Errorf("read addresses: %w", err)
 	}
 	for _, a := range addrs {
