@@ -16,10 +16,10 @@ func (c DecapConfig) guePort() uint16 {
 // DecapStats counts packets since [Host.Decapsulate]. The first three are those handed to the host's stack.
 type DecapStats struct {
 	IPIP, GRE, GUE uint64
-	// Unfinished counts, among those, packets whose inner TCP or UDP checksum was left for hardware to finish. Between
+	// Unfinished counts, among all that were well formed, packets whose inner TCP or UDP checksum was left for hardware to finish. Between
 	// veths that is usual and harmless; on a wire it would be lost.
 	Unfinished uint64
-	// Largest is the size in bytes of the largest inner packet.
+	// Largest is the size in bytes of the largest well-formed inner packet.
 	Largest uint64
 	// Malformed counts packets that are not what they say: truncated, of another version, with reserved bits set.
 	Malformed uint64

@@ -84,11 +84,19 @@ func datagram(src, dst netip.AddrPort, payload []byte) []byte {
 	if src.Addr().Is4() {
 		ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: src.Addr().AsSlice(), DstIP: dst.Addr().AsSlice()}
 		_ = udp.SetNetworkLayerForChecksum(ip)
-		return serialize(ip, udp, gopacket.Payload(payload))
+		return withChecksum(serialize(ip, udp, gopacket.Payload(payload)), 20)
 	}
 	ip := &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolUDP, SrcIP: src.Addr().AsSlice(), DstIP: dst.Addr().AsSlice()}
 	_ = udp.SetNetworkLayerForChecksum(ip)
-	return serialize(ip, udp, gopacket.Payload(payload))
+	return withChecksum(serialize(ip, udp, gopacket.Payload(payload)), 40)
+}
+
+// withChecksum writes a UDP checksum that comes out as 0 as 0xffff (RFC 768), which gopacket does not.
+func withChecksum(packet []byte, udp int) []byte {
+	if packet[udp+6]|packet[udp+7] == 0 {
+		packet[udp+6], packet[udp+7] = 0xff, 0xff
+	}
+	return packet
 }
 
 // sender sends outer packets from a host to an address.

@@ -18,8 +18,9 @@ type decapSocket struct {
 	inode  uint64
 	encap  encap
 	family int
-	taken  atomic.Uint64 // packets handed to the host's stack
-	err    error         // why reading ended, where it did early
+	err    error // why reading ended, where it did early
+
+	accepted, refused atomic.Uint64 // by this socket; by the kernel, of those
 }
 
 const (
@@ -165,17 +166,21 @@ func (d *Decapsulator) deliver(s *decapSocket, buf, p []byte) {
 		binary.NativeEndian.PutUint16(frame[6:], uint16(14+c.start))
 		binary.NativeEndian.PutUint16(frame[8:], uint16(c.offset))
 	}
+	// Counted first: who sees what the packet does finds it counted.
+	d.counted(s, len(p), partial)
 	if _, err := d.inject.Write(frame); err != nil {
-		d.count.refused.Add(1)
-		return
+		s.refused.Add(1)
 	}
-	s.taken.Add(1)
-	if partial {
+}
+
+func (d *Decapsulator) counted(s *decapSocket, size int, unfinished bool) {
+	s.accepted.Add(1)
+	if unfinished {
 		d.count.unfinished.Add(1)
 	}
-	for size := uint64(len(p)); ; {
+	for {
 		seen := d.count.largest.Load()
-		if size <= seen || d.count.largest.CompareAndSwap(seen, size) {
+		if uint64(size) <= seen || d.count.largest.CompareAndSwap(seen, uint64(size)) {
 			return
 		}
 	}

@@ -21,11 +21,12 @@ func (d *Decapsulator) Stats() (DecapStats, error) {
 		Malformed:   d.count.malformed.Load(),
 		BadChecksum: d.count.badChecksum.Load() + badUDP - d.badUDP,
 		Lost:        lost,
-		Refused:     d.count.refused.Load(),
 	}
 	taken := [...]*uint64{ipInIP: &s.IPIP, gre: &s.GRE, gue: &s.GUE}
 	for _, socket := range d.sockets {
-		*taken[socket.encap] += socket.taken.Load()
+		refused := socket.refused.Load()
+		*taken[socket.encap] += socket.accepted.Load() - refused
+		s.Refused += refused
 	}
 	return s, nil
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // kernelHasIPv6 says whether there is an IPv6 stack at all; a machine may have been started without.
@@ -17,15 +19,16 @@ func kernelHasIPv6() bool {
 	return err == nil
 }
 
-// awaitIPv6 returns when others can find the interface's IPv6 addresses. The kernel adds an address at once but joins the
-// group on which neighbours are asked for it later, from a work queue, and a solicitation lost to that costs a second.
+// awaitIPv6 returns when the interface's IPv6 addresses work. The kernel adds an address at once, but joins the group on
+// which neighbours are asked for it, and then routes it to itself, later, from a work queue. A packet that comes in between
+// is lost, and a solicitation lost costs its sender a second.
 func (s *space) awaitIPv6(ifname string) error {
 	if !kernelHasIPv6() {
 		return nil
 	}
 	deadline := time.Now().Add(readyWait)
 	for {
-		missing, err := s.notJoined(ifname)
+		missing, err := s.notLocal(ifname)
 		if err != nil || missing == nil {
 			return err
 		}
@@ -36,54 +39,60 @@ func (s *space) awaitIPv6(ifname string) error {
 	}
 }
 
-// notJoined returns an address of the interface whose solicited-node group (RFC 4291 section 2.7.1) it has not joined, or
-// nil. Without a link-local address it names the prefix of that: the interface makes itself one.
-func (s *space) notJoined(ifname string) (net.IP, error) {
-	groups, err := s.groups(ifname)
+// notLocal returns an address of the interface that has no local route yet, or nil. If there is no link-local address, it
+// names the prefix of that: an interface that is not lo makes itself one.
+func (s *space) notLocal(ifname string) (net.IP, error) {
+	local, err := s.localIPv6()
 	if err != nil {
 		return nil, err
 	}
-	var up bool
+	var attrs *netlink.LinkAttrs
 	var addrs []netlink.Addr
 	err = s.withLink(ifname, func(nl *netlink.Handle, link netlink.Link) (err error) {
-		up = link.Attrs().Flags&net.FlagLoopback == 0 && link.Attrs().OperState == netlink.OperUp
+		attrs = link.Attrs()
 		addrs, err = nl.AddrList(link, netlink.FAMILY_V6)
 		return err
 	})
-	if err != nil || !up {
+	if err != nil {
 		return nil, err
 	}
-	missing := net.IP{0xfe, 0x80, 15: 0}
+	loopback := attrs.Flags&net.FlagLoopback != 0
+	if !loopback && attrs.OperState != netlink.OperUp {
+		return nil, nil // nothing happens before it has carrier
+	}
+	linkLocal := loopback
 	for _, a := range addrs {
-		if !groups[solicitedNode(a.IP)] {
+		if !local[hex.EncodeToString(a.IP)] {
 			return a.IP, nil
 		}
-		if a.IP.IsLinkLocalUnicast() {
-			missing = nil
-		}
+		linkLocal = linkLocal || a.IP.IsLinkLocalUnicast()
 	}
-	return missing, nil
+	if !linkLocal {
+		return net.IP{0xfe, 0x80, 15: 0}, nil
+	}
+	return nil, nil
 }
 
-func solicitedNode(ip net.IP) string {
-	return "ff0200000000000000000001ff" + hex.EncodeToString(ip[13:])
-}
-
-// groups lists the IPv6 multicast groups of an interface as /proc writes them, 32 hexadecimal digits.
-func (s *space) groups(ifname string) (map[string]bool, error) {
-	var text []byte
+// localIPv6 is the set of addresses that the namespace takes packets for, as 32 hexadecimal digits.
+func (s *space) localIPv6() (map[string]bool, error) {
+	var table []byte
 	err := s.do(func() (err error) {
-		text, err = os.ReadFile("/proc/thread-self/net/igmp6")
+		table, err = os.ReadFile("/proc/thread-self/net/ipv6_route")
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list multicast groups: %w", err)
+		return nil, fmt.Errorf("list IPv6 routes: %w", err)
 	}
-	joined := make(map[string]bool)
-	for line := range bytes.Lines(text) {
-		if f := bytes.Fields(line); len(f) > 2 && string(f[1]) == ifname {
-			joined[string(f[2])] = true
+	const destination, flags = 0, 8
+	local := make(map[string]bool)
+	for line := range bytes.Lines(table) {
+		f := bytes.Fields(line)
+		if len(f) <= flags {
+			continue
+		}
+		if v, err := strconv.ParseUint(string(f[flags]), 16, 32); err == nil && v&unix.RTF_LOCAL != 0 {
+			local[string(f[destination])] = true
 		}
 	}
-	return joined, nil
+	return local, nil
 }

@@ -3,6 +3,7 @@ package lab_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/golb/golb/lb/lbtest/lab"
 	"github.com/vishvananda/netlink"
@@ -156,6 +158,34 @@ func TestAddressesComeAndGo(t *testing.T) {
 		must(t, b.DelAddr("eth0", p))
 		if _, err := b.Listen(t.Context(), "tcp", at); !errors.Is(err, syscall.EADDRNOTAVAIL) {
 			t.Errorf("listen on %s after its removal: %v, want %v", at, err, syscall.EADDRNOTAVAIL)
+		}
+	}
+}
+
+func TestAnAddressWorksAtOnce(t *testing.T) {
+	l := newLab(t)
+	a, b, _ := pair(t, l, 0)
+	for i := range 100 {
+		for _, p := range []netip.Prefix{
+			netip.MustParsePrefix(fmt.Sprintf("203.0.113.%d/32", i)), netip.MustParsePrefix(fmt.Sprintf("2001:db8:1::%d/128", i)),
+		} {
+			via := netip.MustParseAddr("192.0.2.2")
+			if p.Addr().Is6() {
+				via = netip.MustParseAddr("2001:db8::2")
+			}
+			must(t, a.AddRoute(p, via, ""))
+			must(t, b.AddAddr("lo", p))
+			pc, err := b.ListenPacket(t.Context(), "udp", netip.AddrPortFrom(p.Addr(), 9).String())
+			must(t, err)
+			c, err := a.DialContext(t.Context(), "udp", netip.AddrPortFrom(p.Addr(), 9).String())
+			must(t, err)
+			_, err = c.Write([]byte("x"))
+			must(t, err)
+			must(t, pc.SetReadDeadline(time.Now().Add(10*time.Second)))
+			if _, _, err = pc.ReadFrom(make([]byte, 1)); err != nil {
+				t.Fatalf("the first datagram to %s: %v", p.Addr(), err)
+			}
+			must(t, errors.Join(c.Close(), pc.Close()))
 		}
 	}
 }
