@@ -1,6 +1,7 @@
 package arp
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 )
@@ -28,9 +29,11 @@ func BenchmarkInput(b *testing.B) {
 	}
 }
 
-// BenchmarkRefresh is a confirmation of one of many neighbours: question out, answer in.
+// BenchmarkRefresh is a confirmation of one of many neighbours: question out, answer
+// in.
 func BenchmarkRefresh(b *testing.B) {
 	m, sent := newTestMachine(b)
+	m.random = rand.Float64
 	now := epoch
 	for i := range 1000 {
 		m.resolve(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), &want{changed: func([6]byte, bool) {}}, now)

@@ -9,36 +9,35 @@ import (
 	"time"
 )
 
-// Config says how a link behaves. The zero value of each field but Interface is
-// its default.
+// Config says how a link behaves. The zero value of each field but Interface is its
+// default.
 type Config struct {
 	// Interface is the name of an Ethernet interface.
 	Interface string
-	// MAC is where VIPs are said to be; nil means at the interface's own MAC,
-	// also after that changes. Another one, of VRRP for example, is added to what
-	// the interface receives. Questions of the host's own always carry the
-	// interface's.
+	// MAC is where VIPs are said to be; nil means at the interface's own MAC, also
+	// after that changes. Another one, of VRRP for example, is added to what the
+	// interface receives. Questions of the host's own always carry the interface's.
 	MAC net.HardwareAddr
-	// Logger gets conflicts, silent neighbours and changes of the link; nil
-	// discards them.
+	// Logger gets conflicts, silent neighbours and changes of the link; nil discards
+	// them.
 	Logger *slog.Logger
 
-	// Retry is about how long to wait for an answer from a neighbour until the
-	// next question; 0 means 1 s (RetransTimer of RFC 4861 §10).
+	// Retry is about how long to wait for an answer from a neighbour until the next
+	// question; 0 means 1 s (RetransTimer of RFC 4861 §10).
 	Retry time.Duration
-	// Refresh is about how long an answer from a neighbour is good, until it is
-	// asked again; 0 means 20 s. Both are spread by a quarter either way, so
-	// that hundreds of neighbours are not asked at once.
+	// Refresh is about how long an answer from a neighbour is good, until it is asked
+	// again; 0 means 20 s. Both are spread by a quarter either way, so that hundreds
+	// of neighbours are not asked at once.
 	Refresh time.Duration
 
-	// ProbeCount is the number of questions in a probe; 0 means 3 (PROBE_NUM of
-	// RFC 5227 §1.1).
+	// ProbeCount is the number of questions in a probe; 0 means 3 (PROBE_NUM of RFC
+	// 5227 §1.1).
 	ProbeCount int
-	// ProbeInterval is the time between them; 0 means 100 ms. RFC 5227 has 1 to 2
-	// s, for the slow networks of 2008 and hosts that pick addresses at random.
+	// ProbeInterval is the time between them; 0 means 100 ms. RFC 5227 has 1 to 2 s,
+	// for the slow networks of 2008 and hosts that pick addresses at random.
 	ProbeInterval time.Duration
-	// ProbeWait is how long after the last one an answer is waited for; 0 means
-	// 200 ms.
+	// ProbeWait is how long after the last one an answer is waited for; 0 means 200
+	// ms.
 	ProbeWait time.Duration
 
 	// AnnounceCount is the number of times that a VIP is announced; 0 means 3
@@ -47,9 +46,9 @@ type Config struct {
 	// AnnounceInterval is the time between announcements; 0 means 1 s.
 	AnnounceInterval time.Duration
 
-	// OnConflict is called where another host answers for a VIP of ours, or
-	// announces it, while we have it; at most once in 10 s per VIP. It runs on
-	// the goroutine that also calls back for Resolve. nil: only logged.
+	// OnConflict is called where another host answers for a VIP of ours, or announces
+	// it, while we have it; at most once in 10 s per VIP. It runs on the goroutine
+	// that also calls back for Resolve. nil: only logged.
 	OnConflict func(Conflict)
 }
 
@@ -110,8 +109,8 @@ func positive[T int | time.Duration](errs *[]error, name string, v *T, byDefault
 	}
 }
 
-// checkAddr returns addr without zone and IPv4-in-IPv6 form, or says why no one
-// host on a link can have it.
+// checkAddr returns addr without zone and IPv4-in-IPv6 form, or says why no one host on
+// a link can have it.
 func checkAddr(addr netip.Addr) (netip.Addr, error) {
 	a := addr.Unmap().WithZone("")
 	if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {

@@ -7,9 +7,9 @@ import (
 	"github.com/mdlayher/ndp"
 )
 
-// question asks who has target, of everybody, or of one host where to is not zero.
-// An unspecified source makes it a probe, which IPv6 allows to the multicast
-// group only (RFC 4861 §7.1.1).
+// question asks who has target, of everybody, or of one host where to is not zero. An
+// unspecified source makes it a probe, which IPv6 allows to the multicast group only
+// (RFC 4861 §7.1.1).
 func question(src mac, source, target netip.Addr, to mac) []byte {
 	everybody := to == mac{}
 	if target.Is4() {
@@ -48,9 +48,8 @@ func reply(src mac, q *message) []byte {
 	})
 }
 
-// announcement says to everybody that vip is at src. For IPv4 it is both a request
-// and a reply, since some hosts heed only the one, some only the other (RFC 5944
-// §4.6).
+// announcement says to everybody that vip is at src. For IPv4 it is both a request and
+// a reply, since some hosts heed only the one, some only the other (RFC 5944 §4.6).
 func announcement(src mac, vip netip.Addr) [][]byte {
 	if vip.Is4() {
 		return [][]byte{

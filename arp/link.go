@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Link is the ARP and ND side of one interface. Its methods are safe for
-// concurrent use.
+// Link is the ARP and ND side of one interface. Its methods are safe for concurrent
+// use.
 type Link struct {
 	cfg  Config
 	wire wire
@@ -45,17 +45,17 @@ const (
 // wire is what a link needs of an interface. Receive and Wait block; they, and the
 // rest, fail with net.ErrClosed after Close.
 type wire interface {
-	// Receive reads one frame of the protocol from its Ethernet header on. One
-	// that is longer than buf is cut.
+	// Receive reads one frame of the protocol from its Ethernet header on. One that is
+	// longer than buf is cut.
 	Receive(p protocol, buf []byte) (int, error)
 	// Send writes one frame.
 	Send(frame []byte) error
-	// Join and Leave a solicited-node multicast group, so that MLD reports it and
-	// the interface lets it in.
+	// Join and Leave a solicited-node multicast group, so that MLD reports it and the
+	// interface lets it in.
 	Join(group netip.Addr) error
 	Leave(group netip.Addr) error
-	// Wait returns the state of the interface once it may have changed. It fails
-	// where the interface is gone.
+	// Wait returns the state of the interface once it may have changed. It fails where
+	// the interface is gone.
 	Wait() (state, error)
 	Close() error
 }
@@ -66,9 +66,9 @@ const maxFrames = 1 << 15
 // frameLen is enough for an NS or NA with any options that mean something to us.
 const frameLen = 1514
 
-// Open opens the sockets on an interface; it needs CAP_NET_RAW in the network
-// namespace of the calling thread, which is the one that the link stays in.
-// Nothing is answered or sent until Run; who does not call Run calls Close.
+// Open opens the sockets on an interface; it needs CAP_NET_RAW in the network namespace
+// of the calling thread, which is the one that the link stays in. Nothing is answered
+// or sent until Run; who does not call Run calls Close.
 func Open(cfg Config) (*Link, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -106,11 +106,11 @@ func newLink(cfg Config, w wire, s state) *Link {
 	return l
 }
 
-// Run serves the link until ctx ends or Close is called, when it returns nil, or
-// until the interface is deleted or a socket fails, when it returns why. It sits out a
-// link that is down, and announces the VIPs again when it is up. On return the
-// sockets are closed and no goroutine is left; it waits for calls of OnConflict and
-// Resolve under way. A link runs once.
+// Run serves the link until ctx ends or Close is called, when it returns nil, or until
+// the interface is deleted or a socket fails, when it returns why. It sits out a link
+// that is down, and announces the VIPs again when it is up. On return the sockets are
+// closed and no goroutine is left; it waits for calls of OnConflict and Resolve under
+// way. A link runs once.
 func (l *Link) Run(ctx context.Context) error {
 	l.mu.Lock()
 	ran := l.ran
@@ -147,8 +147,8 @@ func (l *Link) Run(ctx context.Context) error {
 	return l.Close()
 }
 
-// Close closes the sockets and ends Run; calls under way fail with net.ErrClosed.
-// After Run it need not be called.
+// Close closes the sockets and ends Run; calls under way fail with net.ErrClosed. After
+// Run it need not be called.
 func (l *Link) Close() error {
 	l.closing.Do(func() {
 		close(l.done)
@@ -157,15 +157,16 @@ func (l *Link) Close() error {
 	return l.closed
 }
 
-// Resolve keeps changed informed of where addr, an address on the link, is. It asks
-// at once, and each Retry for as long as nobody answers; confirms a known MAC each Refresh
+// Resolve keeps changed informed of where addr, an address on the link, is. It asks at
+// once, and each Retry for as long as nobody answers; confirms a known MAC each Refresh
 // by asking that host alone, then everybody; and follows a change of MAC seen in any
-// answer or announcement. changed is called where the MAC becomes known or another one, and
-// with ok false where three questions in a row went unanswered; mac then is the last
-// known, and the questions go on. Nothing is told of an address that never answered.
+// answer or announcement. changed is called where the MAC becomes known or another one,
+// and with ok false where three questions in a row went unanswered; mac then is the
+// last known, and the questions go on. Nothing is told of an address that never
+// answered.
 //
-// Calls are made one at a time, in order, from one goroutine of Run; they may use the link
-// but must not wait for it. After stop at most a call under way goes on. An
+// Calls are made one at a time, in order, from one goroutine of Run; they may use the
+// link but must not wait for it. After stop at most a call under way goes on. An
 // address that no host can have is logged, and never resolved.
 func (l *Link) Resolve(addr netip.Addr, changed func(mac [6]byte, ok bool)) (stop func()) {
 	a, err := checkAddr(addr)
@@ -264,8 +265,8 @@ func (l *Link) sendAll(frames [][]byte) {
 	}
 }
 
-// callBack calls what the machine has to tell, without its lock, so that the
-// called may use the link.
+// callBack calls what the machine has to tell, without its lock, so that the called may
+// use the link.
 func (l *Link) callBack() error {
 	for {
 		l.mu.Lock()

@@ -82,9 +82,9 @@ func (m *machine) input(frame []byte, now time.Time) {
 	m.answer(&msg)
 }
 
-// setLink takes what the host says of the interface now. A link that comes up, or
-// gets another MAC, may be in another place: what was said is said again, and what
-// was asked is asked again.
+// setLink takes what the host says of the interface now. A link that comes up, or gets
+// another MAC, may be in another place: what was said is said again, and what was asked
+// is asked again.
 func (m *machine) setLink(s state, now time.Time) {
 	was, wasMAC := m.link, m.vipMAC()
 	m.link = s
@@ -107,8 +107,8 @@ func (m *machine) setLink(s state, now time.Time) {
 	}
 }
 
-// transmit sends a frame unless the link is down, where the kernel would only say
-// so for each.
+// transmit sends a frame unless the link is down, where the kernel would only say so
+// for each.
 func (m *machine) transmit(frame []byte) {
 	if !m.link.up {
 		m.stats.Unsent++
@@ -127,14 +127,14 @@ func (m *machine) unsent(err error, now time.Time) {
 	m.log.Warn("arp: frames not sent", "interface", m.cfg.Interface, "error", err, "unsent", m.stats.Unsent)
 }
 
-// source returns the address to ask for target from. It is one of the host's on
-// this interface: in the target's subnet if there is one, as with arp_announce=2
-// in Linux; else any, for IPv6 a link-local one rather.
+// source returns the address to ask for target from. It is one of the host's on this
+// interface: in the target's subnet if there is one, as with arp_announce=2 in Linux;
+// else any, for IPv6 a link-local one rather.
 //
 // Where the host has none it is the unspecified address, as in a probe, which every
-// host answers for its own addresses (RFC 5227 §2.1.1 expects it, Linux and BSD do
-// it on a path of its own). A VIP would be worse: servers that have it on their
-// loopback, all of DSR, drop the request as a martian.
+// host answers for its own addresses (RFC 5227 §2.1.1 expects it, Linux and BSD do it
+// on a path of its own). A VIP would be worse: servers that have it on their loopback,
+// all of DSR, drop the request as a martian.
 func (m *machine) source(target netip.Addr) netip.Addr {
 	var any netip.Addr
 	for _, p := range m.link.addrs {

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// attempts is how many questions in a row go unanswered until a neighbour is
-	// held to be gone: MAX_UNICAST_SOLICIT of RFC 4861 §10, ucast_solicit in Linux.
+	// attempts is how many questions in a row go unanswered until a neighbour is held
+	// to be gone: MAX_UNICAST_SOLICIT of RFC 4861 §10, ucast_solicit in Linux.
 	attempts = 3
 	// lockTime is how long an ARP reply cannot be overridden by another that is not
 	// gratuitous: of two interfaces that answer for one address, the first stays
@@ -63,8 +63,8 @@ func (m *machine) forget(addr netip.Addr, w *want) {
 	}
 }
 
-// ask sends the next question: to the known MAC at first, to everybody from the
-// second on, and while no MAC is known.
+// ask sends the next question: to the known MAC at first, to everybody from the second
+// on, and while no MAC is known.
 func (m *machine) ask(n *neighbor, now time.Time) {
 	m.timers.set(&n.timer, now.Add(m.spread(m.cfg.Retry)))
 	if n.unanswered == attempts {
@@ -89,8 +89,8 @@ func (m *machine) ask(n *neighbor, now time.Time) {
 }
 
 // learn takes in what msg says of a neighbour: RFC 826 "merge", RFC 4861 §7.2.3 and
-// §7.2.5. Only an answer to a question shows that the neighbour hears us, and puts
-// off the next question.
+// §7.2.5. Only an answer to a question shows that the neighbour hears us, and puts off
+// the next question.
 func (m *machine) learn(msg *message, now time.Time) {
 	n := m.neighbors[msg.claimed]
 	if n == nil {

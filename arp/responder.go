@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// defendInterval is the least time between two defences of an address:
-// DEFEND_INTERVAL of RFC 5227 §1.1. Conflicts are told and logged no oftener.
+// defendInterval is the least time between two defences of an address: DEFEND_INTERVAL
+// of RFC 5227 §1.1. Conflicts are told and logged no oftener.
 const defendInterval = 10 * time.Second
 
 // vip is an address that the link answers for.
@@ -19,8 +19,8 @@ type vip struct {
 	waiting []chan error
 }
 
-// setVIPs replaces the set of addresses to answer for. Announcements of those that
-// stay go on; those of others stop at once, since by now they may be elsewhere.
+// setVIPs replaces the set of addresses to answer for. Announcements of those that stay
+// go on; those of others stop at once, since by now they may be elsewhere.
 func (m *machine) setVIPs(addrs map[netip.Addr]bool) {
 	for a, v := range m.vips {
 		if !addrs[a] {
@@ -37,9 +37,9 @@ func (m *machine) setVIPs(addrs map[netip.Addr]bool) {
 	}
 }
 
-// answer replies to a request or solicitation for a VIP, probes too, which is how
-// the one who probes learns of us. One who claims the address that it asks for is
-// no asker (RFC 5227 §1.1, an announcement).
+// answer replies to a request or solicitation for a VIP, probes too, which is how the
+// one who probes learns of us. One who claims the address that it asks for is no asker
+// (RFC 5227 §1.1, an announcement).
 func (m *machine) answer(q *message) {
 	if m.vips[q.asked] == nil || q.asked == q.claimed {
 		return

@@ -17,8 +17,8 @@ import (
 
 var errDeleted = errors.New("interface deleted")
 
-// sockets is the wire of a real interface. A socket stays in the network namespace
-// in which it was opened; so nothing is opened after openWire.
+// sockets is the wire of a real interface. A socket stays in the network namespace in
+// which it was opened; so nothing is opened after openWire.
 type sockets struct {
 	ifi     *net.Interface
 	packets [2]*packet.Conn // by protocol; bound to it, so that what this host sends is not seen
@@ -74,8 +74,8 @@ func (s *sockets) open(cfg Config) (state, error) {
 	return s.state()
 }
 
-// receiveMAC makes the interface let in what is for a MAC that is not its own,
-// without promiscuous mode, for as long as the socket is open.
+// receiveMAC makes the interface let in what is for a MAC that is not its own, without
+// promiscuous mode, for as long as the socket is open.
 func (s *sockets) receiveMAC(m net.HardwareAddr) error {
 	rc, err := s.packets[ipv4ARP].SyscallConn()
 	if err != nil {
@@ -150,8 +150,8 @@ func (s *sockets) member(group netip.Addr, change func(*ipv6.PacketConn, *net.In
 	return err
 }
 
-// Wait returns on any change of any interface; so messages need not be decoded, and one that was
-// lost (ENOBUFS) is no loss.
+// Wait returns on any change of any interface; so messages need not be decoded, and one
+// that was lost (ENOBUFS) is no loss.
 func (s *sockets) Wait() (state, error) {
 	_, _, err := s.changes.Receive()
 	if s.closed.Load() {

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// SetVIPs makes the link answer for exactly these addresses from now on. It fails,
-// and changes nothing, where an address cannot be one of a host, or the interface
-// has no IPv6 to join an IPv6 VIP's multicast group with. It announces nothing:
-// that is Announce.
+// SetVIPs makes the link answer for exactly these addresses from now on. It fails, and
+// changes nothing, where an address cannot be one of a host, or the interface has no
+// IPv6 to join an IPv6 VIP's multicast group with. It announces nothing: that is
+// Announce.
 func (l *Link) SetVIPs(vips []netip.Addr) error {
 	addrs, err := l.check(vips)
 	if err != nil {
@@ -52,8 +52,8 @@ func (l *Link) vips() map[netip.Addr]bool {
 	return set
 }
 
-// join and leave count who wants the solicited-node group of an IPv6 address;
-// several addresses may share one. The caller holds l.groups.
+// join and leave count who wants the solicited-node group of an IPv6 address; several
+// addresses may share one. The caller holds l.groups.
 func (l *Link) join(addrs []netip.Addr) error {
 	for i, a := range addrs {
 		if a.Is4() {
@@ -87,12 +87,11 @@ func (l *Link) leave(addrs []netip.Addr) {
 	}
 }
 
-// Probe asks whether another host on the link has one of the addresses, or is
-// probing for it too (RFC 5227 §2.1, RFC 4862 §5.4). Any number of them, in one
-// call or many, takes as long as one: ProbeCount-1 times ProbeInterval, and
-// ProbeWait; 400 ms by default. The error joins one *ConflictError per address that
-// is taken; nil says that nobody answered. Probe waits for Run where it is not
-// running yet.
+// Probe asks whether another host on the link has one of the addresses, or is probing
+// for it too (RFC 5227 §2.1, RFC 4862 §5.4). Any number of them, in one call or many,
+// takes as long as one: ProbeCount-1 times ProbeInterval, and ProbeWait; 400 ms by
+// default. The error joins one *ConflictError per address that is taken; nil says that
+// nobody answered. Probe waits for Run where it is not running yet.
 func (l *Link) Probe(ctx context.Context, vips ...netip.Addr) error {
 	addrs, err := l.check(vips)
 	if err != nil {
@@ -114,13 +113,13 @@ func (l *Link) Probe(ctx context.Context, vips ...netip.Addr) error {
 	})
 }
 
-// Announce says on the wire that the addresses, which must be among those of
-// SetVIPs, are here: by a gratuitous ARP request and reply to all (RFC 5227 §2.3, RFC
-// 5944 §4.6), or an unsolicited neighbour advertisement with the override flag to all nodes
-// (RFC 4861 §7.2.6), AnnounceCount times, AnnounceInterval apart. It returns after
-// the last; the announcements go on where ctx ends before. An address that SetVIPs
-// removes meanwhile is announced no more, and is an error. While the link is down they
-// are lost, but Run makes them anew when it is up.
+// Announce says on the wire that the addresses, which must be among those of SetVIPs,
+// are here: by a gratuitous ARP request and reply to all (RFC 5227 §2.3, RFC 5944
+// §4.6), or an unsolicited neighbour advertisement with the override flag to all nodes
+// (RFC 4861 §7.2.6), AnnounceCount times, AnnounceInterval apart. It returns after the
+// last; the announcements go on where ctx ends before. An address that SetVIPs removes
+// meanwhile is announced no more, and is an error. While the link is down they are
+// lost, but Run makes them anew when it is up.
 func (l *Link) Announce(ctx context.Context, vips ...netip.Addr) error {
 	addrs, err := l.check(vips)
 	if err != nil {
@@ -137,8 +136,7 @@ func (l *Link) Announce(ctx context.Context, vips ...netip.Addr) error {
 	})
 }
 
-// await starts something for each address, all at once, and waits until each has
-// ended.
+// await starts something for each address, all at once, and waits until each has ended.
 func (l *Link) await(ctx context.Context, what string, addrs []netip.Addr,
 	start func(m *machine, addr netip.Addr, end chan error, now time.Time)) error {
 	ends := make([]chan error, len(addrs))
