@@ -73,7 +73,8 @@ func NewRegistry(more ...Type) *Registry {
 
 func builtin() []Type {
 	return slices.Concat([]Type{
-		FTPType(), GRPCType(), NNTPType(), OffType(), OnType(), SMTPType(), SimpleTCPType(), SubmissionType(), TCPType(), TLSType(),
+		DNSType(), FTPType(), GRPCType(), NNTPType(), OffType(), OnType(), RADIUSType(), RedisType(), SIPType(),
+		SMTPType(), SimpleTCPType(), SubmissionType(), TCPType(), TLSType(), UDPType(),
 	}, HTTPTypes(), IMAPTypes(), POP3Types())
 }
 

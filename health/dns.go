@@ -1,0 +1,214 @@
+package health
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// DNS asks a name server (RFC 1035): keepalived's DNS_CHECK, ldirectord's dns. The
+// zero value asks for the SOA record of the root, as keepalived does, and wants
+// NOERROR whatever the answer.
+type DNS struct {
+	Addr     netip.AddrPort
+	Name     string          // to ask for; "" means the root. For PTR an address will do
+	Type     dnsmessage.Type // A, AAAA, NS, CNAME, SOA, PTR, MX or TXT; 0 means SOA for the root, PTR for an address, else A
+	Expect   *regexp.Regexp  // must match a record: its address, name or text; nil asks for none
+	AnyRCode bool            // any answer will do, REFUSED and NXDOMAIN too
+	TCP      bool
+	Dial     DialFunc
+}
+
+// dnsTypes are the types that can be asked for, by name.
+func dnsTypes() map[string]dnsmessage.Type {
+	return map[string]dnsmessage.Type{
+		"A": dnsmessage.TypeA, "AAAA": dnsmessage.TypeAAAA, "NS": dnsmessage.TypeNS, "CNAME": dnsmessage.TypeCNAME,
+		"SOA": dnsmessage.TypeSOA, "PTR": dnsmessage.TypePTR, "MX": dnsmessage.TypeMX, "TXT": dnsmessage.TypeTXT,
+	}
+}
+
+// Check asks once. The server must echo number and question.
+func (c *DNS) Check(ctx context.Context) error {
+	q, err := c.question()
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("%s %s", strings.TrimPrefix(q.Type.String(), "Type"), q.Name)
+	id := uint16(rand.Uint32())
+	query := dnsmessage.Message{Header: dnsmessage.Header{ID: id, RecursionDesired: true}, Questions: []dnsmessage.Question{q}}
+	packed, err := query.Pack()
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	answer, err := c.exchange(ctx, what, packed)
+	if err != nil {
+		return err
+	}
+	return c.judge(what, id, q, answer)
+}
+
+// question is what to ask, with the defaults.
+func (c *DNS) question() (dnsmessage.Question, error) {
+	name, kind := c.Name, c.Type
+	if addr, err := netip.ParseAddr(name); err == nil && (kind == 0 || kind == dnsmessage.TypePTR) {
+		name, kind = reverseName(addr), dnsmessage.TypePTR
+	}
+	if kind == 0 {
+		kind = dnsmessage.TypeA
+		if name == "" || name == "." {
+			kind = dnsmessage.TypeSOA
+		}
+	}
+	if !strings.HasSuffix(name, ".") {
+		name += "."
+	}
+	n, err := dnsmessage.NewName(name)
+	if err != nil {
+		return dnsmessage.Question{}, fmt.Errorf("name %s: longer than 255 bytes", quote(c.Name))
+	}
+	return dnsmessage.Question{Name: n, Type: kind, Class: dnsmessage.ClassINET}, nil
+}
+
+// reverseName is addr in in-addr.arpa (RFC 1035 section 3.5) or ip6.arpa (RFC 3596
+// section 2.5).
+func reverseName(addr netip.Addr) string {
+	var b strings.Builder
+	octets := addr.Unmap().AsSlice()
+	for i := len(octets) - 1; i >= 0; i-- {
+		if len(octets) == 4 {
+			fmt.Fprintf(&b, "%d.", octets[i])
+		} else {
+			fmt.Fprintf(&b, "%x.%x.", octets[i]&15, octets[i]>>4)
+		}
+	}
+	if len(octets) == 4 {
+		return b.String() + "in-addr.arpa."
+	}
+	return b.String() + "ip6.arpa."
+}
+
+// exchange sends a message and reads one.
+func (c *DNS) exchange(ctx context.Context, what string, query []byte) ([]byte, error) {
+	if !c.TCP {
+		return exchangePacket(ctx, c.Dial, c.Addr, what, query)
+	}
+	t, err := dialTalk(ctx, c.Dial, "tcp", c.Addr.String())
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	framed := binary.BigEndian.AppendUint16(nil, uint16(len(query))) // RFC 1035 section 4.2.2
+	if err := t.send(what, string(append(framed, query...))); err != nil {
+		return nil, err
+	}
+	head := make([]byte, 2)
+	if err := t.full(what, head); err != nil {
+		return nil, err
+	}
+	answer := make([]byte, binary.BigEndian.Uint16(head))
+	return answer, t.full(what, answer)
+}
+
+func (c *DNS) judge(what string, id uint16, q dnsmessage.Question, answer []byte) error {
+	var p dnsmessage.Parser
+	h, err := p.Start(answer)
+	if err != nil {
+		return wanted(what, answer, "a DNS message")
+	}
+	got, err := p.AllQuestions()
+	if err != nil || h.ID != id || !h.Response || len(got) > 1 || len(got) == 1 && !sameQuestion(got[0], q) {
+		return fmt.Errorf("%s: got an answer to another question", what)
+	}
+	if c.AnyRCode {
+		return nil
+	}
+	if h.RCode != dnsmessage.RCodeSuccess {
+		return fmt.Errorf("%s: got %s, want NOERROR", what, rcodeName(h.RCode))
+	}
+	if c.Expect == nil {
+		return nil
+	}
+	records, err := p.AllAnswers()
+	if err != nil {
+		return fmt.Errorf("%s: answer that does not parse: %w", what, err)
+	}
+	var seen []string
+	for _, r := range records {
+		text := recordText(r.Body)
+		if c.Expect.MatchString(text) {
+			return nil
+		}
+		seen = append(seen, text)
+	}
+	return wanted(what, strings.Join(seen, ", "), fmt.Sprintf("a match of %q", c.Expect))
+}
+
+func sameQuestion(a, b dnsmessage.Question) bool {
+	return a.Type == b.Type && a.Class == b.Class && strings.EqualFold(a.Name.String(), b.Name.String())
+}
+
+// rcodeName is the code as operators know it.
+func rcodeName(c dnsmessage.RCode) string {
+	names := map[dnsmessage.RCode]string{1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+	if name, ok := names[c]; ok {
+		return name
+	}
+	return fmt.Sprintf("rcode %d", c)
+}
+
+// recordText is what Expect is matched with.
+func recordText(body dnsmessage.ResourceBody) string {
+	switch b := body.(type) {
+	case *dnsmessage.AResource:
+		return netip.AddrFrom4(b.A).String()
+	case *dnsmessage.AAAAResource:
+		return netip.AddrFrom16(b.AAAA).String()
+	case *dnsmessage.PTRResource:
+		return b.PTR.String()
+	case *dnsmessage.CNAMEResource:
+		return b.CNAME.String()
+	case *dnsmessage.NSResource:
+		return b.NS.String()
+	case *dnsmessage.MXResource:
+		return b.MX.String()
+	case *dnsmessage.SOAResource:
+		return b.NS.String()
+	case *dnsmessage.TXTResource:
+		return strings.Join(b.TXT, "")
+	}
+	return ""
+}
+
+// DNSType is the registry's entry of [DNS].
+func DNSType() Type {
+	return Type{Name: "dns", About: "DNS query", Transport: "udp", Port: 53,
+		Bind: func(k *Keys, p Peer) Checker {
+			c := &DNS{Addr: p.Addr, Dial: p.Dial}
+			k.String(&c.Name, "name,request", "", "name to ask for, or an address; the root where not given")
+			types := dnsTypes()
+			k.Func("record", "", "type of record; SOA for the root, PTR for an address, else A", "A, AAAA, CNAME, MX, NS, PTR, SOA, TXT", func(s string) error {
+				kind, ok := types[strings.ToUpper(s)]
+				if !ok {
+					return errNotAllowed
+				}
+				c.Type = kind
+				return nil
+			})
+			k.Expect(&c.Expect, "a record: its address, name or text")
+			k.Bool(&c.AnyRCode, "any_rcode", "any answer will do, REFUSED and NXDOMAIN too")
+			k.Bool(&c.TCP, "tcp", "ask over TCP")
+			k.Then(func() error {
+				if _, err := c.question(); err != nil {
+					return ParamError{Key: "name", Value: c.Name, Problem: err.Error()}
+				}
+				return nil
+			})
+			return c
+		}}
+}

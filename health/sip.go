@@ -1,0 +1,100 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// SIP sends OPTIONS and wants 200 (RFC 3261 section 11): ldirectord's sip.
+type SIP struct {
+	Addr   netip.AddrPort
+	User   string    // in sip:USER@address; "" means none
+	Status StatusSet // that mean up; nil means 200 to 299
+	TCP    bool
+	Dial   DialFunc
+}
+
+// Check asks once.
+func (c *SIP) Check(ctx context.Context) error {
+	network := "udp"
+	if c.TCP {
+		network = "tcp"
+	}
+	t, err := dialTalk(ctx, c.Dial, network, c.Addr.String())
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := t.send("OPTIONS", c.request(t.conn.LocalAddr(), strings.ToUpper(network))); err != nil {
+		return err
+	}
+	for range 10 { // 1xx come before the answer
+		head, err := sipHead(t)
+		if err != nil {
+			return err
+		}
+		version, rest, _ := strings.Cut(head, " ")
+		code, err := strconv.Atoi(rest[:min(3, len(rest))])
+		if version != "SIP/2.0" || err != nil {
+			return wanted("OPTIONS", head, "SIP/2.0 and a status")
+		}
+		if code >= 200 {
+			if !c.Status.has(code) {
+				return fmt.Errorf("OPTIONS: got %s, want %s", quote(rest), c.Status)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("OPTIONS: got more than 10 answers with 1xx")
+}
+
+// sipHead reads the first line of an answer and the headers after it.
+func sipHead(t *talk) (string, error) {
+	first, err := t.line("OPTIONS")
+	for line := first; err == nil && line != ""; {
+		line, err = t.line("OPTIONS")
+	}
+	return first, err
+}
+
+func (c *SIP) request(local net.Addr, transport string) string {
+	uri := "sip:" + c.Addr.String()
+	if c.User != "" {
+		uri = "sip:" + c.User + "@" + c.Addr.String()
+	}
+	id := strconv.FormatUint(rand.Uint64(), 16)
+	return strings.Join([]string{
+		"OPTIONS " + uri + " SIP/2.0",
+		"Via: SIP/2.0/" + transport + " " + local.String() + ";branch=z9hG4bK" + id + ";rport",
+		"Max-Forwards: 70",
+		"From: <sip:golb@" + local.String() + ">;tag=" + id,
+		"To: <" + uri + ">",
+		"Call-ID: " + id,
+		"CSeq: 1 OPTIONS",
+		"Contact: <sip:golb@" + local.String() + ">",
+		"Accept: application/sdp",
+		"User-Agent: golb",
+		"Content-Length: 0",
+		"", "",
+	}, "\r\n")
+}
+
+// SIPType is the registry's entry of [SIP].
+func SIPType() Type {
+	return Type{Name: "sip", About: "SIP OPTIONS", Transport: "udp", Port: 5060,
+		Bind: func(k *Keys, p Peer) Checker {
+			c := &SIP{Addr: p.Addr, Dial: p.Dial}
+			k.String(&c.User, "user,login", "", "user to ask for")
+			k.Func("status", "200-299", "codes that mean up", "codes and ranges from 100 to 599, as in 200-299,486", func(s string) (err error) {
+				c.Status, err = ParseStatusSet(s)
+				return err
+			})
+			k.Bool(&c.TCP, "tcp", "ask over TCP")
+			return c
+		}}
+}

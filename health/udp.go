@@ -1,0 +1,86 @@
+package health
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"time"
+)
+
+// UDP sends a datagram: keepalived's UDP_CHECK. Unless an answer is asked for,
+// silence is up, and only the host's word that nobody listens (ICMP port
+// unreachable, or no route) is down.
+type UDP struct {
+	Addr   netip.AddrPort
+	Send   string         // as it is; "" means 32 random bytes
+	Reply  bool           // there must be an answer
+	Expect *regexp.Regexp // that it must match; implies Reply
+	// Wait is how long silence is listened to where it means up; 0 means 1 s. It is
+	// cut to half of what is left of the check's timeout.
+	Wait time.Duration
+	Dial DialFunc
+}
+
+// Check sends once.
+func (c *UDP) Check(ctx context.Context) error {
+	payload := []byte(c.Send)
+	if len(payload) == 0 {
+		payload = make([]byte, 32)
+		_, _ = rand.Read(payload) // never fails
+	}
+	if c.Reply || c.Expect != nil {
+		answer, err := exchangePacket(ctx, c.Dial, c.Addr, "answer", payload)
+		if err == nil && c.Expect != nil && !c.Expect.Match(answer) {
+			err = wanted("answer", answer, fmt.Sprintf("a match of %q", c.Expect))
+		}
+		return err
+	}
+	wait := c.Wait
+	if wait == 0 {
+		wait = time.Second
+	}
+	if at, limited := ctx.Deadline(); limited {
+		wait = min(wait, time.Until(at)/2)
+	}
+	listen, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	_, err := exchangePacket(listen, c.Dial, c.Addr, "answer", payload)
+	if errors.Is(err, errTimeout) && ctx.Err() == nil {
+		return nil // silence
+	}
+	return err
+}
+
+// exchangePacket sends a datagram and reads one.
+func exchangePacket(ctx context.Context, dial DialFunc, addr netip.AddrPort, what string, out []byte) ([]byte, error) {
+	t, err := dialTalk(ctx, dial, "udp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	if err := t.send(what, string(out)); err != nil {
+		return nil, err
+	}
+	in := make([]byte, 4096)
+	n, err := t.conn.Read(in)
+	if err != nil {
+		return nil, t.fail(what, err)
+	}
+	return in[:n], nil
+}
+
+// UDPType is the registry's entry of [UDP].
+func UDPType() Type {
+	return Type{Name: "udp", About: "UDP datagram; without reply or expect, silence is up", Transport: "udp",
+		Bind: func(k *Keys, p Peer) Checker {
+			c := &UDP{Addr: p.Addr, Dial: p.Dial}
+			k.Text(&c.Send, "send,request", "datagram to send; 32 random bytes where not given")
+			k.Bool(&c.Reply, "reply", "there must be an answer")
+			k.Expect(&c.Expect, "the answer")
+			k.Duration(&c.Wait, "wait", time.Second, "how long silence is listened to")
+			return c
+		}}
+}
