@@ -57,17 +57,19 @@ with it. Progress goes to standard error, the result to standard output.`,
 func (f *demoFlags) run(cmd *cobra.Command) error {
 	var err error
 	if f.Size, err = parseSize(f.size); err != nil {
-		return err
+		return usageError{err}
+	}
+	if err := f.Validate(); err != nil {
+		return usageError{err}
 	}
 	// An ordinary user gets a lab in a copy of this process, in a user namespace.
 	done, code, err := lab.Reexec()
 	switch {
 	case err != nil:
-		return fmt.Errorf("demo: %w; run it as root", err)
+		return fmt.Errorf("demo: %w (run it as root, or allow user namespaces)", err)
 	case done:
 		os.Exit(code)
 	}
-	cmd.SilenceUsage = true
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	f.Progress = cmd.ErrOrStderr()
@@ -76,11 +78,17 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 
 func (f *demoFlags) show(ctx context.Context, cmd *cobra.Command) (err error) {
 	d, err := demo.Start(ctx, f.Config)
+	if ctx.Err() != nil && err != nil {
+		return errors.New("demo: interrupted")
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	r, err := d.Drive(ctx)
+	if ctx.Err() != nil {
+		return errors.New("demo: interrupted")
+	}
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,20 @@ type Config struct {
 	Logger   *slog.Logger // golb's own; nil discards it
 }
 
+// Validate says what of the config cannot be shown.
+func (c *Config) Validate() error {
+	if _, err := modeOf(c.Mode); err != nil {
+		return err
+	}
+	if c.Requests < 1 {
+		return fmt.Errorf("requests: %d: allowed: 1 and more", c.Requests)
+	}
+	if c.Size < 1 {
+		return fmt.Errorf("size: %d: allowed: 1 byte and more", c.Size)
+	}
+	return nil
+}
+
 // Demo is a running lab with golb in it.
 type Demo struct {
 	cfg      Config
@@ -35,15 +49,12 @@ type Demo struct {
 // Start builds the lab, and returns when golb forwards. Close the Demo, whatever
 // happened, to leave nothing behind.
 func Start(ctx context.Context, cfg Config) (*Demo, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("demo: %w", err)
+	}
 	m, err := modeOf(cfg.Mode)
 	if err != nil {
 		return nil, err
-	}
-	switch {
-	case cfg.Requests < 1:
-		return nil, fmt.Errorf("demo: requests: %d: allowed: 1 and more", cfg.Requests)
-	case cfg.Size < 1:
-		return nil, fmt.Errorf("demo: size: %d: allowed: 1 byte and more", cfg.Size)
 	}
 	d := &Demo{cfg: cfg, mode: m, start: time.Now()}
 	l := newLayout(cfg.IPv6)

@@ -99,6 +99,9 @@ func judge(l layout, victim string, at moments, answers []answer) *Failover {
 		for p < len(turns) && !a.start.Before(turns[p]) {
 			p++
 		}
+		if p == 2 && a.server == victim && a.end.After(at.mended) {
+			p = 3 // begun out of service, connected a moment later when it was back
+		}
 		switch {
 		case a.err == nil:
 			f.Phases[p].Requests[a.server]++

@@ -74,6 +74,8 @@ func TestJudgeWantsTrafficToMoveAndToReturn(t *testing.T) {
 		{"no traffic for the returned server", all[:len(all)-1], 1},
 		{"the dead server answers", append(all[:len(all):len(all)],
 			answer{server: "s3", start: start.Add(2 * time.Second), end: start.Add(2 * time.Second)}), 1},
+		{"a request that waited for the return", append(all[:len(all):len(all)],
+			answer{server: "s3", start: start.Add(2599 * time.Millisecond), end: start.Add(2610 * time.Millisecond)}), 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -28,13 +28,12 @@ func (d *Demo) tell(w io.Writer) {
 	for _, h := range d.site.hosts() {
 		fmt.Fprintf(w, "  %-7s nsenter %s\n", h.Name(), enter(h.NS()))
 	}
-	victim := d.site.servers[0]
 	fmt.Fprintln(w, "To try:")
 	for _, t := range []command{
 		{"client: curl " + d.site.url("/"), "who answers, and whom it sees"},
 		{"client: ip neighbour", "the VIP and golb have one MAC address"},
 		{"s1:     tcpdump -neli eth0 port 80", "requests come from golb's MAC, replies go to the client's"},
-		{fmt.Sprintf("s1:     ip link set %s down, or up", ifname), fmt.Sprintf("golb takes %s out, or back in", victim.name)},
+		{fmt.Sprintf("s1:     ip link set %s down, or up", ifname), "golb takes s1 out of service, or back in"},
 	} {
 		fmt.Fprintf(w, "  %-42s # %s\n", t.text, t.why)
 	}

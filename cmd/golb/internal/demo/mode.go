@@ -53,7 +53,7 @@ func modeOf(name string) (mode, error) {
 			return m, nil
 		}
 	}
-	return mode{}, fmt.Errorf("demo: mode %q: allowed: %s", name, strings.Join(Modes(), ", "))
+	return mode{}, fmt.Errorf("mode: %q: allowed: %s", name, strings.Join(Modes(), ", "))
 }
 
 func dsrCommands(vip netip.Addr) []command {
