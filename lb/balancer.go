@@ -248,6 +248,7 @@ func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
 	switch {
 	case !v.listed(r) && r.up:
 		r.weight = weight
+		r.LastWeight.Store(0) // a server that comes back has no history
 		r.SetWeight(weight)
 		v.add(r)
 	case r.weight != weight:
@@ -294,15 +295,23 @@ func (b *Balancer) dropServer(v *service, s *server) {
 
 // publish shows the services and servers to the workers.
 func (b *Balancer) publish() {
-	snap := &snapshot{services: map[serviceKey]*service{}, vips: map[forward.Addr]struct{}{}}
+	snap := &snapshot{
+		services: map[serviceKey]*service{},
+		vips:     map[forward.Addr]struct{}{},
+		nat:      map[forward.Addr]struct{}{},
+	}
 	for k, v := range b.services {
 		snap.services[k] = v
 		snap.vips[k.vip] = struct{}{}
 		snap.anyPort = snap.anyPort || k.port == 0
 	}
 	for i, s := range b.servers {
-		if s != nil && b.services[s.service.key] != s.service && !s.referred() {
+		switch {
+		case s == nil:
+		case s.Gone.Load() && !s.referred() && !slices.Contains(s.service.all, s):
 			b.servers[i] = nil
+		case s.path.Load().method == NAT:
+			snap.nat[s.Addr] = struct{}{}
 		}
 	}
 	snap.servers = append([]*server(nil), b.servers...)
@@ -336,6 +345,7 @@ func (b *Balancer) Run(ctx context.Context) error {
 
 // closed ends what Run opened.
 func (b *Balancer) closed(n *network) {
+	b.router.reset(nil)
 	n.close()
 	b.mu.Lock()
 	defer b.mu.Unlock()

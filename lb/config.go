@@ -97,7 +97,8 @@ type Settings struct {
 	// with its next connection. nil means true; ip_vs: false.
 	ExpireQuiescentTemplate *bool `yaml:"expire_quiescent_template"`
 	// ConnReuseMode schedules a SYN on a connection that is over anew: 0 never, 1 in
-	// TIME_WAIT and CLOSE, 3 in FIN_WAIT too where replies are not seen. nil means 1.
+	// TIME_WAIT and CLOSE, 3 in FIN_WAIT too where replies are not seen. nil means 3;
+	// ip_vs: 1.
 	ConnReuseMode *int `yaml:"conn_reuse_mode"`
 	// SloppyTCP lets any TCP segment but RST open a connection, SloppySCTP any
 	// packet but ABORT.

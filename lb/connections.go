@@ -19,7 +19,7 @@ type Connection struct {
 	State    string // ESTABLISHED, UDP, … as ipvsadm -Lc prints it
 	Template bool
 	Expires  time.Duration // until it is dropped, if nothing comes
-	Packets  uint32        // from the client
+	Packets  uint16        // from the client, modulo 65,536
 }
 
 // Connections calls yield with each entry of the table, in no order, until it
@@ -60,7 +60,7 @@ func (b *Balancer) connection(c uint32, servers []*server, now tick) (conn Conne
 		return conn, false
 	}
 	key, s := b.table.key(c), servers[m.server()]
-	timer := e.timer.Load()
+	t := timer(e.timer.Load())
 	conn = Connection{
 		Protocol: Protocol(key[4] >> 8),
 		Client:   addrPort(key[0], key[1], uint16(key[4]>>48)),
@@ -68,8 +68,8 @@ func (b *Balancer) connection(c uint32, servers []*server, now tick) (conn Conne
 		Server:   netip.AddrPortFrom(s.address, e.dport()),
 		Method:   s.path.Load().method,
 		Template: b.table.isTemplate(c),
-		Expires:  tick(timer >> 32).until(now),
-		Packets:  uint32(timer),
+		Expires:  t.end().until(now),
+		Packets:  t.packets(),
 	}
 	conn.State = stateName(conn.Protocol, m.state())
 	if conn.Template {
@@ -82,8 +82,12 @@ func (b *Balancer) connection(c uint32, servers []*server, now tick) (conn Conne
 }
 
 func addrPort(hi, lo uint64, port uint16) netip.AddrPort {
-	var a forward.Addr
+	return netip.AddrPortFrom(addrOf(hi, lo).Netip(), port)
+}
+
+// addrOf is the address of two words of a tuple.
+func addrOf(hi, lo uint64) (a forward.Addr) {
 	binary.LittleEndian.PutUint64(a[:8], hi)
 	binary.LittleEndian.PutUint64(a[8:], lo)
-	return netip.AddrPortFrom(a.Netip(), port)
+	return a
 }

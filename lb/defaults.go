@@ -62,7 +62,7 @@ func (s *Settings) resolve() settings {
 		expireQuiescentTemplate: orElse(s.ExpireQuiescentTemplate, !s.IPVSCompat),
 		sloppyTCP:               s.SloppyTCP,
 		sloppySCTP:              s.SloppySCTP,
-		reuse:                   orElse(s.ConnReuseMode, 1),
+		reuse:                   orElse(s.ConnReuseMode, reuseMode(s.IPVSCompat)),
 		pmtuDisc:                orElse(s.PMTUDisc, true),
 		clampMSS:                s.ClampMSS,
 		answerRate:              cmp.Or(s.AnswerRate, defaultAnswerRate),
@@ -123,4 +123,13 @@ func (r *Server) weight() int32 {
 		return defaultWeight
 	}
 	return int32(*r.Weight)
+}
+
+// reuseMode is that of ip_vs, or golb's: with DSR and TUN a connection whose client
+// has closed it is in FIN_WAIT, and stays there for two minutes.
+func reuseMode(compat bool) int {
+	if compat {
+		return 1
+	}
+	return 3
 }

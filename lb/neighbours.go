@@ -3,7 +3,6 @@ package lb
 import (
 	"context"
 	"net/netip"
-	"slices"
 	"sync"
 
 	"github.com/golb/golb/forward"
@@ -35,26 +34,15 @@ func newNeighbours(b *Balancer) *neighbours {
 	return &neighbours{balancer: b, byHop: map[nextHop]*neighbour{}, known: make(chan struct{})}
 }
 
-// hopOf asks for the way to an address; ok is false where no port leads there.
-func (n *network) hopOf(addr netip.Addr) (hop nextHop, r Route, ok bool) {
-	r, err := n.route(addr)
-	if err != nil {
-		return hop, r, false
-	}
-	if r.Gateway.IsValid() {
-		addr = r.Gateway
-	}
-	port := slices.Index(n.names, r.Interface)
-	return nextHop{port, addr}, r, port >= 0
-}
-
 // follow resolves the next hops of exactly these servers from now on.
-func (x *neighbours) follow(n *network, servers []*server) {
+func (x *neighbours) follow(n *network, servers []*server, pmtuDisc bool) {
 	want := map[nextHop][]*server{}
 	for _, s := range servers {
 		if hop, r, ok := n.hopOf(s.address); ok {
 			s.editPath(func(to *path) {
 				to.port, to.src, to.mtu = hop.port, n.macs[hop.port], r.mtu(n.mtus[hop.port])
+				to.source = forward.AddrFrom(r.Source)
+				to.wrap = to.tunnel.forward(to.source, s.Addr, pmtuDisc)
 			})
 			want[hop] = append(want[hop], s)
 		}

@@ -93,7 +93,7 @@ func (b *Balancer) openWorkers(n *network, own int) error {
 		}
 	}
 	for _, row := range rows {
-		b.workers = append(b.workers, newWorker(&b.plane, len(b.workers), row[own], row))
+		b.workers = append(b.workers, newWorker(&b.plane, len(b.workers), count*len(n.names), own, row))
 	}
 	return nil
 }
@@ -107,6 +107,9 @@ func (n *network) close() {
 	}
 }
 
+// index is the number of an interface, -1 where it is not among ours.
+func (n *network) index(name string) int { return slices.Index(n.names, name) }
+
 // checkRoutes finds the servers that no interface of the config leads to.
 func (n *network) checkRoutes(cfg *Config) error {
 	v := &validator{}
@@ -117,7 +120,7 @@ func (n *network) checkRoutes(cfg *Config) error {
 			switch {
 			case err != nil:
 				v.fail(path, r.Address, err.Error(), "an address that the host has a route to")
-			case !slices.Contains(n.names, route.Interface):
+			case n.index(route.Interface) < 0:
 				v.fail(path, r.Address, "the route to it leaves by "+route.Interface,
 					"an address behind one of the config's interfaces: "+strings.Join(n.names, ", "))
 			}
@@ -213,7 +216,8 @@ func (n *network) follow(b *Balancer) error {
 	if err := b.filter(b.cfg.vips()); err != nil {
 		return err
 	}
-	b.neighbours.follow(n, b.configured())
+	b.neighbours.follow(n, b.configured(), b.cfg.Settings.resolve().pmtuDisc)
+	b.router.reset(n)
 	return b.watch()
 }
 
@@ -240,6 +244,9 @@ func (b *Balancer) filter(vips []netip.Addr) error {
 	for _, vip := range vips {
 		f.VIPs = append(f.VIPs, netip.PrefixFrom(vip, vip.BitLen()))
 	}
+	for a := range b.snap.Load().nat {
+		f.Servers = append(f.Servers, netip.PrefixFrom(a.Netip(), a.Netip().BitLen()))
+	}
 	prog, exact, err := f.Program()
 	if err != nil {
 		return fmt.Errorf("lb: %w", err)
@@ -248,7 +255,7 @@ func (b *Balancer) filter(vips []netip.Addr) error {
 		b.env.Logger.Info("too many VIPs for a socket filter: all IP packets of the host reach golb", "vips", len(vips))
 	}
 	for _, w := range b.workers {
-		if err := w.port.SetFilter(prog); err != nil {
+		if err := w.ports[w.in].SetFilter(prog); err != nil {
 			return fmt.Errorf("lb: %w", err)
 		}
 	}

@@ -9,11 +9,13 @@ import (
 
 // plane is the data plane: what all workers share.
 type plane struct {
-	snap  atomic.Pointer[snapshot]
-	table *table
-	now   func() time.Time
-	start time.Time
-	rand  func() uint64
+	snap   atomic.Pointer[snapshot]
+	table  *table
+	vias   vias
+	router router
+	now    func() time.Time
+	start  time.Time
+	rand   func() uint64
 }
 
 // snapshot is a configuration as packets see it. It is never changed; Apply makes
@@ -22,7 +24,8 @@ type snapshot struct {
 	services map[serviceKey]*service
 	anyPort  bool // some service takes all ports
 	vips     map[forward.Addr]struct{}
-	servers  []*server // by number; nil where none
+	servers  []*server                 // by number; nil where none
+	nat      map[forward.Addr]struct{} // addresses of servers of method NAT
 	settings settings
 }
 
@@ -51,6 +54,11 @@ func (s *snapshot) match(proto Protocol, vip forward.Addr, port uint16) *service
 
 func (s *snapshot) isVIP(a forward.Addr) bool {
 	_, ok := s.vips[a]
+	return ok
+}
+
+func (s *snapshot) isNATServer(a forward.Addr) bool {
+	_, ok := s.nat[a]
 	return ok
 }
 
@@ -84,7 +92,7 @@ func (x *plane) due(sh *shard, c uint32, now tick) {
 	}
 	if cold.controls.Load() > 0 {
 		cold.timeout.Store(uint32(templateStep))
-		e.timer.Store(uint64(now+templateStep)<<32 | e.timer.Load()&0xffffffff)
+		e.rearm(now + templateStep)
 		sh.file(x.table, c, now+templateStep)
 		return
 	}
@@ -160,13 +168,12 @@ func (x *plane) hold(c uint32, m meta, now tick) bool {
 		return false
 	}
 	cold.controls.Add(1)
-	end := now + tick(cold.timeout.Load())
-	e.timer.Store(uint64(end)<<32 | e.timer.Load()&0xffffffff)
+	e.rearm(now + tick(cold.timeout.Load()))
 	return true
 }
 
 // touch moves a connection on for a packet: state, counts, timer.
-func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d direction, now tick) {
+func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d direction, via uint16, now tick) {
 	e := &x.table.conns[c]
 	next := m
 	for {
@@ -186,11 +193,12 @@ func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d directio
 	}
 	v := s.service.settings.Load()
 	end := now + v.timeouts.of(Protocol(p.Proto), next.state())
-	packets := e.timer.Load() & 0xffffffff
-	if d != fromServer {
-		packets = (packets + 1) & 0xffffffff
+	t := timer(e.timer.Load())
+	if d == fromServer {
+		e.timer.Store(uint64(newTimer(end, t.via(), t.packets())))
+	} else {
+		e.timer.Store(uint64(newTimer(end, via, t.packets()+1)))
 	}
-	e.timer.Store(uint64(end)<<32 | packets)
 	if next != m && end.before(tick(x.table.cold[c].due.Load())) {
 		x.refile(c, next, end)
 	}

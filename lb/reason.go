@@ -20,14 +20,14 @@ const (
 	TableFull                                        // no room for a new connection
 	TTLExceeded                                      // TTL or hop limit used up
 	MTUExceeded                                      // longer than the MTU to the server
-	Answered                                         // golb answered it itself: ping
-	Fragment                                         // a fragment whose first has not come
+	RateLimited                                      // to be answered, but more often than the settings allow
 	numReasons
+	resent = numReasons // not lost: other frames carry what it did
 )
 
 var reasonNames = [numReasons - NotVIP]string{
 	"not_vip", "no_service", "no_server", "no_connection", "no_neighbour", "server_gone",
-	"table_full", "ttl_exceeded", "mtu_exceeded", "answered", "fragment",
+	"table_full", "ttl_exceeded", "mtu_exceeded", "rate_limited",
 }
 
 // String returns the reason's name, as counters and metrics carry it.

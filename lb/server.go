@@ -35,9 +35,17 @@ type server struct {
 type path struct {
 	method   Method
 	tunnel   Tunnel
-	dst, src forward.MAC // dst is zero while the next hop's MAC is not known
-	port     int         // index of the port that they leave by
-	mtu      int         // bytes of IP packet
+	dst, src forward.MAC  // dst is zero while the next hop's MAC is not known
+	port     int          // index of the port that they leave by
+	mtu      int          // bytes of IP packet
+	source   forward.Addr // the host's own towards the server
+	wrap     forward.Tunnel
+}
+
+// forward is the tunnel as package forward knows it.
+func (t Tunnel) forward(local, remote forward.Addr, pmtuDisc bool) forward.Tunnel {
+	kinds := [...]forward.TunnelKind{IPIP: forward.IPIP, GUE: forward.GUE, GRE: forward.GRE}
+	return forward.Tunnel{Kind: kinds[t.Type], Csum: t.Checksum, PMTUDisc: pmtuDisc, Port: t.Port, Local: local, Remote: remote}
 }
 
 // editPath replaces the path by one with a change; concurrent edits all take effect.

@@ -59,7 +59,25 @@ func (m meta) sameLife(n meta) bool     { return m>>metaServer == n>>metaServer 
 func (c *conn) load() meta              { return meta(c.meta.Load()) }
 func (c *conn) swap(old, new meta) bool { return c.meta.CompareAndSwap(uint64(old), uint64(new)) }
 
-func (c *conn) deadline() tick { return tick(c.timer.Load() >> 32) }
+func (c *conn) deadline() tick { return timer(c.timer.Load()).end() }
+
+// timer is the word of a connection that each packet writes: the tick of expiry,
+// where the client's packets come from (see vias), and how many came.
+type timer uint64
+
+func newTimer(end tick, via uint16, packets uint16) timer {
+	return timer(end)<<32 | timer(via)<<16 | timer(packets)
+}
+
+func (t timer) end() tick       { return tick(t >> 32) }
+func (t timer) via() uint16     { return uint16(t >> 16) }
+func (t timer) packets() uint16 { return uint16(t) }
+
+// rearm sets when a connection expires and leaves the rest.
+func (c *conn) rearm(end tick) {
+	t := timer(c.timer.Load())
+	c.timer.Store(uint64(newTimer(end, t.via(), t.packets())))
+}
 
 func (c *conn) dport() uint16 { return uint16(c.ports.Load() >> 16) }
 
@@ -268,7 +286,7 @@ func (t *table) insert(b *birth, now tick, servers []*server) (uint32, bool) {
 	e.vip[0].Store(b.key[2])
 	e.vip[1].Store(b.key[3])
 	e.ports.Store(b.key[4] | uint64(b.dport)<<16)
-	e.timer.Store(uint64(now+b.timeout) << 32)
+	e.timer.Store(uint64(newTimer(now+b.timeout, 0, 0)))
 	e.links.Store(0)
 	cold.hash.Store(uint32(b.hash))
 	cold.timeout.Store(uint32(b.timeout))

@@ -108,9 +108,6 @@ func (v *validator) service(path string, s *Service) {
 	v.method(path+".method", s.Method)
 	v.tunnel(path+".tunnel", &s.Tunnel)
 	v.check(path+".check", s)
-	if len(s.Servers) == 0 {
-		v.fail(path+".servers", nil, "no server", "at least one")
-	}
 	seen := map[netip.AddrPort]int{}
 	for i := range s.Servers {
 		r := &s.Servers[i]

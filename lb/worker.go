@@ -16,25 +16,47 @@ import (
 type worker struct {
 	*plane
 	id    int
-	port  Port
+	in    int    // index of the port it receives from
 	ports []Port // by index: where frames leave by
+	macs  []forward.MAC
+	mtus  []int
 	batch []forward.Frame
-	out   [][]forward.Frame // by port: what this batch sends
+	out   [][]forward.Frame // by port: what is to be sent
 	now   tick
 	drops [numReasons]atomic.Uint64
 
-	packet forward.Packet
-	flow   sched.Flow
+	packet, quoted forward.Packet
+	flow           sched.Flow
+	viaCache       viaCache
+	segments       forward.Segmenter
+	fragments      forward.Fragmenter
+
+	arena     []byte // memory of frames that it makes itself
+	arenaUsed int
+	ipID      uint16
+	idStep    uint16
+
+	answers  int64 // left in the bucket
+	refilled tick
+	answerAs forward.Addr // source of an answer to the packet
+	mtu      int          // that the packet exceeds
 }
 
 // batchSize is how many frames a worker takes at once at most.
 const batchSize = 64
 
-func newWorker(x *plane, id int, port Port, ports []Port) *worker {
-	w := &worker{plane: x, id: id, port: port, ports: ports, batch: make([]forward.Frame, batchSize)}
+func newWorker(x *plane, id, workers, in int, ports []Port) *worker {
+	w := &worker{
+		plane: x, id: id, in: in, ports: ports,
+		batch: make([]forward.Frame, batchSize),
+		arena: make([]byte, arenaSize),
+		ipID:  uint16(id), idStep: uint16(workers),
+	}
 	w.out = make([][]forward.Frame, len(ports))
-	for i := range w.out {
+	for i, p := range ports {
 		w.out[i] = make([]forward.Frame, 0, batchSize)
+		w.macs = append(w.macs, p.MAC())
+		w.mtus = append(w.mtus, p.MTU())
 	}
 	return w
 }
@@ -44,7 +66,7 @@ func (w *worker) run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	for {
-		n, err := w.port.Recv(w.batch)
+		n, err := w.ports[w.in].Recv(w.batch)
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
@@ -61,18 +83,17 @@ func (w *worker) handle(frames []forward.Frame) {
 	w.now = w.tick()
 	for i := range frames {
 		f := &frames[i]
-		if reason := w.frame(snap, f); reason == forwarded {
-			w.out[f.Port] = append(w.out[f.Port], *f)
-		} else {
+		f.Port = w.in
+		switch reason := w.frame(snap, f); reason {
+		case forwarded:
+			w.send(f)
+		case resent:
+		default:
 			bump(&w.drops[reason], 1)
+			w.answer(snap, f, reason)
 		}
 	}
-	for i, out := range w.out {
-		if len(out) > 0 {
-			w.ports[i].Send(out)
-			w.out[i] = out[:0]
-		}
-	}
+	w.flush()
 }
 
 // frame turns one frame into what is to be sent through f.Port.
@@ -80,6 +101,9 @@ func (w *worker) frame(snap *snapshot, f *forward.Frame) Reason {
 	p := &w.packet
 	if r := forward.Parse(f, p); r != forward.None {
 		return Reason(r)
+	}
+	if p.IsRelated() && (snap.isVIP(p.Dst) || len(snap.nat) > 0) {
+		return w.related(snap, f)
 	}
 	t := tuple{src: p.Src, dst: p.Dst, srcPort: p.SrcPort, dstPort: p.DstPort, proto: Protocol(p.Proto)}
 	key := t.words()
@@ -99,6 +123,9 @@ func (w *worker) frame(snap *snapshot, f *forward.Frame) Reason {
 func (w *worker) known(snap *snapshot, f *forward.Frame, r ref, m meta, key *words, hash uint64) Reason {
 	p, c := &w.packet, r.conn()
 	s := snap.servers[m.server()]
+	if r.reply() {
+		return w.answerNAT(snap, f, c, m, s)
+	}
 	if isFirst(p) && w.reusable(snap, c, m, s) {
 		w.kill(c, m)
 		return w.unknown(snap, f, key, hash)
@@ -110,7 +137,7 @@ func (w *worker) known(snap *snapshot, f *forward.Frame, r ref, m meta, key *wor
 		w.kill(c, m)
 		return w.unknown(snap, f, key, hash)
 	}
-	return w.transmit(f, c, m, s)
+	return w.transmit(snap, f, c, m, s)
 }
 
 // isFirst reports whether the packet opens a connection.
@@ -147,7 +174,14 @@ func (w *worker) reusable(snap *snapshot, c uint32, m meta, s *server) bool {
 func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint64) Reason {
 	p := &w.packet
 	if !snap.isVIP(p.Dst) {
+		if snap.isNATServer(p.Src) {
+			return w.pass(snap, f)
+		}
 		return NotVIP
+	}
+	w.answerAs = p.Dst
+	if p.IsEchoRequest() {
+		return w.ping(snap, f)
 	}
 	v := snap.match(Protocol(p.Proto), p.Dst, p.DstPort)
 	if v == nil {
@@ -167,27 +201,19 @@ func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint
 	if reason != forwarded {
 		return reason
 	}
-	return w.transmit(f, c, m, snap.servers[m.server()])
+	return w.transmit(snap, f, c, m, snap.servers[m.server()])
 }
 
-// transmit counts a packet, moves its connection on, and rewrites the frame for
-// its server.
-func (w *worker) transmit(f *forward.Frame, c uint32, m meta, s *server) Reason {
+// transmit counts a packet, moves its connection on, and sends it to its server.
+func (w *worker) transmit(snap *snapshot, f *forward.Frame, c uint32, m meta, s *server) Reason {
 	p := &w.packet
 	count := &s.counters[w.id]
 	bump(&count.inPackets, 1)
 	bump(&count.inBytes, uint64(p.End-p.L3))
-	w.touch(c, m, s, p, fromClient, w.now)
-	to := s.path.Load()
-	switch {
-	case p.TTL <= 1:
-		return TTLExceeded
-	case to.dst.IsZero():
-		return NoNeighbour
-	case p.NetLen(f) > to.mtu:
-		return MTUExceeded
+	from := uint16(0)
+	if m.has(flagReply) {
+		from = w.viaCache.number(&w.vias, via{forward.SrcMAC(f), w.in})
 	}
-	forward.DSR(f, p, to.dst, to.src)
-	f.Port = to.port
-	return forwarded
+	w.touch(c, m, s, p, fromClient, from, w.now)
+	return w.deliver(snap, f, c, s, false)
 }

@@ -1,0 +1,198 @@
+package lb
+
+import "github.com/golb/golb/forward"
+
+// deliver rewrites a frame by its connection's method and readies it for the
+// server (ip_vs_xmit.c). relayed says that it is an ICMP error on its way, which no
+// other error answers.
+func (w *worker) deliver(snap *snapshot, f *forward.Frame, c uint32, s *server, relayed bool) Reason {
+	p, to := &w.packet, s.path.Load()
+	w.answerAs = p.Dst
+	switch {
+	case p.TTL <= 1:
+		return TTLExceeded
+	case to.dst.IsZero():
+		return NoNeighbour
+	}
+	room := to.mtu
+	if to.method == TUN {
+		room -= to.wrap.Overhead()
+	}
+	if !relayed && p.NetLen(f) > room && w.refuses(snap, f, to) {
+		forward.DecTTL(f, p) // the answer quotes what would have been sent
+		w.mtu = room
+		return MTUExceeded
+	}
+	switch to.method {
+	case NAT:
+		return w.nat(snap, f, c, s, to, relayed)
+	case TUN:
+		return w.tunnel(snap, f, c, to, room)
+	}
+	forward.DSR(f, p, to.dst, to.src)
+	return w.emit(f, to.port, to.mtu)
+}
+
+// refuses reports whether a packet that is too long must be answered: IPv6, and
+// IPv4 with Don't Fragment, unless a tunnel is to ignore that. Super-packets of TCP
+// can be cut to what a tunnel takes.
+func (w *worker) refuses(snap *snapshot, f *forward.Frame, to *path) bool {
+	p := &w.packet
+	if to.method == TUN && p.Proto == forward.ProtoTCP && f.Offload.GSO != forward.GSONone {
+		return false
+	}
+	return p.Version == 6 || p.DF && (to.method != TUN || snap.settings.pmtuDisc)
+}
+
+// nat sends a request on to a server of method NAT. What an ICMP error quotes has
+// been translated before, and its header with it.
+func (w *worker) nat(snap *snapshot, f *forward.Frame, c uint32, s *server, to *path, relayed bool) Reason {
+	p := &w.packet
+	if !relayed {
+		if r := forward.NATRequest(f, p, s.Addr, w.table.conns[c].dport()); r != forward.None {
+			return Reason(r)
+		}
+		w.clamp(snap, f, to.mtu)
+	}
+	forward.DecTTL(f, p)
+	forward.SetMACs(f, to.dst, to.src)
+	return w.emit(f, to.port, to.mtu)
+}
+
+// tunnel sends a packet on inside others. Super-packets are cut first.
+func (w *worker) tunnel(snap *snapshot, f *forward.Frame, c uint32, to *path, room int) Reason {
+	p := &w.packet
+	w.clamp(snap, f, room)
+	forward.DecTTL(f, p)
+	key := w.table.key(c)
+	// In the range that RFC 6335 §6 leaves to senders.
+	srcPort := uint16(key.hash(w.table.seed)) | 0xc000
+	if f.Offload.GSO == forward.GSONone {
+		if r := forward.Encapsulate(f, p, &to.wrap, w.nextID(), srcPort); r != forward.None {
+			return Reason(r)
+		}
+		forward.SetMACs(f, to.dst, to.src)
+		return w.emit(f, to.port, to.mtu)
+	}
+	if r := w.segments.Start(f, p, min(int(f.Offload.GSOSize), room-(p.Payload-p.L3))); r != forward.None {
+		return Reason(r)
+	}
+	for {
+		out := w.lend(w.segments.FrameLen())
+		if !w.segments.Next(&out, p) {
+			return resent
+		}
+		if r := forward.Encapsulate(&out, p, &to.wrap, w.nextID(), srcPort); r != forward.None {
+			return Reason(r)
+		}
+		forward.SetMACs(&out, to.dst, to.src)
+		if w.emit(&out, to.port, to.mtu) == forwarded {
+			w.send(&out)
+		}
+	}
+}
+
+// emit chooses the port of a finished frame, and cuts it where it is still too
+// long; w.packet describes it.
+func (w *worker) emit(f *forward.Frame, port, mtu int) Reason {
+	p := &w.packet
+	f.Port = port
+	if p.NetLen(f) <= mtu {
+		return forwarded
+	}
+	if r := w.fragments.Start(f, p, mtu, uint32(w.nextID())); r != forward.None {
+		return Reason(r)
+	}
+	for {
+		out := w.lend(w.fragments.FrameLen())
+		if !w.fragments.Next(&out, p) {
+			return resent
+		}
+		w.send(&out)
+	}
+}
+
+// clamp lowers the segment size that a SYN offers to what fits in mtu bytes, where
+// the settings say so.
+func (w *worker) clamp(snap *snapshot, f *forward.Frame, mtu int) {
+	if !snap.settings.clampMSS {
+		return
+	}
+	const tcpHeader, header4, header6 = 20, 20, 40
+	mss := mtu - tcpHeader - header4
+	if w.packet.Version == 6 {
+		mss = mtu - tcpHeader - header6
+	}
+	forward.ClampMSS(f, &w.packet, uint16(max(mss, 0)))
+}
+
+// nextID is an IPv4 identification that no other worker uses at the time (RFC 6864).
+func (w *worker) nextID() uint16 {
+	w.ipID += w.idStep
+	return w.ipID
+}
+
+// answerNAT sends a server's reply on to the client, as from the VIP (ip_vs_out).
+func (w *worker) answerNAT(snap *snapshot, f *forward.Frame, c uint32, m meta, s *server) Reason {
+	p := &w.packet
+	count := &s.counters[w.id]
+	bump(&count.outPackets, 1)
+	bump(&count.outBytes, uint64(p.End-p.L3))
+	w.touch(c, m, s, p, fromServer, 0, w.now)
+	w.answerAs = s.path.Load().source
+	if p.TTL <= 1 {
+		return TTLExceeded
+	}
+	key := w.table.key(c)
+	if r := forward.NATReply(f, p, addrOf(key[2], key[3]), uint16(key[4]>>32)); r != forward.None {
+		return Reason(r)
+	}
+	return w.toClient(snap, f, c)
+}
+
+// toClient readies a translated reply for the way that the client's packets came
+// by, or for the host's route to the client.
+func (w *worker) toClient(snap *snapshot, f *forward.Frame, c uint32) Reason {
+	v, ok := w.vias.get(timer(w.table.conns[c].timer.Load()).via())
+	if !ok || snap.settings.replyByRoute {
+		return w.byRoute(snap, f)
+	}
+	return w.route(snap, f, v)
+}
+
+// byRoute readies a packet for where the host's routes say.
+func (w *worker) byRoute(snap *snapshot, f *forward.Frame) Reason {
+	v, ok := w.router.lookup(w.packet.Dst)
+	if !ok {
+		return NoNeighbour
+	}
+	return w.route(snap, f, v)
+}
+
+// route is the end of forwarding as a router does it.
+func (w *worker) route(snap *snapshot, f *forward.Frame, v via) Reason {
+	p := &w.packet
+	w.clamp(snap, f, w.mtus[v.port])
+	forward.DecTTL(f, p)
+	if p.NetLen(f) > w.mtus[v.port] && (p.DF || p.Version == 6) {
+		w.mtu = w.mtus[v.port]
+		return MTUExceeded
+	}
+	forward.SetMACs(f, v.mac, w.macs[v.port])
+	return w.emit(f, v.port, w.mtus[v.port])
+}
+
+// pass routes a packet that a server of method NAT sends on its own account: it has
+// golb as its gateway (ip_vs leaves it to the host's forwarding).
+func (w *worker) pass(snap *snapshot, f *forward.Frame) Reason {
+	p := &w.packet
+	v, ok := w.router.lookup(p.Dst)
+	if !ok {
+		return NotVIP
+	}
+	w.answerAs = w.router.source(p.Src)
+	if p.TTL <= 1 {
+		return TTLExceeded
+	}
+	return w.route(snap, f, v)
+}

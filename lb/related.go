@@ -1,0 +1,57 @@
+package lb
+
+import "github.com/golb/golb/forward"
+
+// related carries an ICMP error to the end of the connection that the quoted
+// packet belongs to: to the server what is about packets to the client, and through
+// NAT the other way too (ip_vs_in_icmp, ip_vs_out_icmp). The connection's timer
+// does not run anew.
+func (w *worker) related(snap *snapshot, f *forward.Frame) Reason {
+	p, q := &w.packet, &w.quoted
+	if !forward.ChecksumOK(f, p) {
+		return Reason(forward.BadICMPChecksum)
+	}
+	if r := forward.ParseEmbedded(f, p, q); r != forward.None {
+		return Reason(r)
+	}
+	// The packet that drew the error went the other way.
+	t := tuple{src: q.Dst, dst: q.Src, srcPort: q.DstPort, dstPort: q.SrcPort, proto: Protocol(q.Proto)}
+	key := t.words()
+	r, m := w.table.findLocked(&key, key.hash(w.table.seed), snap.servers)
+	if r == 0 {
+		return NoConnection
+	}
+	s := snap.servers[m.server()]
+	if r.reply() {
+		return w.relatedReply(snap, f, r.conn(), s)
+	}
+	count := &s.counters[w.id]
+	bump(&count.inPackets, 1)
+	bump(&count.inBytes, uint64(p.End-p.L3))
+	if p.TTL > 1 && s.path.Load().method == NAT {
+		port := w.table.conns[r.conn()].dport()
+		if r := forward.NATEmbeddedRequest(f, p, q, s.Addr, port); r != forward.None {
+			return Reason(r)
+		}
+	}
+	return w.deliver(snap, f, r.conn(), s, true)
+}
+
+// relatedReply carries an error about a client's packet, from the server or a
+// router on the way to it, to the client.
+func (w *worker) relatedReply(snap *snapshot, f *forward.Frame, c uint32, s *server) Reason {
+	p, q := &w.packet, &w.quoted
+	key := w.table.key(c)
+	vip := addrOf(key[2], key[3])
+	w.answerAs = s.path.Load().source
+	if p.TTL <= 1 {
+		return TTLExceeded
+	}
+	if r := forward.NATEmbeddedReply(f, p, q, vip, uint16(key[4]>>32)); r != forward.None {
+		return Reason(r)
+	}
+	count := &s.counters[w.id]
+	bump(&count.outPackets, 1)
+	bump(&count.outBytes, uint64(p.End-p.L3))
+	return w.toClient(snap, f, c)
+}

@@ -1,0 +1,130 @@
+package lb
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/golb/golb/forward"
+)
+
+// router finds the way to addresses that are no server's, by the host's routes: to
+// clients, where replies do not just go back, and for what servers of method NAT
+// send themselves. It remembers what it found; reset forgets it.
+//
+// A lookup of something new asks the host, and costs that packet some ten
+// microseconds. The zero value has no routes.
+type router struct {
+	mu      sync.RWMutex
+	net     *network // nil: not running
+	entries map[forward.Addr]*routed
+	hops    map[nextHop]*routedHop
+}
+
+type routed struct {
+	hop    *routedHop // nil: no way by our ports
+	source forward.Addr
+}
+
+type routedHop struct {
+	via  atomic.Pointer[via] // nil while the MAC is not known
+	stop func()
+}
+
+// maxRouted bounds what is remembered: a scan of addresses costs no more memory.
+const maxRouted = 1 << 14
+
+// lookup returns the next hop to dst; ok is false where there is none, or while
+// its MAC is not known.
+func (r *router) lookup(dst forward.Addr) (v via, ok bool) {
+	e := r.entry(dst)
+	if e == nil || e.hop == nil {
+		return via{}, false
+	}
+	found := e.hop.via.Load()
+	if found == nil {
+		return via{}, false
+	}
+	return *found, true
+}
+
+// source returns the host's address towards dst, or the zero Addr.
+func (r *router) source(dst forward.Addr) forward.Addr {
+	if e := r.entry(dst); e != nil {
+		return e.source
+	}
+	return forward.Addr{}
+}
+
+func (r *router) entry(dst forward.Addr) *routed {
+	r.mu.RLock()
+	e := r.entries[dst]
+	r.mu.RUnlock()
+	if e != nil {
+		return e
+	}
+	return r.find(dst)
+}
+
+// find asks the host.
+func (r *router) find(dst forward.Addr) *routed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.net == nil {
+		return nil
+	}
+	if len(r.entries) >= maxRouted || len(r.hops) >= maxRouted {
+		r.forget()
+	}
+	hop, route, ok := r.net.hopOf(dst.Netip())
+	e := &routed{source: forward.AddrFrom(route.Source)}
+	if ok {
+		e.hop = r.hop(hop)
+	}
+	r.entries[dst] = e
+	return e
+}
+
+// hop has the next hop's MAC resolved. The lock is held.
+func (r *router) hop(at nextHop) *routedHop {
+	if h := r.hops[at]; h != nil {
+		return h
+	}
+	h := &routedHop{}
+	r.hops[at] = h
+	h.stop = r.net.links[at.port].Resolve(at.addr, func(mac [6]byte, ok bool) {
+		if ok {
+			h.via.Store(&via{mac, at.port})
+		}
+	})
+	return h
+}
+
+// reset forgets everything and uses the ports and links of n from now on; nil ends it.
+func (r *router) reset(n *network) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget()
+	r.net = n
+}
+
+// forget drops all entries. The lock is held.
+func (r *router) forget() {
+	for _, h := range r.hops {
+		h.stop()
+	}
+	r.entries, r.hops = map[forward.Addr]*routed{}, map[nextHop]*routedHop{}
+}
+
+// hopOf asks for the way to an address; ok is false where no port leads there.
+func (n *network) hopOf(addr netip.Addr) (hop nextHop, r Route, ok bool) {
+	r, err := n.route(addr)
+	if err != nil {
+		return hop, r, false
+	}
+	if r.Gateway.IsValid() {
+		addr = r.Gateway
+	}
+	port := n.index(r.Interface)
+	return nextHop{port, addr}, r, port >= 0
+}
