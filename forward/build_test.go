@@ -3,7 +3,6 @@ package forward
 import (
 	"encoding/binary"
 	"net/netip"
-	"testing"
 )
 
 // Test frames are built by hand here, plainly and apart from the code under test,
@@ -26,6 +25,13 @@ var (
 
 func addr(s string) Addr { return AddrFrom(netip.MustParseAddr(s)) }
 
+// tb is what *testing.T, *testing.F and *rapid.T have in common.
+type tb interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
 // frameOf puts an IP packet behind an Ethernet header in a buffer with headroom
 // and with slack bytes behind it.
 func frameOf(packet []byte, slack int) *Frame {
@@ -45,7 +51,7 @@ func frameOf(packet []byte, slack int) *Frame {
 func packetOf(f *Frame) []byte { return f.Bytes()[EthernetLen:] }
 
 // mustParse parses a frame that has to be good.
-func mustParse(t testing.TB, f *Frame) *Packet {
+func mustParse(t tb, f *Frame) *Packet {
 	t.Helper()
 	p := new(Packet)
 	if r := Parse(f, p); r != None {
@@ -212,7 +218,7 @@ func (s spec) transport() []byte {
 
 // leave makes the packet's transport checksum an unfinished one, as a sender with
 // checksum offload hands it down.
-func leave(t testing.TB, f *Frame) {
+func leave(t tb, f *Frame) {
 	p := mustParse(t, f)
 	off := map[uint8]int{ProtoTCP: 16, ProtoUDP: 6, ProtoSCTP: 8, ProtoICMPv6: 2}[p.Proto]
 	f.Offload.NeedsCsum = true
@@ -228,7 +234,7 @@ func leave(t testing.TB, f *Frame) {
 // check holds a packet against its own length fields and checksums, with code of
 // its own. It follows IPIP, GRE and GUE inward. The one unfinished checksum that
 // the offload header names is finished on a copy first, as the kernel would.
-func check(t testing.TB, f *Frame) {
+func check(t tb, f *Frame) {
 	t.Helper()
 	b := append([]byte{}, f.Bytes()...)
 	o := f.Offload
@@ -252,7 +258,7 @@ func check(t testing.TB, f *Frame) {
 	checkIP(t, b[14:], want)
 }
 
-func checkIP(t testing.TB, b []byte, version byte) {
+func checkIP(t tb, b []byte, version byte) {
 	t.Helper()
 	if len(b) < 20 || b[0]>>4 != version {
 		t.Fatalf("IP version %d, want %d", b[0]>>4, version)
@@ -294,7 +300,7 @@ func checkIP(t testing.TB, b []byte, version byte) {
 	}
 }
 
-func checkTransport(t testing.TB, b []byte, src, dst Addr, proto uint8) {
+func checkTransport(t tb, b []byte, src, dst Addr, proto uint8) {
 	t.Helper()
 	ps := refPseudo(src, dst, proto, len(b))
 	switch proto {

@@ -21,7 +21,7 @@ type recording struct {
 }
 
 // readRecordings reads testdata/kernel: IP packets in hex, xx{n} being n times xx.
-func readRecordings(t testing.TB, path string) (rs []recording) {
+func readRecordings(t tb, path string) (rs []recording) {
 	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func readRecordings(t testing.TB, path string) (rs []recording) {
 	return rs
 }
 
-func unhex(t testing.TB, s string) (b []byte) {
+func unhex(t tb, s string) (b []byte) {
 	for s != "" {
 		if s[0] == '{' {
 			end := strings.IndexByte(s, '}')
@@ -197,7 +197,7 @@ func (d *director) related(t *testing.T, r recording, f *Frame, p *Packet) []*Fr
 	return d.forward(t, r, f, p)
 }
 
-func mustDo(t testing.TB, r Reason) {
+func mustDo(t tb, r Reason) {
 	t.Helper()
 	if r != None {
 		t.Fatal(r)

@@ -79,11 +79,12 @@ func notZero(c uint16) uint16 {
 	return c
 }
 
-// ChecksumOK reports whether the transport checksum of a whole packet is right,
-// or is known to be: unfinished ones and those that the receiver verified are.
-// So are a UDP checksum of 0 and protocols that have none.
+// ChecksumOK reports whether the transport checksum is right, or is known to be:
+// unfinished ones and those that the receiver verified are. So are a UDP checksum
+// of 0, protocols that have none, and fragments, of which it cannot be told. f is
+// as it was afterwards.
 func ChecksumOK(f *Frame, p *Packet) bool {
-	if f.Offload.DataValid || unfinished(f, p) {
+	if p.Frag != NotFrag || f.Offload.DataValid || unfinished(f, p) {
 		return true
 	}
 	b := f.Bytes()[p.L4:p.End]
