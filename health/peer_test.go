@@ -281,3 +281,8 @@ func (serve server) behindTLS(cfg *tls.Config) server {
 
 // keepOpen is a server that waits for the client to close.
 func keepOpen(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+// timeout is the context of a check in real time.
+func timeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
+}

@@ -73,7 +73,7 @@ func NewRegistry(more ...Type) *Registry {
 
 func builtin() []Type {
 	return slices.Concat([]Type{
-		DNSType(), FTPType(), GRPCType(), NNTPType(), OffType(), OnType(), RADIUSType(), RedisType(), SIPType(),
+		DNSType(), ExternalType(), FTPType(), GRPCType(), NNTPType(), OffType(), OnType(), PingType(), RADIUSType(), RedisType(), SIPType(),
 		SMTPType(), SimpleTCPType(), SubmissionType(), TCPType(), TLSType(), UDPType(),
 	}, HTTPTypes(), IMAPTypes(), POP3Types())
 }

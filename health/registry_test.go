@@ -83,6 +83,7 @@ func TestRegistryKeys(t *testing.T) {
 func TestEveryTypeTellsItsKeys(t *testing.T) {
 	required := map[string]map[string]string{
 		"http_proxy": {"url": "http://www.example/"},
+		"external":   {"command": "/bin/true"},
 	}
 	seen := map[string]bool{}
 	r := NewRegistry()

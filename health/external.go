@@ -1,0 +1,99 @@
+package health
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+// External runs a command: ldirectord's external, keepalived's MISC_CHECK. Exit
+// status 0 is up. Its arguments are Args, then, as ldirectord gives them, the
+// service's address and port (0 and 0 where there is none) and the server's address
+// and port. They are in its environment too, as GOLB_VIP, GOLB_VPORT, GOLB_RIP and
+// GOLB_RPORT, beside ours.
+//
+// The command is the leader of a process group. When the check's time is up, or the
+// command has ended, whatever is left of the group is killed: nothing it started
+// outlives the check. Of its output, the last 512 bytes are kept and the last line
+// is part of the reason.
+type External struct {
+	Command string
+	Args    []string // before those of ldirectord
+	Env     []string // NAME=value, more of its environment
+	Service netip.AddrPort
+	Addr    netip.AddrPort // of the server
+}
+
+// Check runs the command once.
+func (c *External) Check(ctx context.Context) error {
+	service, port := "0", "0"
+	if c.Service.IsValid() {
+		service, port = c.Service.Addr().String(), strconv.Itoa(int(c.Service.Port()))
+	}
+	server, serverPort := c.Addr.Addr().String(), strconv.Itoa(int(c.Addr.Port()))
+	cmd := exec.CommandContext(ctx, c.Command, append(c.Args[:len(c.Args):len(c.Args)], service, port, server, serverPort)...)
+	cmd.Env = append(os.Environ(), "GOLB_VIP="+service, "GOLB_VPORT="+port, "GOLB_RIP="+server, "GOLB_RPORT="+serverPort)
+	cmd.Env = append(cmd.Env, c.Env...)
+	var out tail
+	cmd.Stdout, cmd.Stderr = &out, &out
+	ownGroup(cmd)
+	cmd.Cancel = func() error { return killGroup(cmd) }
+	// A process that left the group may hold the output open; it is not waited for.
+	cmd.WaitDelay = grace / 2
+	err := cmd.Run()
+	if cmd.Process != nil {
+		_ = killGroup(cmd) // mostly there is nobody left
+	}
+	return c.judge(ctx, err, out.lastLine())
+}
+
+func (c *External) judge(ctx context.Context, err error, said string) error {
+	var exit *exec.ExitError
+	if said != "" {
+		said = ": " + quote(said)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: killed: %w%s", c.Command, plain(ctx, ctx.Err()), said)
+	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+		return nil
+	case errors.As(err, &exit):
+		return fmt.Errorf("%s: got %s, want exit status 0%s", c.Command, exit, said)
+	}
+	return fmt.Errorf("%s: %w", c.Command, plain(ctx, err))
+}
+
+// tail keeps the last bytes written to it.
+type tail struct{ b []byte }
+
+const maxTail = 512
+
+func (t *tail) Write(p []byte) (int, error) {
+	n := len(p)
+	p = p[max(0, n-maxTail):]
+	t.b = append(t.b[max(0, len(t.b)+len(p)-maxTail):len(t.b):len(t.b)], p...)
+	return n, nil
+}
+
+func (t *tail) lastLine() string {
+	lines := strings.Split(string(bytes.TrimSpace(t.b)), "\n")
+	return lines[len(lines)-1]
+}
+
+// ExternalType is the registry's entry of [External].
+func ExternalType() Type {
+	return Type{Name: "external", About: "a command: exit status 0 is up; it gets VIP, port, RIP, port as arguments", PerService: true,
+		Bind: func(k *Keys, p Peer) Checker {
+			c := &External{Addr: p.Addr, Service: p.Service}
+			k.String(&c.Command, "command,checkcommand", "", "program to run").Required = true
+			k.List(&c.Args, "arg", "argument before VIP, port, RIP and port")
+			k.List(&c.Env, "env", "NAME=value, more of its environment")
+			return c
+		}}
+}
