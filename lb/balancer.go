@@ -77,9 +77,6 @@ func (e Env) withDefaults() Env {
 	if e.OpenLink == nil {
 		e.OpenLink = openLink
 	}
-	if e.Route == nil {
-		e.Route = hostRoute
-	}
 	return e
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,6 +25,8 @@ type network struct {
 	mtus  []int
 	ports []Port // all of all workers
 	route func(netip.Addr) (Route, error)
+	host  *hostRoutes // nil where Env.Route stands in for it
+	once  sync.Once
 	ctx   context.Context
 	tasks *errgroup.Group // all goroutines
 }
@@ -48,15 +51,21 @@ func (b *Balancer) open(ctx context.Context) (n *network, err error) {
 		}
 	}
 	n = &network{names: b.cfg.Interfaces, route: b.env.Route}
-	if err := n.checkRoutes(&b.cfg); err != nil {
-		return nil, err
-	}
-	n.tasks, n.ctx = errgroup.WithContext(ctx)
 	defer func() {
 		if err != nil {
 			n.close()
 		}
 	}()
+	if n.route == nil {
+		if n.host, err = openRoutes(); err != nil {
+			return n, err
+		}
+		n.route = n.host.route
+	}
+	if err := n.checkRoutes(&b.cfg); err != nil {
+		return nil, err
+	}
+	n.tasks, n.ctx = errgroup.WithContext(ctx)
 	for _, name := range n.names {
 		link, err := b.env.OpenLink(b.linkConfig(name))
 		if err != nil {
@@ -98,13 +107,19 @@ func (b *Balancer) openWorkers(n *network, own int) error {
 	return nil
 }
 
+// close closes everything, once; nothing that fails here can be mended.
 func (n *network) close() {
-	for _, p := range n.ports {
-		p.Close()
-	}
-	for _, link := range n.links {
-		link.Close()
-	}
+	n.once.Do(func() {
+		for _, p := range n.ports {
+			_ = p.Close()
+		}
+		for _, link := range n.links {
+			_ = link.Close()
+		}
+		if n.host != nil {
+			n.host.close()
+		}
+	})
 }
 
 // index is the number of an interface, -1 where it is not among ours.
@@ -145,6 +160,9 @@ func (n *network) serve(b *Balancer) error {
 		n.close()
 		return nil
 	})
+	if n.host != nil {
+		g.Go(func() error { return n.followRoutes(b) })
+	}
 	g.Go(func() error {
 		if err := n.takeOver(b); err != nil {
 			return err
@@ -156,6 +174,23 @@ func (n *network) serve(b *Balancer) error {
 		return err
 	}
 	return nil
+}
+
+// followRoutes finds next hops anew whenever the host's routes change.
+func (n *network) followRoutes(b *Balancer) error {
+	for n.host.changed() {
+		b.mu.Lock()
+		b.followHops(n)
+		b.mu.Unlock()
+	}
+	return nil
+}
+
+// followHops resolves the servers' next hops, and forgets those of others. The
+// balancer's lock is held.
+func (b *Balancer) followHops(n *network) {
+	b.neighbours.follow(n, b.configured(), b.cfg.Settings.resolve().pmtuDisc)
+	b.router.reset(n)
 }
 
 // takeOver makes sure that nobody else has the VIPs, starts forwarding, and says so
@@ -216,8 +251,7 @@ func (n *network) follow(b *Balancer) error {
 	if err := b.filter(b.cfg.vips()); err != nil {
 		return err
 	}
-	b.neighbours.follow(n, b.configured(), b.cfg.Settings.resolve().pmtuDisc)
-	b.router.reset(n)
+	b.followHops(n)
 	return b.watch()
 }
 

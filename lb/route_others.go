@@ -8,6 +8,12 @@ import (
 	"net/netip"
 )
 
-func hostRoute(dst netip.Addr) (Route, error) {
-	return Route{}, fmt.Errorf("lb: route to %s: %w", dst, errors.ErrUnsupported)
+type hostRoutes struct{}
+
+func openRoutes() (*hostRoutes, error) {
+	return nil, fmt.Errorf("lb: routes: %w", errors.ErrUnsupported)
 }
+
+func (*hostRoutes) route(netip.Addr) (Route, error) { return Route{}, errors.ErrUnsupported }
+func (*hostRoutes) changed() bool                   { return false }
+func (*hostRoutes) close()                          {}
