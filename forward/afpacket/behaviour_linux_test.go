@@ -232,23 +232,31 @@ func TestFramesThatFindNoRoomAreCounted(t *testing.T) {
 	ha, hb := newLink(t)
 	a := openPort(t, ha, Config{Interface: "eth0"})
 	b := openPort(t, hb, Config{Interface: "eth0", ReceiveBuffer: 32 << 10, Filter: program(t, server4+"/32")})
-	const sent = 1000
-	list := make([][]byte, sent)
+	list := make([]forward.Frame, 500)
 	for i := range list {
-		list[i] = udpFrame(b.MAC(), server4, 1, 1, "x")
+		list[i] = asFrames(udpFrame(b.MAC(), server4, 1, 1, "x"))[0]
 	}
-	sendAll(t, a, list...)
-	first := b.Stats().ReceiveDropped // reading resets the kernel's counter, not ours
-	sendAll(t, a, list...)
+	frames := make([]forward.Frame, 64)
+	sent, got := 0, 0
+	for range 2 {
+		n, err := a.Send(list)
+		must(t, err)
+		sent += n
+		before := b.Stats().ReceiveDropped // reading resets the kernel's counter, not ours
+		for start := time.Now(); got+int(b.Stats().ReceiveDropped) < sent; {
+			b.Wake()
+			n, err := b.Recv(frames)
+			must(t, err)
+			got += n
+			if time.Since(start) > 10*time.Second {
+				t.Fatalf("%d of %d frames received, %+v", got, sent, b.Stats())
+			}
+		}
+		if st := b.Stats(); st.ReceiveDropped == 0 || st.ReceiveDropped < before || int(st.Received) != got || got+int(st.ReceiveDropped) != sent {
+			t.Errorf("%d of %d frames received, %+v", got, sent, st)
+		}
+	}
 	st := b.Stats()
-	if first == 0 || st.ReceiveDropped < first+sent {
-		t.Errorf("%d, then %d frames dropped", first, st.ReceiveDropped)
-	}
-	got := receiveAll(t, []*Port{b}, 2*sent-int(st.ReceiveDropped))
-	st = b.Stats()
-	if int(st.Received) != len(got) || st.Received+st.ReceiveDropped != 2*sent {
-		t.Errorf("%d received, %+v", len(got), st)
-	}
 	must(t, b.Close())
 	if after := b.Stats(); after != st {
 		t.Errorf("after Close %+v, before %+v", after, st)
@@ -284,5 +292,23 @@ func TestRefusedFramesDoNotHoldUpOthers(t *testing.T) {
 	got.Received, got.ReceivedBytes = 0, 0
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestFramesLongerThanABufferAreCountedAndDropped(t *testing.T) {
+	ha, hb := newLink(t)
+	a := openPort(t, ha, Config{Interface: "eth0"})
+	b := openPort(t, hb, Config{Interface: "eth0", Filter: program(t, server4+"/32")})
+	for i, buf := range b.in.bufs { // no kernel sends longer ones unless told to (BIG TCP): shorten the buffers
+		b.in.batch.set(i, 0, buf[vnetAt:forward.Headroom+100])
+	}
+	long := string(make([]byte, 100))
+	frame := func(payload string) []byte { return udpFrame(b.MAC(), server4, 1, 1, payload) }
+	sendAll(t, a, frame(long), frame("1"), frame(long), frame("2"), frame(long), frame("end"))
+	if diff := cmp.Diff([]string{"1", "2"}, receive(t, b)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if st := b.Stats(); st.ReceiveUnusable != 3 || st.Received != 3 {
+		t.Errorf("%+v", st)
 	}
 }

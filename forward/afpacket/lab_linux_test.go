@@ -6,7 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -127,6 +127,8 @@ func (w *wire) bridge(t testing.TB, cfg Config) (a, b *Port) {
 }
 
 func carry(t testing.TB, from, to *Port) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	frames := make([]forward.Frame, 64)
 	for {
 		n, err := from.Recv(frames)
@@ -181,14 +183,3 @@ func transfer(t testing.TB, from, to *lab.Host, addr string, size int64) {
 		t.Fatalf("sent %d bytes (%v), %d arrived (%v), sums %x and %x", size, err, r.n, r.err, h.Sum(nil), r.sum)
 	}
 }
-
-func udp(t testing.TB, h *lab.Host, addr string) net.PacketConn {
-	t.Helper()
-	c, err := h.ListenPacket(t.Context(), "udp", addr)
-	must(t, err)
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// addrPort is for WriteTo.
-func addrPort(s string) net.Addr { return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(s)) }

@@ -31,8 +31,9 @@ type Config struct {
 	QdiscBypass bool
 
 	// Spin is how long Recv goes on asking for frames after the last one, before it
-	// sleeps and has to be woken; 0 means 20 µs, negative never. A port without traffic
-	// sleeps whatever it is.
+	// sleeps and has to be woken; 0 means 20 µs, negative never, an hour for ever. It
+	// yields its processor between, and where spinning was in vain it sleeps at once for
+	// a while. A port without traffic sleeps unless it is for ever.
 	Spin time.Duration
 
 	// ReceiveBuffer and SendBuffer bound the bytes of kernel memory that frames wait

@@ -1,8 +1,15 @@
 package afpacket
 
 import (
+	"bytes"
 	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Frames that a kernel sends over veth are super-packets with unfinished checksums. They
@@ -36,4 +43,46 @@ func TestTCPPassesWithoutQueueingDiscipline(t *testing.T) {
 	w := newWire(t, 0)
 	w.bridge(t, Config{QdiscBypass: true})
 	transfer(t, w.client, w.server, server4, 16<<20)
+}
+
+func TestUDPSuperPacketsPassThroughPorts(t *testing.T) {
+	w := newWire(t, 0)
+	a, b := w.bridge(t, Config{})
+	client, err := w.client.ListenPacket(t.Context(), "udp", client4+":0")
+	must(t, err)
+	defer client.Close()
+	server, err := w.server.ListenPacket(t.Context(), "udp", server4+":0")
+	must(t, err)
+	defer server.Close()
+	to := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(server.LocalAddr().String()))
+
+	const segment, segments = 1000, 40
+	raw, err := client.(syscall.Conn).SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT, segment)
+	}))
+	must(t, err)
+	var want []byte
+	for i := range segments {
+		want = append(want, bytes.Repeat([]byte{byte(i)}, segment)...)
+	}
+	_, err = client.WriteTo(want, to)
+	must(t, err)
+
+	must(t, server.SetReadDeadline(time.Now().Add(10*time.Second)))
+	buf := make([]byte, 2*segment)
+	for i := range segments {
+		n, _, err := server.ReadFrom(buf)
+		must(t, err)
+		if !bytes.Equal(buf[:n], want[i*segment:][:segment]) {
+			t.Fatalf("datagram %d is %d bytes of %d", i, n, buf[0])
+		}
+	}
+	if st := a.Stats(); st.ReceivedBytes < uint64(len(want)) || st.Received >= segments {
+		t.Errorf("no super-packet: %+v", st)
+	}
+	if st := b.Stats(); st.SendRefused > 0 {
+		t.Errorf("%+v", st)
+	}
 }

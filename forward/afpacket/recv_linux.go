@@ -21,6 +21,9 @@ type receiver struct {
 	hot   bool // frames came since the last sleep
 	down  bool // the interface was found down and not yet found up
 
+	misses int // spins in a row that ended in a sleep
+	unspun int // how many pauses to go straight to sleep in
+
 	frames, bytes, unusable, downs, sleeps atomic.Uint64
 }
 
@@ -64,6 +67,9 @@ func (s *socket) recv(frames []forward.Frame) (int, error) {
 		}
 		got, errno := r.batch.recv(r.fd, n)
 		if errno == 0 {
+			if !idle.IsZero() {
+				r.misses = 0
+			}
 			if got = r.take(frames, got); got > 0 {
 				return got, nil
 			}
@@ -78,18 +84,36 @@ func (s *socket) recv(frames []forward.Frame) (int, error) {
 		if s.alarm.silence() {
 			return 0, nil
 		}
-		if r.hot && r.spin > 0 {
-			if idle.IsZero() {
-				idle = time.Now()
-			}
-			if time.Since(idle) < r.spin {
-				continue
-			}
+		if r.spinning(&idle) {
+			unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // the frame waited for may need this processor
+			continue
 		}
 		if err := s.rest(); err != nil {
 			return 0, fmt.Errorf("afpacket: receive on %s: %w", s.label, err)
 		}
 	}
+}
+
+// spinning decides whether to ask again at once; idle is since when that has been done.
+// Each spin in a row that nothing came in doubles the number of pauses that are slept
+// through without one, since traffic comes either in shorter pauses or in longer ones.
+func (r *receiver) spinning(idle *time.Time) bool {
+	const maxMisses = 6
+	switch {
+	case !r.hot || r.spin <= 0:
+		return false
+	case idle.IsZero() && r.unspun > 0:
+		r.unspun--
+		return false
+	case idle.IsZero():
+		*idle = time.Now()
+		return true
+	case time.Since(*idle) < r.spin:
+		return true
+	}
+	r.misses = min(r.misses+1, maxMisses)
+	r.unspun = 1<<r.misses - 1
+	return false
 }
 
 // take makes frames of the first n received and returns how many are usable.
