@@ -23,31 +23,30 @@ func (w *worker) answer(snap *snapshot, f *forward.Frame, reason Reason) {
 
 // reply writes the answer into out, and reports whether there is one.
 func (w *worker) reply(out, f *forward.Frame, reason Reason) bool {
-	p := &w.packet
-	w.ipID++
+	p, id := &w.packet, w.nextID()
 	switch reason {
 	case TTLExceeded:
-		return forward.TimeExceeded(out, f, p, w.answerAs, w.ipID)
+		return forward.TimeExceeded(out, f, p, w.answerAs, id)
 	case MTUExceeded:
-		return forward.TooBig(out, f, p, w.answerAs, w.ipID, w.mtu)
+		return forward.TooBig(out, f, p, w.answerAs, id, w.mtu)
 	case NoServer:
-		return forward.PortUnreachable(out, f, p, w.answerAs, w.ipID)
+		return forward.PortUnreachable(out, f, p, w.answerAs, id)
 	}
 	switch Protocol(p.Proto) {
 	case TCP:
 		return forward.TCPReset(out, f, p, w.answerAs)
 	case UDP:
-		return forward.PortUnreachable(out, f, p, w.answerAs, w.ipID)
+		return forward.PortUnreachable(out, f, p, w.answerAs, id)
 	}
 	return false
 }
 
 // ping answers an echo request to a VIP, in place.
 func (w *worker) ping(snap *snapshot, f *forward.Frame) Reason {
-	w.ipID++
-	if !w.mayAnswer(snap) || !forward.EchoReply(f, &w.packet, w.ipID) {
+	if !w.mayAnswer(snap) || !forward.EchoReply(f, &w.packet, w.nextID()) {
 		return RateLimited
 	}
+	w.decided = decidedPing
 	f.Port = w.in
 	return forwarded
 }

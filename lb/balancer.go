@@ -51,6 +51,7 @@ func New(cfg Config) (*Balancer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	b.frags.start(b.env.Rand())
 	b.table = newTable(size, b.env.Rand(), b.tick())
 	if err := b.apply(cfg); err != nil {
 		return nil, err

@@ -132,13 +132,20 @@ func (w *worker) nextID() uint16 {
 	return w.ipID
 }
 
-// answerNAT sends a server's reply on to the client, as from the VIP (ip_vs_out).
+// answerNAT sends a server's reply on to the client (ip_vs_out).
 func (w *worker) answerNAT(snap *snapshot, f *forward.Frame, c uint32, m meta, s *server) Reason {
 	p := &w.packet
 	count := &s.counters[w.id]
 	bump(&count.outPackets, 1)
 	bump(&count.outBytes, uint64(p.End-p.L3))
+	w.decided = decideConn(c, m, true)
 	w.touch(c, m, s, p, fromServer, 0, w.now)
+	return w.replyOut(snap, f, c, s)
+}
+
+// replyOut makes a server's packet one of the VIP's, on its way to the client.
+func (w *worker) replyOut(snap *snapshot, f *forward.Frame, c uint32, s *server) Reason {
+	p := &w.packet
 	w.answerAs = s.path.Load().source
 	if p.TTL <= 1 {
 		return TTLExceeded
@@ -190,6 +197,7 @@ func (w *worker) pass(snap *snapshot, f *forward.Frame) Reason {
 	if !ok {
 		return NotVIP
 	}
+	w.decided = decidedPass
 	w.answerAs = w.router.source(p.Src)
 	if p.TTL <= 1 {
 		return TTLExceeded

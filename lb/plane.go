@@ -11,6 +11,7 @@ import (
 type plane struct {
 	snap   atomic.Pointer[snapshot]
 	table  *table
+	frags  fragments
 	vias   vias
 	router router
 	now    func() time.Time
@@ -71,6 +72,9 @@ const expireBudget = 128
 
 // expire removes all connections whose time has come.
 func (x *plane) expire(now tick) {
+	x.frags.mu.Lock()
+	x.frags.table.Expire(uint32(now))
+	x.frags.mu.Unlock()
 	for i := range x.table.shards {
 		sh := &x.table.shards[i]
 		for left := 0; left == 0; {

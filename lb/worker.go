@@ -36,6 +36,8 @@ type worker struct {
 	ipID      uint16
 	idStep    uint16
 
+	decided decision // about a datagram whose fragments are to follow
+
 	answers  int64 // left in the bucket
 	refilled tick
 	answerAs forward.Addr // source of an answer to the packet
@@ -102,6 +104,15 @@ func (w *worker) frame(snap *snapshot, f *forward.Frame) Reason {
 	if r := forward.Parse(f, p); r != forward.None {
 		return Reason(r)
 	}
+	if p.Frag != forward.NotFrag {
+		return w.fragment(snap, f)
+	}
+	return w.whole(snap, f)
+}
+
+// whole forwards a datagram, or the first fragment of one.
+func (w *worker) whole(snap *snapshot, f *forward.Frame) Reason {
+	p := &w.packet
 	if p.IsRelated() && (snap.isVIP(p.Dst) || len(snap.nat) > 0) {
 		return w.related(snap, f)
 	}
@@ -214,6 +225,7 @@ func (w *worker) transmit(snap *snapshot, f *forward.Frame, c uint32, m meta, s 
 	if m.has(flagReply) {
 		from = w.viaCache.number(&w.vias, via{forward.SrcMAC(f), w.in})
 	}
+	w.decided = decideConn(c, m, false)
 	w.touch(c, m, s, p, fromClient, from, w.now)
 	return w.deliver(snap, f, c, s, false)
 }
