@@ -73,9 +73,10 @@ func NewRegistry(more ...Type) *Registry {
 
 func builtin() []Type {
 	return slices.Concat([]Type{
-		DNSType(), ExternalType(), FTPType(), GRPCType(), NNTPType(), OffType(), OnType(), PingType(), RADIUSType(), RedisType(), SIPType(),
-		SMTPType(), SimpleTCPType(), SubmissionType(), TCPType(), TLSType(), UDPType(),
-	}, HTTPTypes(), IMAPTypes(), POP3Types())
+		DNSType(), ExternalType(), FTPType(), GRPCType(), MySQLType(), NNTPType(), OffType(), OnType(), PgSQLType(),
+		PingType(), RADIUSType(), RedisType(), SIPType(), SMTPType(), SimpleTCPType(), SubmissionType(), TCPType(),
+		TLSType(), UDPType(),
+	}, HTTPTypes(), IMAPTypes(), LDAPTypes(), POP3Types())
 }
 
 // Types returns all types, in alphabetical order.

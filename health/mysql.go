@@ -1,0 +1,269 @@
+package health
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+)
+
+// MySQL logs in to MySQL or MariaDB and runs a query, which must return a row:
+// ldirectord's mysql. Without a Login it is enough that the server greets; such a
+// server may count connections that do not log in as errors, and lock the address
+// out after max_connect_errors of them.
+type MySQL struct {
+	Addr            netip.AddrPort
+	Login, Password string // by mysql_native_password or caching_sha2_password, as the server asks
+	Database        string // "" uses none
+	Query           string // "" asks nothing
+	TLS             bool   // the server must take it
+	TLSOptions
+	Dial DialFunc
+}
+
+// Capabilities (mysql's Protocol::Handshake).
+const (
+	mysqlLongPassword = 1 << 0
+	mysqlWithDatabase = 1 << 3
+	mysqlProtocol41   = 1 << 9
+	mysqlSSL          = 1 << 11
+	mysqlSecure       = 1 << 15
+	mysqlPluginAuth   = 1 << 19
+
+	mysqlUTF8      = 33 // collation utf8_general_ci, that every version knows
+	maxMySQLPacket = 64 << 10
+)
+
+// Check logs in and asks as far as it is told to.
+func (c *MySQL) Check(ctx context.Context) error {
+	t, err := dialTalk(ctx, c.Dial, "tcp", c.Addr.String())
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	m := &mysqlTalk{talk: t}
+	packet, err := m.receive("greeting")
+	if err != nil {
+		return err
+	}
+	greeting, err := parseMySQLGreeting(packet)
+	if err != nil || c.Login == "" {
+		return err
+	}
+	if err := m.login(c, greeting); err != nil {
+		return err
+	}
+	if c.Query != "" {
+		if err := m.query(c.Query); err != nil {
+			return err
+		}
+	}
+	m.seq = 0
+	_ = m.send("quit", []byte{1}) // COM_QUIT; the verdict has fallen
+	return nil
+}
+
+// mysqlTalk is a talk in packets: length, number, payload.
+type mysqlTalk struct {
+	*talk
+	seq byte
+}
+
+func (m *mysqlTalk) send(what string, payload []byte) error {
+	head := []byte{byte(len(payload)), byte(len(payload) >> 8), byte(len(payload) >> 16), m.seq}
+	m.seq++
+	return m.talk.send(what, string(append(head, payload...)))
+}
+
+// receive reads a packet. An ERR packet is an error.
+func (m *mysqlTalk) receive(what string) ([]byte, error) {
+	head := make([]byte, 4)
+	if err := m.full(what, head); err != nil {
+		return nil, err
+	}
+	n := int(head[0]) | int(head[1])<<8 | int(head[2])<<16
+	if n == 0 || n > maxMySQLPacket || head[3] != m.seq {
+		return nil, wanted(what, head, "a MySQL packet")
+	}
+	m.seq++
+	payload := make([]byte, n)
+	if err := m.full(what, payload); err != nil {
+		return nil, err
+	}
+	if payload[0] == 0xff && n >= 3 {
+		text := payload[3:]
+		if len(text) >= 6 && text[0] == '#' {
+			text = text[6:] // SQLSTATE
+		}
+		return nil, fmt.Errorf("%s: got error %d %s", what, binary.LittleEndian.Uint16(payload[1:]), quote(text))
+	}
+	return payload, nil
+}
+
+// mysqlGreeting is what the server says first (Protocol::HandshakeV10).
+type mysqlGreeting struct {
+	capabilities uint32
+	salt         []byte
+	plugin       string
+}
+
+func parseMySQLGreeting(p []byte) (g mysqlGreeting, err error) {
+	fail := wanted("greeting", p, "a MySQL handshake, version 10")
+	end := bytes.IndexByte(p, 0)
+	if p[0] != 10 || end < 0 || len(p) < end+1+4+8+1+2 {
+		return g, fail
+	}
+	p = p[end+1+4:] // thread number
+	g.salt = append(g.salt, p[:8]...)
+	g.capabilities = uint32(binary.LittleEndian.Uint16(p[9:]))
+	if p = p[11:]; len(p) < 1+2+2+1+10+13 {
+		return g, fail
+	}
+	g.capabilities |= uint32(binary.LittleEndian.Uint16(p[3:])) << 16
+	rest := p[16:]
+	n := min(max(13, int(p[5])-8), len(rest))
+	g.salt = append(g.salt, bytes.TrimRight(rest[:n], "\x00")...)
+	g.plugin = string(bytes.TrimRight(rest[n:], "\x00"))
+	if g.capabilities&mysqlProtocol41 == 0 || g.capabilities&mysqlSecure == 0 || len(g.salt) != 20 {
+		return g, fail
+	}
+	return g, nil
+}
+
+// login sends Protocol::HandshakeResponse41 and follows what the server asks.
+func (m *mysqlTalk) login(c *MySQL, g mysqlGreeting) error {
+	caps := uint32(mysqlLongPassword | mysqlProtocol41 | mysqlSecure | mysqlPluginAuth)
+	if c.Database != "" {
+		caps |= mysqlWithDatabase
+	}
+	if c.TLS {
+		caps |= mysqlSSL
+	}
+	head := binary.LittleEndian.AppendUint32(nil, caps)
+	head = binary.LittleEndian.AppendUint32(head, maxMySQLPacket)
+	head = append(head, mysqlUTF8)
+	head = append(head, make([]byte, 23)...)
+	if c.TLS {
+		if g.capabilities&mysqlSSL == 0 {
+			return fmt.Errorf("tls: server does not offer it")
+		}
+		if err := m.send("tls", head); err != nil {
+			return err
+		}
+		if err := m.startTLS(c.config(c.Addr.Addr())); err != nil {
+			return err
+		}
+	}
+	proof, err := mysqlProof(g.plugin, c.Password, g.salt)
+	if err != nil { // the server's default need not be the user's: it will ask again
+		g.plugin, proof = mysqlNative, nil
+	}
+	p := append(head, c.Login+"\x00"...)
+	p = append(append(p, byte(len(proof))), proof...)
+	if c.Database != "" {
+		p = append(p, c.Database+"\x00"...)
+	}
+	p = append(p, g.plugin+"\x00"...)
+	if err := m.send("login", p); err != nil {
+		return err
+	}
+	return m.authenticate(c.Password, g.plugin, g.salt)
+}
+
+// authenticate follows the server's requests until it says OK.
+func (m *mysqlTalk) authenticate(password, plugin string, salt []byte) error {
+	for range 5 {
+		p, err := m.receive("login")
+		if err != nil {
+			return err
+		}
+		switch {
+		case p[0] == 0:
+			return nil
+		case p[0] == 0xfe: // AuthSwitchRequest
+			name, newSalt, _ := bytes.Cut(p[1:], []byte{0})
+			plugin, salt = string(name), bytes.TrimRight(newSalt, "\x00")
+			proof, err := mysqlProof(plugin, password, salt)
+			if err != nil {
+				return err
+			}
+			err = m.send("login", proof)
+			if err != nil {
+				return err
+			}
+		case p[0] == 1 && plugin == mysqlSHA2 && len(p) == 2 && p[1] == 3: // it knows the password
+		case p[0] == 1 && plugin == mysqlSHA2 && len(p) == 2 && p[1] == 4: // it wants it whole
+			if err := m.fullPassword(password, salt); err != nil {
+				return err
+			}
+		default:
+			return wanted("login", p, "OK")
+		}
+	}
+	return fmt.Errorf("login: more than 5 requests")
+}
+
+// fullPassword sends the password, over TLS as it is, else encrypted with the
+// server's key.
+func (m *mysqlTalk) fullPassword(password string, salt []byte) error {
+	if _, secure := m.conn.(*tls.Conn); secure {
+		return m.send("login", []byte(password+"\x00"))
+	}
+	if err := m.send("login", []byte{2}); err != nil { // asks for the key
+		return err
+	}
+	p, err := m.receive("login: public key")
+	if err != nil {
+		return err
+	}
+	sealed, err := mysqlSeal(p[1:], password, salt)
+	if err != nil {
+		return err
+	}
+	return m.send("login", sealed)
+}
+
+// query wants at least one row.
+func (m *mysqlTalk) query(sql string) error {
+	m.seq = 0
+	if err := m.send("query", append([]byte{3}, sql...)); err != nil { // COM_QUERY
+		return err
+	}
+	p, err := m.receive("query")
+	if err != nil {
+		return err
+	}
+	switch p[0] {
+	case 0: // OK: not a query that has rows
+		return fmt.Errorf("query: got no row, want one")
+	case 0xfb: // LOCAL INFILE: the server asks for a file of ours
+		return fmt.Errorf("query: server asks for a local file")
+	}
+	eof := func(p []byte) bool { return p[0] == 0xfe && len(p) < 9 }
+	for !eof(p) { // columns
+		if p, err = m.receive("query"); err != nil {
+			return err
+		}
+	}
+	if p, err = m.receive("query"); err != nil {
+		return err
+	}
+	if eof(p) {
+		return fmt.Errorf("query: got no row, want one")
+	}
+	return nil
+}
+
+// MySQLType is the registry's entry of [MySQL].
+func MySQLType() Type {
+	return Type{Name: "mysql", Also: []string{"mariadb"}, About: "MySQL or MariaDB login, and a query that returns a row", Transport: "tcp", Port: 3306,
+		Bind: func(k *Keys, p Peer) Checker {
+			c := &MySQL{Addr: p.Addr, Dial: p.Dial, TLSOptions: TLSOptions{ServerName: p.Name}}
+			bindSQL(k, &c.Login, &c.Password, &c.Database, &c.Query)
+			k.Bool(&c.TLS, "tls", "TLS, by the protocol's own request")
+			c.bind(k)
+			return c
+		}}
+}
