@@ -15,7 +15,7 @@ func seed(f *testing.F, more ...any) {
 		o := fr.Offload
 		f.Add(append([]any{fr.Bytes(), o.NeedsCsum, byte(o.GSO), o.GSOSize, o.CsumStart, o.CsumOffset}, more...)...)
 	}
-	for _, fr := range traffic(f) {
+	for _, fr := range traffic(f, 600) {
 		add(fr)
 	}
 	files, err := filepath.Glob("testdata/kernel/*.txt")
@@ -84,8 +84,8 @@ func FuzzParse(f *testing.F) {
 		}
 		ClampMSS(fr, &p, 500)
 		EchoReply(fr, &p, 1)
-		if fr = fuzzFrame(b, needs, gso, size, start, off); p.TTL > 1 {
-			parsed(t, fr, &p)
+		fr = fuzzFrame(b, needs, gso, size, start, off)
+		if parsed(t, fr, &p) && p.TTL > 1 {
 			DSR(fr, &p, macC, macB)
 			var q Packet
 			if r := Parse(fr, &q); r != None || q != p {

@@ -95,20 +95,14 @@ func (p *Packet) fragmentData() (off, n int) {
 
 // checkOffload holds the offload header against the packet, so that rewriters
 // can trust it. A super-packet is whole and of the protocol that its type names;
-// an unfinished checksum is inside the packet, and in its own field where it is
-// the transport header's.
+// an unfinished checksum is the transport header's, in its own field, or is in the
+// payload, as of a tunnel that passes through.
 func checkOffload(o *Offload, p *Packet) Reason {
 	if p.Frag != NotFrag {
 		return BadOffload
 	}
-	if o.NeedsCsum {
-		start, field := int(o.CsumStart), int(o.CsumStart)+int(o.CsumOffset)
-		if start < p.L4 || field+2 > p.End {
-			return BadOffload
-		}
-		if off, ok := checksumOffset(p.Proto); ok && start == p.L4 && int(o.CsumOffset) != off {
-			return BadOffload
-		}
+	if o.NeedsCsum && !csumFits(o, p) {
+		return BadOffload
 	}
 	if o.GSO == GSONone {
 		return None
@@ -127,6 +121,18 @@ func checkOffload(o *Offload, p *Packet) Reason {
 		return BadOffload
 	}
 	return None
+}
+
+func csumFits(o *Offload, p *Packet) bool {
+	start := int(o.CsumStart)
+	if start+int(o.CsumOffset)+2 > p.End {
+		return false
+	}
+	off, known := checksumOffset(p.Proto)
+	if start == p.L4 {
+		return !known || int(o.CsumOffset) == off
+	}
+	return start >= p.Payload && (!known || p.Proto == ProtoUDP)
 }
 
 // checksumOffset returns where in its header a transport protocol keeps the

@@ -132,6 +132,8 @@ func TestParseHoldsTheOffloadHeaderAgainstThePacket(t *testing.T) {
 		{"unfinished inner checksum of a tunnel over UDP", udp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 42, CsumOffset: 6}, None},
 		{"checksum starts in the IP header", tcp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 20, CsumOffset: 16}, BadOffload},
 		{"checksum of another protocol", tcp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 34, CsumOffset: 6}, BadOffload},
+		{"checksum starts in the transport header", tcp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 36, CsumOffset: 0}, BadOffload},
+		{"checksum in TCP's payload", tcp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 54, CsumOffset: 0}, BadOffload},
 		{"checksum beyond the packet", tcp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 44, CsumOffset: 16}, BadOffload},
 		{"checksum far beyond", tcp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 65535, CsumOffset: 65535}, BadOffload},
 		{"TCPv4 super-packet", tcp4Spec.build(), gso(ok, GSOTCPv4, 2), None},

@@ -10,7 +10,7 @@ const (
 	sctpChunkMin  = 4
 )
 
-// SCTP chunk types (RFC 9260 §3.2) that ReadSCTP looks behind.
+// SCTP chunk types (RFC 9260 §3.2) that decidingChunk knows.
 const (
 	sctpAbort      = 6
 	sctpCookieEcho = 10

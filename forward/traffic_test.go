@@ -4,8 +4,9 @@ import (
 	"testing"
 )
 
-// traffic is one frame of each kind that a balancer meets, with its offload state.
-func traffic(t tb) (fs []*Frame) {
+// traffic is one frame of each kind that a balancer meets, with its offload state;
+// super-packets carry super bytes.
+func traffic(t tb, super int) (fs []*Frame) {
 	long := func(s spec, n int) spec { s.payload = pattern(n, 1); return s }
 	opt := tcp4Spec
 	opt.options = []byte{1, 1, 1, 0}
@@ -22,10 +23,10 @@ func traffic(t tb) (fs []*Frame) {
 		leave(t, f)
 		fs = append(fs, f)
 	}
-	for _, s := range []spec{long(tcp4Spec, 30000), long(tcp6Spec, 30000), long(udp4Spec, 30000)} {
+	for _, s := range []spec{long(tcp4Spec, super), long(tcp6Spec, super), long(udp4Spec, super)} {
 		f := frameOf(s.build(), 0)
 		leave(t, f)
-		f.Offload.GSO, f.Offload.GSOSize = s.gsoType(), 1400
+		f.Offload.GSO, f.Offload.GSOSize = s.gsoType(), uint16(super/20)
 		fs = append(fs, f)
 	}
 	fs = append(fs, piece(udp4Spec, 0, 800, true), piece(udp4Spec, 800, 800, true), piece(udp6Spec, 0, 800, true), piece(udp6Spec, 800, 80, false))
@@ -48,7 +49,7 @@ type everything struct {
 }
 
 func newEverything(t tb) *everything {
-	e := &everything{frames: traffic(t), table: NewFragTable(FragConfig{MaxDatagrams: 64})}
+	e := &everything{frames: traffic(t, 30000), table: NewFragTable(FragConfig{MaxDatagrams: 64})}
 	e.work.Buf = make([]byte, Headroom+MaxFrame)
 	e.reply.Buf = make([]byte, Headroom+MaxFrame)
 	for _, k := range []TunnelKind{IPIP, GUE, GRE} {
