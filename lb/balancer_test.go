@@ -39,7 +39,6 @@ type bench struct {
 	clock    *lbtest.Clock
 	balancer *lb.Balancer
 	got      map[forward.MAC][]lbtest.Frame
-	events   []lb.Event
 }
 
 // start runs a balancer until the test ends.

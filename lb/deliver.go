@@ -5,14 +5,16 @@ import "github.com/golb/golb/forward"
 // deliver rewrites a frame by its connection's method and readies it for the
 // server (ip_vs_xmit.c). relayed says that it is an ICMP error on its way, which no
 // other error answers.
-func (w *worker) deliver(snap *snapshot, f *forward.Frame, c uint32, s *server, relayed bool) Reason {
-	p, to := &w.packet, s.path.Load()
+func (w *worker) deliver(snap *snapshot, f *forward.Frame, dst target, relayed bool) Reason {
+	p, to := &w.packet, dst.server.path.Load()
 	w.answerAs = p.Dst
 	switch {
 	case p.TTL <= 1:
 		return TTLExceeded
 	case to.dst.IsZero():
 		return NoNeighbour
+	case p.HopByHop && to.method != TUN:
+		return HopByHop
 	}
 	room := to.mtu
 	if to.method == TUN {
@@ -25,9 +27,9 @@ func (w *worker) deliver(snap *snapshot, f *forward.Frame, c uint32, s *server, 
 	}
 	switch to.method {
 	case NAT:
-		return w.nat(snap, f, c, s, to, relayed)
+		return w.nat(snap, f, dst, to, relayed)
 	case TUN:
-		return w.tunnel(snap, f, c, to, room)
+		return w.tunnel(snap, f, to, room)
 	}
 	forward.DSR(f, p, to.dst, to.src)
 	return w.emit(f, to.port, to.mtu)
@@ -46,10 +48,10 @@ func (w *worker) refuses(snap *snapshot, f *forward.Frame, to *path) bool {
 
 // nat sends a request on to a server of method NAT. What an ICMP error quotes has
 // been translated before, and its header with it.
-func (w *worker) nat(snap *snapshot, f *forward.Frame, c uint32, s *server, to *path, relayed bool) Reason {
+func (w *worker) nat(snap *snapshot, f *forward.Frame, dst target, to *path, relayed bool) Reason {
 	p := &w.packet
 	if !relayed {
-		if r := forward.NATRequest(f, p, s.Addr, w.table.conns[c].dport()); r != forward.None {
+		if r := forward.NATRequest(f, p, dst.server.Addr, dst.dport); r != forward.None {
 			return Reason(r)
 		}
 		w.clamp(snap, f, to.mtu)
@@ -60,13 +62,11 @@ func (w *worker) nat(snap *snapshot, f *forward.Frame, c uint32, s *server, to *
 }
 
 // tunnel sends a packet on inside others. Super-packets are cut first.
-func (w *worker) tunnel(snap *snapshot, f *forward.Frame, c uint32, to *path, room int) Reason {
+func (w *worker) tunnel(snap *snapshot, f *forward.Frame, to *path, room int) Reason {
 	p := &w.packet
 	w.clamp(snap, f, room)
 	forward.DecTTL(f, p)
-	key := w.table.key(c)
-	// In the range that RFC 6335 §6 leaves to senders.
-	srcPort := uint16(key.hash(w.table.seed)) | 0xc000
+	srcPort := uint16(w.flowHash) | 0xc000 // in the range that RFC 6335 §6 leaves to senders
 	if f.Offload.GSO == forward.GSONone {
 		if r := forward.Encapsulate(f, p, &to.wrap, w.nextID(), srcPort); r != forward.None {
 			return Reason(r)
@@ -134,12 +134,9 @@ func (w *worker) nextID() uint16 {
 
 // answerNAT sends a server's reply on to the client (ip_vs_out).
 func (w *worker) answerNAT(snap *snapshot, f *forward.Frame, c uint32, m meta, s *server) Reason {
-	p := &w.packet
-	count := &s.counters[w.id]
-	bump(&count.outPackets, 1)
-	bump(&count.outBytes, uint64(p.End-p.L3))
-	w.decided = decideConn(c, m, true)
-	w.touch(c, m, s, p, fromServer, 0, w.now)
+	w.countOut(s)
+	w.decided = decide(target{conn: c, meta: m}, true)
+	w.touch(c, m, s, &w.packet, fromServer, 0, w.now)
 	return w.replyOut(snap, f, c, s)
 }
 

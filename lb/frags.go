@@ -20,18 +20,22 @@ func (x *fragments) start(seed uint64) {
 }
 
 // decision is what becomes of a datagram, as its first fragment found out: a
-// connection, by number and generation, and which way; or one of the kinds below.
+// connection, by number and generation, and which way; or one of the others below.
 type decision uint64
 
 const (
 	decidedNothing decision = 0
+	decidedReply   decision = 1 << 60 // beside a connection: from its server
+	decidedServer  decision = 1 << 61 // beside the number of a server: no connection
 	decidedPing    decision = 1 << 62
 	decidedPass    decision = 1 << 63
-	decidedReply   decision = 1 << 61 // beside a connection: from its server
 )
 
-func decideConn(c uint32, m meta, reply bool) decision {
-	d := decision(m>>metaGen)<<32 | decision(c)
+func decide(to target, reply bool) decision {
+	if to.conn == 0 {
+		return decidedServer | decision(to.server.ID)
+	}
+	d := decision(to.meta>>metaGen)<<32 | decision(to.conn)
 	if reply {
 		d |= decidedReply
 	}
@@ -103,27 +107,29 @@ func (w *worker) followers(snap *snapshot, p *forward.Packet, d decision) {
 // later forwards a fragment that has no transport header, as was decided for the
 // first one.
 func (w *worker) later(snap *snapshot, f *forward.Frame, d decision) Reason {
-	p := &w.packet
-	w.answerAs = p.Dst
+	w.answerAs = w.packet.Dst
+	w.flowHash = uint64(d)
 	switch d {
 	case decidedPing:
 		return w.ping(snap, f)
 	case decidedPass:
 		return w.pass(snap, f)
 	}
+	if d&decidedServer != 0 {
+		s := snap.servers[uint32(d)]
+		w.countIn(s)
+		return w.deliver(snap, f, target{server: s}, false)
+	}
 	c := uint32(d)
 	m := w.table.conns[c].load()
 	if !m.has(flagLive) || m>>metaGen != meta(d>>32)&0xffff {
 		return NoConnection
 	}
-	s := snap.servers[m.server()]
-	count := &s.counters[w.id]
-	if d&decidedReply == 0 {
-		bump(&count.inPackets, 1)
-		bump(&count.inBytes, uint64(p.End-p.L3))
-		return w.deliver(snap, f, c, s, false)
+	to := w.targetOf(snap, c, m)
+	if d&decidedReply != 0 {
+		w.countOut(to.server)
+		return w.replyOut(snap, f, c, to.server)
 	}
-	bump(&count.outPackets, 1)
-	bump(&count.outBytes, uint64(p.End-p.L3))
-	return w.replyOut(snap, f, c, s)
+	w.countIn(to.server)
+	return w.deliver(snap, f, to, false)
 }

@@ -63,7 +63,7 @@ func (b *Balancer) open(ctx context.Context) (n *network, err error) {
 		n.route = n.host.route
 	}
 	if err := n.checkRoutes(&b.cfg); err != nil {
-		return nil, err
+		return n, err
 	}
 	n.tasks, n.ctx = errgroup.WithContext(ctx)
 	for _, name := range n.names {

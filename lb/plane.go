@@ -146,12 +146,12 @@ func (x *plane) killOne(c uint32, m meta) (template uint32) {
 }
 
 // void makes a template unfindable; its timer runs on (ip_vs_check_template).
-func (x *plane) void(c uint32, m meta) {
+func (x *plane) void(c uint32) {
 	sh := x.table.shardOf(c)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	e := &x.table.conns[c]
-	for m = e.load(); !m.has(flagOrphan); m = e.load() {
+	for m := e.load(); !m.has(flagOrphan); m = e.load() {
 		if e.swap(m, m|flagOrphan) {
 			key := x.table.key(c)
 			x.table.unlink(key.hash(x.table.seed), makeRef(c, false))

@@ -21,20 +21,18 @@ func (w *worker) related(snap *snapshot, f *forward.Frame) Reason {
 	if r == 0 {
 		return NoConnection
 	}
-	s := snap.servers[m.server()]
+	to := w.targetOf(snap, r.conn(), m)
 	if r.reply() {
-		return w.relatedReply(snap, f, r.conn(), s)
+		return w.relatedReply(snap, f, r.conn(), to.server)
 	}
-	count := &s.counters[w.id]
-	bump(&count.inPackets, 1)
-	bump(&count.inBytes, uint64(p.End-p.L3))
-	if p.TTL > 1 && s.path.Load().method == NAT {
-		port := w.table.conns[r.conn()].dport()
-		if r := forward.NATEmbeddedRequest(f, p, q, s.Addr, port); r != forward.None {
+	w.countIn(to.server)
+	w.flowHash = key.hash(w.table.seed)
+	if p.TTL > 1 && to.server.path.Load().method == NAT {
+		if r := forward.NATEmbeddedRequest(f, p, q, to.server.Addr, to.dport); r != forward.None {
 			return Reason(r)
 		}
 	}
-	return w.deliver(snap, f, r.conn(), s, true)
+	return w.deliver(snap, f, to, true)
 }
 
 // relatedReply carries an error about a client's packet, from the server or a
@@ -50,8 +48,6 @@ func (w *worker) relatedReply(snap *snapshot, f *forward.Frame, c uint32, s *ser
 	if r := forward.NATEmbeddedReply(f, p, q, vip, uint16(key[4]>>32)); r != forward.None {
 		return Reason(r)
 	}
-	count := &s.counters[w.id]
-	bump(&count.outPackets, 1)
-	bump(&count.outBytes, uint64(p.End-p.L3))
+	w.countOut(s)
 	return w.toClient(snap, f, c)
 }

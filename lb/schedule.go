@@ -9,25 +9,44 @@ import (
 // own timeout.
 const newTimeout = 3 * ticksPerSecond
 
+// target is where a packet goes: a connection, or for one-packet services just a
+// server, with conn 0.
+type target struct {
+	conn   uint32
+	meta   meta
+	server *server
+	dport  uint16
+}
+
 // schedule finds a server for the first packet of a connection, and enters the
 // connection (ip_vs_schedule).
-func (w *worker) schedule(snap *snapshot, v *service, p *forward.Packet, key *words, hash uint64) (uint32, meta, Reason) {
+func (w *worker) schedule(snap *snapshot, v *service, p *forward.Packet, key *words, hash uint64) (target, Reason) {
 	set := v.settings.Load()
 	if set.persistence != 0 {
 		return w.scheduleSticky(snap, v, set, p, key, hash)
 	}
 	if v.key.port != p.DstPort {
-		return 0, 0, NoServer
+		return target{}, NoServer
 	}
 	s := w.pick(snap, v, p)
 	if s == nil {
-		return 0, 0, NoServer
+		return target{}, NoServer
 	}
 	dport := s.Port
 	if dport == 0 {
 		dport = p.DstPort
 	}
+	if set.onePacket {
+		return w.once(s, dport), forwarded
+	}
 	return w.enter(snap, key, hash, s, dport, 0)
+}
+
+// once is the target of a packet of a one-packet service: counted as a connection
+// that is over at once.
+func (w *worker) once(s *server, dport uint16) target {
+	bump(&s.counters[w.id].conns, 1)
+	return target{server: s, dport: dport}
 }
 
 func (w *worker) pick(snap *snapshot, v *service, p *forward.Packet) *server {
@@ -41,7 +60,7 @@ func (w *worker) pick(snap *snapshot, v *service, p *forward.Packet) *server {
 
 // enter makes the connection of a packet. Where another worker was first, its
 // connection is the one.
-func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport uint16, template uint32) (uint32, meta, Reason) {
+func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport uint16, template uint32) (target, Reason) {
 	m := flagInactive
 	nat := s.path.Load().method == NAT
 	if !nat {
@@ -59,16 +78,22 @@ func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport
 		}
 	}
 	if c == 0 {
-		return 0, 0, TableFull
+		return target{}, TableFull
 	}
-	bump(&s.counters[w.id].conns, 1)
-	return c, w.table.conns[c].load(), forwarded
+	if fresh {
+		bump(&s.counters[w.id].conns, 1)
+	}
+	return w.targetOf(snap, c, w.table.conns[c].load()), forwarded
+}
+
+func (w *worker) targetOf(snap *snapshot, c uint32, m meta) target {
+	return target{c, m, snap.servers[m.server()], w.table.conns[c].dport()}
 }
 
 // scheduleSticky is schedule for a persistent service: the client's template says
 // which server, and where there is none the scheduler's pick becomes one
 // (ip_vs_sched_persist).
-func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings, p *forward.Packet, key *words, hash uint64) (uint32, meta, Reason) {
+func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings, p *forward.Packet, key *words, hash uint64) (target, Reason) {
 	t := v.templateTuple(set, p)
 	tkey := t.words()
 	thash := tkey.hash(w.table.seed)
@@ -77,7 +102,7 @@ func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings
 		if c == 0 {
 			s := w.pick(snap, v, p)
 			if s == nil {
-				return 0, 0, NoServer
+				return target{}, NoServer
 			}
 			s.bind(true)
 			var fresh bool
@@ -88,7 +113,7 @@ func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings
 				s.unbind(true, false)
 			}
 			if c == 0 {
-				return 0, 0, TableFull
+				return target{}, TableFull
 			}
 			m = w.table.conns[c].load()
 		}
@@ -99,6 +124,10 @@ func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings
 		dport := p.DstPort
 		if dport == v.key.port && s.Port != 0 {
 			dport = s.Port
+		}
+		if set.onePacket {
+			w.table.cold[c].controls.Add(-1)
+			return w.once(s, dport), forwarded
 		}
 		return w.enter(snap, key, hash, s, dport, c)
 	}
@@ -113,7 +142,7 @@ func (w *worker) template(snap *snapshot, key *words, hash uint64) (uint32, meta
 	}
 	s := snap.servers[m.server()]
 	if s.Gone.Load() || snap.settings.expireQuiescentTemplate && s.Weight.Load() == 0 {
-		w.void(r.conn(), m)
+		w.void(r.conn())
 		return 0, 0
 	}
 	return r.conn(), m

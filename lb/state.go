@@ -25,9 +25,6 @@ const (
 	tcpStates
 )
 
-// udpNormal is the only state of UDP.
-const udpNormal state = 0
-
 var tcpNames = [tcpStates]string{"NONE", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "SYNACK"}
 
 // tcpActive are the states that count as active connections.

@@ -48,7 +48,7 @@ func (c *Config) Validate() error {
 		path := fmt.Sprintf("services[%d]", i)
 		s := &c.Services[i]
 		v.service(path, s)
-		if first, dup := seen[s.key()]; dup && s.VIP.IsValid() {
+		if first, dup := seen[s.key()]; dup && s.VIP.IsValid() && s.Port != 0 {
 			v.fail(path+".vip", s.key(), fmt.Sprintf("services[%d] has the same VIP, protocol and port", first), "")
 			continue
 		}
@@ -198,6 +198,9 @@ func (v *validator) tunnel(path string, t *Tunnel) {
 func (v *validator) server(path string, s *Service, r *Server) {
 	v.address(path+".address", r.Address)
 	v.method(path+".method", r.Method)
+	if s.OnePacket && r.method(s) == NAT {
+		v.fail(path+".method", r.method(s), "one_packet keeps no connection by which replies could be translated", "dsr or tun")
+	}
 	v.tunnel(path+".tunnel", &r.Tunnel)
 	if r.UpperThreshold < 0 || r.UpperThreshold > math.MaxInt32 {
 		v.fail(path+".u_threshold", r.UpperThreshold, "out of range", "0 (none) to 2147483647")
@@ -213,7 +216,7 @@ func (v *validator) server(path string, s *Service, r *Server) {
 			v.fail(path+".address", r.Address, "not of the VIP's family", familyOf(s.VIP))
 		}
 	}
-	if r.Port != 0 && r.Port != s.Port && r.method(s) != NAT {
+	if r.Port != 0 && s.Port != 0 && r.Port != s.Port && (r.method(s) == DSR || r.method(s) == TUN) {
 		v.fail(path+".port", r.Port, fmt.Sprintf("with method %s the port stays the service's", r.method(s)), strconv.Itoa(int(s.Port)))
 	}
 	if r.Weight != nil && (*r.Weight < 0 || *r.Weight > maxWeight) {

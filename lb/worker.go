@@ -36,7 +36,8 @@ type worker struct {
 	ipID      uint16
 	idStep    uint16
 
-	decided decision // about a datagram whose fragments are to follow
+	flowHash uint64   // of the packet's tuple
+	decided  decision // about a datagram whose fragments are to follow
 
 	answers  int64 // left in the bucket
 	refilled tick
@@ -119,6 +120,7 @@ func (w *worker) whole(snap *snapshot, f *forward.Frame) Reason {
 	t := tuple{src: p.Src, dst: p.Dst, srcPort: p.SrcPort, dstPort: p.DstPort, proto: Protocol(p.Proto)}
 	key := t.words()
 	hash := key.hash(w.table.seed)
+	w.flowHash = hash
 	r, m := w.table.find(&key, hash, snap.servers)
 	if r == 0 {
 		r, m = w.table.findLocked(&key, hash, snap.servers)
@@ -148,7 +150,7 @@ func (w *worker) known(snap *snapshot, f *forward.Frame, r ref, m meta, key *wor
 		w.kill(c, m)
 		return w.unknown(snap, f, key, hash)
 	}
-	return w.transmit(snap, f, c, m, s)
+	return w.transmit(snap, f, w.targetOf(snap, c, m))
 }
 
 // isFirst reports whether the packet opens a connection.
@@ -208,24 +210,37 @@ func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint
 			return NoConnection
 		}
 	}
-	c, m, reason := w.schedule(snap, v, p, key, hash)
+	to, reason := w.schedule(snap, v, p, key, hash)
 	if reason != forwarded {
 		return reason
 	}
-	return w.transmit(snap, f, c, m, snap.servers[m.server()])
+	return w.transmit(snap, f, to)
 }
 
 // transmit counts a packet, moves its connection on, and sends it to its server.
-func (w *worker) transmit(snap *snapshot, f *forward.Frame, c uint32, m meta, s *server) Reason {
-	p := &w.packet
+func (w *worker) transmit(snap *snapshot, f *forward.Frame, to target) Reason {
+	w.countIn(to.server)
+	w.decided = decide(to, false)
+	if to.conn != 0 {
+		from := uint16(0)
+		if to.meta.has(flagReply) {
+			from = w.viaCache.number(&w.vias, via{forward.SrcMAC(f), w.in})
+		}
+		w.touch(to.conn, to.meta, to.server, &w.packet, fromClient, from, w.now)
+	}
+	return w.deliver(snap, f, to, false)
+}
+
+// countIn counts the packet as one to a server.
+func (w *worker) countIn(s *server) {
 	count := &s.counters[w.id]
 	bump(&count.inPackets, 1)
-	bump(&count.inBytes, uint64(p.End-p.L3))
-	from := uint16(0)
-	if m.has(flagReply) {
-		from = w.viaCache.number(&w.vias, via{forward.SrcMAC(f), w.in})
-	}
-	w.decided = decideConn(c, m, false)
-	w.touch(c, m, s, p, fromClient, from, w.now)
-	return w.deliver(snap, f, c, s, false)
+	bump(&count.inBytes, uint64(w.packet.End-w.packet.L3))
+}
+
+// countOut counts the packet as one from a server.
+func (w *worker) countOut(s *server) {
+	count := &s.counters[w.id]
+	bump(&count.outPackets, 1)
+	bump(&count.outBytes, uint64(w.packet.End-w.packet.L3))
 }
