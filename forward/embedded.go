@@ -156,6 +156,7 @@ func translateEmbedded(f *Frame, p, q *Packet, outer side, addr Addr, port uint1
 	replaceAddr(b[q.L3:], q.Version, inner, addr)
 	*q.addr(inner) = addr
 	if q.Version == 4 {
+		// Routers quote headers whose checksum does not follow the TTL.
 		ipv4(b[q.L3:]).fillChecksum()
 	}
 	if hasPorts(q.Proto) && q.Frag != LaterFrag {

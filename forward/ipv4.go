@@ -34,8 +34,6 @@ func (h ipv4) setFrag(v uint16)  { binary.BigEndian.PutUint16(h[ip4Frag:], v) }
 func (h ipv4) setChecksum(c uint16) {
 	binary.BigEndian.PutUint16(h[ip4Checksum:], c)
 }
-func (h ipv4) src() Addr { return AddrFrom4([4]byte(h[ip4Src : ip4Src+4])) }
-func (h ipv4) dst() Addr { return AddrFrom4([4]byte(h[ip4Dst : ip4Dst+4])) }
 
 // fillChecksum computes the header checksum anew.
 func (h ipv4) fillChecksum() {
@@ -69,9 +67,18 @@ func parseIPv4(b []byte, p *Packet) Reason {
 	return p.checkFragment()
 }
 
+// putAddr4 writes the address at the beginning of b into a, in two words: byte by
+// byte it would cost as much as all the rest of Parse.
+func putAddr4(a *Addr, b []byte) {
+	const mapped = 0xffff0000 // RFC 4291 §2.5.5.2, bytes 8 to 11
+	binary.LittleEndian.PutUint64(a[:], 0)
+	binary.LittleEndian.PutUint64(a[8:], mapped|uint64(binary.LittleEndian.Uint32(b))<<32)
+}
+
 // readIPv4 takes the fixed fields of a header whose bounds are known.
 func (p *Packet) readIPv4(h ipv4) {
-	p.Src, p.Dst = h.src(), h.dst()
+	putAddr4(&p.Src, h[ip4Src:])
+	putAddr4(&p.Dst, h[ip4Dst:])
 	p.Proto, p.TTL, p.TOS = h[ip4Proto], h[ip4TTL], h[ip4TOS]
 	p.FragID = uint32(h.id())
 	v := h.frag()

@@ -515,3 +515,74 @@ func TestIteratorsStopAtALentBufferThatIsTooSmall(t *testing.T) {
 		t.Error("the segment is lost")
 	}
 }
+
+// A UDP checksum that comes to 0 is sent as 0xffff (RFC 768): 0 would say that
+// there is none. Of all ports, one gives 0.
+func TestAUDPChecksumNeverBecomesNone(t *testing.T) {
+	for _, s := range []spec{udp4Spec, udp6Spec} {
+		nat, finished := 0, 0
+		for port := range 65536 {
+			f := frameOf(s.build(), 0)
+			p := mustParse(t, f)
+			mustDo(t, NATRequest(f, p, p.Dst, uint16(port)))
+			if got := f.Bytes()[p.L4+6:]; got[0]|got[1] == 0 {
+				t.Fatalf("NAT to port %d takes the checksum away", port)
+			} else if got[0]&got[1] == 0xff {
+				nat++
+				check(t, f)
+			}
+			binary.BigEndian.PutUint16(f.Bytes()[p.L4+6:], refSum(refPseudo(p.Src, p.Dst, p.Proto, p.End-p.L4)))
+			f.Offload = Offload{NeedsCsum: true, CsumStart: uint16(p.L4), CsumOffset: 6}
+			FinishChecksum(f, p)
+			if got := f.Bytes()[p.L4+6:]; got[0]|got[1] == 0 {
+				t.Fatalf("finishing at port %d takes the checksum away", port)
+			} else if got[0]&got[1] == 0xff {
+				finished++
+			}
+		}
+		if nat == 0 || finished == 0 {
+			t.Errorf("met %d and %d times, so nothing was tested", nat, finished)
+		}
+	}
+}
+
+func TestLaterFragmentsHaveTheCopiedOptionsAlone(t *testing.T) {
+	s := udp4Spec
+	s.payload = pattern(100, 1)
+	s.options = []byte{1, 7, 3, 4, 0x94, 4, 0, 0, 68, 4, 5, 0, 0x82, 3, 9, 0}
+	f := frameOf(s.build(), 0)
+	var g Fragmenter
+	mustDo(t, g.Start(f, mustParse(t, f), 68, 1))
+	out, q := frameOf(nil, 200), new(Packet)
+	for n := 0; g.Next(out, q); n++ {
+		want := s.options
+		if n > 0 {
+			want = []byte{1, 1, 1, 1, 0x94, 4, 0, 0, 1, 1, 1, 1, 0x82, 3, 9, 0}
+		}
+		if got := packetOf(out)[20:36]; !bytes.Equal(got, want) {
+			t.Errorf("fragment %d: options % x, want % x", n, got, want)
+		}
+		check(t, out)
+	}
+}
+
+func TestMalformedOptionsAreLeftAlone(t *testing.T) {
+	for _, o := range [][]byte{{7, 9, 4, 0}, {7, 1, 4, 0}, {1, 1, 1, 7}} {
+		was := append([]byte{}, o...)
+		if blankOptions(o); !bytes.Equal(o, was) {
+			t.Errorf("% x became % x", was, o)
+		}
+	}
+}
+
+// Routers quote headers whose checksum they have not kept up with the TTL. The
+// kernel mends them (ip_send_check in ip_vs_nat_icmp).
+func TestNATOfErrorsMendsTheQuotedHeader(t *testing.T) {
+	quote := spec{src: vip4, dst: client4, sport: 80, dport: 40001, proto: ProtoUDP}.build()
+	quote[8]--
+	f := frameOf(errorAbout(quote, client4, vip4).build(), 0)
+	p, q := mustParse(t, f), new(Packet)
+	mustDo(t, ParseEmbedded(f, p, q))
+	mustDo(t, NATEmbeddedRequest(f, p, q, server4, 8080))
+	checkEmbedded(t, f, p, q, client4, server4)
+}
