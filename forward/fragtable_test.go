@@ -2,10 +2,6 @@ package forward
 
 import (
 	"bytes"
-	"encoding/binary"
-	"fmt"
-	"slices"
-	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -440,68 +436,4 @@ func checkTable(t tb, table *FragTable) {
 	if held != table.Len() {
 		t.Fatalf("sources hold %d datagrams of %d", held, table.Len())
 	}
-}
-
-// What the kernel put together and sent on as fragments again, golb sends on as it
-// came: the receiver gets the same datagram from the same addresses.
-func TestFragmentsAsTheKernelDoes(t *testing.T) {
-	for _, name := range []string{"udp4-dr", "udp4-nat", "udp6-dr", "udp6-nat"} {
-		t.Run(name, func(t *testing.T) {
-			d := directorFor(name)
-			table := NewFragTable(FragConfig{})
-			var got, want []string
-			for _, r := range readRecordings(t, "testdata/kernel/"+name+".txt") {
-				if !strings.Contains(r.note, "fragment") {
-					continue
-				}
-				for _, b := range r.out {
-					want = append(want, shape(t, frameOf(b, 0)))
-				}
-				f := frameOf(r.in, 0)
-				p := mustParse(t, f)
-				out := func(f *Frame) {
-					p := mustParse(t, f)
-					DecTTL(f, p)
-					for _, f := range d.forward(t, recording{}, f, p) {
-						got = append(got, shape(t, f))
-					}
-				}
-				if p.Frag == FirstFrag {
-					mustDo(t, table.First(p, 0, 1))
-					first := *p
-					out(f)
-					for dst := frameOf(nil, 2000); table.Take(&first, dst); dst = frameOf(nil, 2000) {
-						out(dst)
-					}
-					continue
-				}
-				if _, r := table.Later(f, p, 0); r == None {
-					out(f)
-				} else if r != FragmentQueued {
-					t.Fatal(r)
-				}
-			}
-			slices.Sort(got)
-			slices.Sort(want)
-			if !slices.Equal(got, want) || len(want) == 0 {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-			}
-		})
-	}
-}
-
-// shape prints a fragment without what may differ: the fragments' identification
-// and the checksums that follow from it.
-func shape(t tb, f *Frame) string {
-	p := mustParse(t, f)
-	data := f.Bytes()[p.L4:p.End]
-	sum := uint64(14695981039346656037)
-	for _, c := range data {
-		sum = (sum ^ uint64(c)) * 1099511628211
-	}
-	var ports uint32
-	if p.Frag == FirstFrag {
-		ports = binary.BigEndian.Uint32(data)
-	}
-	return fmt.Sprintf("%v > %v %08x ttl %d at %d more %v: %d bytes %x", p.Src, p.Dst, ports, p.TTL, p.FragOff, p.MoreFrags, len(data), sum)
 }

@@ -1,0 +1,202 @@
+package forward
+
+import (
+	"bytes"
+	"testing"
+)
+
+// errorAbout builds an ICMP error from router about the packet quote.
+func errorAbout(quote []byte, router, to Addr) spec {
+	s := spec{src: router, dst: to, proto: ProtoICMP, payload: append([]byte{3, 4, 0, 0, 0, 0, 5, 0x78}, quote...)}
+	if !router.Is4() {
+		s.proto = ProtoICMPv6
+		s.payload[0], s.payload[1] = 2, 0
+	}
+	return s
+}
+
+func TestParseEmbeddedFindsWhatIsQuoted(t *testing.T) {
+	from4 := spec{src: vip4, dst: client4, sport: 80, dport: 40001, proto: ProtoTCP, df: true, payload: make([]byte, 1000)}
+	from6 := from4
+	from6.src, from6.dst = vip6, client6
+	ext := from6.with(extDest, ProtoTCP, 0, 1, 4, 0, 0, 0, 0)
+	opt := from4
+	opt.options = []byte{1, 1, 1, 0}
+	icmp := echo4
+	icmp.src, icmp.dst = vip4, client4
+	for _, c := range []struct {
+		name  string
+		quote []byte
+		sport uint16
+		want  Reason
+	}{
+		{"IPv4, 8 bytes of TCP", cut(from4.build(), 28), 80, None},
+		{"IPv4, 576 bytes", cut(from4.build(), 576), 80, None},
+		{"IPv4, options", cut(opt.build(), 32), 80, None},
+		{"IPv4, 7 bytes of TCP", cut(from4.build(), 27), 0, BadEmbedded},
+		{"IPv4, options cut short", cut(opt.build(), 22), 0, BadEmbedded},
+		{"IPv4, header cut short", cut(from4.build(), 19), 0, BadEmbedded},
+		{"IPv4, header length 12", edit(from4, 0, 0x43), 0, BadEmbedded},
+		{"IPv4, total length 4", edit(from4, 2, 0, 3, 4), 0, BadEmbedded},
+		{"IPv4, total length of less than the ports", edit(from4, 2, 0, 3, 24), 0, BadEmbedded},
+		{"IPv4, version 6", edit(from4, 0, 0x65), 0, BadEmbedded},
+		{"IPv4, later fragment", cut(edit(from4, 6, 0, 7, 8), 20), 0, None},
+		{"IPv4, echo reply", icmp.build(), 0x0102, None},
+		{"IPv4, nothing", nil, 0, BadEmbedded},
+		{"IPv6, 8 bytes of TCP", cut(from6.build(), 48), 80, None},
+		{"IPv6, extension header", cut(ext.build(), 56), 80, None},
+		{"IPv6, extension header alone", cut(ext.build(), 48), 0, BadEmbedded},
+		{"IPv6, 7 bytes of TCP", cut(from6.build(), 47), 0, BadEmbedded},
+		{"IPv6, header cut short", cut(from6.build(), 39), 0, BadEmbedded},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := errorAbout(c.quote, addr("172.31.0.1"), vip4)
+			if c.name[3] == '6' {
+				s = errorAbout(c.quote, addr("2001:db8:ffff::1"), vip6)
+			}
+			f := frameOf(s.build(), 0)
+			p := mustParse(t, f)
+			if !p.IsRelated() || MTU(f, p) != 1400 {
+				t.Fatalf("not related, or MTU %d", MTU(f, p))
+			}
+			var q Packet
+			if r := ParseEmbedded(f, p, &q); r != c.want {
+				t.Fatalf("%v, want %v", r, c.want)
+			}
+			if c.want == None && (q.SrcPort != c.sport || q.Src != s.dst || q.L3 != p.Payload) {
+				t.Errorf("%+v", q)
+			}
+		})
+	}
+	for name, s := range map[string]spec{"an echo": echo4, "TCP": tcp4Spec} {
+		f := frameOf(s.build(), 0)
+		var q Packet
+		if r := ParseEmbedded(f, mustParse(t, f), &q); r != BadEmbedded {
+			t.Errorf("%s: %v", name, r)
+		}
+	}
+}
+
+func TestNATOfErrorsTranslatesBothHeaders(t *testing.T) {
+	for _, c := range []struct{ client, vip, server, router Addr }{
+		{client4, vip4, server4, addr("172.31.0.1")}, {client6, vip6, server6, addr("2001:db8:ffff::1")},
+	} {
+		for _, proto := range []uint8{ProtoTCP, ProtoUDP, ProtoSCTP} {
+			quoted := spec{src: c.vip, dst: c.client, sport: 80, dport: 40001, proto: proto, payload: pattern(100, 1)}
+			f := frameOf(errorAbout(quoted.build(), c.router, c.vip).build(), 0)
+			p, q := mustParse(t, f), new(Packet)
+			mustDo(t, ParseEmbedded(f, p, q))
+			mustDo(t, NATEmbeddedRequest(f, p, q, c.server, 8080))
+			checkEmbedded(t, f, p, q, c.router, c.server)
+			if q.Src != c.server || q.SrcPort != 8080 || q.Dst != c.client || q.DstPort != 40001 {
+				t.Errorf("%+v", q)
+			}
+			mustDo(t, NATEmbeddedRequest(f, p, q, c.vip, 80))
+			FinishChecksum(f, p)
+			if want := errorAbout(quoted.build(), c.router, c.vip).build(); !bytes.Equal(packetOf(f), want) {
+				t.Errorf("there and back:\n got % x\nwant % x", packetOf(f), want)
+			}
+
+			quoted = spec{src: c.client, dst: c.server, sport: 40001, dport: 8080, proto: proto, payload: pattern(100, 1)}
+			f = frameOf(errorAbout(quoted.build(), c.router, c.client).build(), 0)
+			p, q = mustParse(t, f), new(Packet)
+			mustDo(t, ParseEmbedded(f, p, q))
+			mustDo(t, NATEmbeddedReply(f, p, q, c.vip, 80))
+			checkEmbedded(t, f, p, q, c.vip, c.client)
+			if q.Dst != c.vip || q.DstPort != 80 || q.Src != c.client || q.SrcPort != 40001 {
+				t.Errorf("%+v", q)
+			}
+		}
+	}
+	f := frameOf(errorAbout(tcp4Spec.build(), client4, vip4).build(), 0)
+	p, q := mustParse(t, f), new(Packet)
+	mustDo(t, ParseEmbedded(f, p, q))
+	if r := NATEmbeddedReply(f, p, q, vip6, 80); r != FamilyMismatch {
+		t.Errorf("to IPv6: %v", r)
+	}
+}
+
+// checkEmbedded holds both IP headers against p and q, and all checksums but the
+// quoted transport's, which the kernel leaves too.
+func checkEmbedded(t *testing.T, f *Frame, p, q *Packet, src, dst Addr) {
+	t.Helper()
+	check(t, f)
+	again := mustParse(t, f)
+	if *again != *p || p.Src != src || p.Dst != dst {
+		t.Errorf("outer %+v, want %+v", p, again)
+	}
+	var e Packet
+	mustDo(t, ParseEmbedded(f, p, &e))
+	if e != *q {
+		t.Errorf("quoted %+v, want %+v", q, e)
+	}
+	if b := f.Bytes()[q.L3:]; q.Version == 4 && refSum(b[:20]) != 0xffff {
+		t.Error("quoted header's checksum")
+	}
+}
+
+func TestErrorsAboutTunnelPacketsLeadToTheSender(t *testing.T) {
+	for _, s := range []spec{tcp4Spec, tcp6Spec} {
+		for _, over6 := range []bool{false, true} {
+			for _, kind := range []TunnelKind{IPIP, GUE, GRE} {
+				for _, csum := range []bool{false, true} {
+					tun := &Tunnel{Kind: kind, Csum: csum, Port: guePort, Local: local4, Remote: server4}
+					router := addr("10.9.0.254")
+					if over6 {
+						tun.Local, tun.Remote, router = local6, server6, addr("fd00:9::fe")
+					}
+					s.payload = pattern(1000, 2)
+					f := frameOf(s.build(), 0)
+					p := mustParse(t, f)
+					mustDo(t, Encapsulate(f, p, tun, 1, 2))
+					FinishChecksum(f, p)
+					e := frameOf(errorAbout(packetOf(f)[:500], router, tun.Local).build(), 0)
+					ep, q, inner := mustParse(t, e), new(Packet), new(Packet)
+					mustDo(t, ParseEmbedded(e, ep, q))
+					mustDo(t, ParseTunneled(e, q, inner))
+					if inner.Src != s.src || inner.Dst != s.dst || inner.SrcPort != s.sport || inner.DstPort != s.dport || q.Dst != tun.Remote {
+						t.Fatalf("%v over v6 %v: %+v", kind, over6, inner)
+					}
+					out := frameOf(nil, MaxReply)
+					if !TooBig(out, e, inner, s.dst, 3, 1400-tun.Overhead()) {
+						t.Fatal("nothing for the sender")
+					}
+					check(t, out)
+					r := mustParse(t, out)
+					if quote := out.Bytes()[r.Payload:r.End]; r.Dst != s.src || !bytes.HasPrefix(s.build(), quote) || len(quote) < 28 {
+						t.Errorf("quotes %d bytes to %v", len(quote), r.Dst)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestParseTunneledRefusesWhatIsNoTunnel(t *testing.T) {
+	gre := spec{src: local4, dst: server4, proto: ProtoGRE, payload: append([]byte{0, 0, 0x65, 0x58}, tcp4Spec.build()...)}
+	control := spec{src: local4, dst: server4, proto: ProtoUDP, dport: guePort, payload: append([]byte{0x20, 4, 0, 0}, tcp4Spec.build()...)}
+	for name, b := range map[string][]byte{
+		"TCP": tcp4Spec.build(), "Ethernet in GRE": gre.build(), "GUE control": control.build(),
+		"UDP cut before GUE": udp4Spec.build()[:30], "ESP": edit(gre, 9, ProtoESP),
+		"GRE cut before IP": gre.build()[:30],
+	} {
+		f := frameOf(errorAbout(b, addr("10.9.0.254"), local4).build(), 0)
+		p, q, inner := mustParse(t, f), new(Packet), new(Packet)
+		mustDo(t, ParseEmbedded(f, p, q))
+		if r := ParseTunneled(f, q, inner); r != BadEmbedded {
+			t.Errorf("%s: %v", name, r)
+		}
+	}
+}
+
+// Routers quote headers whose checksum they have not kept up with the TTL. The
+// kernel mends them (ip_send_check in ip_vs_nat_icmp).
+func TestNATOfErrorsMendsTheQuotedHeader(t *testing.T) {
+	quote := spec{src: vip4, dst: client4, sport: 80, dport: 40001, proto: ProtoUDP}.build()
+	quote[8]--
+	f := frameOf(errorAbout(quote, client4, vip4).build(), 0)
+	p, q := mustParse(t, f), new(Packet)
+	mustDo(t, ParseEmbedded(f, p, q))
+	mustDo(t, NATEmbeddedRequest(f, p, q, server4, 8080))
+	checkEmbedded(t, f, p, q, client4, server4)
+}
