@@ -81,6 +81,7 @@ func (x *neighbours) change(want map[nextHop][]*server) (stops []func(), asks []
 		nb.servers = servers
 		nb.tell()
 	}
+	x.announceKnown()
 	return stops, asks
 }
 

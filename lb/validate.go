@@ -40,9 +40,6 @@ func (c *Config) Validate() error {
 		v.fail("max_connections", n, "out of range", fmt.Sprintf("%d to %d", minConnections, maxConnections))
 	}
 	v.settings("settings", &c.Settings)
-	if len(c.Services) == 0 {
-		v.fail("services", nil, "no service", "at least one")
-	}
 	seen := map[serviceKey]int{}
 	for i := range c.Services {
 		path := fmt.Sprintf("services[%d]", i)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/ipvsadm"
 	"github.com/golb/golb/lb/lbtest"
 )
 
@@ -140,10 +141,17 @@ func (p *player) command(line string) (refused, err error) {
 	} else {
 		err = p.sim.Apply(next.config())
 	}
-	if err == nil {
-		p.rules = next
+	if err != nil {
+		return err, nil
 	}
-	return err, nil
+	p.rules = next
+	if change.Op == ipvsadm.EditServer {
+		// Schedulers hear of every edit, also of one that changes nothing.
+		return p.sim.Balancer().SetWeight(change.Service.Protocol,
+			netip.AddrPortFrom(change.Service.Address, change.Service.Port),
+			netip.AddrPortFrom(change.Server.Address, change.Server.Port), change.Server.Weight), nil
+	}
+	return nil, nil
 }
 
 // flags are those of the TCP segments among the types of events.
