@@ -14,8 +14,8 @@
 //	                                        recvmmsg  V2    V3
 //	receive a 64-byte frame, µs             0.53      0.28  0.17   (sending it: 0.6)
 //	receive a 64 KiB super-packet, µs       18        13    14     (sending it: 26)
-//	bulk TCP through two ports, CPU µs/64K  47        46    50
-//	UDP echo through two ports, p50 µs      15        19    17 to 940   (kernel bridge: 7)
+//	bulk TCP through two ports, CPU µs/64K  47-53     43-54 42-56  (kernel bridge: 19)
+//	UDP echo through two ports, p50 µs      15-18     19-29 17-1960 (kernel bridge: 7)
 //
 // V3 delivers when a block fills or its timer ends, a millisecond on. V2 saves a quarter
 // of a microsecond of small frames, a fifth of receiving and sending one, but its slots are

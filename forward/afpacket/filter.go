@@ -28,6 +28,9 @@ type Filter struct {
 	// TCP, UDP, SCTP and ICMP alone, and over IPv6 also whatever starts with an
 	// extension header.
 	Servers []netip.Prefix
+	// Sources are destinations of which ICMP alone is let in: the host's own
+	// addresses that tunnels start from, to which errors about tunnel packets come.
+	Sources []netip.Prefix
 }
 
 // Program returns the filter as a classic BPF program for Port.SetFilter. Where the
@@ -36,7 +39,7 @@ type Filter struct {
 // is false and the program lets in all IP that is for this host, discovery apart. An
 // error names the invalid prefix; IPv4-mapped IPv6 is invalid.
 func (f Filter) Program() (prog []bpf.RawInstruction, exact bool, err error) {
-	for _, p := range slices.Concat(f.VIPs, f.Servers) {
+	for _, p := range slices.Concat(f.VIPs, f.Servers, f.Sources) {
 		if !p.IsValid() || p.Addr().Is4In6() {
 			return nil, false, fmt.Errorf("afpacket: filter: invalid prefix %q", p)
 		}
@@ -65,6 +68,7 @@ const (
 	etherTypeIPv4 = 0x0800
 	etherTypeIPv6 = 0x86dd
 
+	protoICMP4        = 1
 	protoICMP6        = 58
 	icmp6FirstND      = 133 // router solicitation, RFC 4861
 	icmp6LastND       = 137 // redirect
@@ -83,15 +87,18 @@ var (
 func (f Filter) instructions() []bpf.Instruction {
 	vips4, vips6 := split(f.VIPs)
 	servers4, servers6 := split(f.Servers)
+	sources4, sources6 := split(f.Sources)
 
 	var a assembler
 	drop := a.emit(bpf.RetConstant{Val: 0})
 	accept := a.emit(bpf.RetConstant{Val: everyByte})
 
-	miss := a.protocols(replyProtos6[:], offNext6, a.search(servers6, offSrc6, 0, accept, drop), drop)
+	miss := a.protocols([]uint32{protoICMP6}, offNext6, a.search(sources6, offDst6, 0, accept, drop), drop)
+	miss = a.protocols(replyProtos6[:], offNext6, a.search(servers6, offSrc6, 0, accept, miss), miss)
 	v6 := a.exceptND(a.search(vips6, offDst6, 0, accept, miss), drop)
 
-	miss = a.protocols(replyProtos4[:], offProto4, a.search(servers4, offSrc4, 0, accept, drop), drop)
+	miss = a.protocols([]uint32{protoICMP4}, offProto4, a.search(sources4, offDst4, 0, accept, drop), drop)
+	miss = a.protocols(replyProtos4[:], offProto4, a.search(servers4, offSrc4, 0, accept, miss), miss)
 	v4 := a.search(vips4, offDst4, 0, accept, miss)
 
 	a.forThisHost(a.etherTypes(v4, v6, drop), drop)

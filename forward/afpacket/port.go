@@ -37,7 +37,7 @@ type Config struct {
 	Spin time.Duration
 
 	// ReceiveBuffer and SendBuffer bound the bytes of kernel memory that frames wait
-	// in; 0 means 8 MiB. A small frame takes some 768 of them. Without CAP_NET_ADMIN
+	// in; 0 means 8 MiB. A small frame takes some 830 of them. Without CAP_NET_ADMIN
 	// the system's limits apply (net.core.rmem_max, wmem_max).
 	ReceiveBuffer, SendBuffer int
 }
