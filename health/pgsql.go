@@ -210,7 +210,7 @@ func (p pgTalk) scram(password string) error {
 
 // sasl receives the payload of an Authentication message of a kind.
 func (p pgTalk) sasl(want uint32) (string, error) {
-	kind, payload, err := p.receive("login: SASL")
+	kind, payload, err := p.receive("login")
 	if err == nil && (kind != 'R' || len(payload) < 4 || binary.BigEndian.Uint32(payload) != want) {
 		err = wanted("login: SASL", payload, fmt.Sprintf("message %d", want))
 	}

@@ -1,0 +1,520 @@
+package health
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// daemon is a real server on loopback, in a directory of its own, for one test.
+type daemon struct {
+	t      *testing.T
+	dir    string
+	addr   netip.AddrPort
+	owner  *syscall.Credential // nil is us
+	leader *exec.Cmd
+}
+
+// newDaemon skips the test where a program of the Debian package is missing.
+func newDaemon(t *testing.T, debian string, programs ...string) *daemon {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a real server")
+	}
+	for _, p := range programs {
+		if program(p) == "" {
+			t.Skipf("%s is not installed (Debian package %s)", p, debian)
+		}
+	}
+	dir, err := os.MkdirTemp("", "golb-health-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return &daemon{t: t, dir: dir, addr: ln.Addr().(*net.TCPAddr).AddrPort()}
+}
+
+// program finds a program, also where daemons are; "" is nowhere.
+func program(name string) string {
+	dirs := []string{"/usr/sbin", "/sbin"}
+	if more, err := filepath.Glob("/usr/lib/postgresql/*/bin"); err == nil {
+		dirs = append(dirs, more...)
+	}
+	if p, err := exec.LookPath(name); err == nil {
+		return p
+	}
+	for _, d := range dirs {
+		if p := filepath.Join(d, name); exec.Command(p).Path == p {
+			if _, err := os.Stat(p); err == nil {
+				return p
+			}
+		}
+	}
+	return ""
+}
+
+func (d *daemon) needRoot() {
+	if os.Geteuid() != 0 {
+		d.t.Skip("the server starts as root only")
+	}
+}
+
+// as makes the daemon run as another user where we are root.
+func (d *daemon) as(name string) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		d.t.Skip(err)
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	d.owner = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	if err := os.Chown(d.dir, uid, gid); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *daemon) port() string { return strconv.Itoa(int(d.addr.Port())) }
+
+// file writes a file; DIR and PORT are replaced in its content.
+func (d *daemon) file(name, content string) string {
+	d.t.Helper()
+	path := filepath.Join(d.dir, name)
+	content = strings.NewReplacer("DIR", d.dir, "PORT", d.port()).Replace(content)
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		d.t.Fatal(err)
+	}
+	return path
+}
+
+func (d *daemon) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program(name), args...)
+	cmd.Dir = d.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: d.owner, Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// run runs a program to its end.
+func (d *daemon) run(name string, args ...string) {
+	d.t.Helper()
+	if out, err := d.command(name, args...).CombinedOutput(); err != nil {
+		d.t.Fatalf("%s: %v: %s", name, err, out)
+	}
+}
+
+// start starts the server in the foreground. Its log is shown where the test fails.
+func (d *daemon) start(name string, args ...string) {
+	d.t.Helper()
+	log, err := os.Create(filepath.Join(d.dir, "log"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.leader = d.command(name, args...)
+	d.leader.Stdout, d.leader.Stderr = log, log
+	if err := d.leader.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() {
+		d.kill()
+		_ = log.Close()
+		if out, err := os.ReadFile(log.Name()); err == nil && d.t.Failed() {
+			d.t.Logf("%s said: %s", name, out[max(0, len(out)-3000):])
+		}
+	})
+}
+
+func (d *daemon) signal(s syscall.Signal) {
+	if err := syscall.Kill(-d.leader.Process.Pid, s); err != nil {
+		d.t.Errorf("kill: %v", err)
+	}
+}
+
+func (d *daemon) kill() {
+	if d.leader.ProcessState == nil {
+		d.signal(syscall.SIGKILL)
+		_ = d.leader.Wait()
+	}
+}
+
+// live tests a check against the daemon: up once it has started; the reason of each
+// question that is wrong; frozen, when the kernel still accepts for it and nobody
+// answers; and killed.
+func (d *daemon) live(check Checker, frozen, killed string, wrong map[string]Checker) {
+	t := d.t
+	t.Helper()
+	once := func(c Checker, limit time.Duration) string {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		return reasonOf(c.Check(ctx))
+	}
+	reason := "not asked"
+	for end := time.Now().Add(30 * time.Second); reason != "" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		reason = once(check, 5*time.Second)
+	}
+	if reason != "" {
+		t.Fatalf("not up: %s", reason)
+	}
+	for want, c := range wrong {
+		if got := once(c, 10*time.Second); !strings.HasPrefix(got, want) {
+			t.Errorf("got  %s\nwant %s...", got, want)
+		}
+	}
+	d.signal(syscall.SIGSTOP)
+	if got := once(check, 300*time.Millisecond); got != frozen {
+		t.Errorf("frozen: got %s, want %s", got, frozen)
+	}
+	d.signal(syscall.SIGCONT)
+	if got := once(check, 10*time.Second); got != "" {
+		t.Errorf("thawed: %s", got)
+	}
+	d.kill()
+	want := strings.ReplaceAll(killed, "ADDR", d.addr.String())
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if reason = once(check, time.Second); reason == want || time.Now().After(end) {
+			break
+		}
+	}
+	if reason != want {
+		t.Errorf("killed: got %s, want %s", reason, want)
+	}
+}
+
+const refused = "connect to ADDR: connection refused"
+
+func TestRealRedis(t *testing.T) {
+	d := newDaemon(t, "redis-server", "redis-server")
+	d.start("redis-server", "--port", d.port(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--requirepass", "s3cret")
+	d.live(&Redis{Addr: d.addr, Password: "s3cret"}, "AUTH: no answer in time", refused, map[string]Checker{
+		`PING: got "-NOAUTH`:    &Redis{Addr: d.addr},
+		`AUTH: got "-WRONGPASS`: &Redis{Addr: d.addr, Password: "guess"},
+	})
+}
+
+func TestRealPgSQL(t *testing.T) {
+	d := newDaemon(t, "postgresql", "initdb", "postgres")
+	d.as("postgres")
+	data := filepath.Join(d.dir, "data")
+	d.run("initdb", "-D", data, "-U", "bob", "--auth=scram-sha-256", "--no-sync", "--no-locale", "--pwfile="+d.file("password", "hello"))
+	d.start("postgres", "-D", data, "-p", d.port(), "-k", d.dir, "-h", "127.0.0.1", "-F")
+	query := &PgSQL{Addr: d.addr, Login: "bob", Password: "hello", Database: "postgres", Query: "select 1"}
+	none, bad, login, guess, secure := *query, *query, *query, *query, *query
+	none.Query, bad.Query, login.Query, guess.Password, secure.TLS = "select 1 where false", "select", "", "guess", true
+	bad.Query = "selec"
+	d.live(query, "login: no answer in time", refused, map[string]Checker{
+		"":                                       &login,
+		"query: got no row, want one":            &none,
+		`query: got error 42601 "syntax error`:   &bad,
+		`login: got error 28P01 "password authe`: &guess,
+		`SSLRequest: got "N", want "S"`:          &secure,
+	})
+}
+
+func TestRealMySQL(t *testing.T) {
+	d := newDaemon(t, "mariadb-server", "mariadb-install-db", "mariadbd")
+	d.as("mysql")
+	data := filepath.Join(d.dir, "data")
+	d.run("mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
+	init := d.file("init.sql", "CREATE USER bob@'%' IDENTIFIED BY 'hello';\n")
+	d.start("mariadbd", "--no-defaults", "--datadir="+data, "--port="+d.port(), "--socket="+filepath.Join(d.dir, "sock"), "--bind-address=127.0.0.1", "--init-file="+init, "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0")
+	query := &MySQL{Addr: d.addr, Login: "bob", Password: "hello", Query: "select 1"}
+	none, bad, guess, login := *query, *query, *query, *query
+	none.Query, bad.Query, guess.Password, login.Query = "select 1 from dual where false", "selec", "guess", ""
+	d.live(query, "greeting: no answer in time", refused, map[string]Checker{
+		"":                                   &login,
+		"query: got no row, want one":        &none,
+		`query: got error 1064 "You have`:    &bad,
+		`login: got error 1045 "Access deni`: &guess,
+	})
+}
+
+func TestRealLDAP(t *testing.T) {
+	d := newDaemon(t, "slapd", "slapd", "slapadd")
+	conf := d.file("slapd.conf", `include /etc/ldap/schema/core.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+database mdb
+suffix dc=example
+directory DIR
+rootdn cn=admin,dc=example
+rootpw hello
+`)
+	d.run("slapadd", "-f", conf, "-l", d.file("entries.ldif", "dn: dc=example\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: example\n"))
+	d.start("slapd", "-d", "0", "-f", conf, "-h", "ldap://127.0.0.1:"+d.port()+"/")
+	entry := &LDAP{Addr: d.addr, Login: "cn=admin,dc=example", Password: "hello", Base: "dc=example"}
+	guess, none := *entry, *entry
+	guess.Password, none.Base = "guess", "dc=none,dc=example"
+	d.live(entry, "bind: no answer in time", refused, map[string]Checker{
+		`bind: got result 49 invalidCredentials`: &guess,
+		`search: got result 32 noSuchObject`:     &none,
+		"":                                       &LDAP{Addr: d.addr, Root: true},
+		`StartTLS: got result`:                   &LDAP{Addr: d.addr, Security: StartTLS},
+	})
+}
+
+func TestRealDNS(t *testing.T) {
+	d := newDaemon(t, "dnsmasq-base", "dnsmasq")
+	args := []string{"-k", "-C", "/dev/null", "-p", d.port(), "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts", "--pid-file=", "--host-record=www.example,192.0.2.7,2001:db8::7", "--local=/example/"}
+	if os.Geteuid() == 0 {
+		args = append(args, "--user=root")
+	}
+	d.start("dnsmasq", args...)
+	name := func(c DNS) Checker { c.Addr = d.addr; return &c }
+	expect := mustExpect
+	d.live(name(DNS{Name: "www.example", Expect: expect(`^192\.0\.2\.7$`)}), "A www.example.: no answer in time", "A www.example.: connection refused", map[string]Checker{
+		"":                       name(DNS{Name: "www.example", Type: dnsTypes()["AAAA"], TCP: true, Expect: expect("^2001:db8::7$")}),
+		"A none.example.: got N": name(DNS{Name: "none.example"}),
+		"SOA .: got REFUSED":     name(DNS{}),
+		"PTR 7.2.0.192":          name(DNS{Name: "192.0.2.7", Expect: expect("^wwx")}),
+	})
+}
+
+func TestRealSIP(t *testing.T) {
+	d := newDaemon(t, "kamailio", "kamailio")
+	conf := d.file("kamailio.cfg", `children=1
+disable_tcp=no
+tcp_children=1
+listen=udp:127.0.0.1:PORT
+listen=tcp:127.0.0.1:PORT
+loadmodule "sl.so"
+loadmodule "pv.so"
+request_route {
+	if ($rU == "busy") { sl_send_reply("486", "Busy Here"); exit; }
+	sl_send_reply("200", "OK");
+}
+`)
+	d.start("kamailio", "-f", conf, "-DD", "-E", "-Y", d.dir, "-m", "16", "-M", "4")
+	d.live(&SIP{Addr: d.addr, TCP: true}, "OPTIONS: no answer in time", refused, map[string]Checker{
+		"": &SIP{Addr: d.addr},
+		`OPTIONS: got "486 Busy Here", want 200-299`: &SIP{Addr: d.addr, User: "busy"},
+	})
+}
+
+func TestRealRADIUS(t *testing.T) {
+	d := newDaemon(t, "freeradius", "freeradius")
+	d.file("users", "bob Cleartext-Password := \"hello\"\n")
+	d.file("radiusd.conf", `libdir = /usr/lib/freeradius
+logdir = DIR
+run_dir = DIR
+security {
+	reject_delay = 0
+}
+client localhost {
+	ipaddr = 127.0.0.1
+	secret = testing123
+}
+modules {
+	pap {
+	}
+	files {
+		filename = DIR/users
+	}
+}
+server default {
+	listen {
+		type = auth
+		ipaddr = 127.0.0.1
+		port = PORT
+	}
+	authorize {
+		files
+		pap
+	}
+	authenticate {
+		Auth-Type PAP {
+			pap
+		}
+	}
+}
+`)
+	d.start("freeradius", "-f", "-l", "stdout", "-d", d.dir)
+	ask := func(password, secret string) Checker {
+		return &RADIUS{Addr: d.addr, Login: "bob", Password: password, Secret: secret}
+	}
+	d.live(ask("hello", "testing123"), "Access-Request: no answer in time", "Access-Request: connection refused", map[string]Checker{
+		"Access-Request: got Access-Reject (3), want Access-Accept": ask("guess", "testing123"),
+	})
+}
+
+func TestRealFTP(t *testing.T) {
+	d := newDaemon(t, "vsftpd", "vsftpd")
+	d.needRoot()
+	root := filepath.Join(d.dir, "files")
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(d.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.file("files/check.txt", "all is OK\n")
+	conf := d.file("vsftpd.conf", "listen=YES\nlisten_address=127.0.0.1\nlisten_port=PORT\nbackground=NO\nanonymous_enable=YES\nlocal_enable=NO\nanon_root="+root+"\nsecure_chroot_dir=DIR\nseccomp_sandbox=NO\n")
+	d.start("vsftpd", conf)
+	d.live(&FTP{Addr: d.addr, Path: "check.txt", Expect: mustExpect("OK")}, "greeting: no answer in time", refused, map[string]Checker{
+		"":                         &FTP{Addr: d.addr},
+		`file check.txt: got "all`: &FTP{Addr: d.addr, Path: "check.txt", Expect: mustExpect("KO")},
+		`RETR: got "550`:           &FTP{Addr: d.addr, Path: "none.txt"},
+		`USER: got "530`:           &FTP{Addr: d.addr, Login: "bob", Password: "x"},
+	})
+}
+
+func TestRealMailboxes(t *testing.T) {
+	d := newDaemon(t, "dovecot-imapd", "dovecot")
+	d.needRoot()
+	if _, err := os.Stat("/usr/lib/dovecot/pop3-login"); err != nil {
+		t.Skip("pop3-login is not installed (Debian package dovecot-pop3d)")
+	}
+	cert, key := certificateFiles(t, d)
+	pop := netip.AddrPortFrom(d.addr.Addr(), newDaemon(t, "dovecot-imapd").addr.Port())
+	imaps := netip.AddrPortFrom(d.addr.Addr(), newDaemon(t, "dovecot-imapd").addr.Port())
+	conf := d.file("dovecot.conf", fmt.Sprintf(`protocols = imap pop3
+base_dir = DIR/run
+log_path = /dev/stderr
+ssl = yes
+ssl_cert = <%s
+ssl_key = <%s
+disable_plaintext_auth = no
+auth_failure_delay = 0
+passdb {
+  driver = static
+  args = password=hello
+}
+userdb {
+  driver = static
+  args = uid=nobody gid=nogroup home=DIR/home
+}
+mail_location = mbox:DIR/home
+service imap-login {
+  inet_listener imap {
+    address = 127.0.0.1
+    port = PORT
+  }
+  inet_listener imaps {
+    address = 127.0.0.1
+    port = %d
+  }
+}
+service pop3-login {
+  inet_listener pop3 {
+    address = 127.0.0.1
+    port = %d
+  }
+  inet_listener pop3s {
+    port = 0
+  }
+}
+`, cert, key, imaps.Port(), pop.Port()))
+	d.start("dovecot", "-F", "-c", conf)
+	d.live(&IMAP{Addr: d.addr}, "greeting: no answer in time", refused, map[string]Checker{
+		"":                  &IMAP{Addr: d.addr, Login: "bob", Password: "hello", Security: StartTLS},
+		`LOGIN: got "a1 NO`: &IMAP{Addr: imaps, Login: "bob", Password: "guess", Security: Implicit},
+		`PASS: got "-ERR`:   &POP3{Addr: pop, Login: "bob", Password: "guess"},
+		`tls: failed to verify certificate: x509`: &POP3{Addr: pop, Security: StartTLS, TLSOptions: TLSOptions{Verify: true}},
+		"tls: got \"* OK":                         &IMAP{Addr: d.addr, Security: Implicit},
+	})
+}
+
+func TestRealSMTP(t *testing.T) {
+	d := newDaemon(t, "python3-aiosmtpd", "aiosmtpd")
+	d.start("aiosmtpd", "-n", "-l", "127.0.0.1:"+d.port())
+	d.live(&SMTP{Addr: d.addr}, "greeting: no answer in time", refused, map[string]Checker{
+		`STARTTLS: got "454`: &SMTP{Addr: d.addr, Security: StartTLS},
+		`AUTH: got "5`:       &SMTP{Addr: d.addr, Login: "bob", Password: "x"},
+		"tls: got \"220 ":    &SMTP{Addr: d.addr, Security: Implicit},
+	})
+}
+
+func TestRealHTTP(t *testing.T) {
+	d := newDaemon(t, "nginx-light", "nginx")
+	secure := netip.AddrPortFrom(d.addr.Addr(), newDaemon(t, "nginx-light", "nginx").addr.Port())
+	cert, key := certificateFiles(t, d)
+	who := ""
+	if os.Geteuid() == 0 {
+		who = "user root;"
+	}
+	conf := d.file("nginx.conf", fmt.Sprintf(`daemon off; pid DIR/pid; error_log stderr; %s
+events {}
+http {
+	access_log off; client_body_temp_path DIR/b; proxy_temp_path DIR/p; fastcgi_temp_path DIR/f; uwsgi_temp_path DIR/u; scgi_temp_path DIR/s;
+	server {
+		listen 127.0.0.1:PORT; listen 127.0.0.1:%d ssl http2;
+		ssl_certificate %s; ssl_certificate_key %s;
+		location / { return 200 "all is OK\n"; }
+		location /broken { return 503; }
+		location /moved { return 301 http://192.0.2.1/; }
+	}
+}
+`, who, secure.Port(), cert, key))
+	d.start("nginx", "-c", conf, "-p", d.dir)
+	d.live(&HTTP{Addr: d.addr, Path: "/check.txt", Expect: mustExpect("OK")}, "GET /check.txt: no answer in time", refused, map[string]Checker{
+		"": &HTTP{Addr: secure, TLS: true, HTTP2: true, Expect: mustExpect("OK")},
+		"GET /broken: got 503 Service Temporarily Unavailable, want 200-299": &HTTP{Addr: d.addr, Path: "/broken"},
+		"GET /moved: got 301 Moved Permanently, want 200-299":                &HTTP{Addr: secure, TLS: true, Path: "/moved"},
+		"GET /: got 400 Bad Request":                                         &HTTP{Addr: secure},
+		"tls: failed to verify certificate: x509":                            &HTTP{Addr: secure, TLS: true, TLSOptions: TLSOptions{Verify: true}},
+		"tls: certificate expires ":                                          &TLS{Addr: secure, MinValid: 30 * 24 * time.Hour},
+		`GET /: got "all is OK\n", want a match of "KO"`:                     &HTTP{Addr: secure, TLS: true, HTTP2: true, Expect: mustExpect("KO")},
+	})
+}
+
+func TestRealHTTPProxy(t *testing.T) {
+	d := newDaemon(t, "tinyproxy", "tinyproxy")
+	conf := d.file("tinyproxy.conf", "Port PORT\nListen 127.0.0.1\nTimeout 5\nAllow 127.0.0.1\nLogLevel Error\nPidFile \"DIR/pid\"\n")
+	origin := page(t, "all is OK")
+	none := page(t, "")
+	none.Host = "127.0.0.1:1"
+	d.start("tinyproxy", "-d", "-c", conf)
+	d.live(&HTTPProxy{Addr: d.addr, URL: origin, Expect: mustExpect("OK")}, "GET /: no answer in time", refused, map[string]Checker{
+		`GET /: got "all is OK", want a match of "KO"`: &HTTPProxy{Addr: d.addr, URL: origin, Expect: mustExpect("KO")},
+		"GET /: got 500 ": &HTTPProxy{Addr: d.addr, URL: none},
+	})
+}
+
+func mustExpect(s string) *regexp.Regexp { return regexp.MustCompile(s) }
+
+// page is a real web server with one page.
+func page(t *testing.T, text string) *url.URL {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }))
+	t.Cleanup(s.Close)
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/"
+	return u
+}
+
+// certificateFiles writes a certificate that is valid for a day.
+func certificateFiles(t *testing.T, d *daemon) (cert, key string) {
+	t.Helper()
+	pair, _ := certificate(t, 24*time.Hour)
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert = d.file("cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})))
+	key = d.file("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	return cert, key
+}
