@@ -53,6 +53,14 @@ func PortUnreachable(out *Frame, f *Frame, p *Packet, src Addr, id uint16) bool 
 	return icmpError(out, f, p, src, id, ICMPUnreachable, icmpPortUnreachable, 0)
 }
 
+// PassError writes into out an ICMP error of the type, code and rest that the error
+// in f has, but about p: a packet that f quotes, inside a tunnel. So the tunnel's
+// source tells the sender of p what befell its packet (RFC 2003 §4, RFC 2473 §8). It
+// reports as TimeExceeded does.
+func PassError(out *Frame, f *Frame, p *Packet, src Addr, id uint16, typ, code uint8) bool {
+	return icmpError(out, f, p, src, id, typ, code, 0)
+}
+
 // icmpError quotes as much of p as fits. rest is bytes 4 to 7 of the message.
 func icmpError(out, f *Frame, p *Packet, src Addr, id uint16, typ, code uint8, rest uint32) bool {
 	if !MayAnswer(f, p) {

@@ -297,6 +297,7 @@ func (b *Balancer) publish() {
 		services: map[serviceKey]*service{},
 		vips:     map[forward.Addr]struct{}{},
 		nat:      map[forward.Addr]struct{}{},
+		tunnels:  map[forward.Addr]struct{}{},
 	}
 	for k, v := range b.services {
 		snap.services[k] = v
@@ -310,6 +311,8 @@ func (b *Balancer) publish() {
 			b.servers[i] = nil
 		case s.path.Load().method == NAT:
 			snap.nat[s.Addr] = struct{}{}
+		case s.path.Load().method == TUN:
+			snap.tunnels[s.Addr] = struct{}{}
 		}
 	}
 	snap.servers = append([]*server(nil), b.servers...)

@@ -83,15 +83,25 @@ func (b *bench) env() lb.Env {
 		OpenLink: func(lb.LinkConfig) (lb.Link, error) {
 			return &lbtest.Link{MAC: func(a netip.Addr) (forward.MAC, bool) { return serverMAC(a), true }}, nil
 		},
-		Route: func(netip.Addr) (lb.Route, error) { return lb.Route{Interface: "wire0"}, nil },
+		Route: func(to netip.Addr) (lb.Route, error) {
+			if to.Is4() {
+				return lb.Route{Interface: "wire0", Source: server4(200)}, nil
+			}
+			return lb.Route{Interface: "wire0", Source: server6(200)}, nil
+		},
 	}
 }
 
 // send injects a TCP segment of a client and returns the frames that the servers
 // got for it.
 func (b *bench) send(src, dst netip.AddrPort, flags uint8) []lbtest.Frame {
+	return b.inject(lbtest.Packet{SrcMAC: clientMAC, DstMAC: balancerMAC, Src: src, Dst: dst, Flags: flags}.Frame())
+}
+
+// inject sends a frame and returns those that came of it.
+func (b *bench) inject(f lbtest.Frame) []lbtest.Frame {
 	clear(b.got)
-	b.wire.Inject(lbtest.Packet{SrcMAC: clientMAC, DstMAC: balancerMAC, Src: src, Dst: dst, Flags: flags}.Frame())
+	b.wire.Inject(f)
 	var out []lbtest.Frame
 	for mac, frames := range b.got {
 		if mac != balancerMAC {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 )
 
@@ -53,4 +55,28 @@ func nameList(interfaces []net.Interface) string {
 		}
 	}
 	return strings.Join(names, ", ")
+}
+
+// warnings says what on this host will hurt: its own stack sees the VIPs' packets
+// too, and should do nothing with them.
+func (c *Config) warnings(route func(netip.Addr) (Route, error)) []string {
+	var list []string
+	for _, f := range []struct {
+		is4        bool
+		file, name string
+	}{
+		{true, "/proc/sys/net/ipv4/ip_forward", "net.ipv4.ip_forward"},
+		{false, "/proc/sys/net/ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding"},
+	} {
+		on, err := os.ReadFile(f.file)
+		if err == nil && strings.TrimSpace(string(on)) != "0" && slices.ContainsFunc(c.vips(), func(a netip.Addr) bool { return a.Is4() == f.is4 }) {
+			list = append(list, "the host forwards packets too, so that each would be sent twice; mend it: sysctl -w "+f.name+"=0")
+		}
+	}
+	for _, vip := range c.vips() {
+		if _, err := route(vip); err != nil && vip.Is6() {
+			list = append(list, fmt.Sprintf("the host has no route to %s, so that its kernel answers clients with \"no route\"; mend it: ip -6 route add blackhole %[1]s", vip))
+		}
+	}
+	return list
 }

@@ -61,6 +61,9 @@ func (b *Balancer) open(ctx context.Context) (n *network, err error) {
 			return n, err
 		}
 		n.route = n.host.route
+		for _, w := range b.cfg.warnings(n.route) {
+			b.env.Logger.Warn(w)
+		}
 	}
 	if err := n.checkRoutes(&b.cfg); err != nil {
 		return n, err
@@ -232,7 +235,23 @@ func (b *Balancer) expireLoop(ctx context.Context) {
 			return
 		case <-t.C:
 			b.expire(b.tick())
+			b.forgetMTUs(b.tick())
 		}
+	}
+}
+
+// forgetMTUs gives all paths the MTU of their links again, some time after the last
+// one was learnt.
+func (b *Balancer) forgetMTUs(now tick) {
+	at := b.mtuLearnt.Load()
+	if at == 0 || now.before(tick(at)+pathMTUTimeout) {
+		return
+	}
+	b.mtuLearnt.Store(0)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.net != nil {
+		b.followHops(b.net)
 	}
 }
 
@@ -281,6 +300,7 @@ func (b *Balancer) filter(vips []netip.Addr) error {
 	for a := range b.snap.Load().nat {
 		f.Servers = append(f.Servers, netip.PrefixFrom(a.Netip(), a.Netip().BitLen()))
 	}
+	f.ICMP = len(b.snap.Load().nat)+len(b.snap.Load().tunnels) > 0
 	prog, exact, err := f.Program()
 	if err != nil {
 		return fmt.Errorf("lb: %w", err)

@@ -9,14 +9,16 @@ import (
 
 // plane is the data plane: what all workers share.
 type plane struct {
-	snap   atomic.Pointer[snapshot]
-	table  *table
-	frags  fragments
-	vias   vias
-	router router
-	now    func() time.Time
-	start  time.Time
-	rand   func() uint64
+	snap  atomic.Pointer[snapshot]
+	table *table
+	frags fragments
+	vias  vias
+
+	mtuLearnt atomic.Uint32 // tick of the last path MTU learnt, 0 never
+	router    router
+	now       func() time.Time
+	start     time.Time
+	rand      func() uint64
 }
 
 // snapshot is a configuration as packets see it. It is never changed; Apply makes
@@ -27,6 +29,7 @@ type snapshot struct {
 	vips     map[forward.Addr]struct{}
 	servers  []*server                 // by number; nil where none
 	nat      map[forward.Addr]struct{} // addresses of servers of method NAT
+	tunnels  map[forward.Addr]struct{} // and of method TUN
 	settings settings
 }
 

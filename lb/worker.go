@@ -114,8 +114,16 @@ func (w *worker) frame(snap *snapshot, f *forward.Frame) Reason {
 // whole forwards a datagram, or the first fragment of one.
 func (w *worker) whole(snap *snapshot, f *forward.Frame) Reason {
 	p := &w.packet
-	if p.IsRelated() && (snap.isVIP(p.Dst) || len(snap.nat) > 0) {
-		return w.related(snap, f)
+	if p.IsRelated() {
+		switch {
+		case snap.isVIP(p.Dst) || len(snap.nat) > 0 && len(snap.tunnels) == 0:
+			return w.related(snap, f)
+		case len(snap.tunnels) > 0:
+			if reason := w.tunnelError(snap, f); reason != NotVIP || len(snap.nat) == 0 {
+				return reason
+			}
+			return w.related(snap, f)
+		}
 	}
 	t := tuple{src: p.Src, dst: p.Dst, srcPort: p.SrcPort, dstPort: p.DstPort, proto: Protocol(p.Proto)}
 	key := t.words()

@@ -28,9 +28,10 @@ type Filter struct {
 	// TCP, UDP, SCTP and ICMP alone, and over IPv6 also whatever starts with an
 	// extension header.
 	Servers []netip.Prefix
-	// Sources are destinations of which ICMP alone is let in: the host's own
-	// addresses that tunnels start from, to which errors about tunnel packets come.
-	Sources []netip.Prefix
+	// ICMP lets in ICMP and ICMPv6 whatever the addresses: routers between here and
+	// the servers send errors about NAT's packets to the client, and about those of
+	// tunnels to the host.
+	ICMP bool
 }
 
 // Program returns the filter as a classic BPF program for Port.SetFilter. Where the
@@ -39,7 +40,7 @@ type Filter struct {
 // is false and the program lets in all IP that is for this host, discovery apart. An
 // error names the invalid prefix; IPv4-mapped IPv6 is invalid.
 func (f Filter) Program() (prog []bpf.RawInstruction, exact bool, err error) {
-	for _, p := range slices.Concat(f.VIPs, f.Servers, f.Sources) {
+	for _, p := range slices.Concat(f.VIPs, f.Servers) {
 		if !p.IsValid() || p.Addr().Is4In6() {
 			return nil, false, fmt.Errorf("afpacket: filter: invalid prefix %q", p)
 		}
@@ -87,17 +88,20 @@ var (
 func (f Filter) instructions() []bpf.Instruction {
 	vips4, vips6 := split(f.VIPs)
 	servers4, servers6 := split(f.Servers)
-	sources4, sources6 := split(f.Sources)
 
 	var a assembler
 	drop := a.emit(bpf.RetConstant{Val: 0})
 	accept := a.emit(bpf.RetConstant{Val: everyByte})
+	icmp := drop
+	if f.ICMP {
+		icmp = accept
+	}
 
-	miss := a.protocols([]uint32{protoICMP6}, offNext6, a.search(sources6, offDst6, 0, accept, drop), drop)
+	miss := a.protocols([]uint32{protoICMP6}, offNext6, icmp, drop)
 	miss = a.protocols(replyProtos6[:], offNext6, a.search(servers6, offSrc6, 0, accept, miss), miss)
 	v6 := a.exceptND(a.search(vips6, offDst6, 0, accept, miss), drop)
 
-	miss = a.protocols([]uint32{protoICMP4}, offProto4, a.search(sources4, offDst4, 0, accept, drop), drop)
+	miss = a.protocols([]uint32{protoICMP4}, offProto4, icmp, drop)
 	miss = a.protocols(replyProtos4[:], offProto4, a.search(servers4, offSrc4, 0, accept, miss), miss)
 	v4 := a.search(vips4, offDst4, 0, accept, miss)
 

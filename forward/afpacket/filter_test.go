@@ -242,7 +242,11 @@ func (f Filter) letsIn(src, dst netip.Addr, proto, icmpType byte) bool {
 	if src.Is6() {
 		replies = []byte{6, 17, 132, 58, 0, 43, 44, 60}
 	}
-	return holds(f.VIPs, dst) || holds(f.Servers, src) && slices.Contains(replies, proto)
+	icmp := byte(protoICMP4)
+	if dst.Is6() {
+		icmp = protoICMP6
+	}
+	return holds(f.VIPs, dst) || holds(f.Servers, src) && slices.Contains(replies, proto) || f.ICMP && proto == icmp
 }
 
 // Addresses are drawn from few bits set here and there, so that prefixes touch, lie
@@ -271,6 +275,7 @@ func TestFilterAgreesWithItsMeaning(t *testing.T) {
 		f := Filter{
 			VIPs:    rapid.SliceOfN(rapid.Custom(drawPrefix), 0, 40).Draw(t, "VIPs"),
 			Servers: rapid.SliceOfN(rapid.Custom(drawPrefix), 0, 40).Draw(t, "servers"),
+			ICMP:    rapid.Bool().Draw(t, "icmp"),
 		}
 		f.VIPs = slices.DeleteFunc(f.VIPs, func(p netip.Prefix) bool { return p.Bits() == 0 })
 		prog, exact, err := f.Program()

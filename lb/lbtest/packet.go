@@ -33,6 +33,14 @@ func (p Packet) Frame() Frame {
 	return Frame{Data: append(b, p.Bytes()...)}
 }
 
+// With builds the frame with b behind the IP header, whatever the protocol.
+func (p Packet) With(b []byte) Frame {
+	f := p.Frame()
+	f.Data = append(f.Data[:14:14], p.header(len(b))...)
+	f.Data = append(f.Data, b...)
+	return f
+}
+
 // Bytes builds the IP packet.
 func (p Packet) Bytes() []byte {
 	segment := p.transport()
