@@ -36,11 +36,7 @@ func (s *site) config(m mode) lb.Config {
 	for _, p := range s.layout.servers {
 		svc.Servers = append(svc.Servers, lb.Server{Name: p.name, Address: p.addr.Addr(), Weight: &p.weight})
 	}
-	cfg := lb.Config{Interfaces: []string{ifname}, MaxConnections: maxConnections, Services: []lb.Service{svc}}
-	// The one client soon takes ports again that golb still knows as closing; each
-	// connection is to be scheduled all the same, so that shares come out exact.
-	cfg.Settings.ConnReuseMode = new(3)
-	return cfg
+	return lb.Config{Interfaces: []string{ifname}, MaxConnections: maxConnections, Services: []lb.Service{svc}}
 }
 
 const (

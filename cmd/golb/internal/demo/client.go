@@ -16,7 +16,7 @@ const (
 	// bodySize is what each request of the load fetches.
 	bodySize = 4096
 	// patience is how long a client waits for an answer before it calls the request failed.
-	patience = 2 * time.Second
+	patience = 5 * time.Second
 	// transferPatience is that for the large transfers.
 	transferPatience = 2 * time.Minute
 )

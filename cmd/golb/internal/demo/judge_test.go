@@ -46,7 +46,7 @@ func TestJudgeBlamesOnlyFailuresOutsideTheWindow(t *testing.T) {
 	}
 }
 
-// healthy are answers of a failover as it should be: one of each server that is
+// healthy are answers of a failover as it should be: ten of each server that is
 // alive in each phase.
 func healthy(start time.Time) []answer {
 	var list []answer
@@ -56,7 +56,9 @@ func healthy(start time.Time) []answer {
 				continue
 			}
 			at := start.Add(time.Duration(ms) * time.Millisecond)
-			list = append(list, answer{server: s, start: at, end: at.Add(time.Millisecond)})
+			for range 10 {
+				list = append(list, answer{server: s, start: at, end: at.Add(time.Millisecond)})
+			}
 		}
 	}
 	return list
@@ -71,7 +73,7 @@ func TestJudgeWantsTrafficToMoveAndToReturn(t *testing.T) {
 		wrong   int
 	}{
 		{"as it should be", all, 0},
-		{"no traffic for the returned server", all[:len(all)-1], 1},
+		{"no traffic for the returned server", all[:len(all)-10], 1},
 		{"the dead server answers", append(all[:len(all):len(all)],
 			answer{server: "s3", start: start.Add(2 * time.Second), end: start.Add(2 * time.Second)}), 1},
 		{"a request that waited for the return", append(all[:len(all):len(all)],

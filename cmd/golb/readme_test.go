@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/golb/golb/lb/lbtest/lab"
+)
+
+const repository = "../.."
+
+// blocks returns the fenced code blocks of the README in a language.
+func blocks(t *testing.T, language string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repository, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, m := range regexp.MustCompile("(?sm)^```"+language+"\n(.*?)^```$").FindAllSubmatch(text, -1) {
+		found = append(found, string(m[1]))
+	}
+	if len(found) == 0 {
+		t.Fatalf("README.md has no block of %s", language)
+	}
+	return found
+}
+
+// Each command of the README is run by a test of this file, but for the one that
+// runs this file.
+func TestREADMECommandsAreTheTestedOnes(t *testing.T) {
+	var got []string
+	for _, b := range blocks(t, "sh") {
+		got = append(got, strings.Split(strings.TrimSpace(b), "\n")...)
+	}
+	want := []string{readmeDemo, readmeTest, readmeBuild, readmeCheck, readmeRun}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	ci, err := os.ReadFile(filepath.Join(repository, ".ci/run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(ci), "go test -count=1 -v ./...") {
+		t.Errorf(".ci/run does not run %s", readmeTest)
+	}
+}
+
+const (
+	readmeDemo  = "go run ./cmd/golb demo"
+	readmeTest  = "go test ./..."
+	readmeBuild = "go build -o golb ./cmd/golb"
+	readmeCheck = "./golb check golb.yaml"
+	readmeRun   = "sudo ./golb run -c golb.yaml"
+)
+
+// shell runs a command line of the README in a directory.
+func shell(t *testing.T, dir, line string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	return string(out)
+}
+
+func TestREADMEShowsTheDemosOutput(t *testing.T) {
+	if err := lab.Unavailable(); err != nil {
+		t.Skip(err)
+	}
+	out := shell(t, repository, readmeDemo)
+	if diff := cmp.Diff(shape(blocks(t, "text")[0]), shape(out)); diff != "" {
+		t.Errorf("-README +demo, numbers and servers aside:\n%s", diff)
+	}
+}
+
+var (
+	varies = []struct {
+		re *regexp.Regexp
+		by string
+	}{
+		{regexp.MustCompile(`(?m)^.* s    \d+ of \d+\n`), ""}, // as many as there are seconds
+		{regexp.MustCompile(`; (no request failed|\d+ requests? failed).*`), "; COST"},
+		{regexp.MustCompile(`\(connect to [^)]*\)`), "(WHY)"},
+		{regexp.MustCompile(`(to|from) s\d in`), "$1 SERVER in"},
+		{regexp.MustCompile(`\d+(\.\d+)?`), "N"},
+		{regexp.MustCompile(` +`), " "},
+	}
+)
+
+// shape is a text without what varies from run to run.
+func shape(text string) []string {
+	for _, v := range varies {
+		text = v.re.ReplaceAllString(text, v.by)
+	}
+	return slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool { return strings.TrimSpace(line) == "" })
+}
+
+func TestREADMEProgramCompiles(t *testing.T) {
+	body := strings.TrimSpace(blocks(t, "go")[0])
+	if n := strings.Count(body, "\n") + 1; n > 12 {
+		t.Errorf("%d lines to embed golb", n)
+	}
+	source := fmt.Sprintf(`package readme
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/golb/golb/lb"
+)
+
+func balance(ctx context.Context) error {
+%s
+}
+
+var _ = balance
+`, body)
+	dir := t.TempDir()
+	file, overlay := filepath.Join(dir, "readme.go"), filepath.Join(dir, "overlay.json")
+	at, err := filepath.Abs(filepath.Join(repository, "examples/readme/readme.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{file: source, overlay: fmt.Sprintf(`{"Replace":{%q:%q}}`, at, file)} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shell(t, repository, "go build -overlay "+overlay+" ./examples/readme")
+}
+
+// The README's config and its commands, on a host for which they are right.
+func TestREADMEConfigBalances(t *testing.T) {
+	golbHost, client := readmeNetwork(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "golb.yaml"), []byte(blocks(t, "yaml")[0]), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	shell(t, repository, strings.Replace(readmeBuild, "-o golb", "-o "+filepath.Join(dir, "golb"), 1))
+
+	var checked string
+	if err := golbHost.Do(func() error { checked = shell(t, dir, readmeCheck); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if want := "golb.yaml: ok: 1 service, 2 servers, on eth0\n"; checked != want {
+		t.Errorf("check says %q, want %q", checked, want)
+	}
+
+	words := strings.Fields(strings.TrimPrefix(readmeRun, "sudo "))
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Dir = dir
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := golbHost.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	log := &entries{t, bufio.NewScanner(stderr)}
+	log.next("forwarding")
+	for range 3 {
+		c, err := client.DialContext(t.Context(), "tcp", "192.0.2.100:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(c); string(got) != "hello" {
+			t.Errorf("got %q, error %v", got, err)
+		}
+		c.Close()
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for log.lines.Scan() { // to the end, so that Wait does not cut it off
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
+// readmeNetwork is the network that the README's config is for.
+func readmeNetwork(t *testing.T) (golbHost, client *lab.Host) {
+	t.Helper()
+	if err := lab.Unavailable(); err != nil {
+		t.Skip(err)
+	}
+	l, err := lab.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	sw, err := l.Switch("sw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := func(name, addr string) *lab.Host {
+		h, err := l.Host(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Attach(h, sw, lab.LinkConfig{Addrs: []netip.Prefix{netip.MustParsePrefix(addr)}}); err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	for _, s := range []struct{ name, addr string }{{"s1", "192.0.2.11/24"}, {"s2", "192.0.2.12/24"}} {
+		h := host(s.name, s.addr)
+		if err := h.SolveARPProblem(netip.MustParseAddr("192.0.2.100")); err != nil {
+			t.Fatal(err)
+		}
+		ln, err := h.Listen(t.Context(), "tcp", "0.0.0.0:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() { defer close(done); greetAll(ln) }()
+		t.Cleanup(func() { ln.Close(); <-done })
+	}
+	return host("golb", "192.0.2.2/24"), host("client", "192.0.2.10/24")
+}
+
+// greetAll says hello to who connects and hangs up.
+func greetAll(ln net.Listener) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(c, "hello") // fails for health checks that hang up at once
+		c.Close()
+	}
+}
