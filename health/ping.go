@@ -50,6 +50,9 @@ func (c *Ping) Check(ctx context.Context) error {
 				return fmt.Errorf("ping: %w", err)
 			}
 		}
+		if ctx.Err() != nil { // its end may have come before that deadline, and be lost
+			break
+		}
 		e.seq = uint16(n)
 		if err = e.exchange(conn); err == nil {
 			return nil

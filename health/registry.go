@@ -74,7 +74,7 @@ func NewRegistry(more ...Type) *Registry {
 func builtin() []Type {
 	return slices.Concat([]Type{
 		DNSType(), ExternalType(), FTPType(), GRPCType(), MySQLType(), NNTPType(), OffType(), OnType(), PgSQLType(),
-		PingType(), RADIUSType(), RedisType(), SIPType(), SMTPType(), SimpleTCPType(), SubmissionType(), TCPType(),
+		PingType(), RADIUSType(), RedisType(), SIPType(), SMTPType(), SYNType(), SimpleTCPType(), SubmissionType(), TCPType(),
 		TLSType(), UDPType(),
 	}, HTTPTypes(), IMAPTypes(), LDAPTypes(), POP3Types())
 }
