@@ -24,8 +24,11 @@ type Balancer struct {
 
 	mu         sync.Mutex // guards what follows, and all changes of services and servers
 	cfg        Config
-	services   map[serviceKey]*service
-	servers    []*server // by number; nil where free
+	services   map[string]*service // by what they match
+	servers    []*server           // by number; nil where free
+	free       []uint32            // numbers below len(servers) that are
+	dropped    []*server           // that may still be referred to
+	marks      uint32              // numbers given to services
 	checked    map[string][]*server
 	monitor    *health.Monitor
 	neighbours *neighbours
@@ -39,7 +42,7 @@ type Balancer struct {
 // New makes a balancer of a config that Validate accepts. It opens nothing and
 // starts nothing.
 func New(cfg Config) (*Balancer, error) {
-	b := &Balancer{env: cfg.Env.withDefaults(), services: map[serviceKey]*service{}, servers: []*server{nil}}
+	b := &Balancer{env: cfg.Env.withDefaults(), services: map[string]*service{}, servers: []*server{nil}}
 	b.plane.now, b.plane.rand = b.env.Now, b.env.Rand
 	b.plane.start = b.env.Now()
 	b.neighbours = newNeighbours(b)
@@ -117,7 +120,7 @@ func (b *Balancer) Apply(cfg Config) error {
 	if err := b.net.follow(b); err != nil {
 		return err
 	}
-	return b.net.claim(b.cfg.vips(), fresh)
+	return b.net.claim(answered(b.cfg.vips()), fresh)
 }
 
 // fixed refuses what cannot change at run time.
@@ -138,26 +141,8 @@ func (b *Balancer) fixed(cfg *Config) error {
 
 // newVIPs are those of cfg that no service has yet.
 func (b *Balancer) newVIPs(cfg *Config) []netip.Addr {
-	var fresh []netip.Addr
-	for _, vip := range cfg.vips() {
-		if !b.snap.Load().isVIP(forward.AddrFrom(vip)) {
-			fresh = append(fresh, vip)
-		}
-	}
-	return fresh
-}
-
-// vips are the VIPs of all services, each once.
-func (c *Config) vips() []netip.Addr {
-	var list []netip.Addr
-	seen := map[netip.Addr]bool{}
-	for _, s := range c.Services {
-		if !seen[s.VIP] {
-			seen[s.VIP] = true
-			list = append(list, s.VIP)
-		}
-	}
-	return list
+	snap := b.snap.Load()
+	return slices.DeleteFunc(answered(cfg.vips()), func(a netip.Addr) bool { return snap.isVIP(forward.AddrFrom(a)) })
 }
 
 // apply makes the services those of a valid config, and shows them to the workers.
@@ -166,7 +151,7 @@ func (b *Balancer) apply(cfg Config) error {
 	scheds := make([]sched.Scheduler, len(cfg.Services))
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		if v := b.services[s.key()]; v != nil && v.schedulerKey == s.schedulerKey() {
+		if v := b.services[s.id()]; v != nil && v.schedulerKey == s.schedulerKey() {
 			scheds[i] = v.scheduler()
 			continue
 		}
@@ -176,16 +161,16 @@ func (b *Balancer) apply(cfg Config) error {
 		}
 	}
 	old := b.services
-	b.services = make(map[serviceKey]*service, len(cfg.Services))
+	b.services = make(map[string]*service, len(cfg.Services))
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		v := old[s.key()]
+		v := old[s.id()]
 		if v == nil {
-			v = &service{key: s.key()}
+			v = b.newService(s)
 		}
-		delete(old, s.key())
-		b.services[s.key()] = v
-		b.applyService(v, s, scheds[i], cfg.workers())
+		delete(old, s.id())
+		b.services[s.id()] = v
+		b.applyService(v, s, scheds[i], &cfg)
 	}
 	for _, v := range old {
 		for _, s := range v.all {
@@ -207,10 +192,20 @@ func (b *Balancer) schedulerOptions(s *Service) sched.Options {
 	}
 }
 
+// newService makes a service without servers.
+func (b *Balancer) newService(s *Service) *service {
+	v := &service{id: s.id(), port: s.Port, grouped: len(s.Match) > 0}
+	if v.grouped {
+		b.marks++
+		v.mark = b.marks
+	}
+	return v
+}
+
 // applyService makes v what s says.
-func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, workers int) {
+func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, global *Config) {
 	v.name = s.name()
-	v.settings.Store(s.settings())
+	v.settings.Store(s.settings(global.Settings.Timeouts))
 	if v.schedulerKey != s.schedulerKey() {
 		v.schedulerKey = s.schedulerKey()
 		v.reschedule(sch)
@@ -225,7 +220,7 @@ func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, wor
 		r := kept[cfg.addrPort(s)]
 		delete(kept, cfg.addrPort(s))
 		if r == nil {
-			r = b.addServer(v, cfg.addrPort(s), workers)
+			r = b.addServer(v, cfg.addrPort(s), global.workers())
 		}
 		b.applyServer(v, r, s, cfg)
 		all = append(all, r)
@@ -258,57 +253,82 @@ func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
 // addServer makes a new server of v; one that was removed, but that connections
 // still refer to, comes back as it was (ip_vs_trash_get_dest).
 func (b *Balancer) addServer(v *service, addr netip.AddrPort, workers int) *server {
-	for _, s := range b.servers {
-		if s != nil && s.Gone.Load() && s.service == v && s.addrPort() == addr {
-			s.up = true
-			return s
-		}
+	if s := v.trash[addr]; s != nil {
+		delete(v.trash, addr)
+		s.up = true
+		return s
 	}
 	s := newServer(addr, workers)
 	s.service, s.up = v, true
-	s.ID = b.freeNumber()
+	s.ID = b.number()
 	b.servers[s.ID] = s
 	return s
 }
 
-// freeNumber finds a number for a server. Those of servers that are gone and that
-// nothing refers to are free again.
-func (b *Balancer) freeNumber() uint32 {
-	for i, s := range b.servers[1:] {
-		if s == nil {
-			return uint32(i + 1)
-		}
+// number finds a free number for a server.
+func (b *Balancer) number() uint32 {
+	if last := len(b.free) - 1; last >= 0 {
+		n := b.free[last]
+		b.free = b.free[:last]
+		return n
 	}
 	b.servers = append(b.servers, nil)
 	return uint32(len(b.servers) - 1)
 }
 
-// dropServer takes a server out of its service for good.
+// dropServer takes a server out of its service for good. Connections may still
+// refer to it.
 func (b *Balancer) dropServer(v *service, s *server) {
 	if v.listed(s) {
 		v.remove(s)
 	}
 	s.Gone.Store(true)
+	s.dropped = b.tick()
+	if v.trash == nil {
+		v.trash = map[netip.AddrPort]*server{}
+	}
+	v.trash[s.addrPort()] = s
+	b.dropped = append(b.dropped, s)
+}
+
+// trashTime is how long the number of a dropped server is not given to another: a
+// worker may be about to enter a connection that it scheduled a moment before.
+const trashTime = 60 * ticksPerSecond
+
+// empty frees the numbers of dropped servers that nothing refers to any more.
+func (b *Balancer) empty(now tick) {
+	b.dropped = slices.DeleteFunc(b.dropped, func(s *server) bool {
+		v := s.service
+		switch {
+		case !s.Gone.Load() || v.trash[s.addrPort()] != s: // it came back
+			return true
+		case s.referred() || now.before(s.dropped+trashTime):
+			return false
+		}
+		delete(v.trash, s.addrPort())
+		b.servers[s.ID] = nil
+		b.free = append(b.free, s.ID)
+		return true
+	})
 }
 
 // publish shows the services and servers to the workers.
 func (b *Balancer) publish() {
 	snap := &snapshot{
-		services: map[serviceKey]*service{},
-		vips:     map[forward.Addr]struct{}{},
-		nat:      map[forward.Addr]struct{}{},
-		tunnels:  map[forward.Addr]struct{}{},
+		nat:     map[forward.Addr]struct{}{},
+		tunnels: map[forward.Addr]struct{}{},
 	}
-	for k, v := range b.services {
-		snap.services[k] = v
-		snap.vips[k.vip] = struct{}{}
-		snap.anyPort = snap.anyPort || k.port == 0
+	for i := range b.cfg.Services {
+		s := &b.cfg.Services[i]
+		for _, m := range s.matches() {
+			snap.services.add(m, b.services[s.id()])
+		}
 	}
-	for i, s := range b.servers {
+	snap.services.finish()
+	b.empty(b.tick())
+	for _, s := range b.servers {
 		switch {
 		case s == nil:
-		case s.Gone.Load() && !s.referred() && !slices.Contains(s.service.all, s):
-			b.servers[i] = nil
 		case s.path.Load().method == NAT:
 			snap.nat[s.Addr] = struct{}{}
 		case s.path.Load().method == TUN:

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -17,7 +18,7 @@ func (b *Balancer) watch() error {
 		if s.checkType() == checkNone {
 			continue
 		}
-		for _, r := range b.services[s.key()].all {
+		for _, r := range b.services[s.id()].all {
 			t := b.target(s, r)
 			if b.checked[t.Key] == nil {
 				targets = append(targets, t)
@@ -35,11 +36,7 @@ func (b *Balancer) watch() error {
 // have equal keys, and so share it.
 func (b *Balancer) target(s *Service, r *server) health.Target {
 	c := &s.Check
-	port := c.Port
-	if port == 0 {
-		port = r.Port
-	}
-	addr := netip.AddrPortFrom(r.address, port)
+	addr := netip.AddrPortFrom(r.address, cmp.Or(c.Port, r.Port, s.checkedPort()))
 	return health.Target{
 		Key:      fmt.Sprintf("tcp %s %v %v %d %d", addr, c.Interval, c.Timeout, c.Fall, c.Rise),
 		Checker:  &health.TCP{Addr: addr, Dial: b.env.Dial},
@@ -87,7 +84,7 @@ func (b *Balancer) admit(s *server) {
 func (b *Balancer) configured() []*server {
 	var list []*server
 	for i := range b.cfg.Services {
-		list = append(list, b.services[b.cfg.Services[i].key()].all...)
+		list = append(list, b.services[b.cfg.Services[i].id()].all...)
 	}
 	return list
 }

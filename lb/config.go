@@ -31,12 +31,15 @@ type Config struct {
 }
 
 // Service is a virtual service: a VIP, protocol and port that clients see, and the
-// servers behind it.
+// servers behind it. Match instead of these three groups any set of VIPs, protocols
+// and ports into one service, as a firewall mark does for ip_vs: persistence then
+// spans all of them.
 type Service struct {
 	Name      string     `yaml:"name"`      // for logs and lists; "" means "tcp 192.0.2.1:80"
 	VIP       netip.Addr `yaml:"vip"`       // must not be an address of this host
 	Protocol  Protocol   `yaml:"protocol"`  // TCP where not given
-	Port      uint16     `yaml:"port"`      // 1 to 65535
+	Port      uint16     `yaml:"port"`      // 1 to 65535; 0, with persistence, all ports
+	Match     []Match    `yaml:"match"`     // in place of VIP, Protocol and Port
 	Scheduler string     `yaml:"scheduler"` // a name that sched.New takes; "" means wlc
 	// SchedulerFlags are "fallback" and "port", which sh and mh know (ipvsadm -b).
 	SchedulerFlags []string    `yaml:"scheduler_flags"`
@@ -44,8 +47,21 @@ type Service struct {
 	OnePacket      bool        `yaml:"one_packet"`  // UDP: schedule each packet anew (ipvsadm -o)
 	Method         Method      `yaml:"method"`      // for servers that name none; DSR where not given
 	Tunnel         Tunnel      `yaml:"tunnel"`      // for servers of method TUN that name none
+	Timeouts       Timeouts    `yaml:"timeouts"`    // where they differ from those of the settings
 	Check          Check       `yaml:"check"`       // how to tell that a server is alive
 	Servers        []Server    `yaml:"servers"`
+}
+
+// Timeouts are how long a connection lives without packets, by its state; those
+// that are 0 are ip_vs's, in brackets. At most 31 days.
+type Timeouts struct {
+	Established time.Duration `yaml:"tcp"`           // [15 min]
+	FinWait     time.Duration `yaml:"tcp_fin"`       // FIN_WAIT, where the client has closed [2 min]
+	SynRecv     time.Duration `yaml:"tcp_syn"`       // half open [1 min]
+	TimeWait    time.Duration `yaml:"tcp_time_wait"` // [2 min]
+	Close       time.Duration `yaml:"tcp_close"`     // after a reset [10 s]
+	UDP         time.Duration `yaml:"udp"`           // [5 min]
+	SCTP        time.Duration `yaml:"sctp"`          // established [15 min]
 }
 
 // Persistence sends a client's connections to the server that its first one went
@@ -63,7 +79,7 @@ type Persistence struct {
 type Server struct {
 	Name    string     `yaml:"name"`    // for logs and lists; "" means its address and port
 	Address netip.Addr `yaml:"address"` // where its packets go
-	Port    uint16     `yaml:"port"`    // 0 means the service's; with DSR it must be the service's
+	Port    uint16     `yaml:"port"`    // 0 means the packet's own; with DSR it must be the service's
 	Weight  *int       `yaml:"weight"`  // 0 to 65535, share of new connections; nil means 1, 0 none
 	Method  Method     `yaml:"method"`  // 0 means the service's
 	Tunnel  Tunnel     `yaml:"tunnel"`  // for method TUN; the zero value means the service's
@@ -107,6 +123,10 @@ type Settings struct {
 	// PMTUDisc copies Don't Fragment to tunnel headers, and answers what is too long
 	// for the tunnel. nil means true.
 	PMTUDisc *bool `yaml:"pmtu_disc"`
+
+	// Timeouts are how long connections live without packets (ipvsadm --set, and the
+	// other states).
+	Timeouts Timeouts `yaml:"timeouts"`
 
 	// ClampMSS lowers the segment size that TCP offers through NAT and TUN to what
 	// fits the path.

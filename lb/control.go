@@ -15,9 +15,9 @@ func (b *Balancer) SetWeight(p Protocol, vip, server netip.AddrPort, weight int)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := Service{VIP: vip.Addr(), Port: vip.Port(), Protocol: p}
-	v := b.services[s.key()]
+	v := b.services[s.id()]
 	if v == nil {
-		return fmt.Errorf("lb: service %s: %w", s.key(), ErrNoService)
+		return fmt.Errorf("lb: service %s: %w", s.id(), ErrNoService)
 	}
 	for _, r := range v.all {
 		if r.addrPort() == server {
@@ -25,5 +25,5 @@ func (b *Balancer) SetWeight(p Protocol, vip, server netip.AddrPort, weight int)
 			return nil
 		}
 	}
-	return fmt.Errorf("lb: server %s of service %s: %w", server, s.key(), ErrNoServer)
+	return fmt.Errorf("lb: server %s of service %s: %w", server, s.id(), ErrNoServer)
 }

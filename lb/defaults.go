@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-
-	"github.com/golb/golb/forward"
+	"strings"
 )
 
 // What the zero values of a Config mean.
@@ -18,15 +17,101 @@ func (s *Service) protocol() Protocol {
 	return s.Protocol
 }
 
-func (s *Service) key() serviceKey {
-	return serviceKey{vip: forward.AddrFrom(s.VIP), port: s.Port, protocol: s.protocol()}
+// matches are what the service takes, whichever way it says so.
+func (s *Service) matches() []Match {
+	if len(s.Match) > 0 || !s.VIP.IsValid() {
+		return s.Match
+	}
+	m := Match{VIP: VIP{netip.PrefixFrom(s.VIP, s.VIP.BitLen())}, Protocols: []Protocol{s.protocol()}}
+	if s.Port != 0 {
+		m.Ports = Ports{{s.Port, s.Port}}
+	}
+	return []Match{m}
+}
+
+// matchPath is where the VIP of match j of service i stands in the config.
+func (s *Service) matchPath(i, j int) string {
+	if len(s.Match) > 0 {
+		return fmt.Sprintf("services[%d].match[%d].vip", i, j)
+	}
+	return fmt.Sprintf("services[%d].vip", i)
+}
+
+// id tells services apart: what they match.
+func (s *Service) id() string {
+	list := s.matches()
+	parts := make([]string, len(list))
+	for i, m := range list {
+		parts[i] = m.String()
+	}
+	return strings.Join(parts, "; ")
 }
 
 func (s *Service) name() string {
 	if s.Name != "" {
 		return s.Name
 	}
-	return s.key().String()
+	return s.id()
+}
+
+// checkedPort is the port of a server that checks go to, where neither check nor
+// server has one: the lowest that the service takes.
+func (s *Service) checkedPort() uint16 {
+	lowest := uint16(0)
+	for _, m := range s.matches() {
+		for _, r := range m.Ports {
+			if lowest == 0 || r.First < lowest {
+				lowest = r.First
+			}
+		}
+	}
+	return lowest
+}
+
+// anyVIP is an address of the service, for what is the same for all: their family.
+func (s *Service) anyVIP() netip.Addr {
+	for _, m := range s.matches() {
+		if m.VIP.IsValid() {
+			return m.VIP.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+// vips are the VIPs of all services, each once.
+func (c *Config) vips() []VIP {
+	var list []VIP
+	seen := map[VIP]bool{}
+	for i := range c.Services {
+		for _, m := range c.Services[i].matches() {
+			if !seen[m.VIP] {
+				seen[m.VIP] = true
+				list = append(list, m.VIP)
+			}
+		}
+	}
+	return list
+}
+
+// maxAnswered is the size of the largest prefix whose every address golb answers for.
+const maxAnswered = 256
+
+// answered are the addresses that golb answers ARP and neighbour solicitations for.
+func answered(vips []VIP) []netip.Addr {
+	var list []netip.Addr
+	seen := map[netip.Addr]bool{}
+	for _, v := range vips {
+		if 1<<min(v.Addr().BitLen()-v.Bits(), 30) > maxAnswered {
+			continue
+		}
+		for a := v.Addr(); v.Contains(a); a = a.Next() {
+			if !seen[a] {
+				seen[a] = true
+				list = append(list, a)
+			}
+		}
+	}
+	return list
 }
 
 func (s *Service) scheduler() string {
@@ -42,13 +127,12 @@ func (s *Service) schedulerKey() string {
 }
 
 // settings is what an edit may change while packets flow.
-func (s *Service) settings() *serviceSettings {
+func (s *Service) settings(global Timeouts) *serviceSettings {
 	set := &serviceSettings{persistence: ticksOf(s.Persistence.Timeout), onePacket: s.OnePacket, timeouts: defaultTimeouts()}
-	bits := s.Persistence.Prefix
-	if bits == 0 {
-		bits = s.VIP.BitLen()
-	}
-	bits += 128 - s.VIP.BitLen()
+	set.timeouts.override(&global)
+	set.timeouts.override(&s.Timeouts)
+	length := s.anyVIP().BitLen()
+	bits := cmp.Or(s.Persistence.Prefix, length) + 128 - length
 	for i := range set.mask {
 		set.mask[i] = ^byte(0xff >> max(0, min(8, bits-8*i)))
 	}
@@ -81,10 +165,15 @@ func (s *Service) checkType() string {
 	switch {
 	case s.Check.Type != "":
 		return s.Check.Type
-	case s.protocol() == TCP:
+	case s.takes(TCP):
 		return checkTCP
 	}
 	return checkNone
+}
+
+// takes reports whether a protocol is among those of the service.
+func (s *Service) takes(p Protocol) bool {
+	return slices.ContainsFunc(s.matches(), func(m Match) bool { return slices.Contains(m.protocols(), p) })
 }
 
 func (r *Server) method(s *Service) Method {

@@ -37,14 +37,26 @@ func (c *Config) ValidateHost() error {
 			v.fail(fmt.Sprintf("interfaces[%d]", i), name, "no such interface", nameList(interfaces))
 		}
 	}
-	for i, s := range c.Services {
-		if dev, ok := local[s.VIP.Unmap()]; ok {
-			v.fail(fmt.Sprintf("services[%d].vip", i), s.VIP,
-				"a local address, on interface "+dev,
-				"an address that no interface of this host has; golb answers for it itself")
+	for i := range c.Services {
+		s := &c.Services[i]
+		for j, m := range s.matches() {
+			for addr, dev := range local {
+				if m.VIP.Contains(addr) {
+					v.fail(s.matchPath(i, j), m.VIP, localProblem(m.VIP, addr, dev),
+						"an address that no interface of this host has; golb answers for it itself")
+				}
+			}
 		}
 	}
 	return v.result()
+}
+
+// localProblem keeps the plain case plain.
+func localProblem(v VIP, addr netip.Addr, dev string) string {
+	if v.IsSingleIP() {
+		return "a local address, on interface " + dev
+	}
+	return fmt.Sprintf("it holds %s, a local address, on interface %s", addr, dev)
 }
 
 func nameList(interfaces []net.Interface) string {
@@ -69,12 +81,12 @@ func (c *Config) warnings(route func(netip.Addr) (Route, error)) []string {
 		{false, "/proc/sys/net/ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding"},
 	} {
 		on, err := os.ReadFile(f.file)
-		if err == nil && strings.TrimSpace(string(on)) != "0" && slices.ContainsFunc(c.vips(), func(a netip.Addr) bool { return a.Is4() == f.is4 }) {
+		if err == nil && strings.TrimSpace(string(on)) != "0" && slices.ContainsFunc(c.vips(), func(v VIP) bool { return v.Addr().Is4() == f.is4 }) {
 			list = append(list, "the host forwards packets too, so that each would be sent twice; mend it: sysctl -w "+f.name+"=0")
 		}
 	}
 	for _, vip := range c.vips() {
-		if _, err := route(vip); err != nil && vip.Is6() {
+		if _, err := route(vip.Addr()); err != nil && vip.Addr().Is6() {
 			list = append(list, fmt.Sprintf("the host has no route to %s, so that its kernel answers clients with \"no route\"; mend it: ip -6 route add blackhole %[1]s", vip))
 		}
 	}

@@ -201,7 +201,7 @@ func (b *Balancer) followHops(n *network) {
 func (n *network) takeOver(b *Balancer) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	vips := b.cfg.vips()
+	vips := answered(b.cfg.vips())
 	if err := n.probe(vips); err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func (n *network) takeOver(b *Balancer) error {
 	if err := n.claim(vips, vips); err != nil {
 		return err
 	}
-	b.env.Logger.Info("forwarding", "vips", vips, "interfaces", n.names, "workers", len(b.workers))
+	b.env.Logger.Info("forwarding", "vips", fmt.Sprint(b.cfg.vips()), "interfaces", n.names, "workers", len(b.workers))
 	return nil
 }
 
@@ -292,10 +292,10 @@ func (n *network) claim(vips, fresh []netip.Addr) error {
 }
 
 // filter has the kernel pass only packets for the VIPs.
-func (b *Balancer) filter(vips []netip.Addr) error {
+func (b *Balancer) filter(vips []VIP) error {
 	f := afpacket.Filter{}
 	for _, vip := range vips {
-		f.VIPs = append(f.VIPs, netip.PrefixFrom(vip, vip.BitLen()))
+		f.VIPs = append(f.VIPs, vip.Prefix)
 	}
 	for a := range b.snap.Load().nat {
 		f.Servers = append(f.Servers, netip.PrefixFrom(a.Netip(), a.Netip().BitLen()))

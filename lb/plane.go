@@ -24,9 +24,7 @@ type plane struct {
 // snapshot is a configuration as packets see it. It is never changed; Apply makes
 // a new one and swaps it in.
 type snapshot struct {
-	services map[serviceKey]*service
-	anyPort  bool // some service takes all ports
-	vips     map[forward.Addr]struct{}
+	services matcher
 	servers  []*server                 // by number; nil where none
 	nat      map[forward.Addr]struct{} // addresses of servers of method NAT
 	tunnels  map[forward.Addr]struct{} // and of method TUN
@@ -45,21 +43,12 @@ type settings struct {
 	replyByRoute            bool
 }
 
-// match returns the service for a packet: its own port first, then all ports.
+// match returns the service for a packet, or nil.
 func (s *snapshot) match(proto Protocol, vip forward.Addr, port uint16) *service {
-	if v := s.services[serviceKey{vip, port, proto}]; v != nil {
-		return v
-	}
-	if s.anyPort {
-		return s.services[serviceKey{vip, 0, proto}]
-	}
-	return nil
+	return s.services.find(proto, vip, port)
 }
 
-func (s *snapshot) isVIP(a forward.Addr) bool {
-	_, ok := s.vips[a]
-	return ok
-}
+func (s *snapshot) isVIP(a forward.Addr) bool { return s.services.isVIP(a) }
 
 func (s *snapshot) isNATServer(a forward.Addr) bool {
 	_, ok := s.nat[a]

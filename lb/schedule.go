@@ -1,6 +1,8 @@
 package lb
 
 import (
+	"encoding/binary"
+
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/sched"
 )
@@ -25,7 +27,7 @@ func (w *worker) schedule(snap *snapshot, v *service, p *forward.Packet, key *wo
 	if set.persistence != 0 {
 		return w.scheduleSticky(snap, v, set, p, key, hash)
 	}
-	if v.key.port != p.DstPort {
+	if !v.grouped && v.port != p.DstPort {
 		return target{}, NoServer
 	}
 	s := w.pick(snap, v, p)
@@ -122,7 +124,7 @@ func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings
 		}
 		s := snap.servers[m.server()]
 		dport := p.DstPort
-		if dport == v.key.port && s.Port != 0 {
+		if dport == v.port && s.Port != 0 {
 			dport = s.Port
 		}
 		if set.onePacket {
@@ -151,18 +153,26 @@ func (w *worker) template(snap *snapshot, key *words, hash uint64) (uint32, meta
 // templateTuple is the key of a client's template: its masked address; for a
 // service of all ports, or FTP, any port.
 func (v *service) templateTuple(set *serviceSettings, p *forward.Packet) tuple {
-	t := tuple{src: p.Src, dst: p.Dst, dstPort: v.key.port, proto: Protocol(p.Proto), kind: kindTemplate}
+	t := tuple{src: p.Src, dst: p.Dst, dstPort: v.port, proto: Protocol(p.Proto), kind: kindTemplate}
+	if v.grouped {
+		t.proto, t.dst = 0, markAddr(v.mark)
+	}
 	for i := range t.src {
 		t.src[i] &= set.mask[i]
 	}
-	if v.key.port == ftpPort {
+	if v.port == ftpPort {
 		t.dstPort = 0
 	}
 	return t
 }
 
+// markAddr stands for a mark where a template has a VIP.
+func markAddr(mark uint32) forward.Addr {
+	return forward.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, mark)))
+}
+
 func (v *service) templatePort(s *server) uint16 {
-	if v.key.port == ftpPort {
+	if v.port == ftpPort || v.grouped {
 		return 0
 	}
 	return s.Port

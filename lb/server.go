@@ -25,9 +25,10 @@ type server struct {
 	path     atomic.Pointer[path]
 	counters []counters // one per worker
 
-	weight int32 // as configured; the balancer's lock guards it
-	up     bool  // the balancer's lock guards it
-	reason string
+	weight  int32 // as configured; the balancer's lock guards it
+	up      bool  // the balancer's lock guards it
+	reason  string
+	dropped tick // when it was taken out of the config
 }
 
 // path is how packets get to a server: the method, and the next hop. It is

@@ -1,7 +1,6 @@
 package lb
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -10,27 +9,24 @@ import (
 	"github.com/golb/golb/sched"
 )
 
-// serviceKey is what a packet is matched by. Port 0 is all ports.
-type serviceKey struct {
-	vip      forward.Addr
-	port     uint16
-	protocol Protocol
-}
-
 // service is a virtual service at run time (ip_vs_service). It outlives reloads, so
 // that its scheduler keeps its position.
 //
 // The balancer's lock guards the lists. servers is what schedulers see, in ip_vs's
 // order, newest first; it is never changed, only replaced.
 type service struct {
-	key   serviceKey
-	name  string
-	sched atomic.Pointer[sched.Scheduler]
+	id      string // what it matches
+	name    string
+	port    uint16 // 0 where it takes several
+	grouped bool   // by Match: ports and VIPs are one to persistence, as with a mark
+	mark    uint32 // its number, which its templates have for a VIP; 0 where not grouped
+	sched   atomic.Pointer[sched.Scheduler]
 
 	schedulerKey string // of sched: name and flags
 	settings     atomic.Pointer[serviceSettings]
 	servers      []*server
-	all          []*server // as configured, the failed ones too
+	all          []*server                  // as configured, the failed ones too
+	trash        map[netip.AddrPort]*server // dropped, and not yet forgotten
 }
 
 // serviceSettings is what an edit may change while packets flow.
@@ -39,10 +35,6 @@ type serviceSettings struct {
 	mask        forward.Addr // of client addresses in templates
 	onePacket   bool
 	timeouts    *timeouts
-}
-
-func (k serviceKey) String() string {
-	return fmt.Sprintf("%s %s", k.protocol, netip.AddrPortFrom(k.vip.Netip(), k.port))
 }
 
 func newServer(addr netip.AddrPort, workers int) *server {

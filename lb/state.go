@@ -64,6 +64,21 @@ func defaultTimeouts() *timeouts {
 	}
 }
 
+// override puts those of o that are not 0 in place.
+func (t *timeouts) override(o *Timeouts) {
+	for _, x := range []struct {
+		to   *tick
+		from time.Duration
+	}{
+		{&t.tcp[tcpEstablished], o.Established}, {&t.tcp[tcpFinWait], o.FinWait}, {&t.tcp[tcpSynRecv], o.SynRecv},
+		{&t.tcp[tcpTimeWait], o.TimeWait}, {&t.tcp[tcpClose], o.Close}, {&t.udp, o.UDP}, {&t.sctp[sctpEstablished], o.SCTP},
+	} {
+		if x.from != 0 {
+			*x.to = ticksOf(x.from)
+		}
+	}
+}
+
 func (t *timeouts) of(p Protocol, s state) tick {
 	switch p {
 	case TCP:

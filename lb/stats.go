@@ -14,7 +14,8 @@ type Stats struct {
 // ServiceStats is what a service counts.
 type ServiceStats struct {
 	Name      string
-	VIP       netip.Addr
+	Match     []Match    // what it takes
+	VIP       netip.Addr // the zero Addr where Match was given
 	Protocol  Protocol
 	Port      uint16
 	Scheduler string
@@ -50,8 +51,8 @@ func (b *Balancer) Stats() Stats {
 	st := Stats{Connections: int(b.table.inUse.Load()), Drops: map[string]uint64{}}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
-		v := b.services[s.key()]
-		vs := ServiceStats{Name: v.name, VIP: s.VIP, Protocol: s.protocol(), Port: s.Port, Scheduler: v.scheduler().Name()}
+		v := b.services[s.id()]
+		vs := ServiceStats{Name: v.name, Match: s.matches(), VIP: s.VIP, Protocol: s.protocol(), Port: s.Port, Scheduler: v.scheduler().Name()}
 		for _, r := range v.all {
 			vs.Servers = append(vs.Servers, r.stats())
 		}

@@ -40,17 +40,7 @@ func (c *Config) Validate() error {
 		v.fail("max_connections", n, "out of range", fmt.Sprintf("%d to %d", minConnections, maxConnections))
 	}
 	v.settings("settings", &c.Settings)
-	seen := map[serviceKey]int{}
-	for i := range c.Services {
-		path := fmt.Sprintf("services[%d]", i)
-		s := &c.Services[i]
-		v.service(path, s)
-		if first, dup := seen[s.key()]; dup && s.VIP.IsValid() && s.Port != 0 {
-			v.fail(path+".vip", s.key(), fmt.Sprintf("services[%d] has the same VIP, protocol and port", first), "")
-			continue
-		}
-		seen[s.key()] = i
-	}
+	v.services(c.Services)
 	return v.result()
 }
 
@@ -89,7 +79,49 @@ func (v *validator) interfaces(names []string) {
 	}
 }
 
-func (v *validator) service(path string, s *Service) {
+// services checks each, and that no two take the same packets.
+func (v *validator) services(list []Service) {
+	type claim struct {
+		vip   VIP
+		proto Protocol
+		ports PortRange
+	}
+	first := map[claim]int{}
+	for i := range list {
+		s := &list[i]
+		v.service(fmt.Sprintf("services[%d]", i), s)
+		for j, m := range s.matches() {
+			if !m.VIP.IsValid() || len(s.Match) == 0 && s.Port == 0 && s.Persistence.Timeout == 0 {
+				continue
+			}
+			ports := m.Ports
+			if len(ports) == 0 {
+				ports = Ports{{0, math.MaxUint16}}
+			}
+			for _, proto := range m.protocols() {
+				for _, r := range ports {
+					c := claim{m.VIP, proto, r}
+					if other, dup := first[c]; dup && other != i {
+						v.fail(s.matchPath(i, j), m, fmt.Sprintf("services[%d] has the same VIP, protocol and port", other), "")
+					}
+					first[c] = i
+				}
+			}
+		}
+	}
+}
+
+// destination checks what a service takes.
+func (v *validator) destination(path string, s *Service) {
+	if len(s.Match) > 0 {
+		if s.VIP.IsValid() || s.Port != 0 || s.Protocol != 0 {
+			v.fail(path+".match", nil, "beside vip, protocol or port", "either match, or these three")
+		}
+		for i, m := range s.Match {
+			v.match(fmt.Sprintf("%s.match[%d]", path, i), m)
+		}
+		return
+	}
 	v.address(path+".vip", s.VIP)
 	if _, ok := protocolNames[s.protocol()]; !ok {
 		v.fail(path+".protocol", s.Protocol, "unknown protocol", "tcp, udp or sctp")
@@ -97,10 +129,50 @@ func (v *validator) service(path string, s *Service) {
 	if s.Port == 0 && s.Persistence.Timeout == 0 {
 		v.fail(path+".port", s.Port, "no port", "1 to 65535; with persistence also 0, all ports")
 	}
+}
+
+func (v *validator) match(path string, m Match) {
+	switch {
+	case !m.VIP.IsValid():
+		v.fail(path+".vip", nil, "no address", "an address, or a prefix without host bits")
+	case m.VIP.Prefix != m.VIP.Masked():
+		v.fail(path+".vip", m.VIP.Prefix, "prefix with host bits", m.VIP.Masked().String())
+	case m.VIP.IsSingleIP():
+		v.address(path+".vip", m.VIP.Addr())
+	}
+	for i, p := range m.Protocols {
+		if _, ok := protocolNames[p]; !ok {
+			v.fail(fmt.Sprintf("%s.protocols[%d]", path, i), p, "unknown protocol", "tcp, udp or sctp")
+		}
+	}
+	for _, r := range m.Ports {
+		if r.First > r.Last {
+			v.fail(path+".ports", m.Ports, "range that ends before it begins", "")
+		}
+	}
+}
+
+func (v *validator) timeouts(path string, t *Timeouts) {
+	for _, x := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"tcp", t.Established}, {"tcp_fin", t.FinWait}, {"tcp_syn", t.SynRecv}, {"tcp_time_wait", t.TimeWait},
+		{"tcp_close", t.Close}, {"udp", t.UDP}, {"sctp", t.SCTP},
+	} {
+		if x.value != 0 && (x.value < time.Second || x.value > maxPersistence) {
+			v.fail(path+"."+x.key, x.value, "out of range", fmt.Sprintf("1s to %v (31 days)", maxPersistence))
+		}
+	}
+}
+
+func (v *validator) service(path string, s *Service) {
+	v.destination(path, s)
+	v.timeouts(path+".timeouts", &s.Timeouts)
 	v.scheduler(path, s)
 	v.persistence(path+".persistence", s)
-	if s.OnePacket && s.protocol() != UDP {
-		v.fail(path+".one_packet", s.OnePacket, "not for "+s.protocol().String(), "true for udp only")
+	if s.OnePacket && (s.takes(TCP) || s.takes(SCTP)) {
+		v.fail(path+".one_packet", s.OnePacket, "not for tcp and sctp", "true for udp only")
 	}
 	v.method(path+".method", s.Method)
 	v.tunnel(path+".tunnel", &s.Tunnel)
@@ -160,12 +232,13 @@ func (v *validator) persistence(path string, s *Service) {
 	if p.Timeout < 0 || p.Timeout > maxPersistence || p.Timeout%time.Second != 0 {
 		v.fail(path+".timeout", p.Timeout, "out of range", fmt.Sprintf("whole seconds up to %v (31 days), 0 for none", maxPersistence))
 	}
-	if s.VIP.IsValid() && (p.Prefix < 0 || p.Prefix > s.VIP.BitLen()) {
-		v.fail(path+".prefix", p.Prefix, "out of range", fmt.Sprintf("1 to %d, 0 for %[1]d", s.VIP.BitLen()))
+	if vip := s.anyVIP(); vip.IsValid() && (p.Prefix < 0 || p.Prefix > vip.BitLen()) {
+		v.fail(path+".prefix", p.Prefix, "out of range", fmt.Sprintf("1 to %d, 0 for %[1]d", vip.BitLen()))
 	}
 }
 
 func (v *validator) settings(path string, s *Settings) {
+	v.timeouts(path+".timeouts", &s.Timeouts)
 	if m := s.ConnReuseMode; m != nil && (*m < 0 || *m > 3) {
 		v.fail(path+".conn_reuse_mode", *m, "out of range", "0 to 3")
 	}
@@ -205,20 +278,29 @@ func (v *validator) server(path string, s *Service, r *Server) {
 	if r.LowerThreshold < 0 || r.LowerThreshold > r.UpperThreshold {
 		v.fail(path+".l_threshold", r.LowerThreshold, "out of range", fmt.Sprintf("0 to u_threshold, %d", r.UpperThreshold))
 	}
-	if r.Address.IsValid() && s.VIP.IsValid() {
+	for _, m := range s.matches() {
 		switch {
-		case r.Address == s.VIP:
+		case !r.Address.IsValid() || !m.VIP.IsValid():
+		case m.VIP.Contains(r.Address):
 			v.fail(path+".address", r.Address, "the VIP itself", "the server's own address")
-		case r.Address.Is4() != s.VIP.Is4() && r.method(s) != TUN:
-			v.fail(path+".address", r.Address, "not of the VIP's family", familyOf(s.VIP))
+		case r.Address.Is4() != m.VIP.Addr().Is4() && r.method(s) != TUN:
+			v.fail(path+".address", r.Address, "not of the VIP's family", familyOf(m.VIP.Addr()))
 		}
 	}
-	if r.Port != 0 && s.Port != 0 && r.Port != s.Port && (r.method(s) == DSR || r.method(s) == TUN) {
-		v.fail(path+".port", r.Port, fmt.Sprintf("with method %s the port stays the service's", r.method(s)), strconv.Itoa(int(s.Port)))
+	if r.Port != 0 && r.Port != s.Port && (s.Port != 0 || len(s.Match) > 0) && (r.method(s) == DSR || r.method(s) == TUN) {
+		v.fail(path+".port", r.Port, fmt.Sprintf("with method %s the port stays the service's", r.method(s)), portsOf(s))
 	}
 	if r.Weight != nil && (*r.Weight < 0 || *r.Weight > maxWeight) {
 		v.fail(path+".weight", *r.Weight, "out of range", fmt.Sprintf("0 to %d", maxWeight))
 	}
+}
+
+// portsOf is what a server's port may be where packets keep theirs.
+func portsOf(s *Service) string {
+	if s.Port != 0 {
+		return strconv.Itoa(int(s.Port))
+	}
+	return "none"
 }
 
 func familyOf(a netip.Addr) string {

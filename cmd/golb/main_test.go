@@ -107,7 +107,7 @@ func TestHelpTeaches(t *testing.T) {
 func TestExampleHasEverySetting(t *testing.T) {
 	const path = "../../examples/golb.yaml"
 	code, stdout, stderr := golb(t, "check", "--host=false", path)
-	if code != exitOK || stdout != path+": ok: 3 services, 6 servers, on eth0\n" {
+	if code != exitOK || stdout != path+": ok: 4 services, 7 servers, on eth0\n" {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
 	text, err := os.ReadFile(path)
