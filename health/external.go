@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"github.com/golb/golb/health/internal/procgroup"
 )
 
 // External runs a command: ldirectord's external, keepalived's MISC_CHECK. Exit
@@ -42,15 +44,7 @@ func (c *External) Check(ctx context.Context) error {
 	cmd.Env = append(cmd.Env, c.Env...)
 	var out tail
 	cmd.Stdout, cmd.Stderr = &out, &out
-	ownGroup(cmd)
-	cmd.Cancel = func() error { return killGroup(cmd) }
-	// A process that left the group may hold the output open; it is not waited for.
-	cmd.WaitDelay = grace / 2
-	err := cmd.Run()
-	if cmd.Process != nil {
-		_ = killGroup(cmd) // mostly there is nobody left
-	}
-	return c.judge(ctx, err, out.lastLine())
+	return c.judge(ctx, procgroup.Run(cmd), out.lastLine())
 }
 
 func (c *External) judge(ctx context.Context, err error, said string) error {
@@ -61,7 +55,7 @@ func (c *External) judge(ctx context.Context, err error, said string) error {
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: killed: %w%s", c.Command, plain(ctx, ctx.Err()), said)
-	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+	case err == nil:
 		return nil
 	case errors.As(err, &exit):
 		return fmt.Errorf("%s: got %s, want exit status 0%s", c.Command, exit, said)

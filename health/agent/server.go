@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/golb/golb/health/internal/procgroup"
 )
 
 // Source is a measure of how much room a server has left, from 0, none, to 100.
@@ -127,10 +129,9 @@ func (c *Command) Room(ctx context.Context) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.Program, c.Args...)
-	cmd.WaitDelay = 100 * time.Millisecond // its children may hold the output open
 	var out beginning
 	cmd.Stdout = &out
-	if err := cmd.Run(); err != nil {
+	if err := procgroup.Run(cmd); err != nil {
 		return 0, fmt.Errorf("%s: %w", c.Program, err)
 	}
 	return percentage(c.Program, out)

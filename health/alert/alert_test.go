@@ -1,0 +1,191 @@
+package alert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// recorder keeps what was sent, with the time since the start.
+type recorder struct {
+	start time.Time
+	sent  []string
+	took  time.Duration // of a send
+	err   error
+	fails int // how many sends fail; -1 all
+}
+
+func (r *recorder) Send(ctx context.Context, m Message) error {
+	if r.took > 0 {
+		select {
+		case <-time.After(r.took):
+		case <-ctx.Done():
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if r.fails != 0 {
+		r.fails--
+		return errors.New("mail server is down")
+	}
+	r.sent = append(r.sent, fmt.Sprintf("%v %s | %s", time.Since(r.start), m.Subject, strings.ReplaceAll(strings.TrimSpace(m.Text), "\n", " | ")))
+	return nil
+}
+
+// during runs a notifier while f adds events, and a little longer.
+func during(cfg Config, f func(n *Notifier)) {
+	n := New(cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- n.Run(ctx) }()
+	f(n)
+	cancel()
+	<-ended
+	synctest.Wait()
+}
+
+func down(key string) Event {
+	return Event{Key: key, Service: "web", Server: key, State: "down", Reason: "connection refused", Action: "no new connections"}
+}
+
+func TestMessages(t *testing.T) {
+	tests := []struct {
+		name string
+		play func(n *Notifier)
+		want []string
+	}{
+		{"one event", func(n *Notifier) {
+			n.Add(down("a"))
+			time.Sleep(time.Hour)
+		}, []string{"2s golb: web: a is down | web: a is down: connection refused; no new connections"}},
+		{"what happens at once is one message", func(n *Notifier) {
+			n.Add(down("a"))
+			time.Sleep(time.Second)
+			n.Add(down("b"))
+			time.Sleep(time.Hour)
+		}, []string{"2s golb: 2 changes | web: a is down: connection refused; no new connections | web: b is down: connection refused; no new connections"}},
+		{"a server that flaps is told of once in a while", func(n *Notifier) {
+			n.Add(down("a"))
+			time.Sleep(500 * time.Millisecond)
+			for range 600 { // 10 min of a change a second
+				n.Add(Event{Key: "a", Service: "web", Server: "a", State: "down"})
+				time.Sleep(time.Second)
+			}
+			time.Sleep(time.Hour)
+		}, []string{
+			"2s golb: web: a is down | web: a is down: connection refused; no new connections",
+			"5m2s golb: web: a is down | web: a is down after 300 changes",
+			"10m2s golb: web: a is down | web: a is down after 300 changes",
+		}},
+		{"a server that recovers for good is told of again at once", func(n *Notifier) {
+			n.Add(down("a"))
+			time.Sleep(6 * time.Minute)
+			n.Add(Event{Key: "a", Service: "web", Server: "a", State: "up"})
+			time.Sleep(time.Hour)
+		}, []string{"2s golb: web: a is down | web: a is down: connection refused; no new connections", "6m2s golb: web: a is up | web: a is up"}},
+		{"nothing is lost at the end", func(n *Notifier) {
+			n.Add(down("a"))
+			time.Sleep(3 * time.Second)
+			n.Add(down("a"))
+			n.Add(Event{Key: "b", Service: "web", Server: "b", State: "up"})
+		}, []string{"2s golb: web: a is down | web: a is down: connection refused; no new connections", "3s golb: 2 changes | web: b is up | web: a is down: connection refused; no new connections"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &recorder{start: time.Now()}
+				during(Config{Senders: []Sender{r}}, tt.play)
+				if diff := cmp.Diff(tt.want, r.sent); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+func TestAMessageIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got Message
+		s := SenderFunc(func(_ context.Context, m Message) error { got = m; return nil })
+		during(Config{Senders: []Sender{s}}, func(n *Notifier) {
+			for i := range maxEvents + 7 {
+				n.Add(down(fmt.Sprint(i)))
+			}
+			time.Sleep(time.Minute)
+		})
+		if len(got.Events) != maxEvents || got.Omitted != 7 || got.Subject != "golb: 507 changes" || !strings.HasSuffix(got.Text, "\nand 7 more\n") {
+			t.Errorf("%d events, %d omitted, %s", len(got.Events), got.Omitted, got.Subject)
+		}
+	})
+}
+
+func TestSendersThatFail(t *testing.T) {
+	tests := []struct {
+		name   string
+		sender *recorder
+		sent   int
+		errors []string
+	}{
+		{"once", &recorder{fails: 1}, 1, []string{"0s alert: attempt 1 of 3: golb: web: a is down: mail server is down"}},
+		{"always", &recorder{fails: -1}, 0, []string{
+			"0s alert: attempt 1 of 3: golb: web: a is down: mail server is down",
+			"30s alert: attempt 2 of 3: golb: web: a is down: mail server is down",
+			"2m30s alert: attempt 3 of 3: golb: web: a is down: mail server is down",
+		}},
+		{"hangs", &recorder{took: time.Hour}, 0, []string{
+			"30s alert: attempt 1 of 3: golb: web: a is down: not sent in time",
+			"1m30s alert: attempt 2 of 3: golb: web: a is down: not sent in time",
+			"4m0s alert: attempt 3 of 3: golb: web: a is down: not sent in time",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var failed []string
+				start := time.Now().Add(2 * time.Second) // gathered until then
+				other := &recorder{start: start}
+				during(Config{
+					Senders: []Sender{tt.sender, other},
+					OnError: func(err error) { failed = append(failed, fmt.Sprintf("%v %v", time.Since(start), err)) },
+				}, func(n *Notifier) {
+					n.Add(down("a"))
+					time.Sleep(time.Hour)
+				})
+				if diff := cmp.Diff(tt.errors, failed); diff != "" {
+					t.Error(diff)
+				}
+				if len(tt.sender.sent) != tt.sent || len(other.sent) != 1 || !strings.HasPrefix(other.sent[0], "0s ") {
+					t.Errorf("sent %v; by the other sender %v", tt.sender.sent, other.sent)
+				}
+			})
+		})
+	}
+}
+
+func TestTheEndIsNotHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New(Config{Senders: []Sender{&recorder{took: time.Hour}, SenderFunc(func(context.Context, Message) error { panic("oops") })}})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- n.Run(ctx) }()
+		n.Add(down("a"))
+		time.Sleep(10 * time.Second)
+		n.Add(down("b"))
+		start := time.Now()
+		cancel()
+		<-ended
+		if took := time.Since(start); took > 2*farewell {
+			t.Errorf("ended after %v", took)
+		}
+	})
+}

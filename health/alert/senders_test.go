@@ -1,0 +1,264 @@
+package alert
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/mail"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mime"
+	"mime/quotedprintable"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func message() Message {
+	return compose("golb", []Event{{Key: "k", Service: "wéb", Server: "a", State: "down", Reason: "line\r\nBcc: all@example", Changes: 1}}, 0)
+}
+
+func TestWebhook(t *testing.T) {
+	status := http.StatusNoContent
+	var got Message
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != "POST" || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Authorization") != "Bearer x" {
+			t.Errorf("%s with %v", r.Method, r.Header)
+		}
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		w.WriteHeader(status)
+	}))
+	defer s.Close()
+	w := &Webhook{URL: s.URL, Header: http.Header{"Authorization": {"Bearer x"}}}
+	if err := w.Send(t.Context(), message()); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(message(), got); diff != "" {
+		t.Error(diff)
+	}
+	status = http.StatusFound
+	if err := w.Send(t.Context(), message()); err == nil || err.Error() != "webhook: got 302 Found, want 2xx" {
+		t.Error(err)
+	}
+	s.Close()
+	if err := w.Send(t.Context(), message()); err == nil {
+		t.Error("no error without a server")
+	}
+}
+
+func TestCommand(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	c := &Command{Program: "/bin/sh", Args: []string{"-c", `{ echo "$1"; cat; printf '%s\n' "$GOLB_ALERT"; } > "$0"`, out}}
+	m := Message{Subject: "golb: s", Text: "text\n"}
+	if err := c.Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "golb: s\ntext\n{\"subject\":\"golb: s\",\"text\":\"text\\n\",\"events\":null,\"omitted\":0}\n"; string(b) != want {
+		t.Errorf("got %q, want %q", b, want)
+	}
+	bad := &Command{Program: "/bin/sh", Args: []string{"-c", "echo no paper; exit 2"}}
+	if err := bad.Send(t.Context(), m); err == nil || err.Error() != `/bin/sh: exit status 2: "no paper\n"` {
+		t.Error(err)
+	}
+}
+
+// mailServer answers as an SMTP server does, records what it hears, and can be told
+// to refuse a command.
+type mailServer struct {
+	cfg      *tls.Config // nil offers no TLS
+	refuse   string
+	implicit bool
+	heard    []string
+	mail     string
+}
+
+func (s *mailServer) dial(context.Context, string, string) (net.Conn, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	far, err := l.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if s.implicit {
+		far = tls.Server(far, s.cfg)
+	}
+	go s.serve(far)
+	return conn, nil
+}
+
+func (s *mailServer) serve(conn net.Conn) {
+	defer func() { _ = conn.Close() }()
+	say := func(line string) { _, _ = io.WriteString(conn, line+"\r\n") }
+	say("220 mx")
+	for {
+		line := readLine(conn)
+		if line == "" {
+			return
+		}
+		s.heard = append(s.heard, line)
+		switch word, _, _ := strings.Cut(line, " "); {
+		case s.refuse != "" && strings.HasPrefix(line, s.refuse):
+			say("550 no")
+		case word == "EHLO" && s.cfg != nil:
+			say("250-mx\r\n250-AUTH PLAIN\r\n250 STARTTLS")
+		case word == "EHLO":
+			say("250-mx\r\n250 AUTH PLAIN")
+		case word == "STARTTLS":
+			say("220 go")
+			conn = tls.Server(conn, s.cfg)
+		case word == "AUTH":
+			say("235 yes")
+		case word == "DATA":
+			say("354 go")
+			for line := readLine(conn); line != "."; line = readLine(conn) {
+				s.mail += line + "\n"
+			}
+			say("250 taken")
+		case word == "QUIT":
+			say("221 bye")
+			return
+		default:
+			say("250 ok")
+		}
+	}
+}
+
+// readLine reads byte by byte, so that nothing is lost when a handshake follows.
+// The end is "".
+func readLine(conn net.Conn) string {
+	var line []byte
+	for b := make([]byte, 1); ; line = append(line, b[0]) {
+		if _, err := io.ReadFull(conn, b); err != nil {
+			return ""
+		}
+		if b[0] == '\n' {
+			return strings.TrimSuffix(string(line), "\r")
+		}
+	}
+}
+
+func TestMail(t *testing.T) {
+	cert, pool := certificate(t)
+	cfg := &tls.Config{Certificates: []tls.Certificate{cert}}
+	trust := &tls.Config{RootCAs: pool}
+	tests := []struct {
+		name   string
+		mail   Mail
+		server mailServer
+		heard  []string
+		want   string
+	}{
+		{"plain", Mail{Hello: "lb"}, mailServer{}, []string{"EHLO lb", "MAIL FROM:<golb@example>", "RCPT TO:<a@example>", "RCPT TO:<b@example>", "DATA", "QUIT"}, ""},
+		{"STARTTLS where it is offered, login", Mail{TLS: trust, Login: "u", Password: "p"}, mailServer{cfg: cfg},
+			[]string{"EHLO localhost", "STARTTLS", "EHLO localhost", "AUTH PLAIN AHUAcA==", "MAIL FROM:<golb@example>", "RCPT TO:<a@example>", "RCPT TO:<b@example>", "DATA", "QUIT"}, ""},
+		{"STARTTLS never", Mail{Security: Plain}, mailServer{cfg: cfg}, []string{"EHLO localhost", "MAIL FROM:<golb@example>", "RCPT TO:<a@example>", "RCPT TO:<b@example>", "DATA", "QUIT"}, ""},
+		{"STARTTLS required, not offered", Mail{Security: Required}, mailServer{}, []string{"EHLO localhost"}, "mail by mx.example:25: server does not offer STARTTLS"},
+		{"TLS from the first byte", Mail{Security: Implicit, TLS: trust}, mailServer{cfg: cfg, implicit: true}, []string{"EHLO localhost", "MAIL FROM:<golb@example>", "RCPT TO:<a@example>", "RCPT TO:<b@example>", "DATA", "QUIT"}, ""},
+		{"certificate that nobody trusts", Mail{}, mailServer{cfg: cfg}, []string{"EHLO localhost", "STARTTLS"}, "mail by mx.example:25: starttls: "},
+		{"no login in the clear", Mail{Login: "u", Password: "p"}, mailServer{}, []string{"EHLO localhost", "QUIT"}, "mail by mx.example:25: auth: unencrypted connection"},
+		{"recipient refused", Mail{}, mailServer{refuse: "RCPT TO:<b"}, []string{"EHLO localhost", "MAIL FROM:<golb@example>", "RCPT TO:<a@example>", "RCPT TO:<b@example>"}, "mail by mx.example:25: to b@example: 550"},
+		{"mail refused", Mail{}, mailServer{refuse: "DATA"}, []string{"EHLO localhost", "MAIL FROM:<golb@example>", "RCPT TO:<a@example>", "RCPT TO:<b@example>", "DATA"}, "mail by mx.example:25: 550"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := tt.mail
+			c.Server, c.From, c.To, c.Dial = "mx.example:25", "golb@example", []string{"a@example", "b@example"}, tt.server.dial
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			err := c.Send(ctx, message())
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.want)) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+			cancel()
+			if diff := cmp.Diff(tt.heard, tt.server.heard); diff != "" {
+				t.Error(diff)
+			}
+			if tt.want == "" {
+				readMail(t, tt.server.mail)
+			}
+		})
+	}
+}
+
+// readMail parses a mail, in which nothing may be smuggled into the head.
+func readMail(t *testing.T, text string) {
+	t.Helper()
+	m, err := mail.ReadMessage(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
+	if want := "golb: wéb: a is down"; err != nil || subject != want {
+		t.Errorf("subject %q, %v, want %q", subject, err, want)
+	}
+	if m.Header.Get("Bcc") != "" || m.Header.Get("To") != "a@example, b@example" {
+		t.Errorf("head %v", m.Header)
+	}
+	if _, err := m.Header.Date(); err != nil {
+		t.Error(err)
+	}
+	body, err := io.ReadAll(quotedprintable.NewReader(m.Body))
+	if err != nil || !strings.HasPrefix(string(body), "wéb: a is down: line") {
+		t.Errorf("body %q, %v", body, err)
+	}
+}
+
+func TestMailToAServerThatIsSilent(t *testing.T) {
+	c := &Mail{Server: "mx.example:25", From: "a@example", To: []string{"b@example"}}
+	c.Dial = func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		return near, nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := c.Send(ctx, message()); err == nil {
+		t.Error("sent")
+	}
+}
+
+func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"mx.example"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
