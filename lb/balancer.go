@@ -195,6 +195,7 @@ func (b *Balancer) schedulerOptions(s *Service) sched.Options {
 // newService makes a service without servers.
 func (b *Balancer) newService(s *Service) *service {
 	v := &service{id: s.id(), port: s.Port, grouped: len(s.Match) > 0}
+	v.show(nil)
 	if v.grouped {
 		b.marks++
 		v.mark = b.marks
@@ -205,7 +206,11 @@ func (b *Balancer) newService(s *Service) *service {
 // applyService makes v what s says.
 func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, global *Config) {
 	v.name = s.name()
-	v.settings.Store(s.settings(global.Settings.Timeouts))
+	set := s.settings(global.Settings.Timeouts)
+	if set.rate+set.clientRate != 0 && v.limits.Load() == nil {
+		v.limits.Store(&limits{})
+	}
+	v.settings.Store(set)
 	if v.schedulerKey != s.schedulerKey() {
 		v.schedulerKey = s.schedulerKey()
 		v.reschedule(sch)
@@ -240,13 +245,16 @@ func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
 	weight := cfg.weight()
 	switch {
 	case !v.listed(r) && r.up:
-		r.weight = weight
+		r.weight, r.runWeight = weight, weight
 		r.LastWeight.Store(0) // a server that comes back has no history
 		r.SetWeight(weight)
 		v.add(r)
+		if r.state != Active {
+			b.weigh(r, true)
+		}
 	case r.weight != weight:
-		r.weight = weight
-		v.setWeight(r, weight)
+		r.weight, r.runWeight = weight, weight
+		b.weigh(r, true)
 	}
 }
 

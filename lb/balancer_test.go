@@ -39,23 +39,33 @@ type bench struct {
 	clock    *lbtest.Clock
 	balancer *lb.Balancer
 	got      map[forward.MAC][]lbtest.Frame
+	next     int
 }
+
+// tableSize is how many connections a balancer under test has room for.
+const tableSize = 1 << 12
 
 // start runs a balancer until the test ends.
 func start(t *testing.T, cfg lb.Config) *bench {
+	t.Helper()
+	return startWith(t, cfg, func(lb.Event) {})
+}
+
+func startWith(t *testing.T, cfg lb.Config, onEvent func(lb.Event)) *bench {
 	t.Helper()
 	b := &bench{t: t, wire: lbtest.NewWire(), clock: lbtest.NewClock(time.Unix(1e9, 0)), got: map[forward.MAC][]lbtest.Frame{}}
 	b.wire.Sniff(func(f lbtest.Frame) {
 		mac := forward.MAC(f.Data)
 		b.got[mac] = append(b.got[mac], f)
 	})
-	cfg.Interfaces, cfg.Workers, cfg.MaxConnections = []string{"wire0"}, 1, 1<<12
+	cfg.Interfaces, cfg.Workers, cfg.MaxConnections = []string{"wire0"}, 1, tableSize
 	ready := make(chan struct{})
 	cfg.Env = b.env()
 	cfg.Env.OnEvent = func(e lb.Event) {
 		if e.Kind == lb.Ready {
 			close(ready)
 		}
+		onEvent(e)
 	}
 	var err error
 	if b.balancer, err = lb.New(cfg); err != nil {

@@ -74,7 +74,11 @@ func (b *Balancer) admit(s *server) {
 	v := s.service
 	switch listed := v.listed(s); {
 	case s.up && !listed:
+		if v.settings.Load().slowStart != 0 {
+			s.rampStart = b.tick()
+		}
 		v.add(s)
+		b.weigh(s, s.rampStart != 0)
 	case !s.up && listed:
 		v.remove(s)
 	}

@@ -47,9 +47,17 @@ type Service struct {
 	OnePacket      bool        `yaml:"one_packet"`  // UDP: schedule each packet anew (ipvsadm -o)
 	Method         Method      `yaml:"method"`      // for servers that name none; DSR where not given
 	Tunnel         Tunnel      `yaml:"tunnel"`      // for servers of method TUN that name none
-	Timeouts       Timeouts    `yaml:"timeouts"`    // where they differ from those of the settings
-	Check          Check       `yaml:"check"`       // how to tell that a server is alive
-	Servers        []Server    `yaml:"servers"`
+	// SlowStart is how long a server that failed and is back takes to its full
+	// weight, so that it is not run over; 0 means at once.
+	SlowStart time.Duration `yaml:"slow_start"`
+	// MaxRate and MaxClientRate bound the new connections a second of the service,
+	// and of each client: an IPv4 address, or an IPv6 /64. What is more is dropped; a
+	// second's worth may come at once. 0 means no bound.
+	MaxRate       int      `yaml:"max_conn_rate"`
+	MaxClientRate int      `yaml:"max_client_conn_rate"`
+	Timeouts      Timeouts `yaml:"timeouts"` // where they differ from those of the settings
+	Check         Check    `yaml:"check"`    // how to tell that a server is alive
+	Servers       []Server `yaml:"servers"`
 }
 
 // Timeouts are how long a connection lives without packets, by its state; those

@@ -128,7 +128,10 @@ func (s *Service) schedulerKey() string {
 
 // settings is what an edit may change while packets flow.
 func (s *Service) settings(global Timeouts) *serviceSettings {
-	set := &serviceSettings{persistence: ticksOf(s.Persistence.Timeout), onePacket: s.OnePacket, timeouts: defaultTimeouts()}
+	set := &serviceSettings{
+		persistence: ticksOf(s.Persistence.Timeout), onePacket: s.OnePacket, slowStart: ticksOf(s.SlowStart),
+		rate: uint32(s.MaxRate), clientRate: uint32(s.MaxClientRate), timeouts: defaultTimeouts(),
+	}
 	set.timeouts.override(&global)
 	set.timeouts.override(&s.Timeouts)
 	length := s.anyVIP().BitLen()

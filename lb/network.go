@@ -236,6 +236,7 @@ func (b *Balancer) expireLoop(ctx context.Context) {
 		case <-t.C:
 			b.expire(b.tick())
 			b.forgetMTUs(b.tick())
+			b.operate(b.tick())
 		}
 	}
 }

@@ -15,6 +15,7 @@ type plane struct {
 	vias  vias
 
 	mtuLearnt atomic.Uint32 // tick of the last path MTU learnt, 0 never
+	fullAt    atomic.Uint32 // tick at which the table was last full, 0 never
 	router    router
 	now       func() time.Time
 	start     time.Time

@@ -24,6 +24,9 @@ type target struct {
 // connection (ip_vs_schedule).
 func (w *worker) schedule(snap *snapshot, v *service, p *forward.Packet, key *words, hash uint64) (target, Reason) {
 	set := v.settings.Load()
+	if w.exceeded(v, set) {
+		return target{}, RateLimited
+	}
 	if set.persistence != 0 {
 		return w.scheduleSticky(snap, v, set, p, key, hash)
 	}
@@ -41,7 +44,14 @@ func (w *worker) schedule(snap *snapshot, v *service, p *forward.Packet, key *wo
 	if set.onePacket {
 		return w.once(s, dport), forwarded
 	}
-	return w.enter(snap, key, hash, s, dport, 0)
+	to, reason := w.enter(snap, key, hash, s, dport, 0)
+	if reason == TableFull && w.reclaim() {
+		to, reason = w.enter(snap, key, hash, s, dport, 0)
+	}
+	if reason == TableFull {
+		return w.withoutTable(v)
+	}
+	return to, reason
 }
 
 // once is the target of a packet of a one-packet service: counted as a connection

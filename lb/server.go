@@ -25,10 +25,16 @@ type server struct {
 	path     atomic.Pointer[path]
 	counters []counters // one per worker
 
-	weight  int32 // as configured; the balancer's lock guards it
-	up      bool  // the balancer's lock guards it
-	reason  string
-	dropped tick // when it was taken out of the config
+	// The balancer's lock guards what follows.
+	weight    int32 // as configured
+	runWeight int32 // as set at run time
+	state     ServerState
+	drainEnd  tick // when what is left is cut, 0 never
+	drained   bool // and told
+	rampStart tick // of slow start, 0 none
+	up        bool
+	reason    string
+	dropped   tick // when it was taken out of the config
 }
 
 // path is how packets get to a server: the method, and the next hop. It is

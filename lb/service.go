@@ -24,21 +24,25 @@ type service struct {
 
 	schedulerKey string // of sched: name and flags
 	settings     atomic.Pointer[serviceSettings]
+	limits       atomic.Pointer[limits]
 	servers      []*server
+	now          atomic.Pointer[[]*server]  // servers, for workers
 	all          []*server                  // as configured, the failed ones too
 	trash        map[netip.AddrPort]*server // dropped, and not yet forgotten
 }
 
 // serviceSettings is what an edit may change while packets flow.
 type serviceSettings struct {
-	persistence tick         // lifetime of templates; 0: not persistent
-	mask        forward.Addr // of client addresses in templates
-	onePacket   bool
-	timeouts    *timeouts
+	persistence      tick         // lifetime of templates; 0: not persistent
+	mask             forward.Addr // of client addresses in templates
+	onePacket        bool
+	slowStart        tick   // how long a server that is back takes to its full weight
+	rate, clientRate uint32 // new connections a second; 0: no limit
+	timeouts         *timeouts
 }
 
 func newServer(addr netip.AddrPort, workers int) *server {
-	s := &server{address: addr.Addr(), counters: make([]counters, workers)}
+	s := &server{address: addr.Addr(), state: Active, counters: make([]counters, workers)}
 	s.path.Store(&path{})
 	s.Addr = forward.AddrFrom(addr.Addr())
 	s.Port = addr.Port()
@@ -58,18 +62,23 @@ func (v *service) schedulerServers() []*sched.Server {
 	return list
 }
 
+func (v *service) show(list []*server) {
+	v.servers = list
+	v.now.Store(&list)
+}
+
 // add puts s at the head of the list and tells the scheduler.
 func (v *service) add(s *server) {
 	s.service = v
 	s.Gone.Store(false)
-	v.servers = append([]*server{s}, v.servers...)
+	v.show(append([]*server{s}, v.servers...))
 	v.scheduler().Added(v.schedulerServers(), &s.Server)
 }
 
 // remove takes s off the list and tells the scheduler. Connections to s stay.
 func (v *service) remove(s *server) {
 	s.Gone.Store(true)
-	v.servers = slices.DeleteFunc(slices.Clone(v.servers), func(o *server) bool { return o == s })
+	v.show(slices.DeleteFunc(slices.Clone(v.servers), func(o *server) bool { return o == s }))
 	v.scheduler().Removed(v.schedulerServers(), &s.Server)
 }
 

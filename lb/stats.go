@@ -30,6 +30,7 @@ type ServerStats struct {
 	Port    uint16
 	Method  Method
 	Up      bool
+	State   ServerState
 	Reason  string // why it is down
 	Weight  int
 
@@ -71,7 +72,7 @@ func (b *Balancer) Stats() Stats {
 func (s *server) stats() ServerStats {
 	st := ServerStats{
 		Name: s.name, Address: s.address, Port: s.Port, Method: s.path.Load().method,
-		Up: s.up, Reason: s.reason, Weight: int(s.Weight.Load()),
+		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.Weight.Load()),
 		Active: s.Active.Load(), Inactive: s.Inactive.Load(), Templates: s.templates.Load(),
 	}
 	for i := range s.counters {

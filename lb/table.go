@@ -95,8 +95,9 @@ type table struct {
 	seed    uint64
 	shards  [shardCount]shard
 
-	free  freeList
-	inUse atomic.Int64
+	free   freeList
+	inUse  atomic.Int64
+	cursor atomic.Uint32 // of the search for half-open connections
 }
 
 const shardCount = 64

@@ -21,6 +21,7 @@ const (
 	maxPersistence    = 31 * 24 * time.Hour
 	maxCheckDuration  = 24 * time.Hour
 	minCheckDuration  = 10 * time.Millisecond
+	maxRate           = 100_000_000
 	maxChecksInARow   = 1000
 	defaultScheduler  = "wlc"
 	defaultWeight     = 1
@@ -166,9 +167,24 @@ func (v *validator) timeouts(path string, t *Timeouts) {
 	}
 }
 
+func (v *validator) rates(path string, s *Service) {
+	if s.SlowStart < 0 || s.SlowStart > maxCheckDuration {
+		v.fail(path+".slow_start", s.SlowStart, "out of range", fmt.Sprintf("up to %v, 0 for none", maxCheckDuration))
+	}
+	for _, r := range []struct {
+		key   string
+		value int
+	}{{"max_conn_rate", s.MaxRate}, {"max_client_conn_rate", s.MaxClientRate}} {
+		if r.value < 0 || r.value > maxRate {
+			v.fail(path+"."+r.key, r.value, "out of range", fmt.Sprintf("connections a second up to %d, 0 for no bound", maxRate))
+		}
+	}
+}
+
 func (v *validator) service(path string, s *Service) {
 	v.destination(path, s)
 	v.timeouts(path+".timeouts", &s.Timeouts)
+	v.rates(path, s)
 	v.scheduler(path, s)
 	v.persistence(path+".persistence", s)
 	if s.OnePacket && (s.takes(TCP) || s.takes(SCTP)) {

@@ -210,7 +210,13 @@ func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint
 	}
 	switch Protocol(p.Proto) {
 	case TCP:
-		if p.TCPFlags&forward.FlagRST != 0 || p.TCPFlags&forward.FlagSYN == 0 && !snap.settings.sloppyTCP {
+		switch {
+		case p.TCPFlags&forward.FlagRST != 0:
+			return NoConnection
+		case p.TCPFlags&forward.FlagSYN != 0 || snap.settings.sloppyTCP:
+		case w.wasFull(v, w.now):
+			return w.adopt(snap, f, v, key, hash)
+		default:
 			return NoConnection
 		}
 	case SCTP:

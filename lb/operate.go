@@ -1,0 +1,136 @@
+package lb
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// ServerState is what an operator wants of a server. It is not its health: see
+// ServerStats.Up.
+type ServerState string
+
+// The states of a server.
+const (
+	Active ServerState = "active" // new connections as its weight says
+	Drain  ServerState = "drain"  // no new connections; those there are go on
+	Halt   ServerState = "halt"   // no connections at all: those there are have been cut
+)
+
+// SetWeight changes a server's weight at once (ipvsadm -e -w). It stays until a
+// config with another weight for the server is applied. 0 ends new connections to
+// it, and leaves those that there are.
+func (b *Balancer) SetWeight(p Protocol, vip, server netip.AddrPort, weight int) error {
+	if weight < 0 || weight > maxWeight {
+		return fmt.Errorf("lb: weight %d of %s: out of range; allowed: 0 to %d", weight, server, maxWeight)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.findServer(p, vip, server)
+	if err != nil {
+		return err
+	}
+	r.runWeight = int32(weight)
+	b.weigh(r, true)
+	return nil
+}
+
+// SetState drains or halts a server, or makes it active again. A drained server
+// whose last connection ended is told of by the event Drained; where within is not
+// 0, what is left then is cut. Clients whose connections are cut get a reset in
+// answer to their next segment.
+func (b *Balancer) SetState(p Protocol, vip, server netip.AddrPort, state ServerState, within time.Duration) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.findServer(p, vip, server)
+	if err != nil {
+		return err
+	}
+	switch state {
+	case Active, Drain:
+	case Halt:
+		defer b.cut(r)
+	default:
+		return fmt.Errorf("lb: state %q of %s: unknown; allowed: %s, %s or %s", state, server, Active, Drain, Halt)
+	}
+	r.state, r.drainEnd = state, 0
+	if state == Drain && within > 0 {
+		r.drainEnd = b.tick() + ticksOf(within)
+	}
+	b.weigh(r, true)
+	return nil
+}
+
+// findServer finds a server by what a client and a listing know. The lock is held.
+func (b *Balancer) findServer(p Protocol, vip, server netip.AddrPort) (*server, error) {
+	s := Service{VIP: vip.Addr(), Port: vip.Port(), Protocol: p}
+	v := b.services[s.id()]
+	if v == nil {
+		return nil, fmt.Errorf("lb: service %s: %w", s.id(), ErrNoService)
+	}
+	for _, r := range v.all {
+		if r.addrPort() == server {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("lb: server %s of service %s: %w", server, s.id(), ErrNoServer)
+}
+
+// weigh gives a server the weight that follows from its own, its state, and how
+// long it has been back. always tells the scheduler also where nothing changed.
+func (b *Balancer) weigh(r *server, always bool) {
+	weight := r.runWeight
+	switch {
+	case r.state != Active:
+		weight = 0
+	case r.rampStart != 0 && weight > 1:
+		total := r.service.settings.Load().slowStart
+		if passed := b.tick() - r.rampStart; passed < total {
+			weight = max(1, int32(int64(weight)*int64(passed)/int64(total)))
+		} else {
+			r.rampStart = 0
+		}
+	}
+	if always || weight != r.Weight.Load() {
+		r.service.setWeight(r, weight)
+	}
+}
+
+// cut ends all connections of a server, and then the templates that led to it. The
+// lock is held.
+func (b *Balancer) cut(r *server) {
+	for _, templates := range []bool{false, true} {
+		for c := uint32(1); c < b.table.used(); c++ {
+			if m := b.table.conns[c].load(); m.has(flagLive) && m.server() == r.ID && b.table.isTemplate(c) == templates {
+				b.kill(c, m)
+			}
+		}
+	}
+}
+
+// operate moves servers on that are draining, or new to their full weight.
+func (b *Balancer) operate(now tick) {
+	var events []Event
+	b.mu.Lock()
+	for _, r := range b.configured() {
+		if r.rampStart != 0 {
+			b.weigh(r, false)
+		}
+		if r.state != Drain {
+			continue
+		}
+		late := r.drainEnd != 0 && !now.before(r.drainEnd)
+		if late {
+			b.cut(r)
+		}
+		if !r.drained && (late || r.total() == 0) {
+			r.drained = true
+			events = append(events, Event{Kind: Drained, Service: r.service.name, Server: r.name, Reason: "no connection is left"})
+		}
+	}
+	b.mu.Unlock()
+	for _, e := range events {
+		b.env.Logger.Info(string(e.Kind), "service", e.Service, "server", e.Server)
+		b.emit(e)
+	}
+}

@@ -1,0 +1,44 @@
+package lb
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/golb/golb/health"
+)
+
+func TestSlowStartRaisesTheWeightWithTime(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	cfg := Config{Interfaces: []string{"wire0"}, MaxConnections: minConnections, Services: []Service{{
+		VIP: netip.MustParseAddr("192.0.2.80"), Port: 80, SlowStart: 100 * time.Second,
+		Servers: []Server{{Address: netip.MustParseAddr("10.0.0.1"), Weight: new(50)}},
+	}}}
+	cfg.Env.Now = func() time.Time { return now }
+	b, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.watch(); err != nil {
+		t.Fatal(err)
+	}
+	weight := func() int {
+		b.operate(b.tick())
+		return b.Stats().Services[0].Servers[0].Weight
+	}
+	if got := weight(); got != 50 {
+		t.Errorf("before any failure: weight %d, want 50", got)
+	}
+	key := b.target(&b.cfg.Services[0], b.configured()[0]).Key
+	b.judged(health.Event{Key: key, State: health.Down})
+	b.judged(health.Event{Key: key, State: health.Up})
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {10 * time.Second, 5}, {50 * time.Second, 25}, {99 * time.Second, 49}, {100 * time.Second, 50}, {time.Hour, 50}} {
+		now = time.Unix(1e9, 0).Add(step.after)
+		if got := weight(); got != step.want {
+			t.Errorf("%v after it came back: weight %d, want %d", step.after, got, step.want)
+		}
+	}
+}
