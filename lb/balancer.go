@@ -25,8 +25,6 @@ type Balancer struct {
 	mu         sync.Mutex // guards what follows, and all changes of services and servers
 	cfg        Config
 	services   map[string]*service // by what they match
-	servers    []*server           // by number; nil where free
-	free       []uint32            // numbers below len(servers) that are
 	dropped    []*server           // that may still be referred to
 	marks      uint32              // numbers given to services
 	checked    map[string][]*server
@@ -42,7 +40,8 @@ type Balancer struct {
 // New makes a balancer of a config that Validate accepts. It opens nothing and
 // starts nothing.
 func New(cfg Config) (*Balancer, error) {
-	b := &Balancer{env: cfg.Env.withDefaults(), services: map[string]*service{}, servers: []*server{nil}}
+	b := &Balancer{env: cfg.Env.withDefaults(), services: map[string]*service{}}
+	b.servers.start()
 	b.plane.now, b.plane.rand = b.env.Now, b.env.Rand
 	b.plane.start = b.env.Now()
 	b.neighbours = newNeighbours(b)
@@ -192,8 +191,15 @@ func (b *Balancer) schedulerOptions(s *Service) sched.Options {
 	}
 }
 
-// newService makes a service without servers.
+// newService makes a service without servers. One that was removed, but that
+// connections still refer to, comes back, with a new scheduler.
 func (b *Balancer) newService(s *Service) *service {
+	for _, r := range b.dropped {
+		if v := r.service; v.id == s.id() && b.services[v.id] == nil {
+			v.all, v.schedulerKey = nil, ""
+			return v
+		}
+	}
 	v := &service{id: s.id(), port: s.Port, grouped: len(s.Match) > 0}
 	v.show(nil)
 	if v.grouped {
@@ -225,7 +231,7 @@ func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, glo
 		r := kept[cfg.addrPort(s)]
 		delete(kept, cfg.addrPort(s))
 		if r == nil {
-			r = b.addServer(v, cfg.addrPort(s), global.workers())
+			r = b.addServer(v, cfg.addrPort(s), global.workers()*len(global.Interfaces))
 		}
 		b.applyServer(v, r, s, cfg)
 		all = append(all, r)
@@ -263,25 +269,13 @@ func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
 func (b *Balancer) addServer(v *service, addr netip.AddrPort, workers int) *server {
 	if s := v.trash[addr]; s != nil {
 		delete(v.trash, addr)
-		s.up = true
+		s.up, s.quiet = true, 0
 		return s
 	}
 	s := newServer(addr, workers)
 	s.service, s.up = v, true
-	s.ID = b.number()
-	b.servers[s.ID] = s
+	b.servers.add(s)
 	return s
-}
-
-// number finds a free number for a server.
-func (b *Balancer) number() uint32 {
-	if last := len(b.free) - 1; last >= 0 {
-		n := b.free[last]
-		b.free = b.free[:last]
-		return n
-	}
-	b.servers = append(b.servers, nil)
-	return uint32(len(b.servers) - 1)
 }
 
 // dropServer takes a server out of its service for good. Connections may still
@@ -291,7 +285,6 @@ func (b *Balancer) dropServer(v *service, s *server) {
 		v.remove(s)
 	}
 	s.Gone.Store(true)
-	s.dropped = b.tick()
 	if v.trash == nil {
 		v.trash = map[netip.AddrPort]*server{}
 	}
@@ -299,25 +292,33 @@ func (b *Balancer) dropServer(v *service, s *server) {
 	b.dropped = append(b.dropped, s)
 }
 
-// trashTime is how long the number of a dropped server is not given to another: a
-// worker may be about to enter a connection that it scheduled a moment before.
-const trashTime = 60 * ticksPerSecond
+// quietTime is how long nothing must have referred to a dropped server before its
+// number is free: a worker may be about to enter a connection that it scheduled a
+// moment before, or still be at one that has just ended.
+const quietTime = 60 * ticksPerSecond
 
 // empty frees the numbers of dropped servers that nothing refers to any more.
 func (b *Balancer) empty(now tick) {
+	var forgotten []*server
 	b.dropped = slices.DeleteFunc(b.dropped, func(s *server) bool {
 		v := s.service
 		switch {
-		case !s.Gone.Load() || v.trash[s.addrPort()] != s: // it came back
+		case v.trash[s.addrPort()] != s: // it came back
 			return true
-		case s.referred() || now.before(s.dropped+trashTime):
+		case s.referred():
+			s.quiet = 0
+			return false
+		case s.quiet == 0:
+			s.quiet = now
+			return false
+		case now.before(s.quiet + quietTime):
 			return false
 		}
 		delete(v.trash, s.addrPort())
-		b.servers[s.ID] = nil
-		b.free = append(b.free, s.ID)
+		forgotten = append(forgotten, s)
 		return true
 	})
+	b.servers.remove(forgotten)
 }
 
 // publish shows the services and servers to the workers.
@@ -334,7 +335,7 @@ func (b *Balancer) publish() {
 	}
 	snap.services.finish()
 	b.empty(b.tick())
-	for _, s := range b.servers {
+	for _, s := range b.servers.all() {
 		switch {
 		case s == nil:
 		case s.path.Load().method == NAT:
@@ -343,7 +344,6 @@ func (b *Balancer) publish() {
 			snap.tunnels[s.Addr] = struct{}{}
 		}
 	}
-	snap.servers = append([]*server(nil), b.servers...)
 	snap.settings = b.cfg.Settings.resolve()
 	b.snap.Store(snap)
 }

@@ -27,9 +27,8 @@ type Connection struct {
 func (b *Balancer) Connections(yield func(Connection) bool) {
 	now := b.tick()
 	b.expire(now)
-	servers := b.snap.Load().servers
 	for c := uint32(1); c < b.table.used(); c++ {
-		if conn, ok := b.connection(c, servers, now); ok && !yield(conn) {
+		if conn, ok := b.connection(c, now); ok && !yield(conn) {
 			return
 		}
 	}
@@ -39,27 +38,26 @@ func (b *Balancer) Connections(yield func(Connection) bool) {
 func (b *Balancer) Connection(p Protocol, client, vip netip.AddrPort) (Connection, bool) {
 	now := b.tick()
 	b.expire(now)
-	servers := b.snap.Load().servers
 	t := tuple{
 		src: forward.AddrFrom(client.Addr()), dst: forward.AddrFrom(vip.Addr()),
 		srcPort: client.Port(), dstPort: vip.Port(), proto: p,
 	}
 	key := t.words()
-	r, _ := b.table.findLocked(&key, key.hash(b.table.seed), servers)
+	r, _ := b.table.findLocked(&key, key.hash(b.table.seed), b.servers.all())
 	if r == 0 {
 		return Connection{}, false
 	}
-	return b.connection(r.conn(), servers, now)
+	return b.connection(r.conn(), now)
 }
 
 // connection reads an entry; ok is false where there is none.
-func (b *Balancer) connection(c uint32, servers []*server, now tick) (conn Connection, ok bool) {
+func (b *Balancer) connection(c uint32, now tick) (conn Connection, ok bool) {
 	e := &b.table.conns[c]
 	m := e.load()
-	if !m.has(flagLive) || int(m.server()) >= len(servers) {
+	if !m.has(flagLive) {
 		return conn, false
 	}
-	key, s := b.table.key(c), servers[m.server()]
+	key, s := b.table.key(c), b.servers.get(m.server())
 	t := timer(e.timer.Load())
 	conn = Connection{
 		Protocol: Protocol(key[4] >> 8),

@@ -116,7 +116,10 @@ func (w *worker) later(snap *snapshot, f *forward.Frame, d decision) Reason {
 		return w.pass(snap, f)
 	}
 	if d&decidedServer != 0 {
-		s := snap.servers[uint32(d)]
+		s := w.servers.get(uint32(d))
+		if s == nil {
+			return ServerGone
+		}
 		w.countIn(s)
 		return w.deliver(snap, f, target{server: s}, false)
 	}

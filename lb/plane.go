@@ -9,10 +9,11 @@ import (
 
 // plane is the data plane: what all workers share.
 type plane struct {
-	snap  atomic.Pointer[snapshot]
-	table *table
-	frags fragments
-	vias  vias
+	snap    atomic.Pointer[snapshot]
+	table   *table
+	servers numbers
+	frags   fragments
+	vias    vias
 
 	mtuLearnt atomic.Uint32 // tick of the last path MTU learnt, 0 never
 	fullAt    atomic.Uint32 // tick at which the table was last full, 0 never
@@ -26,7 +27,6 @@ type plane struct {
 // a new one and swaps it in.
 type snapshot struct {
 	services matcher
-	servers  []*server                 // by number; nil where none
 	nat      map[forward.Addr]struct{} // addresses of servers of method NAT
 	tunnels  map[forward.Addr]struct{} // and of method TUN
 	settings settings
@@ -103,7 +103,7 @@ func (x *plane) bury(c uint32) {
 	for !e.swap(m, m&^flagLive) {
 		m = e.load()
 	}
-	s := x.snap.Load().servers[m.server()]
+	s := x.servers.get(m.server())
 	x.table.remove(c, m, s)
 	s.unbind(x.table.isTemplate(c), m.has(flagInactive))
 	if t := cold.template.Load(); t != 0 {
@@ -116,26 +116,27 @@ func (x *plane) bury(c uint32) {
 // template that it was the only one of goes too, unless it is assured
 // (ip_vs_conn_expire_now).
 func (x *plane) kill(c uint32, m meta) {
-	if t := x.killOne(c, m); t != 0 {
-		e := &x.table.conns[t]
-		if tm := e.load(); tm.has(flagLive) && !tm.has(flagAssured) && x.table.cold[t].controls.Load() == 0 {
-			x.killOne(t, tm)
-		}
+	if t, tm := x.killOne(c, m); t != 0 && !tm.has(flagAssured) {
+		x.killOne(t, tm)
 	}
 }
 
-// killOne returns the template that controlled the connection.
-func (x *plane) killOne(c uint32, m meta) (template uint32) {
+// killOne returns the template that controlled the connection, if any. It spares
+// what controls others.
+func (x *plane) killOne(c uint32, m meta) (template uint32, tm meta) {
 	sh := x.table.shardOf(c)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if !x.table.conns[c].load().sameLife(m) || x.table.cold[c].controls.Load() > 0 {
-		return 0
+		return 0, 0
 	}
 	template = x.table.cold[c].template.Load()
+	if template != 0 {
+		tm = x.table.conns[template].load() // while c keeps it alive
+	}
 	sh.unfile(x.table, c)
 	x.bury(c)
-	return template
+	return template, tm
 }
 
 // void makes a template unfindable; its timer runs on (ip_vs_check_template).

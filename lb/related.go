@@ -17,7 +17,7 @@ func (w *worker) related(snap *snapshot, f *forward.Frame) Reason {
 	// The packet that drew the error went the other way.
 	t := tuple{src: q.Dst, dst: q.Src, srcPort: q.DstPort, dstPort: q.SrcPort, proto: Protocol(q.Proto)}
 	key := t.words()
-	r, m := w.table.findLocked(&key, key.hash(w.table.seed), snap.servers)
+	r, m := w.table.findLocked(&key, key.hash(w.table.seed), w.servers.all())
 	if r == 0 {
 		return NoConnection
 	}

@@ -67,7 +67,7 @@ func (w *worker) pick(snap *snapshot, v *service, p *forward.Packet) *server {
 	if s == nil {
 		return nil
 	}
-	return snap.servers[s.ID]
+	return w.servers.get(s.ID)
 }
 
 // enter makes the connection of a packet. Where another worker was first, its
@@ -78,13 +78,13 @@ func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport
 	if !nat {
 		m |= flagNoOutput
 	}
-	s.bind(false)
+	s.count(false)
 	c, fresh := w.table.insert(&birth{
 		key: *key, hash: hash, server: s, dport: dport, meta: m,
 		template: template, timeout: newTimeout, replies: nat,
-	}, w.now, snap.servers)
+	}, w.now, w.servers.all())
 	if !fresh {
-		s.unbind(false, true)
+		s.uncount(false)
 		if template != 0 {
 			w.table.cold[template].controls.Add(-1)
 		}
@@ -93,13 +93,14 @@ func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport
 		return target{}, TableFull
 	}
 	if fresh {
+		s.bind()
 		bump(&s.counters[w.id].conns, 1)
 	}
 	return w.targetOf(snap, c, w.table.conns[c].load()), forwarded
 }
 
 func (w *worker) targetOf(snap *snapshot, c uint32, m meta) target {
-	return target{c, m, snap.servers[m.server()], w.table.conns[c].dport()}
+	return target{c, m, w.servers.get(m.server()), w.table.conns[c].dport()}
 }
 
 // scheduleSticky is schedule for a persistent service: the client's template says
@@ -116,13 +117,15 @@ func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings
 			if s == nil {
 				return target{}, NoServer
 			}
-			s.bind(true)
+			s.count(true)
 			var fresh bool
 			c, fresh = w.table.insert(&birth{
 				key: tkey, hash: thash, server: s, dport: v.templatePort(s), meta: 0, timeout: set.persistence,
-			}, w.now, snap.servers)
-			if !fresh {
-				s.unbind(true, false)
+			}, w.now, w.servers.all())
+			if fresh {
+				s.bind()
+			} else {
+				s.uncount(true)
 			}
 			if c == 0 {
 				return target{}, TableFull
@@ -132,7 +135,7 @@ func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings
 		if !w.hold(c, m, w.now) {
 			continue // expired in between
 		}
-		s := snap.servers[m.server()]
+		s := w.servers.get(m.server())
 		dport := p.DstPort
 		if dport == v.port && s.Port != 0 {
 			dport = s.Port
@@ -148,11 +151,11 @@ func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings
 // template returns the template of that key whose server may be used, if there is
 // one. Weight 0 and a reached threshold do not count unless the settings say so.
 func (w *worker) template(snap *snapshot, key *words, hash uint64) (uint32, meta) {
-	r, m := w.table.find(key, hash, snap.servers)
+	r, m := w.table.find(key, hash, w.servers.all())
 	if r == 0 {
 		return 0, 0
 	}
-	s := snap.servers[m.server()]
+	s := w.servers.get(m.server())
 	if s.Gone.Load() || snap.settings.expireQuiescentTemplate && s.Weight.Load() == 0 {
 		w.void(r.conn())
 		return 0, 0

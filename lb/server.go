@@ -34,7 +34,7 @@ type server struct {
 	rampStart tick // of slow start, 0 none
 	up        bool
 	reason    string
-	dropped   tick // when it was taken out of the config
+	quiet     tick // when it was found dropped, and nothing to refer to it any more; 0 never
 }
 
 // path is how packets get to a server: the method, and the next hop. It is
@@ -82,14 +82,27 @@ func (s *server) addrPort() netip.AddrPort { return netip.AddrPortFrom(s.address
 // total is the number of connections that thresholds count.
 func (s *server) total() int64 { return s.Active.Load() + s.Inactive.Load() }
 
-// bind counts a new connection or template, and closes the server to schedulers
-// once it has its upper threshold of connections (ip_vs_bind_dest).
-func (s *server) bind(template bool) {
+// count counts a connection or template that is about to be entered.
+func (s *server) count(template bool) {
 	if template {
 		s.templates.Add(1)
 	} else {
 		s.Inactive.Add(1)
 	}
+}
+
+// uncount takes back one that was not entered.
+func (s *server) uncount(template bool) {
+	if template {
+		s.templates.Add(-1)
+	} else {
+		s.Inactive.Add(-1)
+	}
+}
+
+// bind closes the server to schedulers once, with a new connection or template, it
+// has its upper threshold of connections (ip_vs_bind_dest).
+func (s *server) bind() {
 	if upper := s.upper.Load(); upper != 0 && s.total() >= upper {
 		s.Overloaded.Store(true)
 	}

@@ -69,7 +69,6 @@ func (v *service) show(list []*server) {
 
 // add puts s at the head of the list and tells the scheduler.
 func (v *service) add(s *server) {
-	s.service = v
 	s.Gone.Store(false)
 	v.show(append([]*server{s}, v.servers...))
 	v.scheduler().Added(v.schedulerServers(), &s.Server)

@@ -68,7 +68,7 @@ func (w *worker) learnMTU(snap *snapshot, q *forward.Packet, mtu int) int {
 	} else {
 		mtu = max(mtu, minPathMTU6)
 	}
-	for _, s := range snap.servers {
+	for _, s := range w.servers.all() {
 		if s != nil && s.Addr == q.Dst && mtu < s.path.Load().mtu {
 			s.editPath(func(to *path) { to.mtu = mtu })
 			w.mtuLearnt.Store(uint32(w.now))

@@ -129,9 +129,9 @@ func (w *worker) whole(snap *snapshot, f *forward.Frame) Reason {
 	key := t.words()
 	hash := key.hash(w.table.seed)
 	w.flowHash = hash
-	r, m := w.table.find(&key, hash, snap.servers)
+	r, m := w.table.find(&key, hash, w.servers.all())
 	if r == 0 {
-		r, m = w.table.findLocked(&key, hash, snap.servers)
+		r, m = w.table.findLocked(&key, hash, w.servers.all())
 	}
 	if r != 0 {
 		return w.known(snap, f, r, m, &key, hash)
@@ -143,7 +143,7 @@ func (w *worker) whole(snap *snapshot, f *forward.Frame) Reason {
 // connection instead (ip_vs_in).
 func (w *worker) known(snap *snapshot, f *forward.Frame, r ref, m meta, key *words, hash uint64) Reason {
 	p, c := &w.packet, r.conn()
-	s := snap.servers[m.server()]
+	s := w.servers.get(m.server())
 	if r.reply() {
 		return w.answerNAT(snap, f, c, m, s)
 	}
