@@ -1,12 +1,13 @@
 package lb
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
+	"syscall"
 )
 
 // ValidateHost finds the mistakes that show on this host only: an interface that is
@@ -72,23 +73,30 @@ func nameList(interfaces []net.Interface) string {
 // warnings says what on this host will hurt: its own stack sees the VIPs' packets
 // too, and should do nothing with them.
 func (c *Config) warnings(route func(netip.Addr) (Route, error)) []string {
-	var list []string
-	for _, f := range []struct {
-		is4        bool
-		file, name string
-	}{
-		{true, "/proc/sys/net/ipv4/ip_forward", "net.ipv4.ip_forward"},
-		{false, "/proc/sys/net/ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding"},
-	} {
-		on, err := os.ReadFile(f.file)
-		if err == nil && strings.TrimSpace(string(on)) != "0" && slices.ContainsFunc(c.vips(), func(v VIP) bool { return v.Addr().Is4() == f.is4 }) {
-			list = append(list, "the host forwards packets too, so that each would be sent twice; mend it: sysctl -w "+f.name+"=0")
-		}
+	forwards := map[bool]bool{
+		true:  isOn("/proc/sys/net/ipv4/ip_forward"),
+		false: isOn("/proc/sys/net/ipv6/conf/all/forwarding"),
 	}
+	var list []string
 	for _, vip := range c.vips() {
-		if _, err := route(vip.Addr()); err != nil && vip.Addr().Is6() {
-			list = append(list, fmt.Sprintf("the host has no route to %s, so that its kernel answers clients with \"no route\"; mend it: ip -6 route add blackhole %[1]s", vip))
+		_, err := route(vip.Addr())
+		problem := ""
+		switch is4 := vip.Addr().Is4(); {
+		case errors.Is(err, syscall.EINVAL): // a blackhole
+		case err == nil && forwards[is4]:
+			problem = "this host routes packets, and would send those for %s a second time"
+		case err != nil && !is4:
+			problem = "this host has no route to %s, and its kernel would tell clients so"
+		}
+		if problem != "" {
+			list = append(list, fmt.Sprintf(problem+"; mend it: ip route add blackhole %[1]s", vip))
 		}
 	}
 	return list
+}
+
+// isOn reads a sysctl.
+func isOn(file string) bool {
+	b, err := os.ReadFile(file)
+	return err == nil && strings.TrimSpace(string(b)) != "0"
 }
