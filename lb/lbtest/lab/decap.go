@@ -19,6 +19,9 @@ type DecapStats struct {
 	// Unfinished counts, among all that were well formed, packets whose inner TCP or UDP checksum was left for hardware to finish. Between
 	// veths that is usual and harmless; on a wire it would be lost.
 	Unfinished uint64
+	// UnfinishedGRE counts packets whose GRE checksum was left for hardware to compute, the field 0, as kernels leave it. A kernel's
+	// own device is told so, a raw socket is not; that such a packet is intact is taken on trust.
+	UnfinishedGRE uint64
 	// Largest is the size in bytes of the largest well-formed inner packet.
 	Largest uint64
 	// Malformed counts packets that are not what they say: truncated, of another version, with reserved bits set.

@@ -29,7 +29,7 @@ type Decapsulator struct {
 	stopped sync.Once
 	stopErr error
 
-	count struct{ unfinished, largest, malformed, badChecksum atomic.Uint64 }
+	count struct{ unfinished, unfinishedGRE, largest, malformed, badChecksum atomic.Uint64 }
 }
 
 // Decapsulate makes the host a server for tunnels: IPIP (IPv4 and IPv6 in either), GRE and GUE packets addressed to it

@@ -452,3 +452,21 @@ func TestDecapsulationStartsOncePerHostAndStopsClean(t *testing.T) {
 		t.Error("counters of a closed lab")
 	}
 }
+
+// A kernel leaves the checksum to hardware, and so the field 0, where the way is a veth.
+func TestDecapsulationTakesGREWithoutItsChecksumComputed(t *testing.T) {
+	l := newLab(t)
+	a, b, _ := pair(t, l, 0)
+	must(t, b.SolveARPProblem(vips...))
+	d := decapsulate(t, b)
+	for inner, vip := range vips {
+		answer(t, a, b, vip, client[inner], func(packet []byte) {
+			body := wrapGRE(layers.GRE{ChecksumPresent: true})(packet)
+			clear(body[4:6])
+			sender{t, a, server[0]}.send(unix.IPPROTO_GRE, body, false)
+		}, 500)
+	}
+	if got := stats(t, d); got.Errors() != 0 || got.GRE != 2 || got.UnfinishedGRE != 2 {
+		t.Errorf("counted %+v, want 2 of GRE, both unfinished", got)
+	}
+}

@@ -128,6 +128,9 @@ func (d *Decapsulator) read(s *decapSocket) {
 			return
 		}
 		switch inner, err := s.strip(buf[injectHeader : injectHeader+n]); err {
+		case errUnfinished:
+			d.count.unfinishedGRE.Add(1)
+			d.deliver(s, buf, inner)
 		case nil:
 			d.deliver(s, buf, inner)
 		case errBadChecksum:

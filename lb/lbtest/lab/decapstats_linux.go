@@ -16,11 +16,12 @@ func (d *Decapsulator) Stats() (DecapStats, error) {
 		return DecapStats{}, fmt.Errorf("lab: %s: decapsulation counters: %w", d.host.name, err)
 	}
 	s := DecapStats{
-		Unfinished:  d.count.unfinished.Load(),
-		Largest:     d.count.largest.Load(),
-		Malformed:   d.count.malformed.Load(),
-		BadChecksum: d.count.badChecksum.Load() + badUDP - d.badUDP,
-		Lost:        lost,
+		Unfinished:    d.count.unfinished.Load(),
+		UnfinishedGRE: d.count.unfinishedGRE.Load(),
+		Largest:       d.count.largest.Load(),
+		Malformed:     d.count.malformed.Load(),
+		BadChecksum:   d.count.badChecksum.Load() + badUDP - d.badUDP,
+		Lost:          lost,
 	}
 	taken := [...]*uint64{ipInIP: &s.IPIP, gre: &s.GRE, gue: &s.GUE}
 	for _, socket := range d.sockets {

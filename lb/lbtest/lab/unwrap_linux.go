@@ -19,9 +19,11 @@ const (
 var (
 	errMalformed   = errors.New("malformed")
 	errBadChecksum = errors.New("bad checksum")
+	errUnfinished  = errors.New("checksum left to hardware")
 )
 
-// strip returns the IP packet that b carries, b being what follows the outer IP header (IPIP, GRE) or UDP header (GUE).
+// strip returns the IP packet that b carries, b being what follows the outer IP header (IPIP, GRE) or UDP header (GUE). It
+// does so with errUnfinished too.
 func (e encap) strip(b []byte) ([]byte, error) {
 	switch e {
 	case gre:
@@ -64,6 +66,9 @@ func stripGRE(b []byte) ([]byte, error) {
 	inner, err := trim(b[size:], version)
 	if err != nil || flags&checksum == 0 || fold(sum(b)) == 0xffff {
 		return inner, err
+	}
+	if binary.BigEndian.Uint16(b[4:]) == 0 {
+		return inner, errUnfinished
 	}
 	// The checksum may be over the inner one's final value, which the sender has left to hardware to write.
 	if c, ok := unfinished(inner); ok {
