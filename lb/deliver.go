@@ -140,48 +140,48 @@ func (w *worker) answerNAT(snap *snapshot, f *forward.Frame, c uint32, m meta, s
 	return w.replyOut(snap, f, c, s)
 }
 
-// replyOut makes a server's packet one of the VIP's, on its way to the client.
+// replyOut makes a server's packet one of the VIP's, on its way to the client. What
+// stands against that is told to the server about the packet as it sent it.
 func (w *worker) replyOut(snap *snapshot, f *forward.Frame, c uint32, s *server) Reason {
 	p := &w.packet
 	w.answerAs = s.path.Load().source
-	if p.TTL <= 1 {
+	v, ok := w.wayBack(snap, c)
+	switch {
+	case p.TTL <= 1:
 		return TTLExceeded
+	case !ok:
+		return NoNeighbour
+	case w.exceeds(f, v):
+		return MTUExceeded
 	}
 	key := w.table.key(c)
 	if r := forward.NATReply(f, p, addrOf(key[2], key[3]), uint16(key[4]>>32)); r != forward.None {
 		return Reason(r)
 	}
-	return w.toClient(snap, f, c)
+	return w.route(snap, f, v)
 }
 
-// toClient readies a translated reply for the way that the client's packets came
-// by, or for the host's route to the client.
-func (w *worker) toClient(snap *snapshot, f *forward.Frame, c uint32) Reason {
-	v, ok := w.vias.get(timer(w.table.conns[c].timer.Load()).via())
+// wayBack is the way that the client's packets came by, or the host's route to the
+// client.
+func (w *worker) wayBack(snap *snapshot, c uint32) (v via, ok bool) {
+	v, ok = w.vias.get(timer(w.table.conns[c].timer.Load()).via())
 	if !ok || snap.settings.replyByRoute {
-		return w.byRoute(snap, f)
+		return w.router.lookup(w.packet.Dst)
 	}
-	return w.route(snap, f, v)
+	return v, true
 }
 
-// byRoute readies a packet for where the host's routes say.
-func (w *worker) byRoute(snap *snapshot, f *forward.Frame) Reason {
-	v, ok := w.router.lookup(w.packet.Dst)
-	if !ok {
-		return NoNeighbour
-	}
-	return w.route(snap, f, v)
+// exceeds reports whether a packet is too long for the way by v, and must not be cut.
+func (w *worker) exceeds(f *forward.Frame, v via) bool {
+	p := &w.packet
+	w.mtu = w.mtus[v.port]
+	return p.NetLen(f) > w.mtu && (p.DF || p.Version == 6)
 }
 
 // route is the end of forwarding as a router does it.
 func (w *worker) route(snap *snapshot, f *forward.Frame, v via) Reason {
-	p := &w.packet
 	w.clamp(snap, f, w.mtus[v.port])
-	forward.DecTTL(f, p)
-	if p.NetLen(f) > w.mtus[v.port] && (p.DF || p.Version == 6) {
-		w.mtu = w.mtus[v.port]
-		return MTUExceeded
-	}
+	forward.DecTTL(f, &w.packet)
 	forward.SetMACs(f, v.mac, w.macs[v.port])
 	return w.emit(f, v.port, w.mtus[v.port])
 }
@@ -196,8 +196,11 @@ func (w *worker) pass(snap *snapshot, f *forward.Frame) Reason {
 	}
 	w.decided = decidedPass
 	w.answerAs = w.router.source(p.Src)
-	if p.TTL <= 1 {
+	switch {
+	case p.TTL <= 1:
 		return TTLExceeded
+	case w.exceeds(f, v):
+		return MTUExceeded
 	}
 	return w.route(snap, f, v)
 }

@@ -17,9 +17,20 @@ func (w *worker) related(snap *snapshot, f *forward.Frame) Reason {
 	// The packet that drew the error went the other way.
 	t := tuple{src: q.Dst, dst: q.Src, srcPort: q.DstPort, dstPort: q.SrcPort, proto: Protocol(q.Proto)}
 	key := t.words()
+<<<<<<< main
 	r, m := w.table.findLocked(&key, key.hash(w.table.seed), w.servers.all())
 	if r == 0 {
+=======
+	r, m := w.table.findLocked(&key, key.hash(w.table.seed), snap.servers)
+	switch {
+	case r != 0:
+	case snap.isVIP(p.Dst):
+>>>>>>> local
 		return NoConnection
+	case snap.isNATServer(p.Src):
+		return w.pass(snap, f)
+	default:
+		return NotVIP
 	}
 	to := w.targetOf(snap, r.conn(), m)
 	if r.reply() {
@@ -42,12 +53,16 @@ func (w *worker) relatedReply(snap *snapshot, f *forward.Frame, c uint32, s *ser
 	key := w.table.key(c)
 	vip := addrOf(key[2], key[3])
 	w.answerAs = s.path.Load().source
-	if p.TTL <= 1 {
+	back, ok := w.wayBack(snap, c)
+	switch {
+	case p.TTL <= 1:
 		return TTLExceeded
+	case !ok:
+		return NoNeighbour
 	}
 	if r := forward.NATEmbeddedReply(f, p, q, vip, uint16(key[4]>>32)); r != forward.None {
 		return Reason(r)
 	}
 	w.countOut(s)
-	return w.toClient(snap, f, c)
+	return w.route(snap, f, back)
 }

@@ -119,7 +119,8 @@ func (w *worker) whole(snap *snapshot, f *forward.Frame) Reason {
 		case snap.isVIP(p.Dst) || len(snap.nat) > 0 && len(snap.tunnels) == 0:
 			return w.related(snap, f)
 		case len(snap.tunnels) > 0:
-			if reason := w.tunnelError(snap, f); reason != NotVIP || len(snap.nat) == 0 {
+			reason := w.tunnelError(snap, f)
+			if reason != NotVIP && reason != Reason(forward.BadEmbedded) || len(snap.nat) == 0 {
 				return reason
 			}
 			return w.related(snap, f)

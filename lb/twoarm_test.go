@@ -1,0 +1,174 @@
+package lb_test
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/lbtest"
+)
+
+// twoArm is a balancer with clients on one wire and servers on another.
+type twoArm struct {
+	front, back *lbtest.Wire
+	balancer    *lb.Balancer
+	got         []lbtest.Frame // by clients and servers
+}
+
+var (
+	frontMAC  = forward.MAC{2, 0, 0, 0, 0, 2}
+	backMAC   = forward.MAC{2, 0, 0, 0, 0, 3}
+	nobodyMAC = forward.MAC{2, 0, 0, 0, 0, 4}
+)
+
+// sendOnly is a port that receives nothing: its frames have another's address.
+type sendOnly struct {
+	*lbtest.Port
+	mac forward.MAC
+}
+
+func (p sendOnly) MAC() forward.MAC { return p.mac }
+
+func startTwoArm(t *testing.T, frontMTU, backMTU int, services ...lb.Service) *twoArm {
+	t.Helper()
+	a := &twoArm{front: lbtest.NewWire(), back: lbtest.NewWire()}
+	collect := func(f lbtest.Frame) { a.got = append(a.got, f) }
+	a.front.Station(clientMAC, collect)
+	a.back.Station(serverMAC(server4(1)), collect)
+	clock := lbtest.NewClock(time.Unix(1e9, 0))
+	ready := make(chan struct{})
+	env := lb.Env{
+		Now: clock.Now,
+		OpenPorts: func(c lb.PortConfig) ([]lb.Port, error) {
+			wire, mac, mtu := a.front, frontMAC, frontMTU
+			if c.Interface == "back" {
+				wire, mac, mtu = a.back, backMAC, backMTU
+			}
+			if c.SendOnly {
+				return []lb.Port{sendOnly{wire.Port(nobodyMAC, mtu), mac}}, nil
+			}
+			return []lb.Port{wire.Port(mac, mtu)}, nil
+		},
+		OpenLink: func(lb.LinkConfig) (lb.Link, error) {
+			return &lbtest.Link{MAC: func(addr netip.Addr) (forward.MAC, bool) { return serverMAC(addr), true }}, nil
+		},
+		Route: func(to netip.Addr) (lb.Route, error) {
+			if to.Is4() {
+				return lb.Route{Interface: "back", Source: server4(200)}, nil
+			}
+			return lb.Route{Interface: "back", Source: server6(200)}, nil
+		},
+		OnEvent: func(e lb.Event) {
+			if e.Kind == lb.Ready {
+				close(ready)
+			}
+		},
+	}
+	var err error
+	a.balancer, err = lb.New(lb.Config{
+		Interfaces: []string{"front", "back"}, Workers: 1, MaxConnections: 1 << 10, Services: services, Env: env,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.balancer.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	<-ready
+	return a
+}
+
+// one injects a frame into a wire and returns the one that came of it on either.
+func (a *twoArm) one(t *testing.T, wire *lbtest.Wire, f lbtest.Frame) lbtest.Frame {
+	t.Helper()
+	a.got = nil
+	wire.Inject(f)
+	a.front.Inject()
+	a.back.Inject()
+	if len(a.got) != 1 {
+		t.Fatalf("%d frames came of it, want 1; dropped: %v", len(a.got), a.balancer.Stats().Drops)
+	}
+	return a.got[0]
+}
+
+func natService(vip, server netip.Addr) lb.Service {
+	s := service(vip, 0)
+	s.Method = lb.NAT
+	s.Servers = []lb.Server{{Address: server, Port: 8080}}
+	return s
+}
+
+// from and to are the ends of NAT's connection as client and server see it.
+type natEnds struct{ client, vip, server netip.AddrPort }
+
+func natCases() map[string]natEnds {
+	return map[string]natEnds{
+		"IPv4": {client(1), netip.AddrPortFrom(vip4, 80), netip.AddrPortFrom(server4(1), 8080)},
+		"IPv6": {client6(1), netip.AddrPortFrom(vip6, 80), netip.AddrPortFrom(server6(1), 8080)},
+	}
+}
+
+func TestNATBetweenTwoInterfaces(t *testing.T) {
+	for name, at := range natCases() {
+		t.Run(name, func(t *testing.T) {
+			a := startTwoArm(t, 1500, 1500, natService(at.vip.Addr(), at.server.Addr()))
+			request := lbtest.Packet{SrcMAC: clientMAC, DstMAC: frontMAC, Src: at.client, Dst: at.vip, Flags: forward.FlagSYN}
+			got := a.one(t, a.front, request.Frame())
+			want := lbtest.Packet{SrcMAC: backMAC, DstMAC: serverMAC(at.server.Addr()), Src: at.client, Dst: at.server, Flags: forward.FlagSYN, TTL: 63}
+			if string(got.Data) != string(want.Frame().Data) {
+				t.Errorf("server got\n%x, want\n%x", got.Data, want.Frame().Data)
+			}
+			reply := lbtest.Packet{SrcMAC: serverMAC(at.server.Addr()), DstMAC: backMAC, Src: at.server, Dst: at.client, Flags: forward.FlagSYN | forward.FlagACK}
+			got = a.one(t, a.back, reply.Frame())
+			want = lbtest.Packet{SrcMAC: frontMAC, DstMAC: clientMAC, Src: at.vip, Dst: at.client, Flags: forward.FlagSYN | forward.FlagACK, TTL: 63}
+			if string(got.Data) != string(want.Frame().Data) {
+				t.Errorf("client got\n%x, want\n%x", got.Data, want.Frame().Data)
+			}
+			s := a.balancer.Stats().Services[0].Servers[0]
+			if s.InPackets != 1 || s.OutPackets != 1 {
+				t.Errorf("counted %d packets in and %d out, want 1 and 1", s.InPackets, s.OutPackets)
+			}
+		})
+	}
+}
+
+// The server knows the packet as it sent it: from its own address and port.
+func TestReplyTooLongForTheClientsSideIsToldToTheServer(t *testing.T) {
+	for name, at := range natCases() {
+		t.Run(name, func(t *testing.T) {
+			a := startTwoArm(t, 1400, 1500, natService(at.vip.Addr(), at.server.Addr()))
+			request := lbtest.Packet{SrcMAC: clientMAC, DstMAC: frontMAC, Src: at.client, Dst: at.vip, Flags: forward.FlagSYN}
+			a.one(t, a.front, request.Frame())
+			mac := serverMAC(at.server.Addr())
+			reply := lbtest.Packet{
+				SrcMAC: mac, DstMAC: backMAC, Src: at.server, Dst: at.client,
+				Flags: forward.FlagACK, DF: true, Payload: make([]byte, 1420),
+			}
+			told := a.one(t, a.back, reply.Frame())
+			f := forward.Frame{Buf: told.Data, Tail: len(told.Data)}
+			var p, q forward.Packet
+			if r := forward.Parse(&f, &p); r != forward.None {
+				t.Fatal(r)
+			}
+			if forward.DstMAC(&f) != mac || p.Dst.Netip() != at.server.Addr() || forward.MTU(&f, &p) != 1400 {
+				t.Errorf("%s was told %s about MTU %d, want the server of 1400", forward.DstMAC(&f), p.Dst, forward.MTU(&f, &p))
+			}
+			if r := forward.ParseEmbedded(&f, &p, &q); r != forward.None {
+				t.Fatal(r)
+			}
+			from, to := netip.AddrPortFrom(q.Src.Netip(), q.SrcPort), netip.AddrPortFrom(q.Dst.Netip(), q.DstPort)
+			if from != at.server || to != at.client {
+				t.Errorf("it is told about %s > %s, want %s > %s", from, to, at.server, at.client)
+			}
+		})
+	}
+}
