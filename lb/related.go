@@ -17,15 +17,10 @@ func (w *worker) related(snap *snapshot, f *forward.Frame) Reason {
 	// The packet that drew the error went the other way.
 	t := tuple{src: q.Dst, dst: q.Src, srcPort: q.DstPort, dstPort: q.SrcPort, proto: Protocol(q.Proto)}
 	key := t.words()
-<<<<<<< main
 	r, m := w.table.findLocked(&key, key.hash(w.table.seed), w.servers.all())
-	if r == 0 {
-=======
-	r, m := w.table.findLocked(&key, key.hash(w.table.seed), snap.servers)
 	switch {
 	case r != 0:
 	case snap.isVIP(p.Dst):
->>>>>>> local
 		return NoConnection
 	case snap.isNATServer(p.Src):
 		return w.pass(snap, f)
