@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/golb/golb/lb/lbtest/lab"
 )
 
 // The host's stack sees what golb forwards, and must neither forward it again nor
@@ -40,7 +42,7 @@ func TestHostKernelStaysOutOfIt(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			seen := counters(t, s)
+			seen := counters(t, s.golb)
 			if seen["Ip InReceives"] < 20 {
 				t.Errorf("the host's stack saw %d packets: this test shows nothing", seen["Ip InReceives"])
 			}
@@ -61,11 +63,11 @@ func blackhole(s *site, vip netip.Addr) error {
 	})
 }
 
-// counters reads the IPv4 counters of golb's host.
-func counters(t *testing.T, s *site) map[string]int {
+// counters reads the IPv4 counters of a host, and those of TCP.
+func counters(t *testing.T, h *lab.Host) map[string]int {
 	t.Helper()
 	var text []byte
-	must(t, s.golb.Do(func() (err error) {
+	must(t, h.Do(func() (err error) {
 		text, err = os.ReadFile("/proc/thread-self/net/snmp")
 		return err
 	}))

@@ -55,7 +55,7 @@ func newSite(t *testing.T, mtu int) *site {
 	for i := 1; i <= servers; i++ {
 		h := host(fmt.Sprintf("s%d", i), 10+i)
 		must(t, h.SolveARPProblem(vips...))
-		serveHTTP(t, h, fmt.Sprintf("s%d", i))
+		serveHTTP(t, h, fmt.Sprintf("s%d", i), 80)
 	}
 	return s
 }
@@ -119,8 +119,8 @@ func must(t *testing.T, err error) {
 
 // serveHTTP answers GET with as many bytes as asked for and POST with the SHA-256 of
 // what came; the header Server says who did.
-func serveHTTP(t *testing.T, h *lab.Host, name string) {
-	ln, err := h.Listen(t.Context(), "tcp", "[::]:80")
+func serveHTTP(t *testing.T, h *lab.Host, name string, port int) {
+	ln, err := h.Listen(t.Context(), "tcp", fmt.Sprintf("[::]:%d", port))
 	must(t, err)
 	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Server", name)

@@ -1,0 +1,110 @@
+package lb_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/golb/golb/lb/lbtest/lab"
+)
+
+// datagramSizes are payloads around what fits one packet: 1452 or 1472 bytes on the
+// wire, less in tunnels. Longer ones travel as fragments, both ways.
+var datagramSizes = []int{
+	1, 2, 7, 512,
+	1372, 1373, 1400, 1412, 1413, 1424, 1428, 1429, 1432, 1433, 1440, 1444, 1445, 1452, 1453, 1454, 1472, 1473, 1480,
+	2944, 8191, 8192, 30_001, 59_999, 60_000,
+}
+
+func TestEveryMethodCarriesDatagramsOfAllSizes(t *testing.T) {
+	p := newPlant(t, 0)
+	p.addServers()
+	b, stop := p.run(p.config())
+	defer stop()
+	p.each(t, func(t *testing.T, w way, f family) {
+		c := p.dialEcho(t, w, f)
+		for _, size := range datagramSizes {
+			echo(t, c, size)
+		}
+	})
+	p.checkSums(t)
+	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+}
+
+// serveEcho sends every datagram back.
+func serveEcho(t *testing.T, h *lab.Host, at netip.AddrPort) {
+	t.Helper()
+	c, err := h.ListenPacket(t.Context(), "udp", at.String())
+	must(t, err)
+	done := make(chan error, 1)
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				done <- err
+				return
+			}
+			_, _ = c.WriteTo(buf[:n], from) // the client sends again
+		}
+	}()
+	t.Cleanup(func() {
+		c.Close()
+		if err := <-done; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("echo on %s: %v", at, err)
+		}
+	})
+}
+
+func (p *plant) dialEcho(t *testing.T, w way, f family) net.Conn {
+	t.Helper()
+	c, err := p.dial(w, f)(t.Context(), "udp", netip.AddrPortFrom(w.vips[f], echoPort).String())
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// How often a datagram is sent again, and for how long: it may be the one that
+// finds the path's MTU.
+const (
+	resendEvery = 200 * time.Millisecond
+	giveUpAfter = time.Minute
+)
+
+// echo sends a datagram until it comes back.
+func echo(t *testing.T, c net.Conn, size int) {
+	t.Helper()
+	out := make([]byte, size)
+	_, err := io.ReadFull(noise(int64(size)), out)
+	must(t, err)
+	buf := make([]byte, 1<<16)
+	for end := time.Now().Add(giveUpAfter); time.Now().Before(end); {
+		if _, err := c.Write(out); err != nil && !errors.Is(err, syscall.EMSGSIZE) {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		must(t, c.SetReadDeadline(time.Now().Add(resendEvery)))
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				if !errors.Is(err, syscall.EMSGSIZE) && !isTimeout(err) {
+					t.Fatalf("%d bytes: %v", size, err)
+				}
+				break
+			}
+			if bytes.Equal(buf[:n], out) {
+				return
+			}
+		}
+	}
+	t.Fatalf("%d bytes did not come back", size)
+}
+
+func isTimeout(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
+}

@@ -1,0 +1,161 @@
+package lb_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/lbtest/lab"
+)
+
+// Offloads are as veth has them: super-packets of 64 KiB with unfinished checksums.
+func TestEveryMethodCarriesLargeTransfers(t *testing.T) {
+	p := newPlant(t, 0)
+	p.addServers()
+	b, stop := p.run(p.config())
+	defer stop()
+	p.each(t, func(t *testing.T, w way, f family) {
+		size := int64(16 << 20)
+		if !testing.Short() && !w.mixed && !w.tunnel.Checksum {
+			size = 256 << 20
+		}
+		p.transfer(t, w, f, size)
+	})
+	p.checkSums(t)
+	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+}
+
+// transfer uploads and downloads, and holds what the server got against the method.
+func (p *plant) transfer(t *testing.T, w way, f family, size int64) {
+	t.Helper()
+	want, err := sumOf(noise(size))
+	must(t, err)
+	before := p.decapsulated(t)
+	c := newHTTPClient(p.client)
+	c.Transport.(*http.Transport).DialContext = p.dial(w, f)
+	up(t, c, w.vips[f], size, want)
+	down(t, c, w.vips[f], size, want)
+	after := p.decapsulated(t)
+	least := uint64(size / 1500) // what the upload took
+	for _, got := range []struct {
+		name   string
+		used   bool
+		packet uint64
+	}{
+		{"IPIP", w.method == lb.TUN && w.tunnel.Type == lb.IPIP, after.IPIP - before.IPIP},
+		{"GUE", w.method == lb.TUN && w.tunnel.Type == lb.GUE, after.GUE - before.GUE},
+		{"GRE", w.method == lb.TUN && w.tunnel.Type == lb.GRE, after.GRE - before.GRE},
+	} {
+		if got.used && got.packet < least || !got.used && got.packet > 0 {
+			t.Errorf("%d packets came by %s, of at least %d", got.packet, got.name, least)
+		}
+	}
+}
+
+// dial dials from the way's own address.
+func (p *plant) dial(w way, f family) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		d := net.Dialer{Control: p.client.Control}
+		from := netip.AddrPortFrom(w.client[f], 0)
+		if network == "udp" {
+			d.LocalAddr = net.UDPAddrFromAddrPort(from)
+		} else {
+			d.LocalAddr = net.TCPAddrFromAddrPort(from)
+		}
+		return d.DialContext(ctx, network, address)
+	}
+}
+
+// decapsulated adds up what came out of tunnels.
+func (p *plant) decapsulated(t *testing.T) (sum lab.DecapStats) {
+	t.Helper()
+	for _, d := range p.decaps {
+		s, err := d.Stats()
+		must(t, err)
+		sum.IPIP += s.IPIP
+		sum.GRE += s.GRE
+		sum.GUE += s.GUE
+		sum.Unfinished += s.Unfinished
+		sum.Malformed += s.Malformed
+		sum.BadChecksum += s.BadChecksum
+		sum.Refused += s.Refused
+	}
+	return sum
+}
+
+// checkSums fails where a kernel met a wrong checksum, or a tunnel carried an
+// unfinished one, which nothing on its way would finish.
+func (p *plant) checkSums(t *testing.T) {
+	t.Helper()
+	s := p.decapsulated(t)
+	if s.Malformed+s.BadChecksum+s.Refused > 0 {
+		t.Errorf("tunnels: %+v", s)
+	}
+	// One finished checksum in 65,535 looks like an unfinished one.
+	if total := s.IPIP + s.GRE + s.GUE; s.Unfinished > total/1000+5 {
+		t.Errorf("%d of %d packets in tunnels had unfinished checksums", s.Unfinished, total)
+	}
+	for _, h := range p.hosts {
+		for name, n := range checksumErrors(t, h) {
+			if n != 0 {
+				t.Errorf("%s: %s is %d", h.Name(), name, n)
+			}
+		}
+	}
+}
+
+// checksumErrors reads all counters of wrong checksums that a host has.
+func checksumErrors(t *testing.T, h *lab.Host) map[string]int {
+	t.Helper()
+	values := map[string]int{}
+	for name, n := range counters(t, h) {
+		if strings.HasSuffix(name, "InCsumErrors") {
+			values[name] = n
+		}
+	}
+	if len(values) < 3 {
+		t.Fatalf("%s counts %v only", h.Name(), values)
+	}
+	for name, n := range counters6(t, h) {
+		if strings.HasSuffix(name, "InCsumErrors") {
+			values[name] = n
+		}
+	}
+	return values
+}
+
+// counters6 reads the IPv6 counters of a host.
+func counters6(t *testing.T, h *lab.Host) map[string]int {
+	t.Helper()
+	var text []byte
+	must(t, h.Do(func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/snmp6")
+		return err
+	}))
+	values := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		n, err := strconv.Atoi(f[1])
+		must(t, err)
+		values[f[0]] = n
+	}
+	return values
+}
+
+// checkDrops fails where golb dropped frames for other reasons.
+func (p *plant) checkDrops(t *testing.T, b *lb.Balancer, allowed ...string) {
+	t.Helper()
+	drops := b.Stats().Drops
+	for _, reason := range allowed {
+		delete(drops, reason)
+	}
+	if len(drops) > 0 {
+		t.Errorf("golb dropped frames: %v", drops)
+	}
+}
