@@ -66,6 +66,11 @@ func (b *buffer) SetDeadline(t time.Time) error    { return b.SetReadDeadline(t)
 
 func (b *buffer) Write(p []byte) (int, error) {
 	select {
+	case <-b.done: // also where there is still room in the queue
+		return 0, syscall.EPIPE
+	default:
+	}
+	select {
 	case <-b.done:
 		return 0, syscall.EPIPE
 	case b.queue <- slices.Clone(p):

@@ -161,7 +161,7 @@ func (t *talk) reply(what, want string) (string, error) {
 		return "", err
 	}
 	if len(first) < 3 || strings.Trim(first[:3], "0123456789") != "" || !strings.HasPrefix(first, want) {
-		return "", wanted(what, first, (want + "xx")[:3])
+		return "", wanted(what, first, (want + "xxx")[:3])
 	}
 	last, end := first, first[:3]+" "
 	for n := 1; strings.HasPrefix(first[3:], "-") && last != first[:3] && !strings.HasPrefix(last, end); n++ {

@@ -20,8 +20,7 @@ type recorder struct {
 	start time.Time
 	sent  []string
 	took  time.Duration // of a send
-	err   error
-	fails int // how many sends fail; -1 all
+	fails int           // how many sends fail; -1 all
 }
 
 func (r *recorder) Send(ctx context.Context, m Message) error {
