@@ -110,7 +110,13 @@ func kept(t *testing.T, path string, u user) (cmd *exec.Cmd, stderr *bufio.Reade
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill() })
-	stderr = bufio.NewReader(pipe)
+	var all strings.Builder
+	stderr = bufio.NewReader(io.TeeReader(pipe, &all))
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(all.String())
+		}
+	})
 	enter = map[string]string{}
 	for {
 		line, err := stderr.ReadString('\n')
