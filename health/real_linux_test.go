@@ -518,3 +518,30 @@ func certificateFiles(t *testing.T, d *daemon) (cert, key string) {
 	key = d.file("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 	return cert, key
 }
+
+func TestRealGRPC(t *testing.T) {
+	d := newDaemon(t, "python3-grpcio", "/usr/bin/python3")
+	if err := exec.Command("/usr/bin/python3", "-c", "import grpc").Run(); err != nil {
+		t.Skip("python's grpc is not installed (Debian package python3-grpcio)")
+	}
+	// The health service of the gRPC library itself, its messages as bytes.
+	script := d.file("server.py", `import grpc, concurrent.futures
+answers = {b"": b"\x08\x01", b"\x0a\x03web": b"\x08\x01", b"\x0a\x03old": b"\x08\x02"}
+def check(request, context):
+    if request not in answers:
+        context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+    return answers[request]
+server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health",
+    {"Check": grpc.unary_unary_rpc_method_handler(check, None, None)}),))
+server.add_insecure_port("127.0.0.1:PORT")
+server.start()
+server.wait_for_termination()
+`)
+	d.start("/usr/bin/python3", script)
+	d.live(&GRPC{Addr: d.addr, Service: "web"}, "POST /grpc.health.v1.Health/Check: no answer in time", refused, map[string]Checker{
+		"grpc: got NOT_SERVING, want SERVING":                      &GRPC{Addr: d.addr, Service: "old"},
+		`grpc: got status "5" NOT_FOUND "unknown service", want 0`: &GRPC{Addr: d.addr, Service: "none"},
+		"tls: got ": &GRPC{Addr: d.addr, TLS: true},
+	})
+}
