@@ -72,24 +72,25 @@ func TestDemoMeasures(t *testing.T) {
 	if err := lab.Unavailable(); err != nil {
 		t.Skip(err)
 	}
-	for _, tt := range []struct{ args, mode, vip string }{
-		{"", "dsr", "192.0.2.100"},
-		{"-6", "dsr", "2001:db8::100"},
-	} {
-		t.Run(tt.args, func(t *testing.T) {
-			code, stdout, stderr := golb(t, strings.Fields("demo --json "+small+" "+tt.args)...)
-			if code != exitOK {
-				t.Fatalf("exit code %d\n%s", code, stderr)
-			}
-			var r demoResult
-			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
-				t.Fatalf("%v\n%s", err, stdout)
-			}
-			r.check(t, tt.mode, tt.vip, smallRequests)
-			if strings.Count(stdout, "\n") != 1 {
-				t.Errorf("more than one line:\n%s", stdout)
-			}
-		})
+	for _, mode := range []string{"dsr", "nat", "tun", "gue", "gre"} {
+		for flag, vip := range map[string]string{"": "192.0.2.100", "-6": "2001:db8::100"} {
+			t.Run(mode+flag, func(t *testing.T) { testDemo(t, mode, flag, vip) })
+		}
+	}
+}
+
+func testDemo(t *testing.T, mode, flag, vip string) {
+	code, stdout, stderr := golb(t, strings.Fields("demo --json "+small+" --mode "+mode+" "+flag)...)
+	if code != exitOK {
+		t.Fatalf("exit code %d\n%s", code, stderr)
+	}
+	var r demoResult
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatalf("%v\n%s", err, stdout)
+	}
+	r.check(t, mode, vip, smallRequests)
+	if strings.Count(stdout, "\n") != 1 {
+		t.Errorf("more than one line:\n%s", stdout)
 	}
 }
 

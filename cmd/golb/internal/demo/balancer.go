@@ -32,11 +32,18 @@ type running struct {
 
 // config is what golb is told.
 func (s *site) config(m mode) lb.Config {
-	svc := lb.Service{Name: "web", VIP: s.vip, Port: httpPort, Scheduler: scheduler, Method: m.method, Check: check}
+	svc := lb.Service{
+		Name: "web", VIP: s.vip, Port: httpPort, Scheduler: scheduler,
+		Method: m.method, Tunnel: m.tunnel, Check: check,
+	}
 	for _, p := range s.layout.servers {
 		svc.Servers = append(svc.Servers, lb.Server{Name: p.name, Address: p.addr.Addr(), Weight: &p.weight})
 	}
-	return lb.Config{Interfaces: []string{ifname}, MaxConnections: maxConnections, Services: []lb.Service{svc}}
+	interfaces := []string{ifname}
+	if s.gateway.IsValid() {
+		interfaces = append(interfaces, insideName)
+	}
+	return lb.Config{Interfaces: interfaces, MaxConnections: maxConnections, Services: []lb.Service{svc}}
 }
 
 const (
@@ -99,12 +106,13 @@ func (r *running) stop() error {
 	return r.err
 }
 
-// seen is the number of bytes that golb forwarded to servers, all headers included.
+// seen is the number of bytes that golb forwarded to and from servers, all headers
+// included.
 func (r *running) seen() uint64 {
 	var n uint64
 	for _, svc := range r.Stats().Services {
 		for _, s := range svc.Servers {
-			n += s.InBytes
+			n += s.InBytes + s.OutBytes
 		}
 	}
 	return n

@@ -57,7 +57,7 @@ func Start(ctx context.Context, cfg Config) (*Demo, error) {
 		return nil, err
 	}
 	d := &Demo{cfg: cfg, mode: m, start: time.Now()}
-	l := newLayout(cfg.IPv6)
+	l := newLayout(cfg.IPv6, m.inside)
 	d.introduce(l)
 	if d.site, err = newSite(ctx, l, m); err != nil {
 		return nil, err
@@ -80,13 +80,9 @@ func (d *Demo) introduce(l layout) {
 	for _, line := range d.mode.about {
 		fmt.Fprintf(w, "  %s\n", line)
 	}
-	fmt.Fprintf(w, "\nOne switch, five hosts: client %s, golb %s", l.client, l.golb)
-	for _, s := range l.servers {
-		fmt.Fprintf(w, ", %s %s", s.name, s.addr)
-	}
-	fmt.Fprintf(w, ".\nThe VIP %s is configured on no interface of golb's host; golb answers for it.\n", l.vip)
+	fmt.Fprintf(w, "\n%s\nThe VIP %s is configured on no interface of golb's host; golb answers for it.\n", l, l.vip)
 	fmt.Fprintf(w, "Each server was set up with\n")
-	for _, c := range d.mode.commands(l.vip) {
+	for _, c := range d.mode.commands(l, l.servers[0]) {
 		fmt.Fprintf(w, "  %-45s # %s\n", c.text, c.why)
 	}
 	fmt.Fprintln(w)

@@ -32,7 +32,7 @@ func (d *Demo) tell(w io.Writer) {
 	for _, t := range []command{
 		{"client: curl " + d.site.url("/"), "who answers, and whom it sees"},
 		{"client: ip neighbour", "the VIP and golb have one MAC address"},
-		{"s1:     tcpdump -neli eth0 port 80", "requests come from golb's MAC, replies go to the client's"},
+		{"s1:     " + d.mode.look.text, d.mode.look.why},
 		{fmt.Sprintf("s1:     ip link set %s down, or up", ifname), "golb takes s1 out of service, or back in"},
 	} {
 		fmt.Fprintf(w, "  %-42s # %s\n", t.text, t.why)

@@ -18,7 +18,12 @@ type site struct {
 	servers []*webServer
 }
 
-const ifname = "eth0"
+// The interfaces: every host's, and golb's towards the servers where they have a
+// network of their own.
+const (
+	ifname     = "eth0"
+	insideName = "eth1"
+)
 
 // newSite builds it. The web servers serve until close.
 func newSite(ctx context.Context, l layout, m mode) (s *site, err error) {
@@ -37,35 +42,45 @@ func (s *site) build(ctx context.Context, m mode) error {
 	if err != nil {
 		return err
 	}
-	plug := func(name string, addr netip.Prefix) (*lab.Host, *lab.Link, error) {
-		h, err := s.lab.Host(name)
-		if err != nil {
-			return nil, nil, err
+	if s.client, _, err = s.plug("client", sw, s.layout.client); err != nil {
+		return err
+	}
+	if s.golb, _, err = s.plug("golb", sw, s.layout.golb); err != nil {
+		return err
+	}
+	if s.gateway.IsValid() {
+		if sw, err = s.lab.Switch("inside"); err != nil {
+			return err
 		}
-		link, err := s.lab.Attach(h, sw, lab.LinkConfig{Name: ifname, Addrs: []netip.Prefix{addr}})
-		return h, link, err
-	}
-	if s.client, _, err = plug("client", s.layout.client); err != nil {
-		return err
-	}
-	if s.golb, _, err = plug("golb", s.layout.golb); err != nil {
-		return err
+		if _, err := s.lab.Attach(s.golb, sw, lab.LinkConfig{Name: insideName, Addrs: []netip.Prefix{s.gateway}}); err != nil {
+			return err
+		}
 	}
 	for _, p := range s.layout.servers {
-		h, cable, err := plug(p.name, p.addr)
+		h, cable, err := s.plug(p.name, sw, p.addr)
 		if err != nil {
 			return err
 		}
-		if err := m.prepare(h, s.vip); err != nil {
+		if err := m.prepare(h, s.layout); err != nil {
 			return err
 		}
-		w := &webServer{serverPlan: p, host: h, cable: cable, vip: s.vip}
+		w := &webServer{serverPlan: p, host: h, cable: cable, client: s.layout.client.Addr()}
 		if err := w.start(ctx); err != nil {
 			return fmt.Errorf("demo: web server %s: %w", p.name, err)
 		}
 		s.servers = append(s.servers, w)
 	}
 	return nil
+}
+
+// plug makes a host on a switch.
+func (s *site) plug(name string, sw *lab.Switch, addr netip.Prefix) (*lab.Host, *lab.Link, error) {
+	h, err := s.lab.Host(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err := s.lab.Attach(h, sw, lab.LinkConfig{Name: ifname, Addrs: []netip.Prefix{addr}})
+	return h, link, err
 }
 
 // close leaves nothing behind.

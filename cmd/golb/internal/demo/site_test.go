@@ -20,7 +20,7 @@ func newTestSite(t *testing.T, ipv6 bool) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newSite(t.Context(), newLayout(ipv6), m)
+	s, err := newSite(t.Context(), newLayout(ipv6, m.inside), m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +74,14 @@ func checkServer(t *testing.T, s *site, w *webServer, base string) {
 	if _, err := download(t.Context(), c, base+"/data", size-1, sum); err == nil {
 		t.Error("a missing byte was not noticed")
 	}
-	if n := w.conns.Load(); n != 0 {
-		t.Errorf("%d connections to the server's own address counted as the VIP's", n)
+	before := w.conns.Load()
+	conn, err := s.golb.DialContext(t.Context(), "tcp", netip.AddrPortFrom(w.addr.Addr(), httpPort).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if n := w.conns.Load(); n != before || n == 0 {
+		t.Errorf("%d connections of the client counted, %d after one of golb's", before, n)
 	}
 }
 
@@ -89,7 +95,7 @@ func TestNobodyAnswersForTheVIPWithoutGolb(t *testing.T) {
 
 func TestCommandsAreWhatTheServersHave(t *testing.T) {
 	s := newTestSite(t, false)
-	for _, c := range dsrCommands(s.vip) {
+	for _, c := range dsrCommands(s.layout, s.layout.servers[0]) {
 		if key, ok := strings.CutPrefix(c.text, "sysctl -w "); ok {
 			key, want, _ := strings.Cut(key, "=")
 			got, err := sysctl(s.servers[0].host, key)

@@ -22,18 +22,18 @@ const serverHeader = "X-Server"
 // webServer is one real HTTP server on a host with its own kernel stack.
 type webServer struct {
 	serverPlan
-	host  *lab.Host
-	cable *lab.Link
-	vip   netip.Addr
+	host   *lab.Host
+	cable  *lab.Link
+	client netip.Addr
 
 	http   *http.Server
 	served chan error
-	conns  atomic.Int64 // connections to the VIP; those of health checks come to the server's own address
+	conns  atomic.Int64 // connections of the client; those of health checks are golb's
 }
 
 func (w *webServer) start(ctx context.Context) error {
 	any := netip.IPv4Unspecified()
-	if w.vip.Is6() {
+	if w.addr.Addr().Is6() {
 		any = netip.IPv6Unspecified()
 	}
 	ln, err := w.host.Listen(ctx, "tcp", netip.AddrPortFrom(any, httpPort).String())
@@ -59,8 +59,8 @@ func (w *webServer) stop() error {
 }
 
 func (w *webServer) count(c net.Conn, state http.ConnState) {
-	to, err := netip.ParseAddrPort(c.LocalAddr().String())
-	if err == nil && state == http.StateNew && to.Addr().Unmap() == w.vip {
+	from, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err == nil && state == http.StateNew && from.Addr().Unmap() == w.client {
 		w.conns.Add(1)
 	}
 }
