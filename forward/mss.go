@@ -8,6 +8,7 @@ const (
 	tcpOptNop    = 1
 	tcpOptMSS    = 2
 	tcpOptMSSLen = 4
+	tcpOptSACK   = 5 // RFC 2018 §3
 )
 
 // ClampMSS lowers the maximum segment size that a SYN or SYN-ACK offers to mss
@@ -42,25 +43,32 @@ func ClampMSS(f *Frame, p *Packet, mss uint16) bool {
 // findMSS returns the offset of the MSS option's value in a TCP header, 0
 // where there is none.
 func findMSS(h []byte) int {
+	at, n := findOption(h, tcpOptMSS)
+	if n != tcpOptMSSLen-2 {
+		return 0
+	}
+	return at
+}
+
+// findOption returns where in a TCP header the first option of a kind has its
+// value, and how long that is; 0 where there is none.
+func findOption(h []byte, kind byte) (at, n int) {
 	for i := tcpMinLen; i+1 < len(h); {
 		switch h[i] {
 		case tcpOptEnd:
-			return 0
+			return 0, 0
 		case tcpOptNop:
 			i++
 			continue
 		}
 		n := int(h[i+1])
 		if n < 2 || i+n > len(h) {
-			return 0
+			return 0, 0
 		}
-		if h[i] == tcpOptMSS {
-			if n != tcpOptMSSLen {
-				return 0
-			}
-			return i + 2
+		if h[i] == kind {
+			return i + 2, n - 2
 		}
 		i += n
 	}
-	return 0
+	return 0, 0
 }
