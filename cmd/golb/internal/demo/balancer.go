@@ -11,8 +11,8 @@ import (
 )
 
 // The check is quicker than golb's default of five seconds, so that the demo is over
-// soon.
-var check = lb.Check{Type: "tcp", Interval: 200 * time.Millisecond, Timeout: 300 * time.Millisecond, Fall: 2, Rise: 1}
+// soon, and patient enough for a machine that is busy with other things.
+var check = lb.Check{Type: "tcp", Interval: 200 * time.Millisecond, Timeout: time.Second, Fall: 3, Rise: 1}
 
 // startWait is how long golb may take to start, eventWait how long to notice that a
 // server is gone or back.
