@@ -12,8 +12,10 @@
 //	}
 //	return m.Run(ctx)
 //
-// The package knows nothing of balancing; any program may use it. Checks that need
-// a protocol library are in packages of their own below it.
+// The package knows nothing of balancing; any program may use it. Each check speaks
+// its protocol itself, so nothing is linked but the standard library and x/net. A
+// [Registry] makes checks by the names and parameters of a config; checks of one's
+// own can be put into it.
 package health
 
 import (

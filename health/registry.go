@@ -65,8 +65,7 @@ type Registry struct {
 	seed  maphash.Seed
 }
 
-// NewRegistry returns a registry of this package's types and of those given, which
-// are those of the packages below this one.
+// NewRegistry returns a registry of this package's types and of those given.
 func NewRegistry(more ...Type) *Registry {
 	return &Registry{types: append(builtin(), more...), seed: maphash.MakeSeed()}
 }

@@ -1,0 +1,232 @@
+package health
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// daemon is a real server on loopback, in a directory of its own, for one test.
+type daemon struct {
+	t      *testing.T
+	dir    string
+	addr   netip.AddrPort
+	owner  *syscall.Credential // nil is us
+	leader *exec.Cmd
+}
+
+// newDaemon skips the test where a program of the Debian package is missing.
+func newDaemon(t *testing.T, debian string, programs ...string) *daemon {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a real server")
+	}
+	for _, p := range programs {
+		if program(p) == "" {
+			t.Skipf("%s is not installed (Debian package %s)", p, debian)
+		}
+	}
+	dir, err := os.MkdirTemp("", "golb-health-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return &daemon{t: t, dir: dir, addr: ln.Addr().(*net.TCPAddr).AddrPort()}
+}
+
+// program finds a program, also where daemons are; "" is nowhere.
+func program(name string) string {
+	dirs := []string{"/usr/sbin", "/sbin"}
+	if more, err := filepath.Glob("/usr/lib/postgresql/*/bin"); err == nil {
+		dirs = append(dirs, more...)
+	}
+	if p, err := exec.LookPath(name); err == nil {
+		return p
+	}
+	for _, d := range dirs {
+		if p := filepath.Join(d, name); exec.Command(p).Path == p {
+			if _, err := os.Stat(p); err == nil {
+				return p
+			}
+		}
+	}
+	return ""
+}
+
+func (d *daemon) needRoot() {
+	if os.Geteuid() != 0 {
+		d.t.Skip("the server starts as root only")
+	}
+}
+
+// as makes the daemon run as another user where we are root.
+func (d *daemon) as(name string) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		d.t.Skip(err)
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	d.owner = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	if err := os.Chown(d.dir, uid, gid); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *daemon) port() string { return strconv.Itoa(int(d.addr.Port())) }
+
+// file writes a file; DIR and PORT are replaced in its content.
+func (d *daemon) file(name, content string) string {
+	d.t.Helper()
+	path := filepath.Join(d.dir, name)
+	content = strings.NewReplacer("DIR", d.dir, "PORT", d.port()).Replace(content)
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		d.t.Fatal(err)
+	}
+	return path
+}
+
+func (d *daemon) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program(name), args...)
+	cmd.Dir = d.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: d.owner, Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// run runs a program to its end.
+func (d *daemon) run(name string, args ...string) {
+	d.t.Helper()
+	if out, err := d.command(name, args...).CombinedOutput(); err != nil {
+		d.t.Fatalf("%s: %v: %s", name, err, out)
+	}
+}
+
+// start starts the server in the foreground. Its log is shown where the test fails.
+func (d *daemon) start(name string, args ...string) {
+	d.t.Helper()
+	log, err := os.Create(filepath.Join(d.dir, "log"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.leader = d.command(name, args...)
+	d.leader.Stdout, d.leader.Stderr = log, log
+	if err := d.leader.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() {
+		d.kill()
+		_ = log.Close()
+		if out, err := os.ReadFile(log.Name()); err == nil && d.t.Failed() {
+			d.t.Logf("%s said: %s", name, out[max(0, len(out)-3000):])
+		}
+	})
+}
+
+func (d *daemon) signal(s syscall.Signal) {
+	if err := syscall.Kill(-d.leader.Process.Pid, s); err != nil {
+		d.t.Errorf("kill: %v", err)
+	}
+}
+
+func (d *daemon) kill() {
+	if d.leader.ProcessState == nil {
+		d.signal(syscall.SIGKILL)
+		_ = d.leader.Wait()
+	}
+}
+
+// live tests a check against the daemon: up once it has started; the reason of each
+// question that is wrong; frozen, when the kernel still accepts for it and nobody
+// answers; and killed.
+func (d *daemon) live(check Checker, frozen, killed string, wrong map[string]Checker) {
+	t := d.t
+	t.Helper()
+	once := func(c Checker, limit time.Duration) string {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		return reasonOf(c.Check(ctx))
+	}
+	reason := "not asked"
+	for end := time.Now().Add(30 * time.Second); reason != "" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		reason = once(check, 5*time.Second)
+	}
+	if reason != "" {
+		t.Fatalf("not up: %s", reason)
+	}
+	for want, c := range wrong {
+		if got := once(c, 10*time.Second); !strings.HasPrefix(got, want) {
+			t.Errorf("got  %s\nwant %s...", got, want)
+		}
+	}
+	d.signal(syscall.SIGSTOP)
+	becomes := func(name, want string) { // signals take their time
+		t.Helper()
+		got := ""
+		for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			if got = once(check, 300*time.Millisecond); got == want || time.Now().After(end) {
+				break
+			}
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+	becomes("frozen", frozen)
+	d.signal(syscall.SIGCONT)
+	if got := once(check, 10*time.Second); got != "" {
+		t.Errorf("thawed: %s", got)
+	}
+	d.kill()
+	becomes("killed", strings.ReplaceAll(killed, "ADDR", d.addr.String()))
+}
+
+func mustExpect(s string) *regexp.Regexp { return regexp.MustCompile(s) }
+
+// page is a real web server with one page.
+func page(t *testing.T, text string) *url.URL {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }))
+	t.Cleanup(s.Close)
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/"
+	return u
+}
+
+// certificateFiles writes a certificate that is valid for a day.
+func certificateFiles(t *testing.T, d *daemon) (cert, key string) {
+	t.Helper()
+	pair, _ := certificate(t, 24*time.Hour)
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert = d.file("cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})))
+	key = d.file("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	return cert, key
+}
