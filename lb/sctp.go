@@ -46,8 +46,11 @@ const (
 	sctpEvents
 )
 
-// sctpInitChunk is the type of the chunk that opens an association.
-const sctpInitChunk = 1
+// The types of the chunks that open an association, and that end it.
+const (
+	sctpInitChunk  = 1
+	sctpAbortChunk = 6
+)
 
 // chunkEvent maps chunk types to events.
 func chunkEvent(chunk uint8) sctpEvent {
@@ -56,7 +59,7 @@ func chunkEvent(chunk uint8) sctpEvent {
 		return chunkInit
 	case 2:
 		return chunkInitAck
-	case 6:
+	case sctpAbortChunk:
 		return chunkAbort
 	case 7:
 		return chunkShutdown

@@ -221,7 +221,7 @@ func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint
 			return NoConnection
 		}
 	case SCTP:
-		if p.SCTPChunk != sctpInitChunk {
+		if p.SCTPChunk != sctpInitChunk && (!snap.settings.sloppySCTP || p.SCTPChunk == sctpAbortChunk) {
 			return NoConnection
 		}
 	}
