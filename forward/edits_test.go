@@ -123,7 +123,6 @@ func TestEditsLeaveFramesThatHaveNoRoom(t *testing.T) {
 	s.payload = append(s.payload, pattern(485, 1)...)
 	f = frameOf(s.build(), 0)
 	p = mustParse(t, f)
-	before = bytes.Clone(f.Buf)
 	if r := e.Rewrite(f, p, 70000); r != None {
 		t.Errorf("%v with %d bytes", r, p.End-p.L3)
 	}

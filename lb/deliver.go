@@ -51,6 +51,9 @@ func (w *worker) refuses(snap *snapshot, f *forward.Frame, to *path) bool {
 func (w *worker) nat(snap *snapshot, f *forward.Frame, dst target, to *path, relayed bool) Reason {
 	p := &w.packet
 	if !relayed {
+		if dst.meta.has(flagFTP) {
+			w.ftpCommand(f, dst)
+		}
 		if r := forward.NATRequest(f, p, dst.server.Addr, dst.dport); r != forward.None {
 			return Reason(r)
 		}
@@ -137,12 +140,12 @@ func (w *worker) answerNAT(snap *snapshot, f *forward.Frame, c uint32, m meta, s
 	w.countOut(s)
 	w.decided = decide(target{conn: c, meta: m}, true)
 	w.touch(c, m, s, &w.packet, fromServer, 0, w.now)
-	return w.replyOut(snap, f, c, s)
+	return w.replyOut(snap, f, c, m, s)
 }
 
 // replyOut makes a server's packet one of the VIP's, on its way to the client. What
 // stands against that is told to the server about the packet as it sent it.
-func (w *worker) replyOut(snap *snapshot, f *forward.Frame, c uint32, s *server) Reason {
+func (w *worker) replyOut(snap *snapshot, f *forward.Frame, c uint32, m meta, s *server) Reason {
 	p := &w.packet
 	w.answerAs = s.path.Load().source
 	v, ok := w.wayBack(snap, c)
@@ -153,6 +156,11 @@ func (w *worker) replyOut(snap *snapshot, f *forward.Frame, c uint32, s *server)
 		return NoNeighbour
 	case w.exceeds(f, v):
 		return MTUExceeded
+	}
+	if m.has(flagFTP) {
+		if r := w.ftpReply(snap, f, c, m, w.mtus[v.port]); r != forwarded {
+			return r
+		}
 	}
 	key := w.table.key(c)
 	if r := forward.NATReply(f, p, addrOf(key[2], key[3]), uint16(key[4]>>32)); r != forward.None {

@@ -131,7 +131,7 @@ func (w *worker) later(snap *snapshot, f *forward.Frame, d decision) Reason {
 	to := w.targetOf(snap, c, m)
 	if d&decidedReply != 0 {
 		w.countOut(to.server)
-		return w.replyOut(snap, f, c, to.server)
+		return w.replyOut(snap, f, c, m, to.server)
 	}
 	w.countIn(to.server)
 	return w.deliver(snap, f, to, false)

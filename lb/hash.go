@@ -15,12 +15,14 @@ type tuple struct {
 	kind             connKind
 }
 
-// connKind separates persistence templates from connections in the one table.
+// connKind separates what is no connection from connections in the one table.
 type connKind uint8
 
 const (
-	kindConn connKind = iota
-	kindTemplate
+	kindConn     connKind = iota
+	kindTemplate          // of persistence
+	kindCall              // of persistence by Call-ID: a hash in the place of the client's address
+	kindExpected          // see expect.go
 )
 
 // words is a tuple in the form that the table compares and hashes.

@@ -96,10 +96,10 @@ func (b *Balancer) weigh(r *server, always bool) {
 	}
 }
 
-// cut ends all connections of a server, and then the templates that led to it. The
-// lock is held.
+// cut ends all connections of a server, then those that controlled others, and then
+// the templates that led to it. The lock is held.
 func (b *Balancer) cut(r *server) {
-	for _, templates := range []bool{false, true} {
+	for _, templates := range []bool{false, false, true} {
 		for c := uint32(1); c < b.table.used(); c++ {
 			if m := b.table.conns[c].load(); m.has(flagLive) && m.server() == r.ID && b.table.isTemplate(c) == templates {
 				b.kill(c, m)

@@ -14,6 +14,7 @@ type plane struct {
 	servers numbers
 	frags   fragments
 	vias    vias
+	ftp     ftp
 
 	mtuLearnt atomic.Uint32 // tick of the last path MTU learnt, 0 never
 	fullAt    atomic.Uint32 // tick at which the table was last full, 0 never
@@ -46,7 +47,13 @@ type settings struct {
 
 // match returns the service for a packet, or nil.
 func (s *snapshot) match(proto Protocol, vip forward.Addr, port uint16) *service {
-	return s.services.find(proto, vip, port)
+	v := s.services.find(proto, vip, port)
+	if v == nil || v.port == 0 && !v.grouped {
+		if ftp := s.matchFTP(proto, vip, port); ftp != nil {
+			return ftp
+		}
+	}
+	return v
 }
 
 func (s *snapshot) isVIP(a forward.Addr) bool { return s.services.isVIP(a) }
@@ -106,6 +113,12 @@ func (x *plane) bury(c uint32) {
 	s := x.servers.get(m.server())
 	x.table.remove(c, m, s)
 	s.unbind(x.table.isTemplate(c), m.has(flagInactive))
+	switch {
+	case m.has(flagFTP):
+		x.ftp.forget(c, m)
+	case connKind(e.ports.Load()) == kindExpected:
+		x.ftp.expected.Add(-1)
+	}
 	if t := cold.template.Load(); t != 0 {
 		x.table.cold[t].controls.Add(-1)
 	}

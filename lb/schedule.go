@@ -23,6 +23,9 @@ type target struct {
 // schedule finds a server for the first packet of a connection, and enters the
 // connection (ip_vs_schedule).
 func (w *worker) schedule(snap *snapshot, v *service, p *forward.Packet, key *words, hash uint64) (target, Reason) {
+	if p.SrcPort == ftpDataPort {
+		return target{}, NoService // a server's data connection: it is known or none
+	}
 	set := v.settings.Load()
 	if w.exceeded(v, set) {
 		return target{}, RateLimited
@@ -31,6 +34,9 @@ func (w *worker) schedule(snap *snapshot, v *service, p *forward.Packet, key *wo
 		return w.scheduleSticky(snap, v, set, p, key, hash)
 	}
 	if !v.grouped && v.port != p.DstPort {
+		if v.port == ftpPort {
+			return target{}, NoService // other ports are its with persistence only
+		}
 		return target{}, NoServer
 	}
 	s := w.pick(snap, v, p)
@@ -77,6 +83,8 @@ func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport
 	nat := s.path.Load().method == NAT
 	if !nat {
 		m |= flagNoOutput
+	} else if uint16(key[4]>>32) == ftpPort && Protocol(key[4]>>8) == TCP {
+		m |= flagFTP
 	}
 	s.count(false)
 	c, fresh := w.table.insert(&birth{
@@ -190,5 +198,3 @@ func (v *service) templatePort(s *server) uint16 {
 	}
 	return s.Port
 }
-
-const ftpPort = 21

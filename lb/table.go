@@ -45,6 +45,7 @@ const (
 	flagReply     meta = 1 << 11 // also found by its reply tuple
 	flagLive      meta = 1 << 12 // in the index
 	flagOrphan    meta = 1 << 13 // template whose key is void: no new connection finds it
+	flagFTP       meta = 1 << 14 // FTP control connection of method NAT
 	metaServer         = 24      // first bit of the server's number
 	metaServerLen      = 24
 	metaGen            = 48 // first bit of the generation
@@ -253,7 +254,8 @@ func (t *table) replyWords(c uint32, s *server) words {
 }
 
 func (t *table) isTemplate(c uint32) bool {
-	return connKind(t.conns[c].ports.Load()) == kindTemplate
+	k := connKind(t.conns[c].ports.Load())
+	return k == kindTemplate || k == kindCall
 }
 
 // birth is a connection that is about to be entered.

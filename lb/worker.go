@@ -195,6 +195,11 @@ func (w *worker) reusable(snap *snapshot, c uint32, m meta, s *server) bool {
 // unknown deals with a packet of no connection: it may begin one.
 func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint64) Reason {
 	p := &w.packet
+	if w.ftp.expected.Load() != 0 {
+		if r, ok := w.fulfil(snap, f, key, hash); ok {
+			return r
+		}
+	}
 	if !snap.isVIP(p.Dst) {
 		if snap.isNATServer(p.Src) {
 			return w.pass(snap, f)
