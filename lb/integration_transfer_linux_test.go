@@ -61,15 +61,18 @@ func (p *plant) transfer(t *testing.T, w way, f family, size int64) {
 // dial dials from the way's own address.
 func (p *plant) dial(w way, f family) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		d := net.Dialer{Control: p.client.Control}
-		from := netip.AddrPortFrom(w.client[f], 0)
-		if network == "udp" {
-			d.LocalAddr = net.UDPAddrFromAddrPort(from)
-		} else {
-			d.LocalAddr = net.TCPAddrFromAddrPort(from)
-		}
-		return d.DialContext(ctx, network, address)
+		return p.dialer(w, f, network, 0).DialContext(ctx, network, address)
 	}
+}
+
+// dialer dials from the way's own address and that port; 0 is any.
+func (p *plant) dialer(w way, f family, network string, port uint16) *net.Dialer {
+	from := netip.AddrPortFrom(w.client[f], port)
+	d := &net.Dialer{Control: p.client.Control, LocalAddr: net.TCPAddrFromAddrPort(from)}
+	if network == "udp" {
+		d.LocalAddr = net.UDPAddrFromAddrPort(from)
+	}
+	return d
 }
 
 // decapsulated adds up what came out of tunnels.
