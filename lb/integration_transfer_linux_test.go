@@ -68,7 +68,7 @@ func (p *plant) dial(w way, f family) func(ctx context.Context, network, address
 // dialer dials from the way's own address and that port; 0 is any.
 func (p *plant) dialer(w way, f family, network string, port uint16) *net.Dialer {
 	from := netip.AddrPortFrom(w.client[f], port)
-	d := &net.Dialer{Control: p.client.Control, LocalAddr: net.TCPAddrFromAddrPort(from)}
+	d := &net.Dialer{Timeout: giveUpAfter, Control: p.client.Control, LocalAddr: net.TCPAddrFromAddrPort(from)}
 	if network == "udp" {
 		d.LocalAddr = net.UDPAddrFromAddrPort(from)
 	}
