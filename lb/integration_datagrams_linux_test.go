@@ -6,10 +6,14 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/golb/golb/lb"
 	"github.com/golb/golb/lb/lbtest/lab"
 )
 
@@ -34,6 +38,54 @@ func TestEveryMethodCarriesDatagramsOfAllSizes(t *testing.T) {
 	})
 	p.checkSums(t)
 	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+}
+
+// A sender that hands its kernel many datagrams at once (UDP_SEGMENT, as QUIC does)
+// has them travel as one super-packet.
+func TestEveryMethodCarriesUDPSuperPackets(t *testing.T) {
+	const segment, count = 1200, 40
+	p := newPlant(t, 0)
+	p.addServers()
+	b, stop := p.run(p.config())
+	defer stop()
+	p.each(t, func(t *testing.T, w way, f family) {
+		c := p.dialEcho(t, w, f)
+		raw, err := c.(*net.UDPConn).SyscallConn()
+		must(t, err)
+		var serr error
+		must(t, raw.Control(func(fd uintptr) {
+			serr = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT, segment)
+		}))
+		must(t, serr)
+		out, err := io.ReadAll(noise(segment*(count-1) + 7))
+		must(t, err)
+		missing := map[string]bool{}
+		for part := range slices.Chunk(out, segment) {
+			missing[string(part)] = true
+		}
+		buf := make([]byte, 1<<16)
+		writes := uint64(0)
+		untilAnswered(t, "super-packet", c, func() bool {
+			writes++
+			_, err := c.Write(out)
+			must(t, err)
+			for len(missing) > 0 {
+				n, err := c.Read(buf)
+				if err != nil {
+					return false
+				}
+				delete(missing, string(buf[:n]))
+			}
+			return true
+		})
+		for _, s := range b.Stats().Services {
+			if n := s.Servers[0].InPackets; s.VIP == w.vips[f] && s.Protocol == lb.UDP && n > writes {
+				t.Errorf("%d packets came for %d writes: they are no super-packets", n, writes)
+			}
+		}
+	})
+	p.checkSums(t)
+	p.checkDrops(t, b, "not_vip")
 }
 
 // serveEcho sends every datagram back.

@@ -52,7 +52,8 @@ func (p *plant) transfer(t *testing.T, w way, f family, size int64) {
 		{"GUE", w.method == lb.TUN && w.tunnel.Type == lb.GUE, after.GUE - before.GUE},
 		{"GRE", w.method == lb.TUN && w.tunnel.Type == lb.GRE, after.GRE - before.GRE},
 	} {
-		if got.used && got.packet < least || !got.used && got.packet > 0 {
+		// The end of the transfer before this one may be late.
+		if got.used && got.packet < least || !got.used && got.packet > least/2 {
 			t.Errorf("%d packets came by %s, of at least %d", got.packet, got.name, least)
 		}
 	}
@@ -85,6 +86,7 @@ func (p *plant) decapsulated(t *testing.T) (sum lab.DecapStats) {
 		sum.GRE += s.GRE
 		sum.GUE += s.GUE
 		sum.Unfinished += s.Unfinished
+		sum.UnfinishedGRE += s.UnfinishedGRE
 		sum.Malformed += s.Malformed
 		sum.BadChecksum += s.BadChecksum
 		sum.Refused += s.Refused

@@ -1,0 +1,226 @@
+package lb_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/mdlayher/packet"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/lbtest/lab"
+)
+
+// On cables that take one packet a time and compute no checksum, kernels do in
+// software what offload headers leave to be done, and receivers check everything.
+// So what golb says in its offload headers shows.
+func TestFramesOnTheWireAreWhole(t *testing.T) {
+	p := newPlant(t, 0)
+	p.addServers()
+	without(t, p.golb, "eth0")
+	without(t, p.golb, "eth1")
+	b, stop := p.run(p.config())
+	defer stop()
+	for _, name := range []string{"super-packets come in", "plain packets come in"} {
+		t.Run(name, func(t *testing.T) {
+			if name == "plain packets come in" {
+				for _, h := range p.hosts {
+					without(t, h, "eth0")
+				}
+			}
+			var captures []*capture
+			for _, h := range p.hosts[1:] {
+				captures = append(captures, startCapture(t, h))
+			}
+			p.each(t, func(t *testing.T, w way, f family) {
+				p.transfer(t, w, f, 1<<20)
+				c := p.dialEcho(t, w, f)
+				for _, size := range []int{1, 1400, 1472, 3000} {
+					echo(t, c, size)
+				}
+			})
+			for _, c := range captures {
+				c.end(t)
+			}
+		})
+	}
+	p.checkSums(t)
+	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+	if n := p.decapsulated(t).UnfinishedGRE; n > 0 {
+		t.Errorf("%d GRE checksums were not computed", n)
+	}
+}
+
+// without turns the sending offloads of an interface off, as ethtool -K does.
+func without(t *testing.T, h *lab.Host, iface string) {
+	t.Helper()
+	must(t, h.Do(func() error {
+		ethtool, err := netlink.GenlFamilyGet(unix.ETHTOOL_GENL_NAME)
+		if err != nil {
+			return err
+		}
+		request := nl.NewNetlinkRequest(int(ethtool.ID), unix.NLM_F_ACK)
+		request.AddData(&nl.Genlmsg{Command: unix.ETHTOOL_MSG_FEATURES_SET, Version: unix.ETHTOOL_GENL_VERSION})
+		header := nl.NewRtAttr(unix.ETHTOOL_A_FEATURES_HEADER|unix.NLA_F_NESTED, nil)
+		header.AddRtAttr(unix.ETHTOOL_A_HEADER_DEV_NAME, nl.ZeroTerminated(iface))
+		request.AddData(header)
+		wanted := nl.NewRtAttr(unix.ETHTOOL_A_FEATURES_WANTED|unix.NLA_F_NESTED, nil)
+		bits := wanted.AddRtAttr(unix.ETHTOOL_A_BITSET_BITS|unix.NLA_F_NESTED, nil)
+		for _, feature := range []string{
+			"tx-checksum-ip-generic", "tx-checksum-sctp", "tx-generic-segmentation",
+			"tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-tcp-ecn-segmentation", "tx-udp-segmentation",
+		} {
+			bit := bits.AddRtAttr(unix.ETHTOOL_A_BITSET_BITS_BIT|unix.NLA_F_NESTED, nil)
+			bit.AddRtAttr(unix.ETHTOOL_A_BITSET_BIT_NAME, nl.ZeroTerminated(feature))
+		}
+		request.AddData(wanted)
+		_, err = request.Execute(unix.NETLINK_GENERIC, 0)
+		return err
+	}))
+}
+
+// capture checks the frames that a host receives.
+type capture struct {
+	host *lab.Host
+	mac  net.HardwareAddr // frames from it are the host's own
+	conn *packet.Conn
+	done chan struct{}
+	seen map[string]int // of what was checked, how often
+	bad  []string
+}
+
+func startCapture(t *testing.T, h *lab.Host) *capture {
+	t.Helper()
+	c := &capture{host: h, conn: listen(t, h, "eth0"), done: make(chan struct{}), seen: map[string]int{}}
+	c.mac = c.conn.LocalAddr().(*packet.Addr).HardwareAddr
+	go c.run()
+	return c
+}
+
+func (c *capture) run() {
+	defer close(c.done)
+	buf := make([]byte, 1<<17)
+	for {
+		n, _, err := c.conn.ReadFrom(buf)
+		if err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				c.bad = append(c.bad, err.Error())
+			}
+			return
+		}
+		if frame := buf[:n]; !bytes.Equal(frame[6:12], c.mac) {
+			c.check(frame)
+		}
+	}
+}
+
+// end waits until what is captured is checked, and says what was wrong.
+func (c *capture) end(t *testing.T) {
+	t.Helper()
+	must(t, c.conn.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
+	<-c.done
+	t.Logf("%s: checked %v", c.host.Name(), c.seen)
+	if c.seen["TCP"] == 0 || c.seen["UDP"] == 0 {
+		t.Errorf("%s: checked %v only", c.host.Name(), c.seen)
+	}
+	for i, bad := range c.bad {
+		if i < 5 {
+			t.Errorf("%s: %s", c.host.Name(), bad)
+		}
+	}
+}
+
+func (c *capture) check(frame []byte) {
+	if len(frame) > forward.EthernetLen+1500 {
+		c.bad = append(c.bad, fmt.Sprintf("frame of %d bytes", len(frame)))
+	}
+	switch binary.BigEndian.Uint16(frame[12:]) {
+	case unix.ETH_P_IP, unix.ETH_P_IPV6:
+		c.checkIP(frame[forward.EthernetLen:])
+	}
+}
+
+// checkIP checks lengths and checksums of a packet and of those that it carries.
+func (c *capture) checkIP(b []byte) {
+	fail := func(what string) { c.bad = append(c.bad, fmt.Sprintf("wrong %s: %x", what, b[:min(len(b), 100)])) }
+	var proto byte
+	var pseudo, p []byte
+	if b[0]>>4 == 4 {
+		n, total := 4*int(b[0]&15), int(binary.BigEndian.Uint16(b[2:]))
+		if total > len(b) || onesSum(b[:n]) != 0xffff {
+			fail("IPv4 header")
+			return
+		}
+		if binary.BigEndian.Uint16(b[6:])&0x3fff != 0 {
+			c.seen["fragments"]++
+			return
+		}
+		proto, pseudo, p = b[9], b[12:20], b[n:total]
+	} else {
+		total := 40 + int(binary.BigEndian.Uint16(b[4:]))
+		if total > len(b) {
+			fail("IPv6 length")
+			return
+		}
+		proto, pseudo, p = b[6], b[8:40], b[40:total]
+	}
+	pseudo = append(append([]byte{}, pseudo...), 0, proto, byte(len(p)>>8), byte(len(p)))
+	switch proto {
+	case unix.IPPROTO_TCP:
+		c.seen["TCP"]++
+		if onesSum(pseudo, p) != 0xffff {
+			fail("TCP checksum")
+		}
+	case unix.IPPROTO_UDP:
+		c.seen["UDP"]++
+		if binary.BigEndian.Uint16(p[6:]) != 0 && onesSum(pseudo, p) != 0xffff {
+			fail("UDP checksum")
+		}
+		if binary.BigEndian.Uint16(p[2:]) == guePort {
+			c.seen["GUE"]++
+			c.checkIP(p[12:])
+		}
+	case unix.IPPROTO_IPIP, unix.IPPROTO_IPV6:
+		c.seen["IPIP"]++
+		c.checkIP(p)
+	case unix.IPPROTO_GRE:
+		c.seen["GRE"]++
+		at := 4
+		if p[0]&0x80 != 0 {
+			at = 8
+			if onesSum(p) != 0xffff {
+				fail("GRE checksum")
+			}
+		}
+		c.checkIP(p[at:])
+	case unix.IPPROTO_FRAGMENT:
+		c.seen["fragments"]++
+	}
+}
+
+// onesSum is the ones' complement sum of the parts (RFC 1071), all but the last of
+// even length.
+func onesSum(parts ...[]byte) uint16 {
+	var s uint64
+	for _, b := range parts {
+		for i := 0; i < len(b); i += 2 {
+			if i+1 < len(b) {
+				s += uint64(b[i])<<8 | uint64(b[i+1])
+			} else {
+				s += uint64(b[i]) << 8
+			}
+		}
+	}
+	for s > 0xffff {
+		s = s>>16 + s&0xffff
+	}
+	return uint16(s)
+}
