@@ -246,7 +246,14 @@ func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, glo
 // stays until the config itself changes it.
 func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
 	r.name = cfg.name(s)
-	r.editPath(func(to *path) { to.method, to.tunnel = cfg.method(s), cfg.tunnel(s) })
+	method := cfg.method(s)
+	r.methods |= 1 << method
+	r.editPath(func(to *path) {
+		to.method = method
+		if method == TUN {
+			to.tunnel = cfg.tunnel(s)
+		}
+	})
 	r.setThresholds(int64(cfg.UpperThreshold), int64(cfg.LowerThreshold))
 	weight := cfg.weight()
 	switch {
@@ -270,6 +277,7 @@ func (b *Balancer) addServer(v *service, addr netip.AddrPort, workers int) *serv
 	if s := v.trash[addr]; s != nil {
 		delete(v.trash, addr)
 		s.up, s.quiet = true, 0
+		s.state, s.drainEnd, s.drained, s.rampStart = Active, 0, false, 0
 		return s
 	}
 	s := newServer(addr, workers)
@@ -336,11 +344,13 @@ func (b *Balancer) publish() {
 	snap.services.finish()
 	b.empty(b.tick())
 	for _, s := range b.servers.all() {
-		switch {
-		case s == nil:
-		case s.path.Load().method == NAT:
+		if s == nil {
+			continue
+		}
+		if s.methods&(1<<NAT) != 0 {
 			snap.nat[s.Addr] = struct{}{}
-		case s.path.Load().method == TUN:
+		}
+		if s.methods&(1<<TUN) != 0 {
 			snap.tunnels[s.Addr] = struct{}{}
 		}
 	}

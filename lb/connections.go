@@ -64,7 +64,7 @@ func (b *Balancer) connection(c uint32, now tick) (conn Connection, ok bool) {
 		Client:   addrPort(key[0], key[1], uint16(key[4]>>48)),
 		VIP:      addrPort(key[2], key[3], uint16(key[4]>>32)),
 		Server:   netip.AddrPortFrom(s.address, e.dport()),
-		Method:   s.path.Load().method,
+		Method:   m.method(),
 		Template: b.table.isTemplate(c),
 		Expires:  t.end().until(now),
 		Packets:  t.packets(),

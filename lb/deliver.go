@@ -7,25 +7,26 @@ import "github.com/golb/golb/forward"
 // other error answers.
 func (w *worker) deliver(snap *snapshot, f *forward.Frame, dst target, relayed bool) Reason {
 	p, to := &w.packet, dst.server.path.Load()
+	method := dst.method(to)
 	w.answerAs = p.Dst
 	switch {
 	case p.TTL <= 1:
 		return TTLExceeded
 	case to.dst.IsZero():
 		return NoNeighbour
-	case p.HopByHop && to.method != TUN:
+	case p.HopByHop && method != TUN:
 		return HopByHop
 	}
 	room := to.mtu
-	if to.method == TUN {
+	if method == TUN {
 		room -= to.wrap.Overhead()
 	}
-	if !relayed && p.NetLen(f) > room && w.refuses(snap, f, to) {
+	if !relayed && p.NetLen(f) > room && w.refuses(snap, f, method) {
 		forward.DecTTL(f, p) // the answer quotes what would have been sent
 		w.mtu = room
 		return MTUExceeded
 	}
-	switch to.method {
+	switch method {
 	case NAT:
 		return w.nat(snap, f, dst, to, relayed)
 	case TUN:
@@ -38,12 +39,12 @@ func (w *worker) deliver(snap *snapshot, f *forward.Frame, dst target, relayed b
 // refuses reports whether a packet that is too long must be answered: IPv6, and
 // IPv4 with Don't Fragment, unless a tunnel is to ignore that. Super-packets of TCP
 // can be cut to what a tunnel takes.
-func (w *worker) refuses(snap *snapshot, f *forward.Frame, to *path) bool {
+func (w *worker) refuses(snap *snapshot, f *forward.Frame, method Method) bool {
 	p := &w.packet
-	if to.method == TUN && p.Proto == forward.ProtoTCP && f.Offload.GSO != forward.GSONone {
+	if method == TUN && p.Proto == forward.ProtoTCP && f.Offload.GSO != forward.GSONone {
 		return false
 	}
-	return p.Version == 6 || p.DF && (to.method != TUN || snap.settings.pmtuDisc)
+	return p.Version == 6 || p.DF && (method != TUN || snap.settings.pmtuDisc)
 }
 
 // nat sends a request on to a server of method NAT. What an ICMP error quotes has

@@ -210,7 +210,7 @@ func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d directio
 	} else {
 		e.timer.Store(uint64(newTimer(end, via, t.packets()+1)))
 	}
-	if next != m && end.before(tick(x.table.cold[c].due.Load())) {
+	if end.before(t.end()) && end.before(tick(x.table.cold[c].due.Load())) {
 		x.refile(c, next, end)
 	}
 }

@@ -33,7 +33,7 @@ func (w *worker) related(snap *snapshot, f *forward.Frame) Reason {
 	}
 	w.countIn(to.server)
 	w.flowHash = key.hash(w.table.seed)
-	if p.TTL > 1 && to.server.path.Load().method == NAT {
+	if p.TTL > 1 && to.meta.method() == NAT {
 		if r := forward.NATEmbeddedRequest(f, p, q, to.server.Addr, to.dport); r != forward.None {
 			return Reason(r)
 		}

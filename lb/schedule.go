@@ -20,6 +20,14 @@ type target struct {
 	dport  uint16
 }
 
+// method is how the packet goes there: as its connection's first one did.
+func (t *target) method(to *path) Method {
+	if t.conn == 0 {
+		return to.method
+	}
+	return t.meta.method()
+}
+
 // schedule finds a server for the first packet of a connection, and enters the
 // connection (ip_vs_schedule).
 func (w *worker) schedule(snap *snapshot, v *service, p *forward.Packet, key *words, hash uint64) (target, Reason) {
@@ -79,9 +87,9 @@ func (w *worker) pick(snap *snapshot, v *service, p *forward.Packet) *server {
 // enter makes the connection of a packet. Where another worker was first, its
 // connection is the one.
 func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport uint16, template uint32) (target, Reason) {
-	m := flagInactive
-	nat := s.path.Load().method == NAT
-	if !nat {
+	method := s.path.Load().method
+	m := flagInactive | meta(method)<<metaMethod
+	if method != NAT {
 		m |= flagNoOutput
 	} else if uint16(key[4]>>32) == ftpPort && Protocol(key[4]>>8) == TCP {
 		m |= flagFTP
@@ -89,7 +97,7 @@ func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport
 	s.count(false)
 	c, fresh := w.table.insert(&birth{
 		key: *key, hash: hash, server: s, dport: dport, meta: m,
-		template: template, timeout: newTimeout, replies: nat,
+		template: template, timeout: newTimeout, replies: method == NAT,
 	}, w.now, w.servers.all())
 	if !fresh {
 		s.uncount(false)
@@ -128,7 +136,8 @@ func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings
 			s.count(true)
 			var fresh bool
 			c, fresh = w.table.insert(&birth{
-				key: tkey, hash: thash, server: s, dport: v.templatePort(s), meta: 0, timeout: set.persistence,
+				key: tkey, hash: thash, server: s, dport: v.templatePort(s), timeout: set.persistence,
+				meta: meta(s.path.Load().method) << metaMethod,
 			}, w.now, w.servers.all())
 			if fresh {
 				s.bind()

@@ -33,6 +33,7 @@ type server struct {
 	drained   bool // and told
 	rampStart tick // of slow start, 0 none
 	up        bool
+	methods   uint8 // bits of all methods that a connection to it may have
 	reason    string
 	quiet     tick // when it was found dropped, and nothing to refer to it any more; 0 never
 }

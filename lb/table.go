@@ -46,6 +46,7 @@ const (
 	flagLive      meta = 1 << 12 // in the index
 	flagOrphan    meta = 1 << 13 // template whose key is void: no new connection finds it
 	flagFTP       meta = 1 << 14 // FTP control connection of method NAT
+	metaMethod         = 15      // first bit of the method, which stays whatever becomes of the server's
 	metaServer         = 24      // first bit of the server's number
 	metaServerLen      = 24
 	metaGen            = 48 // first bit of the generation
@@ -55,6 +56,7 @@ const (
 func (m meta) state() state             { return state(m & 0xff) }
 func (m meta) withState(s state) meta   { return m&^0xff | meta(s) }
 func (m meta) server() uint32           { return uint32(m>>metaServer) & maxServers }
+func (m meta) method() Method           { return Method(m >> metaMethod & 3) }
 func (m meta) has(f meta) bool          { return m&f != 0 }
 func (m meta) sameLife(n meta) bool     { return m>>metaServer == n>>metaServer && n.has(flagLive) }
 func (c *conn) load() meta              { return meta(c.meta.Load()) }

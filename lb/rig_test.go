@@ -1,0 +1,216 @@
+package lb
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/bpf"
+
+	"github.com/golb/golb/forward"
+)
+
+// rig is a balancer that was opened but does not run: tests hand its workers their
+// frames, and turn its clock.
+type rig struct {
+	b     *Balancer
+	n     *network
+	now   time.Time
+	ports []*rigPort
+}
+
+const rigInterface = "rig0"
+
+var (
+	rigMAC    = forward.MAC{2, 0, 0, 0, 0, 1}
+	rigClient = forward.MAC{2, 0, 0, 0, 0, 0xfe}
+)
+
+// rigServerMAC is where a server is.
+func rigServerMAC(a netip.Addr) forward.MAC {
+	b := a.As16()
+	return forward.MAC{2, 1, b[0], b[1], b[14], b[15]}
+}
+
+// fataler is what tests, benchmarks and properties have in common.
+type fataler interface {
+	Helper()
+	Fatal(...any)
+}
+
+// newRig opens a balancer of cfg, whose Interfaces and Env it fills in.
+func newRig(t fataler, cfg Config) *rig {
+	t.Helper()
+	r := &rig{now: time.Unix(1e9, 0)}
+	cfg.Interfaces = []string{rigInterface}
+	cfg.Env = rigEnv()
+	cfg.Env.Now = func() time.Time { return r.now }
+	cfg.Env.OpenPorts = func(c PortConfig) ([]Port, error) {
+		list := make([]Port, c.Count)
+		for i := range list {
+			p := &rigPort{}
+			r.ports = append(r.ports, p)
+			list[i] = p
+		}
+		return list, nil
+	}
+	var err error
+	if r.b, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if r.n, err = r.b.open(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	r.b.mu.Lock()
+	defer r.b.mu.Unlock()
+	if err := r.n.follow(r.b); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// rigEnv is a world of neighbours that are all known.
+func rigEnv() Env {
+	return Env{
+		OpenLink: func(LinkConfig) (Link, error) { return rigLink{}, nil },
+		Route: func(netip.Addr) (Route, error) {
+			return Route{Interface: rigInterface, Source: netip.MustParseAddr("192.0.2.1")}, nil
+		},
+		Rand: rand.New(rand.NewPCG(1, 2)).Uint64,
+	}
+}
+
+// advance turns the clock and has expired what is to expire.
+func (r *rig) advance(ticks tick) {
+	r.now = r.now.Add(time.Duration(ticks) * time.Second / ticksPerSecond)
+	r.b.expire(r.b.tick())
+}
+
+// handle has a worker forward one frame, and returns why it did not, and what was
+// sent.
+func (r *rig) handle(worker int, frame []byte) (Reason, [][]byte) {
+	w, p := r.b.workers[worker], r.ports[worker]
+	var before [numReasons]uint64
+	for i := range before {
+		before[i] = w.drops[i].Load()
+	}
+	p.keep, p.sent = true, p.sent[:0]
+	buf := append(make([]byte, forward.Headroom, forward.Headroom+len(frame)+64), frame...)
+	w.handle([]forward.Frame{{Buf: buf[:cap(buf)], Head: forward.Headroom, Tail: len(buf)}})
+	for i := range before {
+		if w.drops[i].Load() != before[i] {
+			return Reason(i), p.sent
+		}
+	}
+	return forwarded, p.sent
+}
+
+// rigPort swallows what is sent, or keeps copies of it.
+type rigPort struct {
+	keep bool
+	sent [][]byte
+	n    int
+}
+
+func (p *rigPort) Send(frames []forward.Frame) (int, error) {
+	p.n += len(frames)
+	if p.keep {
+		for i := range frames {
+			p.sent = append(p.sent, append([]byte(nil), frames[i].Bytes()...))
+		}
+	}
+	return len(frames), nil
+}
+
+func (p *rigPort) Recv([]forward.Frame) (int, error)    { return 0, net.ErrClosed }
+func (p *rigPort) Wake()                                {}
+func (p *rigPort) SetFilter([]bpf.RawInstruction) error { return nil }
+func (p *rigPort) MAC() forward.MAC                     { return rigMAC }
+func (p *rigPort) MTU() int                             { return 1500 }
+func (p *rigPort) Close() error                         { return nil }
+
+// rigLink knows where everybody is.
+type rigLink struct{}
+
+func (rigLink) Run(ctx context.Context) error                 { <-ctx.Done(); return nil }
+func (rigLink) SetVIPs([]netip.Addr) error                    { return nil }
+func (rigLink) Probe(context.Context, ...netip.Addr) error    { return nil }
+func (rigLink) Announce(context.Context, ...netip.Addr) error { return nil }
+func (rigLink) Close() error                                  { return nil }
+func (rigLink) Resolve(a netip.Addr, changed func(mac [6]byte, ok bool)) (stop func()) {
+	changed(rigServerMAC(a), true)
+	return func() {}
+}
+
+// rigFrame builds a TCP segment or UDP datagram without payload, with right
+// checksums.
+func rigFrame(srcMAC forward.MAC, proto Protocol, src, dst netip.AddrPort, flags uint8) []byte {
+	l4 := make([]byte, 8, 40)
+	if proto == TCP {
+		l4 = l4[:20]
+		l4[12], l4[13] = 5<<4, flags
+	} else {
+		binary.BigEndian.PutUint16(l4[4:], 8)
+	}
+	binary.BigEndian.PutUint16(l4[0:], src.Port())
+	binary.BigEndian.PutUint16(l4[2:], dst.Port())
+	sum := rigSum(0, src.Addr().AsSlice())
+	sum = rigSum(sum, dst.Addr().AsSlice()) + uint32(proto) + uint32(len(l4))
+	at := 16
+	if proto == UDP {
+		at = 6
+	}
+	binary.BigEndian.PutUint16(l4[at:], rigFold(rigSum(sum, l4)))
+	b := append(rigMAC[:], srcMAC[:]...)
+	return append(append(b, rigHeader(proto, src.Addr(), dst.Addr(), len(l4))...), l4...)
+}
+
+// rigHeader builds EtherType and IP header.
+func rigHeader(proto Protocol, src, dst netip.Addr, payload int) []byte {
+	if src.Is6() {
+		b := []byte{0x86, 0xdd, 6 << 4, 0, 0, 0, byte(payload >> 8), byte(payload), byte(proto), 64}
+		return append(append(b, src.AsSlice()...), dst.AsSlice()...)
+	}
+	b := []byte{0x08, 0x00, 4<<4 | 5, 0, byte((payload + 20) >> 8), byte(payload + 20), 0, 1, 0, 0, 64, byte(proto), 0, 0}
+	b = append(append(b, src.AsSlice()...), dst.AsSlice()...)
+	binary.BigEndian.PutUint16(b[12:], rigFold(rigSum(0, b[2:])))
+	return b
+}
+
+func rigSum(sum uint32, b []byte) uint32 {
+	for i := 0; i+1 < len(b); i += 2 {
+		sum += uint32(b[i])<<8 | uint32(b[i+1])
+	}
+	if len(b)%2 != 0 {
+		sum += uint32(b[len(b)-1]) << 8
+	}
+	return sum
+}
+
+func rigFold(sum uint32) uint16 {
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+// loopPort is a port whose frames come from a function, for balancers that run.
+type loopPort struct {
+	rigPort
+	next   func(frames []forward.Frame) int
+	closed atomic.Bool
+}
+
+func (p *loopPort) Recv(frames []forward.Frame) (int, error) {
+	if p.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	return p.next(frames), nil
+}
+
+func (p *loopPort) Send(frames []forward.Frame) (int, error) { return len(frames), nil }
+func (p *loopPort) Close() error                             { p.closed.Store(true); return nil }
