@@ -74,7 +74,7 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newRunCommand(), newCheckCommand(), newDemoCommand(), newSimulateCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newCheckCommand(), newDemoCommand(), newProbeCommand(), newSimulateCommand(), newVersionCommand())
 	return root
 }
 
@@ -91,13 +91,15 @@ clients itself.
 Try it:
   golb demo                 a whole network in one process, nothing to set up
   golb check golb.yaml      every mistake in a file, each with its line
+  golb probe tcp HOST:PORT  check one server once, as the health monitor would
   golb run -c golb.yaml     balance; reload with SIGHUP, end with SIGTERM
 
 A config:
 ` + minimalConfig + `
 Exit codes:
   0  success; run was ended by SIGINT or SIGTERM
-  1  failure: mistakes in a config, what the host refuses, failed requests of demo
+  1  failure: mistakes in a config, what the host refuses, failed requests of demo,
+     a server that probe finds down
   2  a mistake in the command line`
 
 // minimalConfig is indented as help shows it.

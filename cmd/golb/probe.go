@@ -1,0 +1,401 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/golb/golb/health"
+)
+
+// probe is one check as the command line asks for it.
+type probe struct {
+	registry *health.Registry
+	timeout  duration
+	json     bool
+	service  string // for types that are told of it
+}
+
+func newProbeCommand() *cobra.Command {
+	p, list := &probe{registry: health.NewRegistry(), timeout: duration(3 * time.Second)}, false
+	cmd := &cobra.Command{
+		Use:   "probe TYPE HOST:PORT [--KEY VALUE ...]",
+		Short: "Check one server once, as the health monitor would",
+		Long: `Check one server once, as the health monitor would, and print the verdict in one
+line: up or down, the time the check took, and why the server is down.
+
+The port may be left out where the type has one of its own. A name stands for the
+first of its addresses, and is asked for where the protocol has a place for it
+(Host, SNI). Keys are those of a check in a config; what is true or false is written
+--tls or --tls=false, and a list is its key given several times.
+
+The exit code is 0 where the server is up, 1 where it is down or could not be
+checked, and 2 for a mistake in the command line.`,
+		Example: `  golb probe http 192.0.2.1:80 --path /check.txt --expect OK --timeout 1s
+  golb probe --list                    # every type, its keys and their defaults
+  golb probe http --help               # those of one`,
+		Args: func(_ *cobra.Command, args []string) error { return p.noType(args) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case !list:
+				return usageError{p.noType([]string{""})}
+			case p.json:
+				return usageError{errors.New("--json is for a check, not for --list")}
+			}
+			return listTypes(cmd.OutOrStdout(), p.registry)
+		},
+	}
+	// The keys of a type that is not there are unknown too, but not what is wrong.
+	cmd.SetFlagErrorFunc(func(failed *cobra.Command, err error) error {
+		if failed != cmd {
+			return flagError(failed, err)
+		}
+		if wrong := p.noType(failed.Flags().Args()); wrong != nil {
+			return wrong
+		}
+		return flagError(failed, err)
+	})
+	cmd.Flags().BoolVar(&list, "list", false, "print every type with its keys")
+	cmd.PersistentFlags().Var(&p.timeout, "timeout", "how long the check may take")
+	cmd.PersistentFlags().BoolVar(&p.json, "json", false, "print the verdict as JSON: type, target, up, reason, ms")
+	for _, t := range p.registry.Types() {
+		cmd.AddCommand(p.newTypeCommand(t))
+	}
+	return cmd
+}
+
+// noType is the mistake in a command line whose first word is not a type.
+func (p *probe) noType(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	_, _, err := p.registry.New(args[0], health.Peer{}, nil)
+	return err
+}
+
+// flagError adds what is allowed where that is not what a flag's value says itself.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var allowed []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden && f.Name != "help" {
+			allowed = append(allowed, "--"+f.Name)
+		}
+	})
+	return fmt.Errorf("%w; allowed: %s", err, strings.Join(allowed, ", "))
+}
+
+// newTypeCommand is the command of one type: its flags are the keys.
+func (p *probe) newTypeCommand(t health.Type) *cobra.Command {
+	given := make(map[string]*values)
+	cmd := &cobra.Command{
+		Use:     strings.TrimSpace(t.Name + " " + targetSyntax(t)),
+		Aliases: t.Also,
+		Short:   t.About,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			params := make(map[string]any)
+			for name, v := range given {
+				if len(v.all) > 0 {
+					params[name] = v.all
+				}
+			}
+			return p.run(cmd, t, args, params)
+		},
+	}
+	for _, k := range t.Keys() {
+		v := &values{flag: k.Flag}
+		given[k.Name] = v
+		bindKey(cmd.Flags(), k, v)
+	}
+	if t.PerService {
+		cmd.Flags().StringVar(&p.service, "service", "", "ADDRESS:PORT of the virtual service")
+	}
+	return cmd
+}
+
+func bindKey(flags *pflag.FlagSet, k health.Key, v *values) {
+	for i, name := range append([]string{k.Name}, k.Also...) {
+		f := flags.VarPF(v, name, "", keyHelp(k))
+		f.Hidden = i > 0
+		f.DefValue = k.Default
+		if k.Flag {
+			f.NoOptDefVal = "true"
+		}
+	}
+}
+
+// keyHelp is what a key is for, and its values where their kind does not say it.
+func keyHelp(k health.Key) string {
+	s := k.About
+	if !k.Flag && !strings.HasPrefix(k.Allowed, "text") {
+		s += " (" + k.Allowed + ")"
+	}
+	if k.Required {
+		s += "; must be given"
+	}
+	if len(k.Also) > 0 {
+		s += "; also --" + strings.Join(k.Also, ", --")
+	}
+	return s
+}
+
+// targetSyntax is what a type wants beside its keys.
+func targetSyntax(t health.Type) string {
+	switch {
+	case t.Transport == "icmp":
+		return "HOST"
+	case t.PerService, t.Transport != "" && t.Port != 0:
+		return "HOST[:PORT]"
+	case t.Transport != "":
+		return "HOST:PORT"
+	}
+	return "[HOST:PORT]"
+}
+
+// verdict is what a check found out, as --json prints it.
+type verdict struct {
+	Type   string  `json:"type"`
+	Target string  `json:"target"` // address and port that were asked; "" where none was
+	Up     bool    `json:"up"`
+	Reason string  `json:"reason"`
+	MS     float64 `json:"ms"`
+	took   time.Duration
+}
+
+func (v verdict) String() string {
+	word, reason := "up", ""
+	if !v.Up {
+		word, reason = "down", ": "+v.Reason
+	}
+	return fmt.Sprintf("%s in %v%s", word, v.took, reason)
+}
+
+func (p *probe) run(cmd *cobra.Command, t health.Type, args []string, params map[string]any) error {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	host, port, err := parseTarget(t, args)
+	if err != nil {
+		return usageError{err}
+	}
+	peer, err := p.peer(host, port)
+	if err != nil {
+		return usageError{err}
+	}
+	// Mistakes are told before anything is sent, a look-up too.
+	placeholder := peer
+	named := peer.Name != "" && (t.Transport != "" || t.PerService)
+	if named {
+		placeholder.Addr = netip.AddrPortFrom(netip.IPv6Unspecified(), port)
+	}
+	if _, _, err := p.registry.New(t.Name, placeholder, params); err != nil {
+		return usageError{err}
+	}
+	if named {
+		if peer.Addr, err = p.lookUp(ctx, peer); err != nil {
+			return err
+		}
+	}
+	key, checker, err := p.registry.New(t.Name, peer, params)
+	if err != nil {
+		return usageError{err}
+	}
+	event, err := p.check(ctx, health.Target{Key: key, Checker: checker, Settings: health.Settings{Timeout: time.Duration(p.timeout)}})
+	if err != nil {
+		return err
+	}
+	return p.print(cmd.OutOrStdout(), newVerdict(t, peer, event))
+}
+
+// parseTarget splits the argument of a check; the port is 0 where there is none.
+func parseTarget(t health.Type, args []string) (host string, port uint16, err error) {
+	want := targetSyntax(t)
+	if len(args) > 1 {
+		return "", 0, fmt.Errorf("%s: one %s, not %d; true or false is written --KEY=true", t.Name, want, len(args))
+	}
+	if len(args) == 0 {
+		if strings.HasPrefix(want, "[") {
+			return "", 0, nil
+		}
+		return "", 0, fmt.Errorf("%s: %s must be given", t.Name, want)
+	}
+	host = args[0]
+	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if _, err := netip.ParseAddr(bare); err == nil {
+		return bare, 0, nil
+	}
+	if !strings.Contains(host, ":") && host != "" {
+		return host, 0, nil
+	}
+	host, text, err := net.SplitHostPort(host)
+	n, errPort := strconv.ParseUint(text, 10, 16)
+	switch {
+	case err != nil || host == "":
+		return "", 0, fmt.Errorf("target %q: allowed: %s, an IPv6 address with a port in brackets", args[0], want)
+	case t.Transport == "icmp":
+		return "", 0, fmt.Errorf("target %q: %s has no ports; allowed: %s", args[0], t.Name, want)
+	case errPort != nil || n == 0:
+		return "", 0, fmt.Errorf("port %q: not allowed; allowed: 1 to 65535", text)
+	}
+	return host, uint16(n), nil
+}
+
+// peer is what a check is pointed at, without an address where host is a name.
+func (p *probe) peer(host string, port uint16) (health.Peer, error) {
+	var peer health.Peer
+	if addr, err := netip.ParseAddr(host); err == nil {
+		peer.Addr = netip.AddrPortFrom(addr, port)
+	} else {
+		peer.Name, peer.Addr = host, netip.AddrPortFrom(netip.Addr{}, port)
+	}
+	if p.service != "" {
+		service, err := netip.ParseAddrPort(p.service)
+		if err != nil {
+			return peer, fmt.Errorf("service %q: not allowed; allowed: ADDRESS:PORT", p.service)
+		}
+		peer.Service = service
+	}
+	return peer, nil
+}
+
+// lookUp returns the address of a peer that has a name; it takes as long as a check
+// may.
+func (p *probe) lookUp(ctx context.Context, peer health.Peer) (netip.AddrPort, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(p.timeout))
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", peer.Name)
+	if err != nil {
+		return netip.AddrPort{}, err // it names the host
+	}
+	return netip.AddrPortFrom(addrs[0].Unmap(), peer.Addr.Port()), nil
+}
+
+// check lets a monitor check the target once, so that a check that panics or hangs
+// means what it means there.
+func (p *probe) check(ctx context.Context, target health.Target) (health.Event, error) {
+	once, done := context.WithCancel(ctx)
+	defer done()
+	var first health.Event
+	m := health.NewMonitor(health.Config{
+		OnEvent: func(e health.Event) { first = e; done() },
+		Rand:    func() float64 { return 0 }, // now
+	})
+	if err := m.Set([]health.Target{target}); err != nil {
+		return first, err
+	}
+	if err := m.Run(once); err != nil {
+		return first, err
+	}
+	if ctx.Err() != nil { // a result that came with it would tell of that only
+		return first, errors.New("probe: interrupted")
+	}
+	return first, nil
+}
+
+func newVerdict(t health.Type, peer health.Peer, e health.Event) verdict {
+	v := verdict{Type: t.Name, Up: e.State == health.Up, Reason: e.Reason, took: e.Latency.Round(time.Microsecond)}
+	v.MS = float64(v.took.Microseconds()) / 1000
+	addr, port := peer.Addr.Addr(), peer.Addr.Port()
+	if port == 0 {
+		port = t.Port
+	}
+	switch {
+	case !addr.IsValid():
+	case port == 0:
+		v.Target = addr.String()
+	default:
+		v.Target = netip.AddrPortFrom(addr, port).String()
+	}
+	return v
+}
+
+// print prints a verdict; that the server is down is its error.
+func (p *probe) print(w io.Writer, v verdict) error {
+	var err error
+	if p.json {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false) // a reason may quote a page
+		err = enc.Encode(v)
+	} else {
+		_, err = fmt.Fprintln(w, v)
+	}
+	if err == nil && !v.Up {
+		err = loggedError{errors.New(v.Reason)}
+	}
+	return err
+}
+
+// listTypes prints all types, each with a table of its keys.
+func listTypes(w io.Writer, r *health.Registry) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i, t := range r.Types() {
+		if i > 0 {
+			fmt.Fprintln(tw)
+		}
+		head := strings.TrimSpace(t.Name + " " + targetSyntax(t))
+		if t.Port != 0 {
+			head += fmt.Sprintf(" (%d)", t.Port)
+		}
+		if len(t.Also) > 0 {
+			head += ", also " + strings.Join(t.Also, ", ")
+		}
+		fmt.Fprintf(tw, "%s: %s\n", head, t.About)
+		for _, k := range t.Keys() {
+			def := k.Default
+			if def == "" {
+				def = "-"
+			}
+			fmt.Fprintf(tw, "  --%s\t%s\t%s\n", k.Name, def, keyHelp(k))
+		}
+		// Each type has a table of its own.
+		if err := tw.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// values are what a key is given, in order; the registry judges them.
+type values struct {
+	all  []string
+	flag bool
+}
+
+func (v *values) Set(s string) error { v.all = append(v.all, s); return nil }
+func (v *values) String() string     { return strings.Join(v.all, ",") }
+func (v *values) Type() string {
+	if v.flag {
+		return "bool"
+	}
+	return "value"
+}
+
+// duration is a time that a check may take.
+type duration time.Duration
+
+func (d *duration) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if err != nil || v < time.Millisecond {
+		return errors.New("not allowed; allowed: a time of at least 1ms, like 500ms or 3s")
+	}
+	*d = duration(v)
+	return nil
+}
+func (d *duration) String() string { return time.Duration(*d).String() }
+func (d *duration) Type() string   { return "duration" }
