@@ -26,7 +26,7 @@ var datagramSizes = []int{
 }
 
 func TestEveryMethodCarriesDatagramsOfAllSizes(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newPlant(t, 0, 0)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()
@@ -38,13 +38,14 @@ func TestEveryMethodCarriesDatagramsOfAllSizes(t *testing.T) {
 	})
 	p.checkSums(t)
 	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+	p.checkHost(t)
 }
 
 // A sender that hands its kernel many datagrams at once (UDP_SEGMENT, as QUIC does)
 // has them travel as one super-packet.
 func TestEveryMethodCarriesUDPSuperPackets(t *testing.T) {
 	const segment, count = 1200, 40
-	p := newPlant(t, 0)
+	p := newPlant(t, 0, 0)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()

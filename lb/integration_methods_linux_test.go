@@ -120,6 +120,7 @@ func (w way) service(f family, proto lb.Protocol) lb.Service {
 type plant struct {
 	site
 	lab    *lab.Lab
+	mtu    int // of all links but narrow ones
 	front  *lab.Switch
 	hosts  []*lab.Host // golb's excepted, all that are ends of connections
 	narrow []*lab.Host // routers to both sides of a narrow link
@@ -127,9 +128,9 @@ type plant struct {
 	ways   []way
 }
 
-// newPlant builds all but servers. mtu is that of the cable between outer and edge;
-// 0 means as all.
-func newPlant(t *testing.T, mtu int) *plant {
+// newPlant builds all but servers. narrow is the MTU of the cable between outer and
+// edge. 0 means 1500.
+func newPlant(t *testing.T, mtu, narrow int) *plant {
 	t.Helper()
 	if err := lab.Unavailable(); err != nil {
 		t.Skip(err)
@@ -137,13 +138,13 @@ func newPlant(t *testing.T, mtu int) *plant {
 	l, err := lab.New()
 	must(t, err)
 	t.Cleanup(func() { must(t, l.Close()) })
-	p := &plant{site: site{t: t}, lab: l, front: newSwitch(t, l, "front")}
+	p := &plant{site: site{t: t}, lab: l, mtu: mtu, front: newSwitch(t, l, "front")}
 	outer, edge := p.router("outer"), p.router("edge")
 	p.client, p.golb = p.host("client"), p.host("golb")
 	p.hosts = append(p.hosts, p.client)
 	p.narrow = []*lab.Host{outer, edge}
-	p.cable(outer, "eth0", p.client, "eth0", clientNet, 0)
-	p.cable(outer, "eth1", edge, "eth0", transit, mtu)
+	p.cable(outer, "eth0", p.client, "eth0", clientNet, mtu)
+	p.cable(outer, "eth1", edge, "eth0", transit, narrow)
 	p.plug(edge, "eth1", p.front, frontNet, 1)
 	p.plug(p.golb, "eth0", p.front, frontNet, 2)
 	p.route(p.client, subnet{}, clientNet.at(1))
@@ -181,7 +182,7 @@ func (p *plant) addFarServer(ways []way) {
 	inner, innermost, far := p.router("inner"), p.router("innermost"), p.host("far")
 	p.plug(inner, "eth0", p.front, frontNet, 3)
 	p.cable(inner, "eth1", innermost, "eth0", innerNet, 1400)
-	p.cable(innermost, "eth1", far, "eth0", farNet, 0)
+	p.cable(innermost, "eth1", far, "eth0", farNet, p.mtu)
 	p.route(p.golb, farNet, innerAt)
 	p.route(inner, farNet, innerNet.at(2))
 	p.route(innermost, subnet{}, innerNet.at(1))
@@ -293,7 +294,7 @@ func newSwitch(t *testing.T, l *lab.Lab, name string) *lab.Switch {
 
 func (p *plant) plug(h *lab.Host, ifname string, sw *lab.Switch, net subnet, n int) {
 	p.t.Helper()
-	_, err := p.lab.Attach(h, sw, lab.LinkConfig{Name: ifname, Addrs: net.prefixes(n)})
+	_, err := p.lab.Attach(h, sw, lab.LinkConfig{Name: ifname, MTU: p.mtu, Addrs: net.prefixes(n)})
 	must(p.t, err)
 }
 

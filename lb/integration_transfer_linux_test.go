@@ -16,7 +16,7 @@ import (
 
 // Offloads are as veth has them: super-packets of 64 KiB with unfinished checksums.
 func TestEveryMethodCarriesLargeTransfers(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newPlant(t, 0, 0)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()
@@ -29,6 +29,24 @@ func TestEveryMethodCarriesLargeTransfers(t *testing.T) {
 	})
 	p.checkSums(t)
 	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+	p.checkHost(t)
+}
+
+func TestEveryMethodCarriesJumboFrames(t *testing.T) {
+	p := newPlant(t, 9000, 9000)
+	p.addServers()
+	b, stop := p.run(p.config())
+	defer stop()
+	p.each(t, func(t *testing.T, w way, f family) {
+		p.transfer(t, w, f, 4<<20)
+		c := p.dialEcho(t, w, f)
+		for _, size := range []int{1, 1473, 8892, 8912, 8932, 8940, 8952, 8953, 8972, 8973, 8980, 20_000} {
+			echo(t, c, size)
+		}
+	})
+	p.checkSums(t)
+	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+	p.checkHost(t)
 }
 
 // transfer uploads and downloads, and holds what the server got against the method.
@@ -42,7 +60,7 @@ func (p *plant) transfer(t *testing.T, w way, f family, size int64) {
 	up(t, c, w.vips[f], size, want)
 	down(t, c, w.vips[f], size, want)
 	after := p.decapsulated(t)
-	least := uint64(size / 1500) // what the upload took
+	least := uint64(size / int64(max(p.mtu, 1500))) // what the upload took
 	for _, got := range []struct {
 		name   string
 		used   bool
@@ -162,5 +180,23 @@ func (p *plant) checkDrops(t *testing.T, b *lb.Balancer, allowed ...string) {
 	}
 	if len(drops) > 0 {
 		t.Errorf("golb dropped frames: %v", drops)
+	}
+}
+
+// checkHost fails where the kernel of golb's host has had a hand in it.
+func (p *plant) checkHost(t *testing.T) {
+	t.Helper()
+	v4, v6 := counters(t, p.golb), counters6(t, p.golb)
+	if v4["Ip InReceives"] < 100 || v6["Ip6InReceives"] < 100 {
+		t.Errorf("golb's host saw %d and %d packets: this shows nothing", v4["Ip InReceives"], v6["Ip6InReceives"])
+	}
+	for name, n := range map[string]int{
+		"Ip ForwDatagrams": v4["Ip ForwDatagrams"], "Icmp OutMsgs": v4["Icmp OutMsgs"], "Tcp OutRsts": v4["Tcp OutRsts"],
+		"Ip6OutForwDatagrams": v6["Ip6OutForwDatagrams"], "Icmp6OutDestUnreachs": v6["Icmp6OutDestUnreachs"],
+		"Icmp6OutPktTooBigs": v6["Icmp6OutPktTooBigs"],
+	} {
+		if n != 0 {
+			t.Errorf("golb's host: %s is %d", name, n)
+		}
 	}
 }
