@@ -10,7 +10,7 @@ import (
 
 // router finds the way to addresses that are no server's, by the host's routes: to
 // clients, where replies do not just go back, and for what servers of method NAT
-// send themselves. It remembers what it found; reset forgets it.
+// send themselves. It remembers what it found until the routes change.
 //
 // A lookup of something new asks the host, and costs that packet some ten
 // microseconds. The zero value has no routes.
@@ -28,6 +28,7 @@ type routed struct {
 
 type routedHop struct {
 	via  atomic.Pointer[via] // nil while the MAC is not known
+	used bool                // since the last reset
 	stop func()
 }
 
@@ -88,9 +89,10 @@ func (r *router) find(dst forward.Addr) *routed {
 // hop has the next hop's MAC resolved. The lock is held.
 func (r *router) hop(at nextHop) *routedHop {
 	if h := r.hops[at]; h != nil {
+		h.used = true
 		return h
 	}
-	h := &routedHop{}
+	h := &routedHop{used: true}
 	r.hops[at] = h
 	h.stop = r.net.links[at.port].Resolve(at.addr, func(mac [6]byte, ok bool) {
 		if ok {
@@ -100,12 +102,25 @@ func (r *router) hop(at nextHop) *routedHop {
 	return h
 }
 
-// reset forgets everything and uses the ports and links of n from now on; nil ends it.
+// reset forgets the routes and uses the ports and links of n from now on; nil ends
+// it. The MACs of next hops that were in use stay known, since packets that go their
+// way would be lost meanwhile.
 func (r *router) reset(n *network) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forget()
-	r.net = n
+	if r.net != n {
+		r.forget()
+		r.net = n
+		return
+	}
+	r.entries = map[forward.Addr]*routed{}
+	for at, h := range r.hops {
+		if !h.used {
+			h.stop()
+			delete(r.hops, at)
+		}
+		h.used = false
+	}
 }
 
 // forget drops all entries. The lock is held.

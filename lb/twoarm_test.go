@@ -32,7 +32,8 @@ type sendOnly struct {
 
 func (p sendOnly) MAC() forward.MAC { return p.mac }
 
-func startTwoArm(t *testing.T, frontMTU, backMTU int, services ...lb.Service) *twoArm {
+// startTwoArm runs a balancer whose links answer once for an address.
+func startTwoArm(t *testing.T, frontMTU, backMTU int, cfg lb.Config) *twoArm {
 	t.Helper()
 	a := &twoArm{front: lbtest.NewWire(), back: lbtest.NewWire()}
 	collect := func(f lbtest.Frame) { a.got = append(a.got, f) }
@@ -40,7 +41,8 @@ func startTwoArm(t *testing.T, frontMTU, backMTU int, services ...lb.Service) *t
 	a.back.Station(serverMAC(server4(1)), collect)
 	clock := lbtest.NewClock(time.Unix(1e9, 0))
 	ready := make(chan struct{})
-	env := lb.Env{
+	cfg.Interfaces, cfg.Workers, cfg.MaxConnections = []string{"front", "back"}, 1, 1<<10
+	cfg.Env = lb.Env{
 		Now: clock.Now,
 		OpenPorts: func(c lb.PortConfig) ([]lb.Port, error) {
 			wire, mac, mtu := a.front, frontMAC, frontMTU
@@ -53,10 +55,20 @@ func startTwoArm(t *testing.T, frontMTU, backMTU int, services ...lb.Service) *t
 			return []lb.Port{wire.Port(mac, mtu)}, nil
 		},
 		OpenLink: func(lb.LinkConfig) (lb.Link, error) {
-			return &lbtest.Link{MAC: func(addr netip.Addr) (forward.MAC, bool) { return serverMAC(addr), true }}, nil
+			asked := map[netip.Addr]bool{}
+			return &lbtest.Link{MAC: func(addr netip.Addr) (forward.MAC, bool) {
+				defer func() { asked[addr] = true }()
+				if addr == client(1).Addr() || addr == client6(1).Addr() {
+					return clientMAC, !asked[addr]
+				}
+				return serverMAC(addr), !asked[addr]
+			}}, nil
 		},
 		Route: func(to netip.Addr) (lb.Route, error) {
-			if to.Is4() {
+			switch {
+			case to == client(1).Addr() || to == client6(1).Addr():
+				return lb.Route{Interface: "front"}, nil
+			case to.Is4():
 				return lb.Route{Interface: "back", Source: server4(200)}, nil
 			}
 			return lb.Route{Interface: "back", Source: server6(200)}, nil
@@ -68,10 +80,7 @@ func startTwoArm(t *testing.T, frontMTU, backMTU int, services ...lb.Service) *t
 		},
 	}
 	var err error
-	a.balancer, err = lb.New(lb.Config{
-		Interfaces: []string{"front", "back"}, Workers: 1, MaxConnections: 1 << 10, Services: services, Env: env,
-	})
-	if err != nil {
+	if a.balancer, err = lb.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -100,15 +109,15 @@ func (a *twoArm) one(t *testing.T, wire *lbtest.Wire, f lbtest.Frame) lbtest.Fra
 	return a.got[0]
 }
 
-func natService(vip, server netip.Addr) lb.Service {
-	s := service(vip, 0)
-	s.Method = lb.NAT
-	s.Servers = []lb.Server{{Address: server, Port: 8080}}
-	return s
-}
-
-// from and to are the ends of NAT's connection as client and server see it.
+// natEnds are those of a connection through NAT.
 type natEnds struct{ client, vip, server netip.AddrPort }
+
+func natConfig(at natEnds) lb.Config {
+	s := service(at.vip.Addr(), 0)
+	s.Method = lb.NAT
+	s.Servers = []lb.Server{{Address: at.server.Addr(), Port: at.server.Port()}}
+	return lb.Config{Services: []lb.Service{s}}
+}
 
 func natCases() map[string]natEnds {
 	return map[string]natEnds{
@@ -120,7 +129,7 @@ func natCases() map[string]natEnds {
 func TestNATBetweenTwoInterfaces(t *testing.T) {
 	for name, at := range natCases() {
 		t.Run(name, func(t *testing.T) {
-			a := startTwoArm(t, 1500, 1500, natService(at.vip.Addr(), at.server.Addr()))
+			a := startTwoArm(t, 1500, 1500, natConfig(at))
 			request := lbtest.Packet{SrcMAC: clientMAC, DstMAC: frontMAC, Src: at.client, Dst: at.vip, Flags: forward.FlagSYN}
 			got := a.one(t, a.front, request.Frame())
 			want := lbtest.Packet{SrcMAC: backMAC, DstMAC: serverMAC(at.server.Addr()), Src: at.client, Dst: at.server, Flags: forward.FlagSYN, TTL: 63}
@@ -145,7 +154,7 @@ func TestNATBetweenTwoInterfaces(t *testing.T) {
 func TestReplyTooLongForTheClientsSideIsToldToTheServer(t *testing.T) {
 	for name, at := range natCases() {
 		t.Run(name, func(t *testing.T) {
-			a := startTwoArm(t, 1400, 1500, natService(at.vip.Addr(), at.server.Addr()))
+			a := startTwoArm(t, 1400, 1500, natConfig(at))
 			request := lbtest.Packet{SrcMAC: clientMAC, DstMAC: frontMAC, Src: at.client, Dst: at.vip, Flags: forward.FlagSYN}
 			a.one(t, a.front, request.Frame())
 			mac := serverMAC(at.server.Addr())
@@ -168,6 +177,28 @@ func TestReplyTooLongForTheClientsSideIsToldToTheServer(t *testing.T) {
 			from, to := netip.AddrPortFrom(q.Src.Netip(), q.SrcPort), netip.AddrPortFrom(q.Dst.Netip(), q.DstPort)
 			if from != at.server || to != at.client {
 				t.Errorf("it is told about %s > %s, want %s > %s", from, to, at.server, at.client)
+			}
+		})
+	}
+}
+
+func TestRepliesByRouteGoOnWhileRoutesAreLookedUpAnew(t *testing.T) {
+	for name, at := range natCases() {
+		t.Run(name, func(t *testing.T) {
+			cfg := natConfig(at)
+			cfg.Settings.ReplyByRoute = true
+			a := startTwoArm(t, 1500, 1500, cfg)
+			request := lbtest.Packet{SrcMAC: clientMAC, DstMAC: frontMAC, Src: at.client, Dst: at.vip, Flags: forward.FlagSYN}
+			a.one(t, a.front, request.Frame())
+			reply := lbtest.Packet{SrcMAC: serverMAC(at.server.Addr()), DstMAC: backMAC, Src: at.server, Dst: at.client, Flags: forward.FlagACK}
+			for range 3 {
+				if got := a.one(t, a.back, reply.Frame()); forward.MAC(got.Data) != clientMAC {
+					t.Errorf("the reply went to %x", got.Data[:6])
+				}
+				cfg.Interfaces, cfg.Workers, cfg.MaxConnections = []string{"front", "back"}, 1, 1<<10
+				if err := a.balancer.Apply(cfg); err != nil {
+					t.Fatal(err)
+				}
 			}
 		})
 	}
