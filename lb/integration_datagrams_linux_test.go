@@ -26,7 +26,7 @@ var datagramSizes = []int{
 }
 
 func TestEveryMethodCarriesDatagramsOfAllSizes(t *testing.T) {
-	p := newPlant(t, 0, 0)
+	p := newPlant(t, 0)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()
@@ -45,7 +45,7 @@ func TestEveryMethodCarriesDatagramsOfAllSizes(t *testing.T) {
 // has them travel as one super-packet.
 func TestEveryMethodCarriesUDPSuperPackets(t *testing.T) {
 	const segment, count = 1200, 40
-	p := newPlant(t, 0, 0)
+	p := newPlant(t, 0)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()

@@ -129,8 +129,13 @@ type plant struct {
 }
 
 // newPlant builds all but servers. narrow is the MTU of the cable between outer and
-// edge. 0 means 1500.
-func newPlant(t *testing.T, mtu, narrow int) *plant {
+// edge; 0 means 1500, as of all others.
+func newPlant(t *testing.T, narrow int) *plant {
+	t.Helper()
+	return buildPlant(t, 0, narrow)
+}
+
+func buildPlant(t *testing.T, mtu, narrow int) *plant {
 	t.Helper()
 	if err := lab.Unavailable(); err != nil {
 		t.Skip(err)

@@ -10,7 +10,7 @@ import (
 // Client and servers have links of 1500; a cable between two routers has 1400.
 // Errors about what servers send go to the VIP.
 func TestPathMTUDropOnTheClientsSideRecovers(t *testing.T) {
-	p := newPlant(t, 0, 1400)
+	p := newPlant(t, 1400)
 	p.addServers()
 	_, stop := p.run(p.config())
 	defer stop()
@@ -22,7 +22,7 @@ func TestPathMTUDropOnTheClientsSideRecovers(t *testing.T) {
 func TestPathMTUDropBeforeTheServersRecovers(t *testing.T) {
 	for name, ways := range map[string][]way{"nat": {{name: "nat", method: lb.NAT}}, "tun": tunnelWays(pair{})} {
 		t.Run(name, func(t *testing.T) {
-			p := newPlant(t, 0, 0)
+			p := newPlant(t, 0)
 			p.addFarServer(ways)
 			_, stop := p.run(p.config())
 			defer stop()

@@ -26,7 +26,7 @@ func icmpNetwork(f family) string { return [...]string{"ip4:icmp", "ip6:ipv6-icm
 
 // Longer pings are fragments both ways.
 func TestVIPsAnswerPing(t *testing.T) {
-	p := newPlant(t, 0, 0)
+	p := newPlant(t, 0)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()
@@ -98,7 +98,7 @@ func TestTracerouteToVIPs(t *testing.T) {
 		{"tun beyond routers", []way{{name: "ipip", method: lb.TUN}}, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := newPlant(t, 0, 0)
+			p := newPlant(t, 0)
 			if tt.ways == nil {
 				p.addServers()
 				p.ways = p.ways[:4]

@@ -16,7 +16,7 @@ import (
 
 // Offloads are as veth has them: super-packets of 64 KiB with unfinished checksums.
 func TestEveryMethodCarriesLargeTransfers(t *testing.T) {
-	p := newPlant(t, 0, 0)
+	p := newPlant(t, 0)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()
@@ -33,7 +33,7 @@ func TestEveryMethodCarriesLargeTransfers(t *testing.T) {
 }
 
 func TestEveryMethodCarriesJumboFrames(t *testing.T) {
-	p := newPlant(t, 9000, 9000)
+	p := buildPlant(t, 9000, 9000)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()

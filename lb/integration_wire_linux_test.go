@@ -23,7 +23,7 @@ import (
 // software what offload headers leave to be done, and receivers check everything.
 // So what golb says in its offload headers shows.
 func TestFramesOnTheWireAreWhole(t *testing.T) {
-	p := newPlant(t, 0, 0)
+	p := newPlant(t, 0)
 	p.addServers()
 	without(t, p.golb, "eth0")
 	without(t, p.golb, "eth1")
