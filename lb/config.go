@@ -79,8 +79,14 @@ type Persistence struct {
 	// whole seconds up to 31 days; 0 means no persistence.
 	Timeout time.Duration `yaml:"timeout"`
 	// Prefix is the length of the part of the client's address that counts, so that
-	// neighbours are one client; 0 means all of it: 32, or 128.
+	// neighbours are one client; 0 means all of it, 32 or 128, but with an engine none
+	// of it, where ip_vs means all.
 	Prefix int `yaml:"prefix"`
+	// Engine says what else tells clients apart: "sip", for UDP, the Call-ID, so that
+	// all packets of a call go to one server, whoever they come from (ipvsadm --pe). A
+	// packet without one starts no connection. Where a client has many calls at one
+	// port, as a proxy has, OnePacket tells them apart. "" means nothing else.
+	Engine string `yaml:"engine"`
 }
 
 // Server is a real server of a service.

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"net/netip"
 	"time"
 
@@ -18,6 +19,7 @@ type Connection struct {
 	Method   Method
 	State    string // ESTABLISHED, UDP, … as ipvsadm -Lc prints it
 	Template bool
+	Call     string        // of a template of engine sip, in place of Client: a hash of the Call-ID, in hex
 	Expires  time.Duration // until it is dropped, if nothing comes
 	Packets  uint16        // from the client, modulo 65,536
 }
@@ -68,6 +70,10 @@ func (b *Balancer) connection(c uint32, now tick) (conn Connection, ok bool) {
 		Template: b.table.isTemplate(c),
 		Expires:  t.end().until(now),
 		Packets:  t.packets(),
+	}
+	if connKind(key[4]) == kindCall {
+		call := addrOf(key[0], key[1])
+		conn.Client, conn.Call = netip.AddrPort{}, hex.EncodeToString(call[:])
 	}
 	conn.State = stateName(conn.Protocol, m.state())
 	if conn.Template {

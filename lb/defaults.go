@@ -136,6 +136,9 @@ func (s *Service) settings(global Timeouts) *serviceSettings {
 	set.timeouts.override(&s.Timeouts)
 	length := s.anyVIP().BitLen()
 	bits := cmp.Or(s.Persistence.Prefix, length) + 128 - length
+	if set.calls = s.Persistence.Engine == EngineSIP; set.calls && s.Persistence.Prefix == 0 {
+		bits = 0
+	}
 	for i := range set.mask {
 		set.mask[i] = ^byte(0xff >> max(0, min(8, bits-8*i)))
 	}

@@ -152,13 +152,14 @@ func (x *plane) killOne(c uint32, m meta) (template uint32, tm meta) {
 	return template, tm
 }
 
-// void makes a template unfindable; its timer runs on (ip_vs_check_template).
-func (x *plane) void(c uint32) {
+// void makes a template unfindable, if it still lives the life of was; its timer runs
+// on (ip_vs_check_template).
+func (x *plane) void(c uint32, was meta) {
 	sh := x.table.shardOf(c)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	e := &x.table.conns[c]
-	for m := e.load(); !m.has(flagOrphan); m = e.load() {
+	for m := e.load(); m.sameLife(was) && !m.has(flagOrphan); m = e.load() {
 		if e.swap(m, m|flagOrphan) {
 			key := x.table.key(c)
 			x.table.unlink(key.hash(x.table.seed), makeRef(c, false))

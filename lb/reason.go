@@ -22,13 +22,14 @@ const (
 	MTUExceeded                                      // longer than the MTU to the server
 	HopByHop                                         // IPv6 with hop-by-hop options, other than into a tunnel: a Linux director drops it too
 	RateLimited                                      // to be answered, but more often than the settings allow
+	NoCallID                                         // to a service with persistence by Call-ID, without one
 	numReasons
 	resent = numReasons // not lost: other frames carry what it did
 )
 
 var reasonNames = [numReasons - NotVIP]string{
 	"not_vip", "no_service", "no_server", "no_connection", "no_neighbour", "server_gone",
-	"table_full", "ttl_exceeded", "mtu_exceeded", "hop_by_hop", "rate_limited",
+	"table_full", "ttl_exceeded", "mtu_exceeded", "hop_by_hop", "rate_limited", "no_call_id",
 }
 
 // String returns the reason's name, as counters and metrics carry it.

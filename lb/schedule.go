@@ -30,7 +30,7 @@ func (t *target) method(to *path) Method {
 
 // schedule finds a server for the first packet of a connection, and enters the
 // connection (ip_vs_schedule).
-func (w *worker) schedule(snap *snapshot, v *service, p *forward.Packet, key *words, hash uint64) (target, Reason) {
+func (w *worker) schedule(snap *snapshot, v *service, f *forward.Frame, p *forward.Packet, key *words, hash uint64) (target, Reason) {
 	if p.SrcPort == ftpDataPort {
 		return target{}, NoService // a server's data connection: it is known or none
 	}
@@ -39,7 +39,7 @@ func (w *worker) schedule(snap *snapshot, v *service, p *forward.Packet, key *wo
 		return target{}, RateLimited
 	}
 	if set.persistence != 0 {
-		return w.scheduleSticky(snap, v, set, p, key, hash)
+		return w.scheduleSticky(snap, v, set, f, p, key, hash)
 	}
 	if !v.grouped && v.port != p.DstPort {
 		if v.port == ftpPort {
@@ -122,8 +122,15 @@ func (w *worker) targetOf(snap *snapshot, c uint32, m meta) target {
 // scheduleSticky is schedule for a persistent service: the client's template says
 // which server, and where there is none the scheduler's pick becomes one
 // (ip_vs_sched_persist).
-func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings, p *forward.Packet, key *words, hash uint64) (target, Reason) {
+func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings, f *forward.Frame, p *forward.Packet, key *words, hash uint64) (target, Reason) {
 	t := v.templateTuple(set, p)
+	if set.calls {
+		call, ok := callKey(f, p, t.src)
+		if !ok {
+			return target{}, NoCallID
+		}
+		t.src, t.kind = call, kindCall
+	}
 	tkey := t.words()
 	thash := tkey.hash(w.table.seed)
 	for {
@@ -174,7 +181,7 @@ func (w *worker) template(snap *snapshot, key *words, hash uint64) (uint32, meta
 	}
 	s := w.servers.get(m.server())
 	if s.Gone.Load() || snap.settings.expireQuiescentTemplate && s.Weight.Load() == 0 {
-		w.void(r.conn())
+		w.void(r.conn(), m)
 		return 0, 0
 	}
 	return r.conn(), m

@@ -35,6 +35,7 @@ type service struct {
 type serviceSettings struct {
 	persistence      tick         // lifetime of templates; 0: not persistent
 	mask             forward.Addr // of client addresses in templates
+	calls            bool         // templates are of SIP calls
 	onePacket        bool
 	slowStart        tick   // how long a server that is back takes to its full weight
 	rate, clientRate uint32 // new connections a second; 0: no limit

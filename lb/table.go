@@ -58,7 +58,7 @@ func (m meta) withState(s state) meta   { return m&^0xff | meta(s) }
 func (m meta) server() uint32           { return uint32(m>>metaServer) & maxServers }
 func (m meta) method() Method           { return Method(m >> metaMethod & 3) }
 func (m meta) has(f meta) bool          { return m&f != 0 }
-func (m meta) sameLife(n meta) bool     { return m>>metaServer == n>>metaServer && n.has(flagLive) }
+func (m meta) sameLife(n meta) bool     { return m>>metaServer == n>>metaServer && m.has(flagLive) }
 func (c *conn) load() meta              { return meta(c.meta.Load()) }
 func (c *conn) swap(old, new meta) bool { return c.meta.CompareAndSwap(uint64(old), uint64(new)) }
 

@@ -251,6 +251,15 @@ func (v *validator) persistence(path string, s *Service) {
 	if vip := s.anyVIP(); vip.IsValid() && (p.Prefix < 0 || p.Prefix > vip.BitLen()) {
 		v.fail(path+".prefix", p.Prefix, "out of range", fmt.Sprintf("1 to %d, 0 for %[1]d", vip.BitLen()))
 	}
+	switch {
+	case p.Engine == "":
+	case p.Engine != EngineSIP:
+		v.fail(path+".engine", p.Engine, "unknown engine", EngineSIP)
+	case s.takes(TCP) || s.takes(SCTP):
+		v.fail(path+".engine", p.Engine, "not for "+s.id(), EngineSIP+" with udp only")
+	case p.Timeout == 0:
+		v.fail(path+".engine", p.Engine, "engine without a timeout", "a timeout")
+	}
 }
 
 func (v *validator) settings(path string, s *Settings) {

@@ -230,7 +230,7 @@ func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint
 			return NoConnection
 		}
 	}
-	to, reason := w.schedule(snap, v, p, key, hash)
+	to, reason := w.schedule(snap, v, f, p, key, hash)
 	if reason != forwarded {
 		return reason
 	}
