@@ -69,17 +69,22 @@ func (b *Balancer) judged(e health.Event) {
 	}
 }
 
-// admit shows a server to its scheduler if it is up, and hides it otherwise.
+// admit shows a server to its scheduler if it is up, and hides it otherwise, or
+// leaves it there with weight 0 where the service is quiescent.
 func (b *Balancer) admit(s *server) {
 	v := s.service
-	switch listed := v.listed(s); {
+	set := v.settings.Load()
+	if s.up && set.slowStart != 0 {
+		s.rampStart = b.tick()
+	}
+	listed := v.listed(s)
+	switch {
 	case s.up && !listed:
-		if v.settings.Load().slowStart != 0 {
-			s.rampStart = b.tick()
-		}
 		v.add(s)
 		b.weigh(s, s.rampStart != 0)
-	case !s.up && listed:
+	case s.up, set.quiescent:
+		b.weigh(s, true)
+	case listed:
 		v.remove(s)
 	}
 }

@@ -47,6 +47,10 @@ type Service struct {
 	OnePacket      bool        `yaml:"one_packet"`  // UDP: schedule each packet anew (ipvsadm -o)
 	Method         Method      `yaml:"method"`      // for servers that name none; DSR where not given
 	Tunnel         Tunnel      `yaml:"tunnel"`      // for servers of method TUN that name none
+	// Quiescent leaves a server that failed its check in the service, with weight 0:
+	// its connections go on, and persistent clients stay with it where the settings
+	// let them. Otherwise it is taken out, and its connections end.
+	Quiescent bool `yaml:"quiescent"`
 	// SlowStart is how long a server that failed and is back takes to its full
 	// weight, so that it is not run over; 0 means at once.
 	SlowStart time.Duration `yaml:"slow_start"`

@@ -129,7 +129,7 @@ func (s *Service) schedulerKey() string {
 // settings is what an edit may change while packets flow.
 func (s *Service) settings(global Timeouts) *serviceSettings {
 	set := &serviceSettings{
-		persistence: ticksOf(s.Persistence.Timeout), onePacket: s.OnePacket, slowStart: ticksOf(s.SlowStart),
+		persistence: ticksOf(s.Persistence.Timeout), onePacket: s.OnePacket, quiescent: s.Quiescent, slowStart: ticksOf(s.SlowStart),
 		rate: uint32(s.MaxRate), clientRate: uint32(s.MaxClientRate), timeouts: defaultTimeouts(),
 	}
 	set.timeouts.override(&global)

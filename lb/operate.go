@@ -81,7 +81,7 @@ func (b *Balancer) findServer(p Protocol, vip, server netip.AddrPort) (*server, 
 func (b *Balancer) weigh(r *server, always bool) {
 	weight := r.runWeight
 	switch {
-	case r.state != Active:
+	case r.state != Active, !r.up && r.service.settings.Load().quiescent:
 		weight = 0
 	case r.rampStart != 0 && weight > 1:
 		total := r.service.settings.Load().slowStart

@@ -37,6 +37,7 @@ type serviceSettings struct {
 	mask             forward.Addr // of client addresses in templates
 	calls            bool         // templates are of SIP calls
 	onePacket        bool
+	quiescent        bool   // failed servers stay, with weight 0
 	slowStart        tick   // how long a server that is back takes to its full weight
 	rate, clientRate uint32 // new connections a second; 0: no limit
 	timeouts         *timeouts
@@ -95,6 +96,9 @@ func (v *service) reschedule(s sched.Scheduler) {
 // setWeight changes the weight that schedulers see and tells them.
 func (v *service) setWeight(s *server, weight int32) {
 	s.SetWeight(weight)
+	if !v.listed(s) {
+		return
+	}
 	v.scheduler().Edited(v.schedulerServers(), &s.Server)
 }
 

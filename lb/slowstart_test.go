@@ -8,6 +8,34 @@ import (
 	"github.com/golb/golb/health"
 )
 
+func TestFailedServersAreTakenOutOrQuiescent(t *testing.T) {
+	for _, quiescent := range []bool{false, true} {
+		cfg := Config{Interfaces: []string{"wire0"}, MaxConnections: minConnections, Services: []Service{{
+			VIP: netip.MustParseAddr("192.0.2.80"), Port: 80, Quiescent: quiescent,
+			Servers: []Server{{Address: netip.MustParseAddr("10.0.0.1"), Weight: new(50)}},
+		}}}
+		b, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.watch(); err != nil {
+			t.Fatal(err)
+		}
+		s := b.configured()[0]
+		key := b.target(&b.cfg.Services[0], s).Key
+		for range 3 {
+			b.judged(health.Event{Key: key, State: health.Down})
+			if s.Gone.Load() == quiescent || quiescent && s.Weight.Load() != 0 {
+				t.Errorf("quiescent %v: failed: gone %v, weight %d", quiescent, s.Gone.Load(), s.Weight.Load())
+			}
+			b.judged(health.Event{Key: key, State: health.Up})
+			if s.Gone.Load() || s.Weight.Load() != 50 {
+				t.Errorf("quiescent %v: back: gone %v, weight %d", quiescent, s.Gone.Load(), s.Weight.Load())
+			}
+		}
+	}
+}
+
 func TestSlowStartRaisesTheWeightWithTime(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	cfg := Config{Interfaces: []string{"wire0"}, MaxConnections: minConnections, Services: []Service{{
