@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/bpf"
@@ -197,20 +196,3 @@ func rigFold(sum uint32) uint16 {
 	}
 	return ^uint16(sum)
 }
-
-// loopPort is a port whose frames come from a function, for balancers that run.
-type loopPort struct {
-	rigPort
-	next   func(frames []forward.Frame) int
-	closed atomic.Bool
-}
-
-func (p *loopPort) Recv(frames []forward.Frame) (int, error) {
-	if p.closed.Load() {
-		return 0, net.ErrClosed
-	}
-	return p.next(frames), nil
-}
-
-func (p *loopPort) Send(frames []forward.Frame) (int, error) { return len(frames), nil }
-func (p *loopPort) Close() error                             { p.closed.Store(true); return nil }
