@@ -226,6 +226,10 @@ type plannedEdit struct {
 	text    []byte
 }
 
+// longestText is such that a segment with all edits at once grows by no more than
+// the headroom.
+const longestText = Headroom / maxEdits
+
 func anyEditedStream(t *rapid.T) *editedStream {
 	s := &editedStream{spec: tcp4Spec, isn: rapid.Uint32().Draw(t, "isn")}
 	if rapid.Bool().Draw(t, "v6") {
@@ -235,7 +239,7 @@ func anyEditedStream(t *rapid.T) *editedStream {
 	for range rapid.IntRange(1, 12).Draw(t, "edits") {
 		at += rapid.IntRange(0, 30).Draw(t, "gap")
 		e := plannedEdit{at: at, was: rapid.IntRange(1, 30).Draw(t, "was")}
-		e.text = bytes.Repeat([]byte{'A' + byte(len(s.plan))}, rapid.IntRange(1, MaxEdit).Draw(t, "is"))
+		e.text = bytes.Repeat([]byte{'A' + byte(len(s.plan))}, rapid.IntRange(1, longestText).Draw(t, "is"))
 		s.plan = append(s.plan, e)
 		at += e.was
 	}
