@@ -52,10 +52,10 @@ func (w *worker) expect(old, control entry, b *birth) entry {
 	w.ftp.expected.Add(1)
 	b.server.count(false)
 	b.hash = b.key.hash(w.table.seed)
-	b.meta = flagInactive | meta(tcpListen)
+	b.meta = flagInactive | meta(NAT)<<metaMethod | meta(tcpListen)
 	b.template = control.conn
 	b.timeout = b.server.service.settings.Load().timeouts.tcp[tcpListen]
-	c, fresh := w.table.insert(b, w.now, w.servers.all())
+	c, m, fresh := w.table.insert(b, w.now, w.servers.all())
 	if !fresh {
 		b.server.uncount(false)
 		w.ftp.expected.Add(-1)
@@ -63,7 +63,7 @@ func (w *worker) expect(old, control entry, b *birth) entry {
 		return entry{}
 	}
 	b.server.bind()
-	return entry{c, w.table.conns[c].load()}
+	return entry{c, m}
 }
 
 // attach has a connection control one more, unless it is over.
@@ -142,7 +142,9 @@ func (w *worker) fulfilFromServer(snap *snapshot, f *forward.Frame, e entry) (Re
 	}
 	// The way to the client, which has not sent anything on this connection.
 	from := timer(w.table.conns[control].timer.Load()).via()
-	w.table.conns[to.conn].timer.Store(uint64(newTimer(w.now+newTimeout, from, 0)))
+	if e := &w.table.conns[to.conn]; e.load().sameLife(to.meta) {
+		e.timer.Store(uint64(newTimer(w.now+newTimeout, from, 0)))
+	}
 	return w.answerNAT(snap, f, to.conn, to.meta, to.server), true
 }
 

@@ -69,18 +69,20 @@ type entry struct {
 	meta meta
 }
 
-// control returns what is known of a control connection; with make it is made known.
-func (x *ftp) control(c uint32, m meta, make bool) *ftpControl {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+// ftpControl returns what is known of a control connection. A live one is made
+// known if its packet is to be read.
+func (x *plane) ftpControl(c uint32, m meta, read bool) *ftpControl {
+	x.ftp.mu.Lock()
+	defer x.ftp.mu.Unlock()
 	at := lifeOf(c, m)
-	k := x.controls[at]
-	if k == nil && make {
-		if x.controls == nil {
-			x.controls = map[life]*ftpControl{}
+	k := x.ftp.controls[at]
+	// One that ends now waits to be forgotten.
+	if k == nil && read && x.table.conns[c].load().sameLife(m) {
+		if x.ftp.controls == nil {
+			x.ftp.controls = map[life]*ftpControl{}
 		}
 		k = &ftpControl{}
-		x.controls[at] = k
+		x.ftp.controls[at] = k
 	}
 	return k
 }
@@ -134,7 +136,7 @@ func sequence(f *forward.Frame, p *forward.Packet) uint32 {
 // what the server has sent. It comes before translation.
 func (w *worker) ftpCommand(f *forward.Frame, to target) {
 	p := &w.packet
-	k := w.ftp.control(to.conn, to.meta, p.PayloadLen() > 0)
+	k := w.ftpControl(to.conn, to.meta, p.PayloadLen() > 0)
 	if k == nil {
 		return
 	}
@@ -157,7 +159,7 @@ func (w *worker) ftpCommand(f *forward.Frame, to target) {
 // the client.
 func (w *worker) ftpReply(snap *snapshot, f *forward.Frame, c uint32, m meta, room int) Reason {
 	p := &w.packet
-	k := w.ftp.control(c, m, p.PayloadLen() > 0)
+	k := w.ftpControl(c, m, p.PayloadLen() > 0)
 	if k == nil {
 		return forwarded
 	}

@@ -88,15 +88,15 @@ func (w *worker) pick(snap *snapshot, v *service, p *forward.Packet) *server {
 // connection is the one.
 func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport uint16, template uint32) (target, Reason) {
 	method := s.path.Load().method
-	m := flagInactive | meta(method)<<metaMethod
+	flags := flagInactive | meta(method)<<metaMethod
 	if method != NAT {
-		m |= flagNoOutput
+		flags |= flagNoOutput
 	} else if uint16(key[4]>>32) == ftpPort && Protocol(key[4]>>8) == TCP {
-		m |= flagFTP
+		flags |= flagFTP
 	}
 	s.count(false)
-	c, fresh := w.table.insert(&birth{
-		key: *key, hash: hash, server: s, dport: dport, meta: m,
+	c, m, fresh := w.table.insert(&birth{
+		key: *key, hash: hash, server: s, dport: dport, meta: flags,
 		template: template, timeout: newTimeout, replies: method == NAT,
 	}, w.now, w.servers.all())
 	if !fresh {
@@ -112,7 +112,7 @@ func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport
 		s.bind()
 		bump(&s.counters[w.id].conns, 1)
 	}
-	return w.targetOf(snap, c, w.table.conns[c].load()), forwarded
+	return w.targetOf(snap, c, m), forwarded
 }
 
 func (w *worker) targetOf(snap *snapshot, c uint32, m meta) target {
@@ -142,7 +142,7 @@ func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings
 			}
 			s.count(true)
 			var fresh bool
-			c, fresh = w.table.insert(&birth{
+			c, m, fresh = w.table.insert(&birth{
 				key: tkey, hash: thash, server: s, dport: v.templatePort(s), timeout: set.persistence,
 				meta: meta(s.path.Load().method) << metaMethod,
 			}, w.now, w.servers.all())
@@ -154,7 +154,6 @@ func (w *worker) scheduleSticky(snap *snapshot, v *service, set *serviceSettings
 			if c == 0 {
 				return target{}, TableFull
 			}
-			m = w.table.conns[c].load()
 		}
 		if !w.hold(c, m, w.now) {
 			continue // expired in between

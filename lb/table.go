@@ -272,18 +272,19 @@ type birth struct {
 	replies  bool // enter the reply tuple too
 }
 
-// insert enters a connection, unless the table is full (0). Where another worker
-// entered the same tuple first it returns that one and false.
-func (t *table) insert(b *birth, now tick, servers []*server) (uint32, bool) {
+// insert enters a connection, unless the table is full (0), and returns the life that
+// it lives. Where another worker entered the same tuple first it returns that one and
+// false.
+func (t *table) insert(b *birth, now tick, servers []*server) (c uint32, m meta, fresh bool) {
 	sh := t.shard(uint32(b.hash))
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if r, _ := t.findLocked(&b.key, b.hash, servers); r != 0 {
-		return r.conn(), false
+	if r, m := t.findLocked(&b.key, b.hash, servers); r != 0 {
+		return r.conn(), m, false
 	}
-	c := t.alloc()
+	c = t.alloc()
 	if c == 0 {
-		return 0, false
+		return 0, 0, false
 	}
 	e, cold := &t.conns[c], &t.cold[c]
 	e.client[0].Store(b.key[0])
@@ -298,7 +299,7 @@ func (t *table) insert(b *birth, now tick, servers []*server) (uint32, bool) {
 	cold.template.Store(b.template)
 	cold.controls.Store(0)
 
-	m := b.meta | flagLive | meta(b.server.ID)<<metaServer | (e.load()>>metaGen+1)<<metaGen
+	m = b.meta | flagLive | meta(b.server.ID)<<metaServer | (e.load()>>metaGen+1)<<metaGen
 	if b.replies {
 		m |= flagReply
 	}
@@ -309,7 +310,7 @@ func (t *table) insert(b *birth, now tick, servers []*server) (uint32, bool) {
 		w := t.replyWords(c, b.server)
 		t.link(w.hash(t.seed), makeRef(c, true))
 	}
-	return c, true
+	return c, m, true
 }
 
 // remove takes a connection out of the index. The caller holds its shard.
