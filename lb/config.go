@@ -34,6 +34,12 @@ type Config struct {
 // servers behind it. Match instead of these three groups any set of VIPs, protocols
 // and ports into one service, as a firewall mark does for ip_vs: persistence then
 // spans all of them.
+//
+// A service of port 21 takes FTP's data connections too. With NAT golb reads the
+// control connections and replaces the addresses that servers name in them. With
+// DSR and TUN, and where the control connection is encrypted, the service has to be
+// persistent: then TCP to port 20 and to those from 1024 on of its VIP is the
+// service's too, unless another service has the port.
 type Service struct {
 	Name      string     `yaml:"name"`      // for logs and lists; "" means "tcp 192.0.2.1:80"
 	VIP       netip.Addr `yaml:"vip"`       // must not be an address of this host

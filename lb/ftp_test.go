@@ -407,8 +407,10 @@ func TestFTPDataIsCountedAtItsServer(t *testing.T) {
 	}
 }
 
-func TestFTPThroughDSRNeedsPersistence(t *testing.T) {
-	for _, method := range []lb.Method{lb.DSR, lb.TUN} {
+// With NAT this is how data connections get through that golb cannot read of, since
+// the control connection is encrypted.
+func TestFTPPersistentServicesTakeDataPorts(t *testing.T) {
+	for _, method := range []lb.Method{lb.DSR, lb.TUN, lb.NAT} {
 		s := ftpService(vip4, method)
 		s.Persistence.Timeout = time.Minute
 		b := start(t, lb.Config{Services: []lb.Service{s}})
