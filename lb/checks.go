@@ -48,24 +48,23 @@ func (b *Balancer) target(s *Service, r *server) health.Target {
 func (b *Balancer) judged(e health.Event) {
 	b.mu.Lock()
 	servers := b.checked[e.Key]
-	var changed []*server
+	kind, up := ServerUp, e.State == health.Up
+	if !up {
+		kind = ServerDown
+	}
+	var events []Event
 	for _, s := range servers {
-		up := e.State == health.Up
 		if s.up != up {
 			s.up, s.reason = up, e.Reason
 			b.admit(s)
-			changed = append(changed, s)
+			events = append(events, Event{Kind: kind, Service: s.service.name, Server: s.name, Reason: e.Reason})
 		}
 	}
 	b.mu.Unlock()
-	for _, s := range changed {
-		kind := ServerUp
-		if e.State != health.Up {
-			kind = ServerDown
-		}
-		b.env.Logger.Warn(string(kind), "service", s.service.name, "server", s.name, "reason", e.Reason,
+	for _, ev := range events {
+		b.env.Logger.Warn(string(kind), "service", ev.Service, "server", ev.Server, "reason", e.Reason,
 			"after", e.At.Sub(e.Since).Round(time.Millisecond))
-		b.emit(Event{Kind: kind, Service: s.service.name, Server: s.name, Reason: e.Reason})
+		b.emit(ev)
 	}
 }
 

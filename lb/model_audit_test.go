@@ -257,8 +257,8 @@ func (r *rig) auditWheels(live map[uint32]bool) error {
 						return fmt.Errorf("entry %d is filed twice", c)
 					case t.shardOf(c) != &t.shards[i]:
 						return fmt.Errorf("entry %d is in the wrong wheel, %d", c, i)
-					case end.before(due):
-						return fmt.Errorf("entry %d expires at %d, and is looked at at %d", c, end, due)
+					case end.before(due) && due != t.shards[i].now+1:
+						return fmt.Errorf("at %d, entry %d is looked at at %d: %s", t.shards[i].now, c, due, describeEntry(r, c))
 					}
 					seen[c] = true
 				}

@@ -90,8 +90,8 @@ func (x *plane) expire(now tick) {
 func (x *plane) due(sh *shard, c uint32, now tick) {
 	e, cold := &x.table.conns[c], &x.table.cold[c]
 	sh.unfile(x.table, c)
-	if end := e.deadline(); now.before(end) {
-		sh.file(x.table, c, end)
+	if now.before(e.deadline()) {
+		x.file(sh, c)
 		return
 	}
 	if cold.controls.Load() > 0 {
@@ -180,7 +180,9 @@ func (x *plane) hold(c uint32, m meta, now tick) bool {
 		return false
 	}
 	cold.controls.Add(1)
-	e.rearm(now + tick(cold.timeout.Load()))
+	if end := now + tick(cold.timeout.Load()); e.deadline().before(end) { // not with a slower worker's clock
+		e.rearm(end)
+	}
 	return true
 }
 
@@ -207,12 +209,13 @@ func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d directio
 	end := now + v.timeouts.of(Protocol(p.Proto), next.state())
 	t := timer(e.timer.Load())
 	if d == fromServer {
-		e.timer.Store(uint64(newTimer(end, t.via(), t.packets())))
+		t = newTimer(end, t.via(), t.packets())
 	} else {
-		e.timer.Store(uint64(newTimer(end, via, t.packets()+1)))
+		t = newTimer(end, via, t.packets()+1)
 	}
-	if end.before(t.end()) && end.before(tick(x.table.cold[c].due.Load())) {
-		x.refile(c, next, end)
+	old := timer(e.timer.Swap(uint64(t)))
+	if end.before(old.end()) && end.before(tick(x.table.cold[c].due.Load())) {
+		x.refile(c, next)
 	}
 }
 
@@ -257,12 +260,27 @@ func (x *plane) entered(c uint32, s *server, old, m meta) {
 }
 
 // refile moves a connection to an earlier slot of the wheel.
-func (x *plane) refile(c uint32, m meta, at tick) {
+func (x *plane) refile(c uint32, m meta) {
 	sh := x.table.shardOf(c)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if x.table.conns[c].load().sameLife(m) {
 		sh.unfile(x.table, c)
-		sh.file(x.table, c, at)
+		x.file(sh, c)
+	}
+}
+
+// file enters a connection into the wheel by its deadline. A worker that brings that
+// forward looks only then at where the connection is filed: so do we, the other way
+// round. The shard is held.
+func (x *plane) file(sh *shard, c uint32) {
+	e := &x.table.conns[c]
+	for {
+		end := e.deadline()
+		sh.file(x.table, c, end)
+		if !e.deadline().before(end) {
+			return
+		}
+		sh.unfile(x.table, c)
 	}
 }

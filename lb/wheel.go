@@ -58,7 +58,8 @@ func (w *wheel) file(t *table, c uint32, at tick) {
 	if !w.now.before(at) {
 		at = w.now + 1
 	}
-	w.insert(t, c, w.now, at)
+	// As seen from the next tick, since its coarse slots may have been emptied already.
+	w.insert(t, c, w.now+1, at)
 }
 
 func (w *wheel) insert(t *table, c uint32, from, at tick) {

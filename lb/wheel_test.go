@@ -32,6 +32,33 @@ func TestWheelCallsEachAtItsTickWhateverTheDistance(t *testing.T) {
 	}
 }
 
+// TestWheelFilesAnewWhileCoarseSlotsEmpty is for ticks at which coarse slots are
+// emptied into finer ones: what is filed then must not land in a slot that has
+// just been emptied, to be found there a turn later.
+func TestWheelFilesAnewWhileCoarseSlotsEmpty(t *testing.T) {
+	for _, at := range []tick{wheelSlots, 2 * wheelSlots, wheelSlots * wheelSlots} {
+		for _, d := range []tick{1, wheelSlots - 1, wheelSlots, wheelSlots*wheelSlots - 1, wheelSlots * wheelSlots} {
+			tab := wheelTable(1)
+			var w wheel
+			w.start(0)
+			w.file(tab, 1, at)
+			var called []tick
+			for now := tick(1); now <= at+d; now++ {
+				w.advance(tab, now, 100, func(c uint32) {
+					w.unfile(tab, c)
+					called = append(called, now)
+					if now == at {
+						w.file(tab, c, at+d)
+					}
+				})
+			}
+			if len(called) != 2 || called[1] != at+d {
+				t.Errorf("filed at %d, and there for %d: called at %d", at, at+d, called)
+			}
+		}
+	}
+}
+
 func TestWheelKeepsToItsBudget(t *testing.T) {
 	tab := wheelTable(10)
 	var w wheel
