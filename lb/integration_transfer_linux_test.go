@@ -30,6 +30,7 @@ func TestEveryMethodCarriesLargeTransfers(t *testing.T) {
 	p.checkSums(t)
 	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
 	p.checkHost(t)
+	p.checkRetransmissions(t)
 }
 
 func TestEveryMethodCarriesJumboFrames(t *testing.T) {
@@ -47,6 +48,7 @@ func TestEveryMethodCarriesJumboFrames(t *testing.T) {
 	p.checkSums(t)
 	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
 	p.checkHost(t)
+	p.checkRetransmissions(t)
 }
 
 // transfer uploads and downloads, and holds what the server got against the method.
@@ -197,6 +199,18 @@ func (p *plant) checkHost(t *testing.T) {
 	} {
 		if n != 0 {
 			t.Errorf("golb's host: %s is %d", name, n)
+		}
+	}
+}
+
+// checkRetransmissions fails where much was sent more than once: TCP hides the loss of
+// what golb has cut or put together wrongly.
+func (p *plant) checkRetransmissions(t *testing.T) {
+	t.Helper()
+	for _, h := range p.hosts {
+		c := counters(t, h)
+		if again, all := c["Tcp RetransSegs"], c["Tcp OutSegs"]; again > all/3 {
+			t.Errorf("%s sent %d of %d segments again", h.Name(), again, all)
 		}
 	}
 }
