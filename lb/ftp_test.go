@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -270,6 +271,54 @@ func TestFTPTextIsNoReply(t *testing.T) {
 	}
 	if _, expected := b.balancer.FTPState(); expected != 0 {
 		t.Errorf("%d expectations", expected)
+	}
+}
+
+// A reply in a SYN, a damaged one, and one that the address family has not.
+func TestFTPSegmentsThatAreNotRead(t *testing.T) {
+	b := startFTP(t, vip4)
+	b.client = client(2)
+	b.server = b.fromClient(forward.FlagSYN, "").Dst.Addr()
+	if got := b.fromServer(forward.FlagSYN|forward.FlagACK, pasv(b.server, 40000)); got.payload != pasv(b.server, 40000) {
+		t.Errorf("a SYN was edited: %q", got.payload)
+	}
+	b.open(client(3))
+	damaged := lbtest.Packet{
+		SrcMAC: serverMAC(b.server), DstMAC: balancerMAC, Src: netip.AddrPortFrom(b.server, 21), Dst: b.client,
+		Flags: forward.FlagACK, Seq: b.serverSeq, Payload: []byte(pasv(b.server, 40000)),
+	}.Frame()
+	damaged.Data[len(damaged.Data)-6] ^= 1
+	b.inject(damaged)
+	b6 := startFTP(t, vip6)
+	if got := b6.fromServer(forward.FlagACK, pasv(server4(1), 40000)).payload; got != pasv(server4(1), 40000) {
+		t.Errorf("a 227 over IPv6 was edited: %q", got)
+	}
+	for _, b := range []*ftpBench{b, b6} {
+		if _, expected := b.balancer.FTPState(); expected != 0 {
+			t.Errorf("%s: %d expectations", b.vip, expected)
+		}
+	}
+}
+
+func TestFTPDataOfARemovedServerGoesNowhere(t *testing.T) {
+	b := startFTP(t, vip4)
+	b.fromServer(forward.FlagACK, pasv(b.server, 40000))
+	next := lb.Config{Interfaces: []string{"wire0"}, Workers: 1, MaxConnections: 1 << 12, Services: []lb.Service{ftpService(vip4, lb.NAT)}}
+	next.Services[0].Servers = slices.DeleteFunc(next.Services[0].Servers, func(r lb.Server) bool { return r.Address == b.server })
+	if err := b.balancer.Apply(next); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.connect(33333, 40000); got.IsValid() {
+		t.Errorf("data went to %s", got)
+	}
+}
+
+func TestFTPDeletingConnectionsDeletesAll(t *testing.T) {
+	b := startFTP(t, vip4)
+	b.fromServer(forward.FlagACK, pasv(b.server, 40000))
+	b.connect(33333, 40000)
+	if n := b.balancer.DeleteConnections(lb.ConnectionFilter{}); n != 2 || b.balancer.Stats().Connections != 0 {
+		t.Errorf("deleted %d connections, want control and data; %d are left", n, b.balancer.Stats().Connections)
 	}
 }
 
