@@ -73,12 +73,24 @@ const arenaSize = 1 << 19
 // is sent.
 func (w *worker) lend(size int) forward.Frame {
 	need := forward.Headroom + size
-	if w.arenaUsed+need > len(w.arena) {
-		w.flush()
-	}
+	w.reserve(need)
 	buf := w.arena[w.arenaUsed : w.arenaUsed+need : w.arenaUsed+need]
 	w.arenaUsed += need
 	return forward.Frame{Buf: buf, Head: forward.Headroom, Tail: forward.Headroom}
+}
+
+// reserve makes sure that lending so many bytes, room for headers included, reuses
+// nothing that was lent since.
+func (w *worker) reserve(bytes int) {
+	if w.arenaUsed+bytes > len(w.arena) {
+		w.flush()
+	}
+}
+
+// trim gives back what the frame that was lent last does not use.
+func (w *worker) trim(f *forward.Frame) {
+	w.arenaUsed -= len(f.Buf) - f.Tail
+	f.Buf = f.Buf[:f.Tail:f.Tail]
 }
 
 // send queues a frame for its port.

@@ -82,16 +82,17 @@ func (w *worker) tunnel(snap *snapshot, f *forward.Frame, to *path, room int) Re
 		return Reason(r)
 	}
 	for {
-		out := w.lend(w.segments.FrameLen())
-		if !w.segments.Next(&out, p) {
+		out := &w.segment
+		*out = w.lend(w.segments.FrameLen())
+		if !w.segments.Next(out, p) {
 			return resent
 		}
-		if r := forward.Encapsulate(&out, p, &to.wrap, w.nextID(), srcPort); r != forward.None {
+		if r := forward.Encapsulate(out, p, &to.wrap, w.nextID(), srcPort); r != forward.None {
 			return Reason(r)
 		}
-		forward.SetMACs(&out, to.dst, to.src)
-		if w.emit(&out, to.port, to.mtu) == forwarded {
-			w.send(&out)
+		forward.SetMACs(out, to.dst, to.src)
+		if w.emit(out, to.port, to.mtu) == forwarded {
+			w.send(out)
 		}
 	}
 }

@@ -83,20 +83,24 @@ func (w *worker) fragment(snap *snapshot, f *forward.Frame) Reason {
 // followers forwards the fragments that waited for the first one, p.
 func (w *worker) followers(snap *snapshot, p *forward.Packet, d decision) {
 	for {
-		out := w.lend(forward.MaxFrame)
+		// Room for the fragment, and for what it may be cut into in turn.
+		w.reserve(3 * forward.MaxFrame)
+		out := &w.follower
+		*out = w.lend(forward.MaxFrame)
 		w.frags.mu.Lock()
-		ok := w.frags.table.Take(p, &out)
+		ok := w.frags.table.Take(p, out)
 		w.frags.mu.Unlock()
+		w.trim(out)
 		if !ok {
 			return
 		}
-		reason := Reason(forward.Parse(&out, &w.packet))
+		reason := Reason(forward.Parse(out, &w.packet))
 		if reason == forwarded {
-			reason = w.later(snap, &out, d)
+			reason = w.later(snap, out, d)
 		}
 		switch reason {
 		case forwarded:
-			w.send(&out)
+			w.send(out)
 		case resent:
 		default:
 			bump(&w.drops[reason], 1)

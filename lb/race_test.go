@@ -108,7 +108,7 @@ func crowdConfig(n int) Config {
 	cfg.Env = rigEnv()
 	cfg.Env.Rand = nil
 	cfg.Env.Route = func(a netip.Addr) (Route, error) {
-		return Route{Interface: "rig1", Source: netip.MustParseAddr("192.0.2.1")}, nil
+		return Route{Interface: "rig1", Source: rigSource(a)}, nil
 	}
 	cfg.Env.OpenPorts = func(c PortConfig) ([]Port, error) {
 		list := make([]Port, c.Count)

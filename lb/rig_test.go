@@ -76,11 +76,17 @@ func newRig(t fataler, cfg Config) *rig {
 func rigEnv() Env {
 	return Env{
 		OpenLink: func(LinkConfig) (Link, error) { return rigLink{}, nil },
-		Route: func(netip.Addr) (Route, error) {
-			return Route{Interface: rigInterface, Source: netip.MustParseAddr("192.0.2.1")}, nil
-		},
-		Rand: rand.New(rand.NewPCG(1, 2)).Uint64,
+		Route:    func(a netip.Addr) (Route, error) { return Route{Interface: rigInterface, Source: rigSource(a)}, nil },
+		Rand:     rand.New(rand.NewPCG(1, 2)).Uint64,
 	}
+}
+
+// rigSource is the balancer's own address towards a.
+func rigSource(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		return netip.MustParseAddr("2001:db8::1")
+	}
+	return netip.MustParseAddr("192.0.2.1")
 }
 
 // advance turns the clock and has expired what is to expire.

@@ -31,6 +31,8 @@ type worker struct {
 	segments       forward.Segmenter
 	fragments      forward.Fragmenter
 
+	segment, follower forward.Frame // lent ones that are being made
+
 	arena     []byte // memory of frames that it makes itself
 	arenaUsed int
 	ipID      uint16
