@@ -94,6 +94,13 @@ func (s Settings) withDefaults() Settings {
 	return s
 }
 
+// Detection is how long after a target has died the verdict falls, at most, where
+// checks are not late.
+func (s Settings) Detection() time.Duration {
+	s = s.withDefaults()
+	return time.Duration(s.Fall) * (s.Interval + s.Timeout)
+}
+
 func (s Settings) validate() error {
 	for _, d := range []struct {
 		name  string

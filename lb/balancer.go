@@ -26,6 +26,7 @@ type Balancer struct {
 	cfg        Config
 	services   map[string]*service // by what they match
 	dropped    []*server           // that may still be referred to
+	noted      []Event             // to be told
 	marks      uint32              // numbers given to services
 	checked    map[string][]*server
 	monitor    *health.Monitor
@@ -172,6 +173,7 @@ func (b *Balancer) apply(cfg Config) error {
 		b.applyService(v, s, scheds[i], &cfg)
 	}
 	for _, v := range old {
+		b.dropFallback(v, &Service{})
 		for _, s := range v.all {
 			b.dropServer(v, s)
 		}
@@ -196,7 +198,7 @@ func (b *Balancer) schedulerOptions(s *Service) sched.Options {
 func (b *Balancer) newService(s *Service) *service {
 	for _, r := range b.dropped {
 		if v := r.service; v.id == s.id() && b.services[v.id] == nil {
-			v.all, v.schedulerKey = nil, ""
+			v.all, v.schedulerKey, v.down = nil, "", false
 			return v
 		}
 	}
@@ -221,6 +223,7 @@ func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, glo
 		v.schedulerKey = s.schedulerKey()
 		v.reschedule(sch)
 	}
+	b.dropFallback(v, s)
 	kept := map[netip.AddrPort]*server{}
 	for _, r := range v.all {
 		kept[r.addrPort()] = r
@@ -240,20 +243,14 @@ func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, glo
 		b.dropServer(v, r)
 	}
 	v.all = all
+	b.applyFallback(v, s, global.workers()*len(global.Interfaces))
+	b.reckon(v)
 }
 
 // applyServer brings a server of v up to date. A weight that was set at run time
 // stays until the config itself changes it.
 func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
-	r.name = cfg.name(s)
-	method := cfg.method(s)
-	r.methods |= 1 << method
-	r.editPath(func(to *path) {
-		to.method = method
-		if method == TUN {
-			to.tunnel = cfg.tunnel(s)
-		}
-	})
+	r.configure(s, cfg)
 	r.setThresholds(int64(cfg.UpperThreshold), int64(cfg.LowerThreshold))
 	weight := cfg.weight()
 	switch {
@@ -276,7 +273,7 @@ func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
 func (b *Balancer) addServer(v *service, addr netip.AddrPort, workers int) *server {
 	if s := v.trash[addr]; s != nil {
 		delete(v.trash, addr)
-		s.up, s.quiet = true, 0
+		s.up, s.says, s.held, s.quiet = true, [sources]string{}, false, 0
 		s.state, s.drainEnd, s.drained, s.rampStart = Active, 0, false, 0
 		return s
 	}

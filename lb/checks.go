@@ -54,9 +54,7 @@ func (b *Balancer) judged(e health.Event) {
 	}
 	var events []Event
 	for _, s := range servers {
-		if s.up != up {
-			s.up, s.reason = up, e.Reason
-			b.admit(s)
+		if b.verdict(s, byCheck, !up, e.Reason) {
 			events = append(events, Event{Kind: kind, Service: s.service.name, Server: s.name, Reason: e.Reason})
 		}
 	}
@@ -66,33 +64,38 @@ func (b *Balancer) judged(e health.Event) {
 			"after", e.At.Sub(e.Since).Round(time.Millisecond))
 		b.emit(ev)
 	}
+	b.report()
 }
 
-// admit shows a server to its scheduler if it is up, and hides it otherwise, or
+// admit shows a server to its scheduler if it is up or held, and hides it otherwise, or
 // leaves it there with weight 0 where the service is quiescent.
 func (b *Balancer) admit(s *server) {
 	v := s.service
 	set := v.settings.Load()
-	if s.up && set.slowStart != 0 {
+	listed, alive := v.listed(s), s.up || s.held
+	if s.up && set.slowStart != 0 && (!listed || s.Weight.Load() == 0) {
 		s.rampStart = b.tick()
 	}
-	listed := v.listed(s)
 	switch {
-	case s.up && !listed:
+	case alive && !listed:
 		v.add(s)
 		b.weigh(s, s.rampStart != 0)
-	case s.up, set.quiescent:
+	case alive, set.quiescent:
 		b.weigh(s, true)
 	case listed:
 		v.remove(s)
 	}
 }
 
-// configured are the servers of all services. The lock is held.
+// configured are the servers of all services, fallbacks included. The lock is held.
 func (b *Balancer) configured() []*server {
 	var list []*server
 	for i := range b.cfg.Services {
-		list = append(list, b.services[b.cfg.Services[i].id()].all...)
+		v := b.services[b.cfg.Services[i].id()]
+		list = append(list, v.all...)
+		if r := v.fallback.Load(); r != nil {
+			list = append(list, r)
+		}
 	}
 	return list
 }

@@ -60,6 +60,19 @@ type Service struct {
 	// SlowStart is how long a server that failed and is back takes to its full
 	// weight, so that it is not run over; 0 means at once.
 	SlowStart time.Duration `yaml:"slow_start"`
+	// CutFailed cuts the connections of a server that failed at once, as when it is
+	// halted. Otherwise they are cut with their next packet, if the setting
+	// expire_nodest_conn says so.
+	CutFailed bool `yaml:"cut_failed"`
+	// Quorum is the weight, summed over the servers that are up and active, below which
+	// the service is down; 0 means 1. More than all servers have counts as what they
+	// have. Hysteresis, less than Quorum, is how far the weight has to get below or
+	// above it until the service goes down or up.
+	Quorum     int `yaml:"quorum"`
+	Hysteresis int `yaml:"hysteresis"`
+	// AllDown says what a service does that is down; UseFallback where not given.
+	AllDown  AllDown  `yaml:"all_down"`
+	Fallback Fallback `yaml:"fallback"` // for new connections that no server takes
 	// MaxRate and MaxClientRate bound the new connections a second of the service,
 	// and of each client: an IPv4 address, or an IPv6 /64. What is more is dropped; a
 	// second's worth may come at once. 0 means no bound.

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/golb/golb/health"
 )
 
 // What the zero values of a Config mean.
@@ -131,6 +133,7 @@ func (s *Service) settings(global Timeouts) *serviceSettings {
 	set := &serviceSettings{
 		persistence: ticksOf(s.Persistence.Timeout), onePacket: s.OnePacket, quiescent: s.Quiescent, slowStart: ticksOf(s.SlowStart),
 		rate: uint32(s.MaxRate), clientRate: uint32(s.MaxClientRate), timeouts: defaultTimeouts(),
+		quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, allDown: s.AllDown, cutFailed: s.CutFailed, detection: s.detection(),
 	}
 	set.timeouts.override(&global)
 	set.timeouts.override(&s.Timeouts)
@@ -165,6 +168,12 @@ func orElse[T any](v *T, other T) T {
 		return other
 	}
 	return *v
+}
+
+// detection is how long after a server has died it is known to have, at most.
+func (s *Service) detection() tick {
+	d := health.Settings{Interval: s.Check.Interval, Timeout: s.Check.Timeout, Fall: s.Check.Fall}.Detection()
+	return ticksOf(d)
 }
 
 func (s *Service) checkType() string {

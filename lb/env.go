@@ -119,6 +119,8 @@ const (
 	Ready       EventKind = "ready"        // packets are being forwarded
 	ServerUp    EventKind = "server_up"    // a server passed its check
 	ServerDown  EventKind = "server_down"  // a server failed its check
+	ServiceUp   EventKind = "service_up"   // a service has its quorum again
+	ServiceDown EventKind = "service_down" // a service lost its quorum
 	Drained     EventKind = "drained"      // the last connection of a draining server ended
 	VIPConflict EventKind = "vip_conflict" // another host claims a VIP
 	Neighbour   EventKind = "neighbour"    // a server's MAC became known, changed or was lost

@@ -133,18 +133,22 @@ func (n *network) checkRoutes(cfg *Config) error {
 	v := &validator{}
 	for i, s := range cfg.Services {
 		for j, r := range s.Servers {
-			path := fmt.Sprintf("services[%d].servers[%d].address", i, j)
-			route, err := n.route(r.Address)
-			switch {
-			case err != nil:
-				v.fail(path, r.Address, err.Error(), "an address that the host has a route to")
-			case n.index(route.Interface) < 0:
-				v.fail(path, r.Address, "the route to it leaves by "+route.Interface,
-					"an address behind one of the config's interfaces: "+strings.Join(n.names, ", "))
-			}
+			n.checkRoute(v, fmt.Sprintf("services[%d].servers[%d].address", i, j), r.Address)
 		}
+		n.fallbackRoute(v, i, &s)
 	}
 	return v.result()
+}
+
+func (n *network) checkRoute(v *validator, path string, addr netip.Addr) {
+	route, err := n.route(addr)
+	switch {
+	case err != nil:
+		v.fail(path, addr, err.Error(), "an address that the host has a route to")
+	case n.index(route.Interface) < 0:
+		v.fail(path, addr, "the route to it leaves by "+route.Interface,
+			"an address behind one of the config's interfaces: "+strings.Join(n.names, ", "))
+	}
 }
 
 // serve runs everything until ctx ends or a part fails.

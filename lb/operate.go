@@ -32,6 +32,7 @@ func (b *Balancer) SetWeight(p Protocol, vip, server netip.AddrPort, weight int)
 	}
 	r.runWeight = int32(weight)
 	b.weigh(r, true)
+	b.reckon(r.service)
 	return nil
 }
 
@@ -58,6 +59,7 @@ func (b *Balancer) SetState(p Protocol, vip, server netip.AddrPort, state Server
 		r.drainEnd = b.tick() + ticksOf(within)
 	}
 	b.weigh(r, true)
+	b.reckon(r.service)
 	return nil
 }
 
@@ -81,7 +83,7 @@ func (b *Balancer) findServer(p Protocol, vip, server netip.AddrPort) (*server, 
 func (b *Balancer) weigh(r *server, always bool) {
 	weight := r.runWeight
 	switch {
-	case r.state != Active, !r.up && r.service.settings.Load().quiescent:
+	case r.state != Active, !r.up && !r.held && r.service.settings.Load().quiescent:
 		weight = 0
 	case r.rampStart != 0 && weight > 1:
 		total := r.service.settings.Load().slowStart
@@ -129,6 +131,7 @@ func (b *Balancer) operate(now tick) {
 		}
 	}
 	b.mu.Unlock()
+	b.report()
 	for _, e := range events {
 		b.env.Logger.Info(string(e.Kind), "service", e.Service, "server", e.Server)
 		b.emit(e)

@@ -38,6 +38,9 @@ func (w *worker) schedule(snap *snapshot, v *service, f *forward.Frame, p *forwa
 	if w.exceeded(v, set) {
 		return target{}, RateLimited
 	}
+	if v.closed.Load() && (v.port != ftpPort || p.DstPort == ftpPort) { // transfers go where their control connection is
+		return target{}, NoServer
+	}
 	if set.persistence != 0 {
 		return w.scheduleSticky(snap, v, set, f, p, key, hash)
 	}

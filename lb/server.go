@@ -33,7 +33,10 @@ type server struct {
 	drained   bool // and told
 	rampStart tick // of slow start, 0 none
 	up        bool
-	methods   uint8 // bits of all methods that a connection to it may have
+	says      [sources]string // why it failed, by who says so; "" where that one does not
+	failedAt  tick            // when it went down last
+	held      bool            // failed, and stays in the service nonetheless
+	methods   uint8           // bits of all methods that a connection to it may have
 	reason    string
 	quiet     tick // when it was found dropped, and nothing to refer to it any more; 0 never
 }
@@ -54,6 +57,19 @@ type path struct {
 func (t Tunnel) forward(local, remote forward.Addr, pmtuDisc bool) forward.Tunnel {
 	kinds := [...]forward.TunnelKind{IPIP: forward.IPIP, GUE: forward.GUE, GRE: forward.GRE}
 	return forward.Tunnel{Kind: kinds[t.Type], Csum: t.Checksum, PMTUDisc: pmtuDisc, Port: t.Port, Local: local, Remote: remote}
+}
+
+// configure makes name, method and tunnel those of a config.
+func (s *server) configure(v *Service, cfg *Server) {
+	s.name = cfg.name(v)
+	method := cfg.method(v)
+	s.methods |= 1 << method
+	s.editPath(func(to *path) {
+		to.method = method
+		if method == TUN {
+			to.tunnel = cfg.tunnel(v)
+		}
+	})
 }
 
 // editPath replaces the path by one with a change; concurrent edits all take effect.

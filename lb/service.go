@@ -29,6 +29,10 @@ type service struct {
 	now          atomic.Pointer[[]*server]  // servers, for workers
 	all          []*server                  // as configured, the failed ones too
 	trash        map[netip.AddrPort]*server // dropped, and not yet forgotten
+
+	down     bool                   // below its quorum
+	closed   atomic.Bool            // and so no server gets new connections
+	fallback atomic.Pointer[server] // nil where there is none
 }
 
 // serviceSettings is what an edit may change while packets flow.
@@ -41,6 +45,11 @@ type serviceSettings struct {
 	slowStart        tick   // how long a server that is back takes to its full weight
 	rate, clientRate uint32 // new connections a second; 0: no limit
 	timeouts         *timeouts
+
+	quorum, hysteresis int
+	allDown            AllDown
+	cutFailed          bool
+	detection          tick // how long one cause takes at most to fail all servers
 }
 
 func newServer(addr netip.AddrPort, workers int) *server {

@@ -19,7 +19,9 @@ type ServiceStats struct {
 	Protocol  Protocol
 	Port      uint16
 	Scheduler string
+	Up        bool          // has its quorum
 	Servers   []ServerStats // in the config's order
+	Fallback  *ServerStats  // nil where it has no fallback server
 }
 
 // ServerStats is what a server counts. Bytes are those of IP packets. What servers
@@ -53,7 +55,7 @@ func (b *Balancer) Stats() Stats {
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		v := b.services[s.id()]
-		vs := ServiceStats{Name: v.name, Match: s.matches(), VIP: s.VIP, Protocol: s.protocol(), Port: s.Port, Scheduler: v.scheduler().Name()}
+		vs := ServiceStats{Name: v.name, Match: s.matches(), VIP: s.VIP, Protocol: s.protocol(), Port: s.Port, Scheduler: v.scheduler().Name(), Up: !v.down, Fallback: v.fallbackStats()}
 		for _, r := range v.all {
 			vs.Servers = append(vs.Servers, r.stats())
 		}

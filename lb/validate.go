@@ -193,6 +193,8 @@ func (v *validator) service(path string, s *Service) {
 	v.method(path+".method", s.Method)
 	v.tunnel(path+".tunnel", &s.Tunnel)
 	v.check(path+".check", s)
+	v.quorum(path, s)
+	v.fallback(path+".fallback", s)
 	seen := map[netip.AddrPort]int{}
 	for i := range s.Servers {
 		r := &s.Servers[i]

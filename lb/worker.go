@@ -233,6 +233,9 @@ func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint
 		}
 	}
 	to, reason := w.schedule(snap, v, f, p, key, hash)
+	if reason == NoServer {
+		to, reason = w.fallBack(snap, v, key, hash)
+	}
 	if reason != forwarded {
 		return reason
 	}
