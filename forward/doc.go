@@ -12,6 +12,7 @@
 //	own answers     TimeExceeded, TooBig, PortUnreachable, TCPReset, EchoReply
 //	sizes           Packet.NetLen, Segmenter, Fragmenter, ClampMSS
 //	fragments       FragTable
+//	fewer frames    Merger
 //
 // An Offload travels with each frame and is kept true of it: checksums that a
 // sender left unfinished stay so where the kernel can still finish them.

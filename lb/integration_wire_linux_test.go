@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/mdlayher/packet"
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/golb/golb/forward"
@@ -62,29 +60,10 @@ func TestFramesOnTheWireAreWhole(t *testing.T) {
 // without turns the sending offloads of an interface off, as ethtool -K does.
 func without(t *testing.T, h *lab.Host, iface string) {
 	t.Helper()
-	must(t, h.Do(func() error {
-		ethtool, err := netlink.GenlFamilyGet(unix.ETHTOOL_GENL_NAME)
-		if err != nil {
-			return err
-		}
-		request := nl.NewNetlinkRequest(int(ethtool.ID), unix.NLM_F_ACK)
-		request.AddData(&nl.Genlmsg{Command: unix.ETHTOOL_MSG_FEATURES_SET, Version: unix.ETHTOOL_GENL_VERSION})
-		header := nl.NewRtAttr(unix.ETHTOOL_A_FEATURES_HEADER|unix.NLA_F_NESTED, nil)
-		header.AddRtAttr(unix.ETHTOOL_A_HEADER_DEV_NAME, nl.ZeroTerminated(iface))
-		request.AddData(header)
-		wanted := nl.NewRtAttr(unix.ETHTOOL_A_FEATURES_WANTED|unix.NLA_F_NESTED, nil)
-		bits := wanted.AddRtAttr(unix.ETHTOOL_A_BITSET_BITS|unix.NLA_F_NESTED, nil)
-		for _, feature := range []string{
-			"tx-checksum-ip-generic", "tx-checksum-sctp", "tx-generic-segmentation",
-			"tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-tcp-ecn-segmentation", "tx-udp-segmentation",
-		} {
-			bit := bits.AddRtAttr(unix.ETHTOOL_A_BITSET_BITS_BIT|unix.NLA_F_NESTED, nil)
-			bit.AddRtAttr(unix.ETHTOOL_A_BITSET_BIT_NAME, nl.ZeroTerminated(feature))
-		}
-		request.AddData(wanted)
-		_, err = request.Execute(unix.NETLINK_GENERIC, 0)
-		return err
-	}))
+	t.Helper()
+	must(t, h.SetFeatures(iface, false,
+		"tx-checksum-ip-generic", "tx-checksum-sctp", "tx-generic-segmentation",
+		"tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-tcp-ecn-segmentation", "tx-udp-segmentation"))
 }
 
 // capture checks the frames that a host receives.

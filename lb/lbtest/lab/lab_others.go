@@ -78,6 +78,9 @@ func (*Host) DefaultRoute(netip.Addr) error { return Unavailable() }
 // Sysctl always returns an error here.
 func (*Host) Sysctl(string, string) error { return Unavailable() }
 
+// SetFeatures always returns an error here.
+func (*Host) SetFeatures(string, bool, ...string) error { return Unavailable() }
+
 // SolveARPProblem always returns an error here.
 func (*Host) SolveARPProblem(...netip.Addr) error { return Unavailable() }
 

@@ -1,0 +1,180 @@
+package forward
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Merger makes super-packets of neighbours: of packets of one flow that follow each
+// other in a batch, as the kernel's GRO does on receiving (net/ipv4/tcp_offload.c,
+// udp_offload.c), for devices that do not. Sending costs per frame, so one of 64 KiB
+// costs little more than one of 1500 bytes.
+//
+// What is merged is what segmentation (TSO, USO, Segmenter) takes apart into exactly
+// the packets that were merged, bit for bit: the same Ethernet and network headers;
+// consecutive IPv4 identifications, since those are what segmentation writes; no IPv4
+// options, IPv6 extension headers or fragments; all of one payload size, but the last
+// may be shorter; checksums that are right or known to be, so that no damage is
+// hidden. Of TCP also: the next sequence number, the same acknowledgement, window,
+// flags and options; PSH and FIN on the last alone, CWR on the first alone. Of UDP: a
+// checksum.
+//
+// Packets of a flow never overtake each other. Packets of different flows may.
+//
+// The zero value is ready. A Merger keeps nothing between calls but memory, and does
+// not allocate. Not for concurrent use.
+type Merger struct {
+	held [64]held
+	open uint64 // which of held are in use, by bit
+}
+
+// held is a frame that the next packets of its flow may be appended to.
+type held struct {
+	at       int // index of the frame
+	l4       int
+	payload  int // offset of the first payload byte
+	end      int
+	size     int // payload of each packet
+	count    int // packets so far
+	verified bool
+	proto    uint8
+	seq      uint32 // TCP: the next
+	id       uint16 // IPv4: the next
+}
+
+const (
+	// maxMerged bounds a super-packet with its Ethernet header: the kernel segments in
+	// software what is not shorter than a device's gso_max_size, 64 KiB.
+	maxMerged = 65535
+	// maxSegments is how many packets become one at most: the least that all kernels
+	// take for UDP (UDP_MAX_SEGMENTS).
+	maxSegments = 64
+)
+
+// Merge merges what it can of frames, which are to leave by one port and are finished
+// but for their offload headers, and returns those that are left, in order, at the
+// beginning of frames. Payload is appended in the buffer of a flow's first frame, as
+// far as there is room behind it. With udp unset only TCP is merged: kernels before
+// 6.2 have no offload header for UDP.
+func (m *Merger) Merge(frames []Frame, udp bool) []Frame {
+	if len(frames) < 2 {
+		return frames
+	}
+	kept := 0
+	for i := range frames {
+		if m.take(frames[:kept], &frames[i], udp) {
+			continue
+		}
+		if kept != i {
+			frames[kept] = frames[i]
+		}
+		kept++
+	}
+	m.closeAll(frames)
+	return frames[:kept]
+}
+
+// take reports whether f became part of one of kept, else it is the next of them.
+func (m *Merger) take(kept []Frame, f *Frame, udp bool) bool {
+	var c candidate
+	switch c.read(f, udp) {
+	case unrelated:
+		return false
+	case unclear:
+		m.closeAll(kept)
+		return false
+	}
+	h, bit := &m.held[c.slot], uint64(1)<<c.slot
+	if m.open&bit != 0 {
+		if c.fits && h.append(&kept[h.at], f, &c) {
+			if c.last || c.end-c.payload < h.size || h.count == maxSegments {
+				m.open &^= bit
+				h.finish(&kept[h.at])
+			}
+			return true
+		}
+		m.open &^= bit
+		h.finish(&kept[h.at])
+	}
+	if c.fits && !c.last {
+		m.open |= bit
+		*h = held{
+			at: len(kept), l4: c.l4, payload: c.payload, end: c.end, size: c.end - c.payload, count: 1,
+			proto: c.proto, seq: c.seq + uint32(c.end-c.payload), id: c.id + 1,
+		}
+	}
+	return false
+}
+
+func (m *Merger) closeAll(kept []Frame) {
+	for ; m.open != 0; m.open &= m.open - 1 {
+		h := &m.held[bits.TrailingZeros64(m.open)]
+		h.finish(&kept[h.at])
+	}
+}
+
+// append puts c, which is f, behind the packets of h, which are head, or reports false.
+func (h *held) append(head, f *Frame, c *candidate) bool {
+	n := c.end - c.payload
+	a, b := head.Bytes(), f.Bytes()
+	switch {
+	case n > h.size || c.first || c.payload != h.payload || c.proto != h.proto,
+		h.end+n > maxMerged || head.Head+h.end+n > len(head.Buf),
+		c.seq != h.seq && c.proto == ProtoTCP,
+		!sameNetwork(a, b, h.id),
+		c.proto == ProtoTCP && !sameTCP(a[h.l4:h.payload], b[c.l4:c.payload]),
+		c.proto == ProtoUDP && binary.BigEndian.Uint32(a[h.l4:]) != binary.BigEndian.Uint32(b[c.l4:]):
+		return false
+	}
+	if !h.verified && !intact(head, h.l4, h.end, h.proto) || !intact(f, c.l4, c.end, c.proto) {
+		return false
+	}
+	copy(head.Buf[head.Head+h.end:], b[c.payload:c.end])
+	if c.proto == ProtoTCP {
+		a[h.l4+tcpFlags] |= b[c.l4+tcpFlags] & (FlagFIN | FlagPSH)
+	}
+	h.verified = true
+	h.count++
+	h.end += n
+	h.seq += uint32(n)
+	h.id++
+	return true
+}
+
+// finish makes a super-packet of what was appended to f: lengths, checksums, offload
+// header.
+func (h *held) finish(f *Frame) {
+	if h.count < 2 {
+		return
+	}
+	f.Tail = f.Head + h.end
+	b := f.Bytes()
+	o := Offload{NeedsCsum: true, GSOSize: uint16(h.size), HdrLen: uint16(h.payload), CsumStart: uint16(h.l4)}
+	n := h.end - h.l4
+	l4 := b[h.l4:]
+	at := tcpChecksum
+	if h.proto == ProtoUDP {
+		at, o.GSO = udpChecksum, GSOUDPL4
+		binary.BigEndian.PutUint16(l4[udpLen:], uint16(n))
+	}
+	v4 := b[EthernetLen]>>4 == 4
+	if v4 {
+		ip := ipv4(b[EthernetLen:])
+		ip.setTotalLen(h.end - EthernetLen)
+		ip.fillChecksum()
+	} else {
+		ipv6(b[EthernetLen:]).setPayloadLen(n)
+	}
+	if h.proto == ProtoTCP {
+		o.GSO = GSOTCPv6
+		if v4 {
+			o.GSO = GSOTCPv4
+		}
+		if l4[tcpFlags]&FlagCWR != 0 {
+			o.GSO |= GSOECN
+		}
+	}
+	o.CsumOffset = uint16(at)
+	binary.BigEndian.PutUint16(l4[at:], pseudoOf(b, h.proto, n))
+	f.Offload = o
+}

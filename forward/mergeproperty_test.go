@@ -1,0 +1,359 @@
+package forward
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// stream is a flow that goes on, mostly as a bulk sender's does.
+type stream struct {
+	spec
+	size   int
+	idStep uint16
+}
+
+func anyStream(t *rapid.T) *stream {
+	name := rapid.SampledFrom([]string{"tcp4", "tcp6", "udp4", "udp6"}).Draw(t, "flow")
+	s := &stream{spec: mergeSpecs[name], size: rapid.IntRange(1, 1460).Draw(t, "size"), idStep: 1}
+	s.sport = anyPort(t)
+	s.seq, s.id = rapid.Uint32().Draw(t, "seq"), rapid.Uint16().Draw(t, "id")
+	s.tos = rapid.Byte().Draw(t, "tos")
+	if rapid.IntRange(0, 9).Draw(t, "id step") == 0 {
+		s.idStep = uint16(rapid.IntRange(0, 2).Draw(t, "step"))
+	}
+	return s
+}
+
+// next is the stream's next packet; one in some is out of the ordinary.
+func (s *stream) next(t *rapid.T) Frame {
+	x := s.spec
+	n := s.size
+	odd := rapid.IntRange(0, 60).Draw(t, "odd")
+	switch odd {
+	case 0:
+		n = rapid.IntRange(0, s.size).Draw(t, "n")
+	case 1:
+		n = 0
+	case 2:
+		n += rapid.IntRange(0, 100).Draw(t, "more")
+	case 3:
+		x.flags |= rapid.Byte().Draw(t, "flags")
+	case 4:
+		x.flags |= FlagPSH
+	case 5:
+		x.flags |= FlagCWR
+	case 6:
+		s.ttl = uint8(rapid.IntRange(1, 255).Draw(t, "ttl"))
+	case 7:
+		s.seq += rapid.Uint32().Draw(t, "gap")
+	case 8:
+		s.ack++
+	case 9:
+		x.noChecksum = s.proto == ProtoUDP
+	case 10:
+		s.tos ^= uint8(rapid.IntRange(0, 3).Draw(t, "ECN"))
+	case 11:
+		if s.src.Is4() {
+			x.options = []byte{1, 1, 1, 0}
+		}
+	case 12:
+		s.id++
+	}
+	x.ttl, x.tos, x.seq, x.ack, x.id = s.ttl, s.tos, s.seq, s.ack, s.id
+	x.payload = pattern(n, byte(s.seq))
+	s.seq += uint32(n)
+	s.id += s.idStep
+	f := roomy(x.build())
+	s.state(t, &f, x.noChecksum, odd)
+	return f
+}
+
+// state gives the frame an offload state, or damage.
+func (s *stream) state(t *rapid.T, f *Frame, bare bool, odd int) {
+	switch b := f.Bytes(); {
+	case odd == 13:
+		b[rapid.IntRange(0, len(b)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		return
+	case odd == 14 && s.src.Is4():
+		b[EthernetLen+6] = byte(rapid.IntRange(0, 0x3f).Draw(t, "fragment"))
+		refinish4(b[EthernetLen:])
+		return
+	}
+	switch rapid.IntRange(0, 3).Draw(t, "offload") {
+	case 0:
+		f.Offload.DataValid = true
+	case 1:
+		if !bare {
+			leave(t, f)
+		}
+	case 2:
+		for range rapid.IntRange(0, 20).Draw(t, "padding") {
+			f.Bytes()[:f.Len()+1][f.Len()] = 0xee
+			f.Tail++
+		}
+	}
+}
+
+func refinish4(ip []byte) {
+	ip[10], ip[11] = 0, 0
+	binary.BigEndian.PutUint16(ip[10:], ^refSum(ip[:int(ip[0]&15)*4]))
+}
+
+// flowsOf takes super-packets apart, and sorts the packets by what may not overtake
+// each other: fragments are of all flows between their addresses.
+func flowsOf(t tb, fs []Frame) map[string][][]byte {
+	var all [][]byte
+	flows := map[string][][]byte{}
+	type fragment struct{ hosts string }
+	var keys []any
+	for i := range fs {
+		for _, b := range takeApart(t, &fs[i]) {
+			b = withoutPadding(b)
+			all = append(all, b)
+			if len(b) < EthernetLen+20 {
+				keys, flows["short"] = append(keys, "short"), nil
+				continue
+			}
+			ip := b[EthernetLen:]
+			switch {
+			case b[12] == 0x86 && len(ip) >= 44:
+				keys = append(keys, fmt.Sprintf("%x %x %x", ip[6], ip[8:40], ip[40:44]))
+			case b[12] == 8 && b[13] == 0 && (ip[6]&0x3f != 0 || ip[7] != 0):
+				keys = append(keys, fragment{fmt.Sprintf("%x %x", ip[9], ip[12:20])})
+			default:
+				hl := min(int(ip[0]&15)*4, len(ip)-4)
+				keys = append(keys, fmt.Sprintf("%x %x %x", ip[9], ip[12:20], ip[hl:hl+4]))
+			}
+			if k, ok := keys[len(keys)-1].(string); ok {
+				flows[k] = nil
+			}
+		}
+	}
+	for i, b := range all {
+		for k := range flows {
+			f, frag := keys[i].(fragment)
+			if keys[i] == k || frag && len(k) > len(f.hosts) && k[:len(f.hosts)] == f.hosts {
+				flows[k] = append(flows[k], b)
+			}
+		}
+	}
+	return flows
+}
+
+func withoutPadding(b []byte) []byte {
+	if len(b) >= EthernetLen+20 {
+		n := int(b[16])<<8 | int(b[17])
+		if b[12] == 0x86 {
+			n = 40 + int(b[18])<<8 | int(b[19])
+		}
+		b = b[:min(len(b), EthernetLen+n)]
+	}
+	return b
+}
+
+func TestWhatWasMergedComesApartAsItWas(t *testing.T) {
+	merged := map[GSOType]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		var streams []*stream
+		for range rapid.IntRange(1, 4).Draw(t, "flows") {
+			streams = append(streams, anyStream(t))
+		}
+		udp := rapid.Bool().Draw(t, "udp")
+		var fs []Frame
+		at := 0
+		for range rapid.IntRange(1, 100).Draw(t, "frames") {
+			if rapid.IntRange(0, 3).Draw(t, "other") == 0 {
+				at = rapid.IntRange(0, len(streams)-1).Draw(t, "of")
+			}
+			fs = append(fs, streams[at].next(t))
+		}
+		in := cloneFrames(fs)
+		var m Merger
+		out := m.Merge(fs, udp)
+		compareFlows(t, in, out)
+		for i := range out {
+			o := &out[i]
+			if o.Len() > maxMerged || o.Offload.GSO == GSOUDPL4 && !udp {
+				t.Fatalf("%d bytes, %+v", o.Len(), o.Offload)
+			}
+			segmentsAgree(t, o)
+			merged[o.Offload.GSO]++
+		}
+	})
+	t.Logf("super-packets by type: %v", merged)
+	for _, kind := range []GSOType{GSOTCPv4, GSOTCPv6, GSOUDPL4, GSOTCPv4 | GSOECN, GSOTCPv6 | GSOECN} {
+		if merged[kind] == 0 {
+			t.Errorf("no super-packet of type %d", kind)
+		}
+	}
+}
+
+func cloneFrames(fs []Frame) []Frame {
+	list := slices.Clone(fs)
+	for i := range list {
+		list[i].Buf = slices.Clone(list[i].Buf)
+	}
+	return list
+}
+
+func compareFlows(t tb, in, out []Frame) {
+	t.Helper()
+	want, got := flowsOf(t, in), flowsOf(t, out)
+	if len(want) != len(got) {
+		t.Fatalf("%d flows, want %d", len(got), len(want))
+	}
+	for k := range want {
+		if !slices.EqualFunc(want[k], got[k], bytes.Equal) {
+			t.Fatalf("flow %s: %d packets, want %d, or others", k, len(got[k]), len(want[k]))
+		}
+	}
+}
+
+// segmentsAgree holds Segmenter against the cutting of these tests.
+func segmentsAgree(t tb, f *Frame) {
+	t.Helper()
+	if f.Offload.GSO == GSONone {
+		return
+	}
+	check(t, f)
+	want := takeApart(t, f)
+	var s Segmenter
+	mustDo(t, s.Start(f, mustParse(t, f), 0))
+	out, q := frameOf(nil, s.FrameLen()), new(Packet)
+	n := 0
+	for ; s.Next(out, q); n++ {
+		if n == len(want) || !bytes.Equal(out.Bytes(), want[n]) {
+			t.Fatalf("segment %d of %d", n, len(want))
+		}
+	}
+	if n != len(want) {
+		t.Fatalf("%d segments, want %d", n, len(want))
+	}
+}
+
+// FuzzMerge makes frames of one input: a packet, and edits of it, each of a position, a
+// value to add there, and a length, which the length fields follow.
+func FuzzMerge(f *testing.F) {
+	for _, name := range []string{"tcp4", "tcp6", "udp4", "udp6"} {
+		s := mergeSpecs[name]
+		s.payload = pattern(30, 1)
+		for _, needs := range []bool{false, true} {
+			// The identification and the low byte of the sequence number go on.
+			f.Add(roomyBytes(s), needs, []byte{EthernetLen + 5, 1, 0, EthernetLen + 20 + 7, 30, 0, 255, 0, 0})
+			f.Add(roomyBytes(s), needs, []byte{EthernetLen + 40 + 7, 30, 0, 255, 0, 0, EthernetLen + 40 + 7, 30, 10, 255, 0, 0})
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte, valid bool, edits []byte) {
+		if len(b) > 1000 || len(edits) > 3*100 {
+			return
+		}
+		var fs []Frame
+		add := func() {
+			x := Frame{Buf: make([]byte, Headroom+4096), Head: Headroom, Tail: Headroom + len(b)}
+			copy(x.Buf[Headroom:], b)
+			x.Offload.DataValid = valid
+			fs = append(fs, x)
+		}
+		add()
+		for ; len(edits) >= 3; edits = edits[3:] {
+			at, plus, cut := int(edits[0]), edits[1], int(edits[2])
+			if at == 255 { // which ends a frame
+				refit(b)
+				add()
+				continue
+			}
+			if at < len(b) {
+				b[at] += plus
+			}
+			b = b[:max(0, len(b)-cut)]
+		}
+		in := cloneFrames(fs)
+		var m Merger
+		out := m.Merge(fs, true)
+		if valid { // what is said to be right need not be, and is right afterwards
+			return
+		}
+		compareFlows(t, in, out)
+		for i := range out {
+			segmentsAgree(t, &out[i])
+		}
+	})
+}
+
+func roomyBytes(s spec) []byte { return frameOf(s.build(), 0).Bytes() }
+
+// refit makes lengths and checksums right where the frame is one of the merging tests'.
+func refit(b []byte) {
+	if len(b) < EthernetLen+20+8 {
+		return
+	}
+	ip := b[EthernetLen:]
+	var l4, pseudo []byte
+	var proto byte
+	switch {
+	case b[12] == 8 && b[13] == 0 && ip[0] == 0x45:
+		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+		refinish4(ip)
+		l4, proto = ip[20:], ip[9]
+		pseudo = refPseudo(AddrFrom4([4]byte(ip[12:16])), AddrFrom4([4]byte(ip[16:20])), proto, len(l4))
+	case b[12] == 0x86 && b[13] == 0xdd && len(ip) >= 48:
+		binary.BigEndian.PutUint16(ip[4:], uint16(len(ip)-40))
+		l4, proto = ip[40:], ip[6]
+		pseudo = refPseudo(Addr(ip[8:24]), Addr(ip[24:40]), proto, len(l4))
+	default:
+		return
+	}
+	at := 16
+	if proto == ProtoUDP {
+		at = 6
+		binary.BigEndian.PutUint16(l4[4:], uint16(len(l4)))
+	}
+	if at+2 > len(l4) {
+		return
+	}
+	l4[at], l4[at+1] = 0, 0
+	c := ^refSum(pseudo, l4)
+	if c == 0 && proto == ProtoUDP {
+		c = 0xffff
+	}
+	binary.BigEndian.PutUint16(l4[at:], c)
+}
+
+// Not parallel: AllocsPerRun counts every goroutine's.
+func TestMergingAllocatesNothing(t *testing.T) {
+	b := newMergeBatch(mergeSpecs["tcp4"].run(16, 1000), mergeSpecs["tcp6"].run(16, 1000), mergeSpecs["udp4"].run(16, 1000), mergeSpecs["udp6"].run(16, 1000))
+	var m Merger
+	left := 0
+	if n := testing.AllocsPerRun(100, func() { left = len(m.Merge(b.fresh(), true)) }); n != 0 || left != 4 {
+		t.Errorf("%v allocations, %d frames left", n, left)
+	}
+}
+
+// mergeBatch is a batch that is merged again and again.
+type mergeBatch struct {
+	all, batch []Frame
+	headers    [][96]byte
+}
+
+func newMergeBatch(runs ...[]spec) *mergeBatch {
+	b := &mergeBatch{all: framesOf(slices.Concat(runs...))}
+	b.batch = slices.Clone(b.all)
+	for i := range b.all {
+		b.headers = append(b.headers, [96]byte(b.all[i].Buf[Headroom:]))
+	}
+	return b
+}
+
+// fresh is the batch as it was; merging changes headers, and what is behind frames.
+func (b *mergeBatch) fresh() []Frame {
+	copy(b.batch, b.all)
+	for i := range b.headers {
+		copy(b.all[i].Buf[Headroom:b.all[i].Tail], b.headers[i][:])
+	}
+	return b.batch
+}
