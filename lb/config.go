@@ -60,6 +60,7 @@ type Service struct {
 	// SlowStart is how long a server that failed and is back takes to its full
 	// weight, so that it is not run over; 0 means at once.
 	SlowStart time.Duration `yaml:"slow_start"`
+	Passive   Passive       `yaml:"passive"` // what the servers' connections show of their health
 	// CutFailed cuts the connections of a server that failed at once, as when it is
 	// halted. Otherwise they are cut with their next packet, if the setting
 	// expire_nodest_conn says so.

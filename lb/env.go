@@ -116,14 +116,15 @@ type EventKind string
 
 // The kinds of events.
 const (
-	Ready       EventKind = "ready"        // packets are being forwarded
-	ServerUp    EventKind = "server_up"    // a server passed its check
-	ServerDown  EventKind = "server_down"  // a server failed its check
-	ServiceUp   EventKind = "service_up"   // a service has its quorum again
-	ServiceDown EventKind = "service_down" // a service lost its quorum
-	Drained     EventKind = "drained"      // the last connection of a draining server ended
-	VIPConflict EventKind = "vip_conflict" // another host claims a VIP
-	Neighbour   EventKind = "neighbour"    // a server's MAC became known, changed or was lost
+	Ready         EventKind = "ready"          // packets are being forwarded
+	ServerUp      EventKind = "server_up"      // a server passed its check
+	ServerDown    EventKind = "server_down"    // a server failed its check
+	ServerSuspect EventKind = "server_suspect" // many connections in a row came to nothing
+	ServiceUp     EventKind = "service_up"     // a service has its quorum again
+	ServiceDown   EventKind = "service_down"   // a service lost its quorum
+	Drained       EventKind = "drained"        // the last connection of a draining server ended
+	VIPConflict   EventKind = "vip_conflict"   // another host claims a VIP
+	Neighbour     EventKind = "neighbour"      // a server's MAC became known, changed or was lost
 )
 
 // Event is something that an operator may want to know of.

@@ -118,6 +118,7 @@ func (b *Balancer) operate(now tick) {
 		if r.rampStart != 0 {
 			b.weigh(r, false)
 		}
+		b.suspect(r, now)
 		if r.state != Drain {
 			continue
 		}

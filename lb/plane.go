@@ -223,7 +223,7 @@ func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d directio
 func (m meta) after(p *forward.Packet, d direction) meta {
 	next := m
 	if d == fromServer {
-		next &^= flagNoOutput
+		next = next&^flagNoOutput | flagAnswered
 	} else if m.has(flagNoOutput) {
 		d = fromClientOnly
 	}
@@ -251,6 +251,9 @@ func (m meta) after(p *forward.Packet, d direction) meta {
 func (x *plane) entered(c uint32, s *server, old, m meta) {
 	if old.has(flagInactive) != m.has(flagInactive) {
 		s.activate(!m.has(flagInactive))
+	}
+	if old.state() == tcpSynRecv && m.state() != tcpSynRecv {
+		x.halfOpen(c, s, old, m)
 	}
 	if t := x.table.cold[c].template.Load(); t != 0 && m.has(flagAssured) && !old.has(flagAssured) {
 		e := &x.table.conns[t]

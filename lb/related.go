@@ -29,6 +29,7 @@ func (w *worker) related(snap *snapshot, f *forward.Frame) Reason {
 	}
 	to := w.targetOf(snap, r.conn(), m)
 	if r.reply() {
+		w.unreachable(r.conn(), m, to.server)
 		return w.relatedReply(snap, f, r.conn(), to.server)
 	}
 	w.countIn(to.server)

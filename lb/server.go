@@ -23,6 +23,7 @@ type server struct {
 	templates    atomic.Int64 // persistence templates (persistconns)
 
 	path     atomic.Pointer[path]
+	evidence evidence
 	counters []counters // one per worker
 
 	// The balancer's lock guards what follows.

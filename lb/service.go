@@ -49,6 +49,8 @@ type serviceSettings struct {
 	quorum, hysteresis int
 	allDown            AllDown
 	cutFailed          bool
+	passive            passive
+	datagrams          bool // takes UDP
 	detection          tick // how long one cause takes at most to fail all servers
 }
 

@@ -44,6 +44,10 @@ type ServerStats struct {
 	InBytes     uint64
 	OutPackets  uint64
 	OutBytes    uint64
+
+	// Connections that came to nothing, ever: the client repeated its SYN; with NAT, the
+	// server reset it in answer to the SYN; with NAT and TUN, an ICMP unreachable came back.
+	Unanswered, Refused, Unreachable uint64
 }
 
 // Stats reads all counters.
@@ -77,6 +81,8 @@ func (s *server) stats() ServerStats {
 		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.Weight.Load()),
 		Active: s.Active.Load(), Inactive: s.Inactive.Load(), Templates: s.templates.Load(),
 	}
+	clues := s.evidence.clues.read()
+	st.Unanswered, st.Refused, st.Unreachable = clues.unanswered, clues.refused, clues.unreachable
 	for i := range s.counters {
 		c := &s.counters[i]
 		st.Connections += c.conns.Load()

@@ -46,6 +46,7 @@ const (
 	flagLive      meta = 1 << 12 // in the index
 	flagOrphan    meta = 1 << 13 // template whose key is void: no new connection finds it
 	flagFTP       meta = 1 << 14 // FTP control connection of method NAT
+	flagAnswered  meta = 1 << 17 // the server's packets have been seen
 	metaMethod         = 15      // first bit of the method, which stays whatever becomes of the server's
 	metaServer         = 24      // first bit of the server's number
 	metaServerLen      = 24

@@ -37,6 +37,7 @@ func (w *worker) tunnelError(snap *snapshot, f *forward.Frame) Reason {
 	if parsed != forward.None {
 		return Reason(parsed)
 	}
+	w.unreachableInside(&inner)
 	if mtu != 0 && inner.Version == 4 && !inner.DF || !snap.isVIP(inner.Dst) || !w.mayAnswer(snap) {
 		return NotVIP
 	}

@@ -194,6 +194,7 @@ func (v *validator) service(path string, s *Service) {
 	v.tunnel(path+".tunnel", &s.Tunnel)
 	v.check(path+".check", s)
 	v.quorum(path, s)
+	v.passive(path+".passive", &s.Passive)
 	v.fallback(path+".fallback", s)
 	seen := map[netip.AddrPort]int{}
 	for i := range s.Servers {

@@ -6,7 +6,8 @@ import "cmp"
 type source uint8
 
 const (
-	byCheck source = iota // its check, by its own address
+	byCheck   source = iota // its check, by its own address
+	byClients               // its connections, see Passive
 	sources
 )
 
@@ -14,6 +15,10 @@ const (
 // or takes it out. It reports whether that changed whether the server is up. The
 // lock is held.
 func (b *Balancer) verdict(s *server, from source, failed bool, reason string) (changed bool) {
+	if from != byClients && !failed && s.says[from] != "" {
+		b.acquit(s, b.tick()) // a check that failed passes: that counts for more
+		s.says[byClients] = ""
+	}
 	s.says[from] = ""
 	if failed {
 		s.says[from] = cmp.Or(reason, "failed")

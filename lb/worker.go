@@ -150,9 +150,12 @@ func (w *worker) known(snap *snapshot, f *forward.Frame, r ref, m meta, key *wor
 	if r.reply() {
 		return w.answerNAT(snap, f, c, m, s)
 	}
-	if isFirst(p) && w.reusable(snap, c, m, s) {
-		w.kill(c, m)
-		return w.unknown(snap, f, key, hash)
+	if isFirst(p) {
+		if w.reusable(snap, c, m, s) {
+			w.kill(c, m)
+			return w.unknown(snap, f, key, hash)
+		}
+		w.repeated(c, m, s)
 	}
 	if s.Gone.Load() {
 		if !snap.settings.expireNodest {
