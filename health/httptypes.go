@@ -66,9 +66,6 @@ func bindRequest(k *Keys, method *string, header *http.Header, status *StatusSet
 		header.Add(name, strings.TrimSpace(value))
 		return nil
 	}).List = true
-	k.Func("status", "200-299", "codes that mean up", "codes and ranges from 100 to 599, as in 200-299,301", func(s string) (err error) {
-		*status, err = ParseStatusSet(s)
-		return err
-	})
+	k.Status(status)
 	k.Expect(expect, "the body")
 }

@@ -2,8 +2,10 @@ package health
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,18 +155,40 @@ func (k *Keys) List(p *[]string, names, about string) {
 // Expect binds two keys to what an answer must match: expect (receive, in
 // ldirectord), a regular expression, and contains, plain text.
 func (k *Keys) Expect(p **regexp.Regexp, what string) {
-	k.Func("expect,receive", "", "regular expression that must match "+what, "a regular expression (RE2)", func(s string) (err error) {
-		*p = nil
-		if s != "" {
-			*p, err = regexp.Compile(s)
+	var pattern, text *regexp.Regexp
+	k.Func("expect,receive", "", "pattern that must match "+what, "a regular expression, RE2", func(s string) (err error) {
+		if s == "" {
+			return nil
+		}
+		var wrong *syntax.Error
+		if pattern, err = regexp.Compile(s); errors.As(err, &wrong) {
+			return fmt.Errorf("%s: %s", wrong.Code, wrong.Expr)
 		}
 		return err
 	})
 	k.Func("contains", "", "text that must be in "+what, "text", func(s string) error {
-		if *p != nil {
-			return fmt.Errorf("expect is given too")
+		text = regexp.MustCompile(regexp.QuoteMeta(s))
+		return nil
+	})
+	k.Then(func() error {
+		if pattern != nil && text != nil {
+			return ParamError{Key: "contains", Problem: "expect is given too"}
 		}
-		*p = regexp.MustCompile(regexp.QuoteMeta(s))
+		if *p = pattern; text != nil {
+			*p = text
+		}
+		return nil
+	})
+}
+
+// Status binds a key to the codes that mean up.
+func (k *Keys) Status(p *StatusSet) {
+	k.Func("status", "200-299", "codes that mean up", "codes and ranges from 100 to 599, as in 200-299,301", func(s string) error {
+		set, err := ParseStatusSet(s)
+		if err != nil {
+			return errNotAllowed
+		}
+		*p = set
 		return nil
 	})
 }

@@ -49,6 +49,23 @@ func (t Type) Keys() []Key {
 	return keys
 }
 
+// Merge returns params with those of over instead where both give a key, whichever
+// of its names they use.
+func (t Type) Merge(params, over map[string]any) map[string]any {
+	k, _, _ := t.bind(Peer{})
+	merged := maps.Clone(over)
+	for name, value := range params {
+		same := func(other string) bool { return other == name || k.find(name) != nil && k.find(name) == k.find(other) }
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(over)), same) {
+			if merged == nil {
+				merged = map[string]any{}
+			}
+			merged[name] = value
+		}
+	}
+	return merged
+}
+
 func (t Type) bind(p Peer) (*Keys, Checker, *int) {
 	k, connects := new(Keys), new(int)
 	c := t.Bind(k, p)
@@ -135,6 +152,11 @@ func (r *Registry) set(k *Keys, params map[string]any) (said []string, errs Para
 			errs = append(errs, ParamError{Key: name, Problem: "unknown", Allowed: k.names()})
 			continue
 		}
+		if key.given {
+			errs = append(errs, ParamError{Key: name, Problem: "given twice: " + strings.Join(append([]string{key.Name}, key.Also...), " and ") + " are the same"})
+			continue
+		}
+		key.given = true
 		values, ok := texts(params[name])
 		if !ok || !key.List && len(values) != 1 {
 			errs = append(errs, ParamError{Key: name, Value: fmt.Sprint(params[name]), Problem: "not a single value", Allowed: key.Allowed})
@@ -142,7 +164,6 @@ func (r *Registry) set(k *Keys, params map[string]any) (said []string, errs Para
 		}
 		for _, v := range values {
 			shown := fmt.Sprintf("%s=%q", key.Name, v)
-			key.given = true
 			if err := key.set(v); err != nil {
 				if key.Secret {
 					v = ""

@@ -29,6 +29,10 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 		}},
 		{"nothing given", "tls", addr, map[string]any{"sni": nil}, ParamErrors{{Key: "sni", Value: "<nil>", Problem: "not a single value", Allowed: "text without control characters"}}},
 		{"keys that go together", "tls", addr, map[string]any{"cert": "a.pem"}, ParamErrors{{Key: "cert", Value: "a.pem", Problem: "cert and key go together"}}},
+		{"key under two names", "http", addr, map[string]any{"path": "/a", "request": "/b"}, ParamErrors{{Key: "request", Problem: "given twice: path and request are the same"}}},
+		{"pattern", "http", addr, map[string]any{"receive": "("}, ParamErrors{{Key: "receive", Value: "(", Problem: "missing closing ): (", Allowed: "a regular expression, RE2"}}},
+		{"pattern and text", "http", addr, map[string]any{"expect": "a", "contains": "b"}, ParamErrors{{Key: "contains", Problem: "expect is given too"}}},
+		{"status", "http", addr, map[string]any{"status": "2xx"}, ParamErrors{{Key: "status", Value: "2xx", Problem: "not allowed", Allowed: "codes and ranges from 100 to 599, as in 200-299,301"}}},
 		{"file", "tls", addr, map[string]any{"ca": "/nonexistent"}, ParamErrors{{Key: "ca", Value: "/nonexistent", Problem: "open /nonexistent: no such file or directory", Allowed: "a PEM file"}}},
 		{"key that must be given", "http_proxy", addr, nil, ParamErrors{{Key: "url", Problem: "must be given", Allowed: "an absolute http or https URL"}}},
 		{"no port and no default", "tcp", netip.MustParseAddrPort("192.0.2.1:0"), nil, ParamErrors{{Key: "port", Problem: "must be given: tcp has no port of its own"}}},
@@ -151,5 +155,18 @@ func TestConnectsBetweenFullChecks(t *testing.T) {
 	want := "full cheap cheap full cheap full full cheap cheap full"
 	if got := strings.Join(calls, " "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestMergeKnowsAllNamesOfAKey(t *testing.T) {
+	http, _ := NewRegistry().Find("http")
+	base := map[string]any{"path": "/a", "expect": "OK", "colour": "red"}
+	got := http.Merge(base, map[string]any{"request": "/b", "host": "www"})
+	want := map[string]any{"request": "/b", "host": "www", "expect": "OK", "colour": "red"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(base, http.Merge(base, nil)); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -90,10 +90,7 @@ func SIPType() Type {
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &SIP{Addr: p.Addr, Dial: p.Dial}
 			k.String(&c.User, "user,login", "", "user to ask for")
-			k.Func("status", "200-299", "codes that mean up", "codes and ranges from 100 to 599, as in 200-299,486", func(s string) (err error) {
-				c.Status, err = ParseStatusSet(s)
-				return err
-			})
+			k.Status(&c.Status)
 			k.Bool(&c.TCP, "tcp", "ask over TCP")
 			return c
 		}}

@@ -24,11 +24,12 @@ type Balancer struct {
 
 	mu         sync.Mutex // guards what follows, and all changes of services and servers
 	cfg        Config
-	services   map[string]*service // by what they match
-	dropped    []*server           // that may still be referred to
-	noted      []Event             // to be told
-	marks      uint32              // numbers given to services
-	checked    map[string][]*server
+	services   map[string]*service  // by what they match
+	dropped    []*server            // that may still be referred to
+	noted      []Event              // to be told
+	marks      uint32               // numbers given to services
+	questions  [][]question         // by service and server
+	checked    map[string][]*server // by key of their check
 	monitor    *health.Monitor
 	neighbours *neighbours
 	ran        bool
@@ -69,6 +70,9 @@ func (e Env) withDefaults() Env {
 	if e.OnEvent == nil {
 		e.OnEvent = func(Event) {}
 	}
+	if e.Checks == nil {
+		e.Checks = health.NewRegistry()
+	}
 	if e.Now == nil {
 		e.Now = time.Now
 	}
@@ -96,9 +100,11 @@ func (c *Config) workers() int {
 // size of the connection table stay until the next start; a config that changes
 // them is refused.
 func (b *Balancer) Apply(cfg Config) error {
+	cfg.Env.Checks = b.env.Checks
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
+	defer b.report()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.fixed(&cfg); err != nil {
@@ -148,6 +154,10 @@ func (b *Balancer) newVIPs(cfg *Config) []netip.Addr {
 // apply makes the services those of a valid config, and shows them to the workers.
 // The lock is held, or the balancer not yet shared.
 func (b *Balancer) apply(cfg Config) error {
+	questions, err := b.plan(&cfg)
+	if err != nil {
+		return err
+	}
 	scheds := make([]sched.Scheduler, len(cfg.Services))
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
@@ -178,7 +188,7 @@ func (b *Balancer) apply(cfg Config) error {
 			b.dropServer(v, s)
 		}
 	}
-	b.cfg = cfg
+	b.cfg, b.questions = cfg, questions
 	b.publish()
 	return nil
 }

@@ -53,6 +53,12 @@ func start(t *testing.T, cfg lb.Config) *bench {
 
 func startWith(t *testing.T, cfg lb.Config, onEvent func(lb.Event)) *bench {
 	t.Helper()
+	return startIn(t, cfg, onEvent, func(*lb.Env) {})
+}
+
+// startIn is startWith in a world that edit has changed.
+func startIn(t *testing.T, cfg lb.Config, onEvent func(lb.Event), edit func(*lb.Env)) *bench {
+	t.Helper()
 	b := &bench{t: t, wire: lbtest.NewWire(), clock: lbtest.NewClock(time.Unix(1e9, 0)), got: map[forward.MAC][]lbtest.Frame{}}
 	b.wire.Sniff(func(f lbtest.Frame) {
 		mac := forward.MAC(f.Data)
@@ -67,6 +73,7 @@ func startWith(t *testing.T, cfg lb.Config, onEvent func(lb.Event)) *bench {
 		}
 		onEvent(e)
 	}
+	edit(&cfg.Env)
 	var err error
 	if b.balancer, err = lb.New(cfg); err != nil {
 		t.Fatal(err)
@@ -82,6 +89,12 @@ func startWith(t *testing.T, cfg lb.Config, onEvent func(lb.Event)) *bench {
 	})
 	<-ready
 	return b
+}
+
+// apply reloads the balancer.
+func (b *bench) apply(cfg lb.Config) error {
+	cfg.Interfaces, cfg.Workers, cfg.MaxConnections = []string{"wire0"}, 1, tableSize
+	return b.balancer.Apply(cfg)
 }
 
 func (b *bench) env() lb.Env {

@@ -1,70 +1,60 @@
 package lb
 
 import (
-	"cmp"
 	"fmt"
-	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/golb/golb/health"
 )
 
-// watch has exactly the configured servers checked. The lock is held.
-func (b *Balancer) watch() error {
-	b.checked = map[string][]*server{}
-	var targets []health.Target
-	for i := range b.cfg.Services {
-		s := &b.cfg.Services[i]
-		if s.checkType() == checkNone {
-			continue
-		}
-		for _, r := range b.services[s.id()].all {
-			t := b.target(s, r)
-			if b.checked[t.Key] == nil {
-				targets = append(targets, t)
-			}
-			b.checked[t.Key] = append(b.checked[t.Key], r)
-		}
-	}
-	if err := b.monitor.Set(targets); err != nil {
-		return fmt.Errorf("lb: %w", err)
-	}
-	return nil
-}
-
-// target is the check of one server. Services that ask the same of the same server
-// have equal keys, and so share it.
-func (b *Balancer) target(s *Service, r *server) health.Target {
-	c := &s.Check
-	addr := netip.AddrPortFrom(r.address, cmp.Or(c.Port, r.Port, s.checkedPort()))
-	return health.Target{
-		Key:      fmt.Sprintf("tcp %s %v %v %d %d", addr, c.Interval, c.Timeout, c.Fall, c.Rise),
-		Checker:  &health.TCP{Addr: addr, Dial: b.env.Dial},
-		Settings: health.Settings{Interval: c.Interval, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise},
-	}
-}
-
 // judged takes a failed server out of its services and puts one that is back in.
 func (b *Balancer) judged(e health.Event) {
 	b.mu.Lock()
-	servers := b.checked[e.Key]
-	kind, up := ServerUp, e.State == health.Up
-	if !up {
-		kind = ServerDown
-	}
-	var events []Event
-	for _, s := range servers {
-		if b.verdict(s, byCheck, !up, e.Reason) {
-			events = append(events, Event{Kind: kind, Service: s.service.name, Server: s.name, Reason: e.Reason})
-		}
+	for _, s := range b.checked[e.Key] {
+		b.learn(s, byCheck, e.State == health.Down, e.Reason, e.Since)
 	}
 	b.mu.Unlock()
-	for _, ev := range events {
-		b.env.Logger.Warn(string(kind), "service", ev.Service, "server", ev.Server, "reason", e.Reason,
-			"after", e.At.Sub(e.Since).Round(time.Millisecond))
-		b.emit(ev)
-	}
 	b.report()
+}
+
+// learn has a server follow what a source says of it since some time, and notes what
+// came of it. The lock is held.
+func (b *Balancer) learn(s *server, from source, failed bool, reason string, since time.Time) {
+	before := len(b.noted)
+	if !b.verdict(s, from, failed, reason) {
+		return
+	}
+	e := Event{Kind: ServerUp, Service: s.service.name, Server: s.name, Reason: s.reason, Since: since, Action: s.action()}
+	if !s.up {
+		e.Kind = ServerDown
+	}
+	b.noted = slices.Insert(b.noted, before, e) // cause before consequence
+}
+
+// action says what became of a server that went down or came back. The lock is held.
+func (s *server) action() string {
+	v := s.service
+	set, left := v.settings.Load(), 0
+	for _, r := range v.all {
+		if r.up {
+			left++
+		}
+	}
+	did := "it gets no new connections"
+	switch {
+	case s.up && s.rampStart != 0:
+		did = fmt.Sprintf("its share of new connections grows over %v", time.Duration(set.slowStart)*time.Second/ticksPerSecond)
+	case s.up:
+		did = "it gets new connections"
+	case s.held:
+		did = "it stays, as all servers that failed last do"
+	case set.cutFailed:
+		did += "; those it had have been cut"
+	case set.quiescent:
+		did += "; those it has go on"
+	}
+	return fmt.Sprintf("%s; %d of %d servers up", did, left, len(v.all))
 }
 
 // admit shows a server to its scheduler if it is up or held, and hides it otherwise, or

@@ -127,6 +127,8 @@ type Server struct {
 	// means three quarters of the upper one (ipvsadm -x, -y).
 	UpperThreshold int `yaml:"u_threshold"`
 	LowerThreshold int `yaml:"l_threshold"`
+
+	Check ServerCheck `yaml:"check"` // where it differs from the service's
 }
 
 // Tunnel says how packets to a server of method TUN are encapsulated. The zero
@@ -180,12 +182,28 @@ type Settings struct {
 // Check says how a server's health is found out. The zero value is a TCP connect
 // to the server's own address and port.
 type Check struct {
-	Type     string        `yaml:"type"`     // "tcp" (connect) or "none" (always up); "" means tcp for TCP services, else none
-	Port     uint16        `yaml:"port"`     // 0 means the server's
-	Interval time.Duration `yaml:"interval"` // from check to check; 0 means 5 s
-	Timeout  time.Duration `yaml:"timeout"`  // of one check; 0 means 3 s
-	Fall     int           `yaml:"fall"`     // failures in a row until down; 0 means 2
-	Rise     int           `yaml:"rise"`     // successes in a row until up; 0 means 1
+	// Type is that of a check which Env.Checks has: tcp, http, ping, …; none is always
+	// up. "" means tcp for TCP services, else none.
+	Type string `yaml:"type"`
+	// Params are the type's own parameters by name: path, expect, … `golb probe --list`
+	// names those of each type. Values are texts, numbers, booleans or lists of them,
+	// or a mapping where a list of "name: value" is meant.
+	Params map[string]any `yaml:",inline"`
+
+	Address  netip.Addr    `yaml:"address"`                                      // to ask in place of the server's
+	Port     uint16        `yaml:"port" also:"checkport"`                        // 0 means the server's, or the service's lowest, or the type's own
+	Interval time.Duration `yaml:"interval" also:"checkinterval"`                // from check to check; 0 means 5 s
+	Fast     time.Duration `yaml:"fast_interval"`                                // where a result contradicts the state; 0 means Interval
+	Timeout  time.Duration `yaml:"timeout" also:"checktimeout,negotiatetimeout"` // of one check; 0 means 3 s
+	Fall     int           `yaml:"fall" also:"failurecount"`                     // failures in a row until down; 0 means 2
+	Rise     int           `yaml:"rise"`                                         // successes in a row until up; 0 means 1
+}
+
+// ServerCheck is what a server's check has in place of its service's.
+type ServerCheck struct {
+	Params  map[string]any `yaml:",inline"` // of the check's type, as request and receive of ldirectord's real
+	Address netip.Addr     `yaml:"address"`
+	Port    uint16         `yaml:"port" also:"checkport"`
 }
 
 // Protocol is a transport protocol by its IP protocol number.

@@ -56,6 +56,11 @@ func (s *Service) name() string {
 	return s.id()
 }
 
+// needsPort reports whether the service has no port and may not be without.
+func (s *Service) needsPort() bool {
+	return len(s.Match) == 0 && s.Port == 0 && s.Persistence.Timeout == 0
+}
+
 // checkedPort is the port of a server that checks go to, where neither check nor
 // server has one: the lowest that the service takes.
 func (s *Service) checkedPort() uint16 {
@@ -182,9 +187,9 @@ func (s *Service) checkType() string {
 	case s.Check.Type != "":
 		return s.Check.Type
 	case s.takes(TCP):
-		return checkTCP
+		return "tcp"
 	}
-	return checkNone
+	return checkOn
 }
 
 // takes reports whether a protocol is among those of the service.

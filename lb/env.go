@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/bpf"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/health"
 )
 
 // Env is what a balancer needs of the world around it. Each zero field stands for
@@ -23,6 +24,12 @@ type Env struct {
 	OnEvent func(Event)
 	// Dial makes the connections of health checks. nil means net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Listen opens the packet sockets of health checks, as [health.ListenFunc] says.
+	// nil means the host's.
+	Listen func(network, address string) (net.PacketConn, error)
+	// Checks are the types of health checks that a config may name. nil means those of
+	// package health.
+	Checks *health.Registry
 	// Now is the data path's clock, read once per batch. nil means time.Now.
 	Now func() time.Time
 	// Rand gives random bits for hash seeds and schedulers. nil means math/rand/v2.
@@ -134,4 +141,8 @@ type Event struct {
 	Service string // "" where it concerns no single service
 	Server  string // "" where it concerns no single server
 	Reason  string // in words
+	Action  string // what golb did about it, in words; "" where nothing
+	// Since is when it began, where Time is when it was known: for ServerDown the
+	// start of the first check that failed. It may be zero.
+	Since time.Time
 }

@@ -1,6 +1,9 @@
 package lb
 
-import "fmt"
+import (
+	"fmt"
+	"reflect"
+)
 
 // Fallback is what new connections get that no server takes: all of them while the
 // service is down (see Service.Quorum), and those that the scheduler finds no server
@@ -19,7 +22,7 @@ func (f *Fallback) hasServer() bool { return f.Server.Address.IsValid() }
 func (v *validator) fallback(path string, s *Service) {
 	r := &s.Fallback.Server
 	if !s.Fallback.hasServer() {
-		if *r != (Server{}) {
+		if !reflect.ValueOf(*r).IsZero() {
 			v.fail(path+".server.address", nil, "no address", "the fallback server's own")
 		}
 		return
@@ -31,6 +34,9 @@ func (v *validator) fallback(path string, s *Service) {
 	}
 	if r.UpperThreshold != 0 || r.LowerThreshold != 0 {
 		v.fail(path, nil, "a fallback server has no thresholds", "none")
+	}
+	if !reflect.ValueOf(r.Check).IsZero() {
+		v.fail(path+".check", nil, "a fallback server is never checked", "none")
 	}
 	for i := range s.Servers {
 		if o := &s.Servers[i]; o.addrPort(s) == r.addrPort(s) {

@@ -115,7 +115,8 @@ func (b *Balancer) report() {
 	b.noted = nil
 	b.mu.Unlock()
 	for _, e := range events {
-		b.env.Logger.Warn(string(e.Kind), "service", e.Service, "server", e.Server, "reason", e.Reason)
+		b.env.Logger.Warn(string(e.Kind), "service", e.Service, "server", e.Server, "reason", e.Reason,
+			"since", e.Since, "action", e.Action)
 		b.emit(e)
 	}
 }

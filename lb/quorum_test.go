@@ -51,7 +51,7 @@ func (x *healthRig) judge(up bool, servers ...int) {
 	}
 	for _, n := range servers {
 		s := x.server(n)
-		x.b.judged(health.Event{Key: x.b.target(&x.b.cfg.Services[0], s).Key, State: state, Reason: "said the test"})
+		x.b.judged(health.Event{Key: s.checkKey, State: state, Reason: "said the test"})
 	}
 }
 
@@ -141,7 +141,7 @@ func TestFallbackServerGetsWhatNoServerTakes(t *testing.T) {
 }
 
 func TestFallbackServerGetsWhatIsTooMuchForServers(t *testing.T) {
-	s := Service{Scheduler: "rr", Fallback: sorry(DSR), Check: Check{Type: checkNone}}
+	s := Service{Scheduler: "rr", Fallback: sorry(DSR), Check: Check{Type: "none"}}
 	s.Servers = []Server{{Address: rigServer(1), UpperThreshold: 2}}
 	x := newHealthRig(t, s)
 	var got []int

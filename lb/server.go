@@ -37,6 +37,8 @@ type server struct {
 	says      [sources]string // why it failed, by who says so; "" where that one does not
 	failedAt  tick            // when it went down last
 	held      bool            // failed, and stays in the service nonetheless
+	check     string          // what its check asks
+	checkKey  string          // of its check; "" where the verdict is fixed
 	methods   uint8           // bits of all methods that a connection to it may have
 	reason    string
 	quiet     tick // when it was found dropped, and nothing to refer to it any more; 0 never

@@ -22,7 +22,7 @@ func TestFailedServersAreTakenOutOrQuiescent(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := b.configured()[0]
-		key := b.target(&b.cfg.Services[0], s).Key
+		key := s.checkKey
 		for range 3 {
 			b.judged(health.Event{Key: key, State: health.Down})
 			if s.Gone.Load() == quiescent || quiescent && s.Weight.Load() != 0 {
@@ -57,7 +57,7 @@ func TestSlowStartRaisesTheWeightWithTime(t *testing.T) {
 	if got := weight(); got != 50 {
 		t.Errorf("before any failure: weight %d, want 50", got)
 	}
-	key := b.target(&b.cfg.Services[0], b.configured()[0]).Key
+	key := b.configured()[0].checkKey
 	b.judged(health.Event{Key: key, State: health.Down})
 	b.judged(health.Event{Key: key, State: health.Up})
 	for _, step := range []struct {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golb/golb/health"
 	"github.com/golb/golb/sched"
 )
 
@@ -32,7 +33,10 @@ const (
 // Validate finds every mistake that can be seen in the Config alone; it returns
 // nil or ConfigErrors. ValidateHost finds those that show on this host only.
 func (c *Config) Validate() error {
-	v := &validator{}
+	v := &validator{checks: c.Env.Checks}
+	if v.checks == nil {
+		v.checks = health.NewRegistry()
+	}
 	v.interfaces(c.Interfaces)
 	if c.Workers < 0 || c.Workers > maxWorkers {
 		v.fail("workers", c.Workers, "out of range", fmt.Sprintf("0 (one per processor) to %d", maxWorkers))
@@ -46,7 +50,10 @@ func (c *Config) Validate() error {
 }
 
 // validator collects mistakes.
-type validator struct{ errs ConfigErrors }
+type validator struct {
+	errs   ConfigErrors
+	checks *health.Registry
+}
 
 // fail notes a mistake; value nil means that there is none to show.
 func (v *validator) fail(path string, value any, problem, allowed string) {
@@ -92,7 +99,7 @@ func (v *validator) services(list []Service) {
 		s := &list[i]
 		v.service(fmt.Sprintf("services[%d]", i), s)
 		for j, m := range s.matches() {
-			if !m.VIP.IsValid() || len(s.Match) == 0 && s.Port == 0 && s.Persistence.Timeout == 0 {
+			if !m.VIP.IsValid() || s.needsPort() {
 				continue
 			}
 			ports := m.Ports
@@ -127,7 +134,7 @@ func (v *validator) destination(path string, s *Service) {
 	if _, ok := protocolNames[s.protocol()]; !ok {
 		v.fail(path+".protocol", s.Protocol, "unknown protocol", "tcp, udp or sctp")
 	}
-	if s.Port == 0 && s.Persistence.Timeout == 0 {
+	if s.needsPort() {
 		v.fail(path+".port", s.Port, "no port", "1 to 65535; with persistence also 0, all ports")
 	}
 }
@@ -192,7 +199,7 @@ func (v *validator) service(path string, s *Service) {
 	}
 	v.method(path+".method", s.Method)
 	v.tunnel(path+".tunnel", &s.Tunnel)
-	v.check(path+".check", s)
+	v.check(path, s)
 	v.quorum(path, s)
 	v.passive(path+".passive", &s.Passive)
 	v.fallback(path+".fallback", s)
@@ -337,33 +344,3 @@ func familyOf(a netip.Addr) string {
 	}
 	return "an IPv6 address"
 }
-
-func (v *validator) check(path string, s *Service) {
-	c := &s.Check
-	switch {
-	case c.Type != "" && c.Type != checkTCP && c.Type != checkNone:
-		v.fail(path+".type", c.Type, "unknown check", checkTCP+" or "+checkNone)
-	}
-	for _, d := range []struct {
-		key   string
-		value time.Duration
-	}{{"interval", c.Interval}, {"timeout", c.Timeout}} {
-		if d.value != 0 && (d.value < minCheckDuration || d.value > maxCheckDuration) {
-			v.fail(path+"."+d.key, d.value, "out of range", fmt.Sprintf("%v to %v", minCheckDuration, maxCheckDuration))
-		}
-	}
-	for _, n := range []struct {
-		key   string
-		value int
-	}{{"fall", c.Fall}, {"rise", c.Rise}} {
-		if n.value < 0 || n.value > maxChecksInARow {
-			v.fail(path+"."+n.key, n.value, "out of range", fmt.Sprintf("1 to %d", maxChecksInARow))
-		}
-	}
-}
-
-// The types of checks.
-const (
-	checkTCP  = "tcp"
-	checkNone = "none"
-)

@@ -124,7 +124,7 @@ func TestExampleHasEverySetting(t *testing.T) {
 		}
 		for i := range typ.NumField() {
 			tag := typ.Field(i).Tag.Get("yaml")
-			if tag == "" || tag == "-" {
+			if tag == "" || tag == "-" || tag == ",inline" {
 				continue
 			}
 			if !regexp.MustCompile(`(?m)^[ -]*` + tag + ":").Match(text) {

@@ -174,42 +174,122 @@ func (d *decoder) keyName(path string, key ast.Node) (string, bool) {
 }
 
 func (d *decoder) structure(path string, n ast.Node, v reflect.Value) {
-	names, fields := fieldsOf(v.Type())
+	f := fieldsOf(v.Type())
 	given := map[string]bool{}
 	if ps, ok := pairs(n); ok {
 		for _, p := range ps {
-			given[p.Key.GetToken().Value] = true
+			given[f.canonical(p.Key.GetToken().Value)] = true
 		}
 	}
+	first := map[string]string{}
 	d.keys(path, n, v, func(name string, p *ast.MappingValueNode) {
-		if i, ok := fields[name]; ok {
-			d.decode(join(path, name), p.Key, p.Value, v.Field(i))
-			return
-		}
-		e := lb.ConfigError{Path: join(path, name), Problem: "unknown key", Allowed: strings.Join(names, ", ")}
-		if meant, ok := nearest(name, names); ok {
-			e.Problem += fmt.Sprintf(", did you mean %q?", meant)
-			if !given[meant] {
+		to, known := f.names[f.canonical(name)]
+		switch {
+		case known && first[f.canonical(name)] != "":
+			d.note(start(p.Key), lb.ConfigError{Path: join(path, name), Problem: fmt.Sprintf("given twice: the same as %s", first[f.canonical(name)])})
+		case known:
+			first[f.canonical(name)] = name
+			d.decode(join(path, f.canonical(name)), p.Key, p.Value, v.Field(to))
+		case f.inline >= 0:
+			d.inline(join(path, name), name, p, v.Field(f.inline))
+		default:
+			e := lb.ConfigError{Path: join(path, name), Problem: "unknown key", Allowed: strings.Join(f.list, ", ")}
+			if meant, ok := suggest(&e); ok && !given[meant] {
 				d.lack(join(path, meant)) // that it is missing is this mistake again
 			}
+			d.note(start(p.Key), e)
 		}
-		d.note(start(p.Key), e)
 	})
 }
 
-// fieldsOf lists what a file may set in a struct: names in order, and their fields.
-func fieldsOf(t reflect.Type) (names []string, fields map[string]int) {
-	fields = map[string]int{}
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if !f.IsExported() || name == "-" || name == "" {
-			continue
-		}
-		names = append(names, name)
-		fields[name] = i
+// suggest adds to an unknown key which one it was meant to be, if any is close.
+func suggest(e *lb.ConfigError) (string, bool) {
+	meant, ok := nearest(e.Path[strings.LastIndexByte(e.Path, '.')+1:], strings.Split(e.Allowed, ", "))
+	if ok {
+		e.Problem += fmt.Sprintf(", did you mean %q?", meant)
 	}
-	return names, fields
+	return meant, ok
+}
+
+// fields is what a file may set in a struct.
+type fields struct {
+	list   []string          // names, in order
+	names  map[string]int    // their fields
+	also   map[string]string // other names of theirs
+	inline int               // field that takes all other keys, -1 none
+}
+
+func fieldsOf(t reflect.Type) fields {
+	f := fields{names: map[string]int{}, also: map[string]string{}, inline: -1}
+	for i := range t.NumField() {
+		field := t.Field(i)
+		name, option, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		switch {
+		case !field.IsExported() || name == "-":
+		case option == "inline":
+			f.inline = i
+		case name != "":
+			f.list = append(f.list, name)
+			f.names[name] = i
+			for _, other := range strings.Split(field.Tag.Get("also"), ",") {
+				f.also[other] = name
+			}
+		}
+	}
+	return f
+}
+
+// canonical is a key by its first name.
+func (f *fields) canonical(name string) string {
+	if first, ok := f.also[name]; ok {
+		return first
+	}
+	return name
+}
+
+// inline adds a key that is none of a struct's own to the map that takes those. What
+// they mean is known to who reads the map: each value is text as it is written, or a
+// list or mapping of such.
+func (d *decoder) inline(path, name string, p *ast.MappingValueNode, v reflect.Value) {
+	if v.IsNil() {
+		v.Set(reflect.MakeMap(v.Type()))
+	}
+	if value, ok := d.free(path, p.Key, p.Value); ok {
+		v.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(value))
+	}
+}
+
+// free decodes a value whose type is not known.
+func (d *decoder) free(path string, key, n ast.Node) (any, bool) {
+	n, ok := d.resolve(path, n)
+	if !ok {
+		return nil, false
+	}
+	d.index[path] = start(n)
+	if isNull(n) {
+		d.index[path] = start(key)
+		d.fail(start(key), lb.ConfigError{Path: path, Problem: "no value"})
+		return nil, false
+	}
+	if text, _, ok := textOf(n); ok {
+		return text, true
+	}
+	if s, ok := n.(*ast.SequenceNode); ok {
+		list := make([]any, 0, len(s.Values))
+		for i, item := range s.Values {
+			if value, ok := d.free(fmt.Sprintf("%s[%d]", path, i), item, item); ok {
+				list = append(list, value)
+			}
+		}
+		return list, true
+	}
+	mapping := map[string]any{}
+	d.keys(path, n, reflect.ValueOf(mapping), func(name string, p *ast.MappingValueNode) {
+		if value, ok := d.free(join(path, name), p.Key, p.Value); ok {
+			mapping[name] = value
+		}
+	})
+	return mapping, true
 }
 
 func (d *decoder) dictionary(path string, n ast.Node, v reflect.Value) {

@@ -15,8 +15,7 @@ import (
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func keys[T any]() string {
-	names, _ := fieldsOf(reflect.TypeFor[T]())
-	return strings.Join(names, ", ")
+	return strings.TrimPrefix(allowed(reflect.TypeFor[T]()), "a mapping with the keys ")
 }
 
 func lbNames(u interface{ UnmarshalText([]byte) error }) string {

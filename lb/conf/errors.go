@@ -59,6 +59,9 @@ func (d *Document) locate(err error) Errors {
 		if !exact {
 			e.Value = "" // a default, not what the file says
 		}
+		if e.Problem == "unknown key" {
+			suggest(&e)
+		}
 		errs[i] = Error{File: d.file, Line: at.line, Column: at.column, ConfigError: e}
 	}
 	return errs

@@ -184,8 +184,12 @@ func allowed(t reflect.Type) string {
 	case reflect.Pointer:
 		return allowed(t.Elem())
 	case reflect.Struct:
-		names, _ := fieldsOf(t)
-		return "a mapping with the keys " + strings.Join(names, ", ")
+		f := fieldsOf(t)
+		keys := strings.Join(f.list, ", ")
+		if f.inline >= 0 {
+			keys += ", and more"
+		}
+		return "a mapping with the keys " + keys
 	case reflect.Map:
 		return "a mapping"
 	case reflect.Slice:
