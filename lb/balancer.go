@@ -117,6 +117,9 @@ func (b *Balancer) Apply(cfg Config) error {
 	if err := b.net.checkRoutes(&cfg); err != nil {
 		return err
 	}
+	if !b.net.forwarding { // Run is about to do the rest
+		return b.apply(cfg)
+	}
 	if err := b.net.probe(fresh); err != nil {
 		return err
 	}

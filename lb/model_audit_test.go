@@ -115,8 +115,8 @@ func templateName(proto Protocol, client netip.Addr, vip netip.AddrPort) string 
 }
 
 func (t *modelTemplate) describe() string {
-	return fmt.Sprintf("template %s: %v, %d connections, assured %v, till %d, again %d",
-		t.name(), t.server.addr, t.controls, t.assured, t.end, t.timeout)
+	return fmt.Sprintf("template %s: %v, %d connections, assured %v, void %v, till %d, again %d",
+		t.name(), t.server.addr, t.controls, t.assured, t.void, t.end, t.timeout)
 }
 
 func describeEntry(r *rig, c uint32) string {
@@ -127,8 +127,8 @@ func describeEntry(r *rig, c uint32) string {
 	client, vip := addrPort(key[0], key[1], uint16(key[4]>>48)), addrPort(key[2], key[3], uint16(key[4]>>32))
 	server := r.b.servers.get(m.server())
 	if t.isTemplate(c) {
-		return fmt.Sprintf("template of %s %s: %v, %d connections, assured %v, till %d, again %d",
-			server.service.id, templateName(proto, client.Addr(), vip), server.addrPort(), cold.controls.Load(), m.has(flagAssured), e.deadline(), cold.timeout.Load())
+		return fmt.Sprintf("template of %s %s: %v, %d connections, assured %v, void %v, till %d, again %d",
+			server.service.id, templateName(proto, client.Addr(), vip), server.addrPort(), cold.controls.Load(), m.has(flagAssured), m.has(flagOrphan), e.deadline(), cold.timeout.Load())
 	}
 	template := ""
 	if n := cold.template.Load(); n != 0 {

@@ -246,7 +246,7 @@ func (x *modelRun) pass(ticks tick) {
 			}
 		}
 		for other := range x.m.allTemplates() {
-			if other.describe() == want { // one that was voided looks the same
+			if other.describe() == want { // of two that were voided one may look like the other
 				more--
 			}
 		}

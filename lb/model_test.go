@@ -76,6 +76,7 @@ type modelTemplate struct {
 	timeout  tick
 	controls int
 	assured  bool
+	void     bool // in voided
 }
 
 // modelStates and modelTables are lvs-behaviour's own text.
@@ -192,7 +193,7 @@ func (m *model) schedule(f modelFlow, flags uint8, got seen) error {
 	t := m.templates[key]
 	if t != nil && (!t.server.available || m.cfg.expireQuiescent && t.server.effective() == 0) {
 		delete(m.templates, key)
-		m.voided[t] = true
+		m.voided[t], t.void = true, true
 		t = nil
 	}
 	if t == nil {

@@ -29,6 +29,8 @@ type network struct {
 	once  sync.Once
 	ctx   context.Context
 	tasks *errgroup.Group // all goroutines
+
+	forwarding bool // the VIPs are taken over; the balancer's lock guards it
 }
 
 // The times of starting up.
@@ -212,6 +214,7 @@ func (n *network) takeOver(b *Balancer) error {
 	if err := n.follow(b); err != nil {
 		return err
 	}
+	n.forwarding = true
 	for _, w := range b.workers {
 		n.tasks.Go(w.run)
 	}

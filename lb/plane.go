@@ -11,6 +11,7 @@ import (
 type plane struct {
 	snap    atomic.Pointer[snapshot]
 	table   *table
+	expiry  expiry
 	servers numbers
 	frags   fragments
 	vias    vias
@@ -65,25 +66,6 @@ func (s *snapshot) isNATServer(a forward.Addr) bool {
 
 // tick reads the clock. The table's time starts at 1, so that 0 is never.
 func (x *plane) tick() tick { return ticksOf(x.now().Sub(x.start)) + 1 }
-
-// expireBudget is how many connections may expire before the shard is let go for
-// workers that wait for it.
-const expireBudget = 128
-
-// expire removes all connections whose time has come.
-func (x *plane) expire(now tick) {
-	x.frags.mu.Lock()
-	x.frags.table.Expire(uint32(now))
-	x.frags.mu.Unlock()
-	for i := range x.table.shards {
-		sh := &x.table.shards[i]
-		for left := 0; left == 0; {
-			sh.mu.Lock()
-			left = sh.advance(x.table, now, expireBudget, func(c uint32) { x.due(sh, c, now) })
-			sh.mu.Unlock()
-		}
-	}
-}
 
 // due looks at a connection in the slot of its tick: it may have been prolonged, or
 // be a template that connections still hang on; else it goes. The shard is held.

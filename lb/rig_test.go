@@ -69,6 +69,7 @@ func newRig(t fataler, cfg Config) *rig {
 	if err := r.n.follow(r.b); err != nil {
 		t.Fatal(err)
 	}
+	r.n.forwarding = true
 	return r
 }
 

@@ -88,37 +88,37 @@ func (w *wheel) unfile(t *table, c uint32) {
 }
 
 // advance moves on to tick now and calls due for each connection whose tick has
-// come, at most budget of them; due unfiles it or files it anew. It returns what
-// is left of the budget: 0 means there may be more to do.
+// come; due unfiles it or files it anew. It does not look at more than budget
+// connections, and returns what is left of that: 0 means there may be more to do.
 func (w *wheel) advance(t *table, now tick, budget int, due func(c uint32)) int {
 	for w.now.before(now) {
 		next := w.now + 1
 		for level := wheelLevels - 1; level > 0; level-- {
 			if next&(1<<(level*wheelBits)-1) == 0 {
-				w.cascade(t, level, next)
+				budget = w.cascade(t, level, next, budget)
 			}
 		}
 		head := &w.slots[0][next%wheelSlots]
-		for *head != 0 {
-			if budget == 0 {
-				return 0
-			}
+		for *head != 0 && budget > 0 {
 			budget--
 			due(*head)
+		}
+		if budget == 0 {
+			return 0
 		}
 		w.now = next
 	}
 	return budget
 }
 
-// cascade files the connections of a coarse slot anew, in finer ones.
-func (w *wheel) cascade(t *table, level int, next tick) {
+// cascade files the connections of a coarse slot anew, in finer ones: none comes back
+// to the slot, so that it can be emptied bit by bit.
+func (w *wheel) cascade(t *table, level int, next tick, budget int) int {
 	head := &w.slots[level][next>>(level*wheelBits)%wheelSlots]
-	c := *head
-	*head = 0
-	for c != 0 {
-		following := t.cold[c].next
+	for ; *head != 0 && budget > 0; budget-- {
+		c := *head
+		w.unfile(t, c)
 		w.insert(t, c, next, tick(t.cold[c].due.Load()))
-		c = following
 	}
+	return budget
 }

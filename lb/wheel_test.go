@@ -112,3 +112,37 @@ func TestWheelAgainstAList(t *testing.T) {
 		}
 	})
 }
+
+// TestWheelWorksInSmallPieces is for the time that a worker may have to wait: also
+// when a slot of a thousand connections comes down from a coarse wheel.
+func TestWheelWorksInSmallPieces(t *testing.T) {
+	const n, at, budget = 1000, 5*wheelSlots + 7, 10
+	tab := wheelTable(n)
+	var w wheel
+	w.start(0)
+	for c := uint32(1); c <= n; c++ {
+		w.file(tab, c, at)
+	}
+	count, pieces := 0, 0
+	due := func(c uint32) { w.unfile(tab, c); count++ }
+	for left := 0; left == 0; pieces++ {
+		fine := len(tab.filedAt(0))
+		left = w.advance(tab, at, budget, due)
+		if moved := len(tab.filedAt(0)) - fine; moved > budget {
+			t.Fatalf("%d connections moved at once, with a budget of %d", moved, budget)
+		}
+	}
+	if count != n || pieces < 2*n/budget {
+		t.Errorf("%d of %d came, in %d pieces", count, n, pieces)
+	}
+}
+
+// filedAt are the connections that are, or were last, in a slot of a level.
+func (t *table) filedAt(level uint32) (list []int) {
+	for c := 1; c < len(t.cold); c++ {
+		if t.cold[c].filed>>wheelBits == level {
+			list = append(list, c)
+		}
+	}
+	return list
+}

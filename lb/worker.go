@@ -41,6 +41,7 @@ type worker struct {
 	flowHash uint64   // of the packet's tuple
 	decided  decision // about a datagram whose fragments are to follow
 
+	late     int   // number of the shard that it expires of
 	answers  int64 // left in the bucket
 	refilled tick
 	answerAs forward.Addr // source of an answer to the packet
@@ -86,6 +87,9 @@ func (w *worker) run() error {
 func (w *worker) handle(frames []forward.Frame) {
 	snap := w.snap.Load()
 	w.now = w.tick()
+	if w.expiry.late.Load() {
+		w.help(len(frames))
+	}
 	for i := range frames {
 		f := &frames[i]
 		f.Port = w.in

@@ -1,0 +1,69 @@
+package lb
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// expiry removes what is over. When millions are at once, it does so by and by: in
+// bursts, so that a worker which shares its processor, or needs a shard that it
+// holds, waits for no more than one; and the workers help, as much as they have
+// packets, so that no more begin than end.
+type expiry struct {
+	mu   sync.Mutex  // one at a time
+	late atomic.Bool // there is more to do: workers help
+}
+
+const (
+	// expireBudget is how many connections may expire before the shard is let go for
+	// workers that wait for it.
+	expireBudget = 32
+
+	expireBurst = 100 * time.Microsecond
+	expirePause = 100 * time.Microsecond
+)
+
+// expire removes all connections whose time has come.
+func (x *plane) expire(now tick) {
+	x.frags.mu.Lock()
+	x.frags.table.Expire(uint32(now))
+	x.frags.mu.Unlock()
+
+	x.expiry.mu.Lock()
+	defer x.expiry.mu.Unlock()
+	begin := time.Now()
+	for i := range x.table.shards {
+		sh := &x.table.shards[i]
+		for left := 0; left == 0; {
+			sh.mu.Lock()
+			left = x.expireSome(sh, now, expireBudget)
+			sh.mu.Unlock()
+			if left == 0 && time.Since(begin) > expireBurst {
+				x.expiry.late.Store(true)
+				time.Sleep(expirePause)
+				begin = time.Now()
+			}
+		}
+	}
+	x.expiry.late.Store(false)
+}
+
+// expireSome is expire for one shard, which is held, with a bound on the work: 0 is
+// left of it where there may be more to do.
+func (x *plane) expireSome(sh *shard, now tick, budget int) (left int) {
+	return sh.advance(x.table, now, budget, func(c uint32) { x.due(sh, c, now) })
+}
+
+// help expires as many connections at most as n packets may begin.
+func (w *worker) help(n int) {
+	sh := &w.table.shards[w.late%shardCount]
+	if n == 0 || !sh.mu.TryLock() {
+		w.late++
+		return
+	}
+	defer sh.mu.Unlock()
+	if w.expireSome(sh, w.now, n) > 0 {
+		w.late++
+	}
+}
