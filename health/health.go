@@ -182,4 +182,15 @@ type Status struct {
 	Successes int           // in a row, up to now
 	Next      time.Time     // start of the next check; where one is under way, of that one
 	Hung      bool          // the last check timed out and has not returned
+	Recent    []Result      // the last ones, up to 10, the oldest first
 }
+
+// Result is what one check found.
+type Result struct {
+	At      time.Time // start of the check
+	Latency time.Duration
+	Reason  string // "" where the server passed
+}
+
+// maxRecent is how many results of a target are kept.
+const maxRecent = 10

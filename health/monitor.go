@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -73,6 +74,8 @@ type target struct {
 	Target
 	status Status
 	rowAt  time.Time // start of the first check of the row of equal results
+	recent []Result  // a ring once it is full
+	oldest int       // in the ring
 
 	phase  phase
 	at     time.Time // place in the queue
@@ -185,7 +188,7 @@ func (m *Monitor) add(w Target, now time.Time) *target {
 		t = &target{index: -1}
 		m.targets[w.Key] = t
 	}
-	t.Target, t.rowAt = w, time.Time{}
+	t.Target, t.rowAt, t.recent, t.oldest = w, time.Time{}, nil, 0
 	t.status = Status{Key: w.Key, Since: now, Hung: t.phase == hanging}
 	t.gone, t.stale = false, t.phase != idle
 	return t
@@ -407,6 +410,7 @@ func (m *Monitor) judge(t *target, err error, latency time.Duration, now time.Ti
 			verdict = Down
 		}
 	}
+	t.remember(Result{At: t.began, Latency: latency, Reason: s.Reason})
 	if s.Failures+s.Successes == 1 {
 		t.rowAt = t.began
 	}
@@ -416,6 +420,16 @@ func (m *Monitor) judge(t *target, err error, latency time.Duration, now time.Ti
 	e := Event{Key: t.Key, State: verdict, Was: s.State, Reason: s.Reason, At: now, Since: t.rowAt, Latency: latency}
 	s.State, s.Since = verdict, now
 	return e, true
+}
+
+// remember keeps a result in place of the oldest.
+func (t *target) remember(r Result) {
+	if len(t.recent) < maxRecent {
+		t.recent = append(t.recent, r)
+		return
+	}
+	t.recent[t.oldest] = r
+	t.oldest = (t.oldest + 1) % maxRecent
 }
 
 // plan queues the next check one interval after the last was due, so that neither
@@ -441,7 +455,9 @@ func (m *Monitor) Status() []Status {
 	all := make([]Status, 0, len(m.targets))
 	for _, t := range m.targets {
 		if !t.gone {
-			all = append(all, t.status)
+			st := t.status
+			st.Recent = slices.Concat(t.recent[t.oldest:], t.recent[:t.oldest])
+			all = append(all, st)
 		}
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Key < all[j].Key })

@@ -382,3 +382,43 @@ func TestReasonIsOneBoundedLine(t *testing.T) {
 		})
 	}
 }
+
+func TestRecentResultsAreKeptInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		check := CheckerFunc(func(context.Context) error {
+			if n++; n%3 == 0 {
+				return fmt.Errorf("result %d", n)
+			}
+			return nil
+		})
+		m := NewMonitor(Config{Rand: func() float64 { return 0 }})
+		if err := m.Set([]Target{{Key: "a", Checker: check, Settings: Settings{Interval: time.Second}}}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- m.Run(ctx) }()
+		begin := time.Now()
+		for _, after := range []int{1, 9, 10, 11, 25} {
+			time.Sleep(time.Until(begin.Add(time.Duration(after)*time.Second - time.Millisecond)))
+			recent := m.Status()[0].Recent
+			if len(recent) != min(after, 10) {
+				t.Fatalf("after %d checks: %d results", after, len(recent))
+			}
+			for i, r := range recent {
+				number, want := after-len(recent)+i+1, ""
+				if number%3 == 0 {
+					want = fmt.Sprintf("result %d", number)
+				}
+				if r.Reason != want || !r.At.Equal(begin.Add(time.Duration(number-1)*time.Second)) {
+					t.Errorf("after %d checks: result %d is %+v, want %q", after, i, r, want)
+				}
+			}
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -286,12 +286,13 @@ func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
 func (b *Balancer) addServer(v *service, addr netip.AddrPort, workers int) *server {
 	if s := v.trash[addr]; s != nil {
 		delete(v.trash, addr)
+		s.changed = time.Now()
 		s.up, s.says, s.held, s.quiet = true, [sources]string{}, false, 0
 		s.state, s.drainEnd, s.drained, s.rampStart = Active, 0, false, 0
 		return s
 	}
 	s := newServer(addr, workers)
-	s.service, s.up = v, true
+	s.service, s.up, s.changed = v, true, time.Now()
 	b.servers.add(s)
 	return s
 }

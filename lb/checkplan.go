@@ -91,7 +91,7 @@ func (b *Balancer) watch() error {
 	for i := range b.cfg.Services {
 		for j, r := range b.services[b.cfg.Services[i].id()].all {
 			q := &b.questions[i][j]
-			r.check, r.checkKey = q.text, q.target.Key
+			r.checkKey = q.target.Key
 			if r.checkKey == "" {
 				continue
 			}

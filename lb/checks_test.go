@@ -104,6 +104,12 @@ func TestReloadKeepsWhatChecksKnow(t *testing.T) {
 			t.Fatalf("events %+v", got)
 		}
 
+		h := b.balancer.Health()[0].Servers[0]
+		if h.Up || h.Reason != "broken" || h.Asks != "ask 10.0.0.1:80" || h.Check.State != health.Down || h.Check.Failures != 3 ||
+			len(h.Check.Recent) != 3 || !h.Check.Next.After(time.Now()) || h.Since.IsZero() {
+			t.Errorf("health is %+v", h)
+		}
+
 		// Another service asks the same: it knows at once.
 		second := asking(netip.MustParseAddr("192.0.2.81"), 2)
 		weight := 7

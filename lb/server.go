@@ -3,6 +3,7 @@ package lb
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/sched"
@@ -34,10 +35,10 @@ type server struct {
 	drained   bool // and told
 	rampStart tick // of slow start, 0 none
 	up        bool
+	changed   time.Time       // when up became what it is
 	says      [sources]string // why it failed, by who says so; "" where that one does not
 	failedAt  tick            // when it went down last
 	held      bool            // failed, and stays in the service nonetheless
-	check     string          // what its check asks
 	checkKey  string          // of its check; "" where the verdict is fixed
 	methods   uint8           // bits of all methods that a connection to it may have
 	reason    string

@@ -1,6 +1,9 @@
 package lb
 
-import "cmp"
+import (
+	"cmp"
+	"time"
+)
 
 // source is who says that a server failed. A server is up as long as none does.
 type source uint8
@@ -29,6 +32,7 @@ func (b *Balancer) verdict(s *server, from source, failed bool, reason string) (
 	if s.up == was {
 		return false
 	}
+	s.changed = time.Now()
 	v := s.service
 	held := s.held
 	if !s.up {

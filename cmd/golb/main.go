@@ -74,7 +74,7 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newRunCommand(), newCheckCommand(), newDemoCommand(), newProbeCommand(), newSimulateCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newCheckCommand(), newDemoCommand(), newHealthCommand(), newProbeCommand(), newSimulateCommand(), newVersionCommand())
 	return root
 }
 
@@ -93,6 +93,7 @@ Try it:
   golb check golb.yaml      every mistake in a file, each with its line
   golb probe tcp HOST:PORT  check one server once, as the health monitor would
   golb run -c golb.yaml     balance; reload with SIGHUP, end with SIGTERM
+  golb health               how the servers of the running golb are, and why
 
 A config:
 ` + minimalConfig + `

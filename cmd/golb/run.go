@@ -4,18 +4,21 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/api"
 	"github.com/golb/golb/lb/conf"
 )
 
 func newRunCommand() *cobra.Command {
-	var file string
+	var file, socket string
 	var level slog.Level
 	cmd := &cobra.Command{
 		Use:   "run -c FILE",
@@ -25,6 +28,9 @@ func newRunCommand() *cobra.Command {
 SIGHUP reads the file again and applies it, all or nothing: connections go on, and
 a file with mistakes is refused while the old config stays. Interfaces, workers
 and the size of the connection table change at a restart only.
+
+A Unix socket, for root and golb's user only, tells golb health and other programs
+how things are.
 
 The log goes to standard error, as text on a terminal and as JSON elsewhere.
 golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
@@ -43,9 +49,10 @@ golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 
 			text := isTerminal(cmd.ErrOrStderr())
 			s := server{
-				file:  file,
-				log:   newLogger(cmd.ErrOrStderr(), level, text),
-				check: (*lb.Config).ValidateHost,
+				file:   file,
+				log:    newLogger(cmd.ErrOrStderr(), level, text),
+				check:  (*lb.Config).ValidateHost,
+				socket: socket, wanted: cmd.Flags().Changed("socket"),
 			}
 			s.env.Logger = s.log
 			err := s.run(ctx, reload)
@@ -57,16 +64,33 @@ golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the config, a YAML `file`")
+	bindSocket(cmd, &socket)
 	cmd.Flags().TextVar(&level, "log-level", slog.LevelInfo, "the least `level` to log: debug, info, warn or error")
 	return cmd
 }
 
 // server is the run command at work.
 type server struct {
-	file  string
-	log   *slog.Logger
-	env   lb.Env
-	check func(*lb.Config) error // against the host
+	file   string
+	log    *slog.Logger
+	env    lb.Env
+	check  func(*lb.Config) error // against the host
+	socket string                 // of the API; "" is none
+	wanted bool                   // it was asked for by name
+}
+
+// listen opens the socket of the API; nil is none. golb goes on without one that
+// nobody asked for.
+func (s *server) listen() (net.Listener, error) {
+	if s.socket == "" {
+		return nil, nil
+	}
+	l, err := api.Listen(s.socket)
+	if err != nil && !s.wanted {
+		s.log.Warn("nothing will be known to golb health", "reason", err.Error())
+		return nil, nil
+	}
+	return l, err
 }
 
 // run balances until ctx ends, and applies the file again whenever reload says so.
@@ -79,10 +103,13 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err != nil {
 		return doc.Locate(err)
 	}
+	l, err := s.listen()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	reloads := make(chan struct{})
-	go func() {
-		defer close(reloads)
+	var others sync.WaitGroup
+	others.Go(func() {
 		for {
 			select {
 			case <-ctx.Done():
@@ -91,10 +118,17 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 				s.reload(b)
 			}
 		}
-	}()
+	})
+	if l != nil {
+		others.Go(func() {
+			if err := api.Serve(ctx, l, api.Handler(b)); err != nil {
+				s.log.Error(err.Error())
+			}
+		})
+	}
 	err = b.Run(ctx)
 	cancel()
-	<-reloads
+	others.Wait()
 	return doc.Locate(err)
 }
 

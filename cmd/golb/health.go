@@ -1,0 +1,172 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/api"
+)
+
+func newHealthCommand() *cobra.Command {
+	client, asJSON := api.Client{}, false
+	cmd := &cobra.Command{
+		Use:   "health",
+		Short: "Show how the servers of the running golb are, and why",
+		Long: `Ask the golb that runs on this host how its servers are: since when each is up or
+down and why, its weight, what its check found last and how long that took, the
+last results from left to right (+ passed, - failed), and when the next check is.
+
+It speaks to golb's socket, as golb's user or root.`,
+		Example: `  golb health
+  golb health --json | jq '.services[].servers[] | select(.up | not)'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			h, err := client.Health(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetEscapeHTML(false)
+				enc.SetIndent("", "  ")
+				return enc.Encode(h)
+			}
+			return printHealth(cmd.OutOrStdout(), h, time.Now())
+		},
+	}
+	bindSocket(cmd, &client.Path)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print all that is known as JSON")
+	return cmd
+}
+
+// bindSocket adds the flag that says where golb's socket is.
+func bindSocket(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "socket", api.DefaultPath(), "`path` of the running golb's socket")
+}
+
+// printHealth prints a table per service, with the reason below a server that is not
+// well.
+func printHealth(w io.Writer, h api.Health, now time.Time) error {
+	for i, v := range h.Services {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		up := 0
+		for _, r := range v.Servers {
+			if r.Up {
+				up++
+			}
+		}
+		down := ""
+		if !v.Up {
+			down = "; below its quorum"
+		}
+		fmt.Fprintf(w, "%s: %d of %s up%s\n", v.Name, up, count(len(v.Servers), "server"), down)
+		if err := printServers(w, v.Servers, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printServers(w io.Writer, servers []api.Server, now time.Time) error {
+	var table strings.Builder
+	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "  server\tis\tfor\tweight\tchecked\ttook\tlast results\tnext\tcheck")
+	for _, r := range servers {
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, condition(&r), ago(now, &r.Since), r.Weight,
+			ago(now, r.Check.Checked), took(&r.Check), row(r.Check.Recent), next(now, &r.Check), r.Check.Asks)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimSuffix(table.String(), "\n"), "\n")
+	fmt.Fprintln(w, lines[0])
+	for i, r := range servers {
+		fmt.Fprintln(w, lines[i+1])
+		switch {
+		case r.Reason != "":
+			fmt.Fprintf(w, "    %s\n", r.Reason)
+		case r.Check.Reason != "":
+			fmt.Fprintf(w, "    failed %d in a row: %s\n", r.Check.Failures, r.Check.Reason)
+		}
+	}
+	return nil
+}
+
+// condition is up or down, and what an operator did to the server.
+func condition(r *api.Server) string {
+	s := "down"
+	if r.Up {
+		s = "up"
+	}
+	if r.State != lb.Active {
+		s += "," + string(r.State)
+	}
+	return s
+}
+
+// ago is how long a time is past; "-" where it is not known.
+func ago(now time.Time, t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return "-"
+	}
+	return brief(now.Sub(*t))
+}
+
+// brief is a duration in one or two units.
+func brief(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return fmt.Sprintf("%.1fs", math.Floor(d.Seconds()*10)/10)
+}
+
+func took(c *api.Check) string {
+	switch {
+	case c.Hung:
+		return "hangs"
+	case c.Checked == nil:
+		return "-"
+	}
+	return fmt.Sprintf("%.1f ms", c.MS)
+}
+
+// row is a character per result.
+func row(results []api.Result) string {
+	if len(results) == 0 {
+		return "-"
+	}
+	var b strings.Builder
+	for _, r := range results {
+		if r.Up {
+			b.WriteByte('+')
+		} else {
+			b.WriteByte('-')
+		}
+	}
+	return b.String()
+}
+
+func next(now time.Time, c *api.Check) string {
+	switch {
+	case c.Next == nil:
+		return "-"
+	case c.Next.Before(now):
+		return "now"
+	}
+	return brief(c.Next.Sub(now))
+}

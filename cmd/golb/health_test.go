@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/api"
+)
+
+const checkedServices = `interfaces: [eth0]
+workers: 1
+max_connections: 4096
+services:
+  - name: web
+    vip: 192.0.2.100
+    port: 80
+    check: {interval: 10ms, fall: 1}
+    servers:
+      - {name: good, address: 192.0.2.11}
+      - {name: bad, address: 192.0.2.12}
+  - name: shut
+    vip: 192.0.2.101
+    port: 80
+    check: {type: off}
+    servers:
+      - {name: s, address: 192.0.2.11}
+`
+
+func TestHealthShowsTheRunningBalancer(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	read, written := io.Pipe()
+	log := &entries{t, bufio.NewScanner(read)}
+	socket := filepath.Join(t.TempDir(), "golb.sock")
+	s := server{file: write(t, checkedServices), log: newLogger(written, nil, false), env: inMemory(),
+		check: func(*lb.Config) error { return nil }, socket: socket, wanted: true}
+	s.env.Logger = s.log
+	s.env.Dial = func(_ context.Context, _, address string) (net.Conn, error) {
+		if strings.HasPrefix(address, "192.0.2.12:") {
+			return nil, errors.New("cable pulled")
+		}
+		near, far := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far); far.Close() }()
+		return near, nil
+	}
+	if code, _, stderr := golb(t, "health", "--socket", socket); code != exitFailed || stderr != "golb: no balancer at "+socket+": golb does not run, or serves another socket\n" {
+		t.Errorf("before: exit code %d, %s", code, stderr)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.run(ctx, nil) }()
+	log.next("forwarding")
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		io.Copy(io.Discard, read)
+	}()
+
+	// Until each has been checked more often than golb remembers.
+	for {
+		code, stdout, stderr := golb(t, "health", "--json", "--socket", socket)
+		if code != exitOK {
+			t.Fatalf("exit code %d: %s", code, stderr)
+		}
+		var h api.Health
+		if err := json.Unmarshal([]byte(stdout), &h); err != nil {
+			t.Fatal(err)
+		}
+		web := h.Services[0].Servers
+		if len(web[0].Check.Recent) == 10 && len(web[1].Check.Recent) == 10 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	code, stdout, stderr := golb(t, "health", "--socket", socket)
+	if code != exitOK || stderr != "" {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	want := []string{
+		`web: 1 of 2 servers up`,
+		`  server  is    for\s+weight  checked  took\s+last results  next\s+check`,
+		`  good    up    [\d.]+s\s+1\s+[\d.]+s\s+[\d.]+ ms\s+\+{10}\s+(now|[\d.]+s)\s+tcp 192.0.2.11:80`,
+		`  bad     down  [\d.]+s\s+1\s+[\d.]+s\s+[\d.]+ ms\s+-{10}\s+(now|[\d.]+s)\s+tcp 192.0.2.12:80`,
+		`    connect to 192.0.2.12:80: cable pulled`,
+		``,
+		`shut: 0 of 1 server up; below its quorum`,
+		`  server  is    for\s+weight  checked  took  last results  next  check`,
+		`  s       down  [\d.]+s\s+1\s+-\s+-\s+-\s+-\s+off`,
+		`    off by configuration`,
+		``,
+	}
+	got := strings.Split(stdout, "\n")
+	if len(got) != len(want) {
+		t.Fatalf("got\n%s", stdout)
+	}
+	for i, w := range want {
+		if !regexp.MustCompile("^" + w + "$").MatchString(got[i]) {
+			t.Errorf("line %d: got  %q\nwant %q", i+1, got[i], w)
+		}
+	}
+
+	// A second one does not take the socket away.
+	s.file = write(t, checkedServices)
+	if err := s.run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "another process serves it") {
+		t.Errorf("a second balancer: %v", err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	written.Close()
+	<-drained
+}
+
+func TestBriefDurations(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0.0s", 1999 * time.Millisecond: "1.9s", 61 * time.Second: "1m1s", 90 * time.Minute: "1h30m", 50 * time.Hour: "2d",
+	} {
+		if got := brief(d); got != want {
+			t.Errorf("%v: got %s, want %s", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/golb/golb/health"
+	"github.com/golb/golb/lb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func balancer(t *testing.T) *lb.Balancer {
+	t.Helper()
+	b, err := lb.New(lb.Config{Interfaces: []string{"eth0"}, MaxConnections: 1024, Services: []lb.Service{{
+		Name: "web", VIP: netip.MustParseAddr("192.0.2.1"), Port: 80,
+		Check:   lb.Check{Type: "http", Params: map[string]any{"path": "/<a>"}},
+		Servers: []lb.Server{{Name: "s1", Address: netip.MustParseAddr("10.0.0.1")}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// serve serves a balancer at a path until the test ends.
+func serve(t *testing.T, path string) {
+	t.Helper()
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- Serve(ctx, l, Handler(balancer(t))) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the socket is left behind: %v", err)
+		}
+	})
+}
+
+func TestHealthComesThroughTheSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "golb.sock")
+	serve(t, path)
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != os.ModeSocket|0o600 {
+		t.Errorf("mode %v, %v; want that of a socket, 0600", info.Mode(), err)
+	}
+	got, err := (&Client{Path: path}).Health(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Services[0].Servers[0].Since = time.Time{}
+	want := Health{[]Service{{Name: "web", Up: true, Servers: []Server{{
+		Name: "s1", Address: netip.MustParseAddr("10.0.0.1"), Port: 80, Up: true, State: lb.Active, Weight: 1,
+		Check: Check{Asks: `http 10.0.0.1:80 path="/<a>"`, State: "unknown", Recent: []Result{}},
+	}}}}}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMistakesAreAnsweredInJSON(t *testing.T) {
+	h := Handler(balancer(t))
+	for _, tt := range []struct {
+		method, path string
+		status       int
+		want         string
+	}{
+		{"POST", pathHealth, 405, `{"error":"POST /v1/health: allowed: GET"}`},
+		{"GET", "/v1/x", 404, `{"error":"/v1/x: not found; there is /v1/health"}`},
+		{"HEAD", pathHealth, 200, ""},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, nil))
+		if got := strings.TrimSpace(w.Body.String()); w.Code != tt.status || tt.method != "HEAD" && got != tt.want {
+			t.Errorf("%s %s: %d %s, want %d %s", tt.method, tt.path, w.Code, got, tt.status, tt.want)
+		}
+	}
+}
+
+func TestSocketIsTakenOverFromTheDeadOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "golb.sock")
+	client := &Client{Path: path}
+	if _, err := client.Health(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("without a socket: %v", err)
+	}
+	dead, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dead.(*listener).UnixListener.Close(); err != nil { // as a killed process leaves it
+		t.Fatal(err)
+	}
+	if _, err := client.Health(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("with a dead socket: %v", err)
+	}
+	serve(t, path)
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another process serves it") {
+		t.Errorf("beside one that is served: %v", err)
+	}
+	if err := dead.Close(); err == nil {
+		t.Error("closed twice without an error")
+	}
+	if _, err := client.Health(t.Context()); err != nil {
+		t.Errorf("after the dead one was closed again: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(file); err == nil {
+		t.Error("a file was taken for a socket")
+	}
+	if b, _ := os.ReadFile(file); string(b) != "mine" {
+		t.Error("a file was replaced by a socket")
+	}
+}
+
+func TestClientDoesNotTrustWhatAnswers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer http.HandlerFunc
+		want   string
+	}{
+		"no JSON":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }, "invalid character"},
+		"an error": {func(w http.ResponseWriter, _ *http.Request) { answer(w, 500, failure{"broken"}) }, "500 Internal Server Error: broken"},
+	} {
+		path := filepath.Join(t.TempDir(), "s")
+		l, err := Listen(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- Serve(ctx, l, tt.answer) }()
+		if _, err := (&Client{Path: path}).Health(ctx); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %s", name, err, tt.want)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestResultsAreShownAsTheyWere(t *testing.T) {
+	at := time.Unix(1e9, 0)
+	got := checkOf("tcp x", &health.Status{State: health.Down, Checked: at, Latency: 1500 * time.Microsecond, Reason: "refused", Failures: 2,
+		Recent: []health.Result{{At: at, Latency: time.Millisecond}, {At: at, Latency: 2 * time.Millisecond, Reason: "refused"}}})
+	b, err := json.Marshal(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stamp, _ := at.MarshalJSON()
+	want := `{"asks":"tcp x","state":"down","checked":AT,"ms":1.5,"reason":"refused","failures":2,"successes":0,"next":null,"hung":false,` +
+		`"recent":[{"at":AT,"up":true,"ms":1,"reason":""},{"at":AT,"up":false,"ms":2,"reason":"refused"}]}`
+	if want = strings.ReplaceAll(want, "AT", string(stamp)); string(b) != want {
+		t.Errorf("got  %s\nwant %s", b, want)
+	}
+}

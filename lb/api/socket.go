@@ -1,0 +1,109 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// DefaultPath is where the socket of this user's balancer is: golb.sock in
+// XDG_RUNTIME_DIR, for those who have one and are not root, else in /run.
+func DefaultPath() string {
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if dir == "" || os.Geteuid() == 0 {
+		dir = "/run"
+	}
+	return filepath.Join(dir, "golb.sock")
+}
+
+// patience is how long either side waits for the other.
+const patience = 5 * time.Second
+
+// Listen opens a Unix socket that only its owner, and root, can use. A socket that
+// a dead process has left there is replaced; one that is served is not.
+func Listen(path string) (net.Listener, error) {
+	if conn, err := net.DialTimeout("unix", path, patience); err == nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("api: socket %s: another process serves it", path)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("api: socket %s: there is something else", path)
+	}
+	// It is made where nobody else can reach it, and moved when its mode is right.
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".golb")
+	if err != nil {
+		return nil, fmt.Errorf("api: socket %s: %w", path, err)
+	}
+	defer os.RemoveAll(dir)
+	private := filepath.Join(dir, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: private, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("api: socket %s: %w", path, err)
+	}
+	l.SetUnlinkOnClose(false)
+	own, err := publish(private, path)
+	if err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("api: socket %s: %w", path, err)
+	}
+	return &listener{UnixListener: l, path: path, own: own}, nil
+}
+
+// publish moves a socket to where it is to be found.
+func publish(from, to string) (os.FileInfo, error) {
+	if err := os.Chmod(from, 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(from, to); err != nil {
+		return nil, err
+	}
+	return os.Lstat(to)
+}
+
+// listener removes its socket, unless another has taken the place.
+type listener struct {
+	*net.UnixListener
+	path string
+	own  os.FileInfo
+	once sync.Once
+}
+
+// Close ends the listener.
+func (l *listener) Close() error {
+	l.once.Do(func() {
+		if info, err := os.Lstat(l.path); err == nil && os.SameFile(info, l.own) {
+			_ = os.Remove(l.path)
+		}
+	})
+	return l.UnixListener.Close()
+}
+
+// Serve answers on l until ctx ends, and closes it.
+func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if s.Shutdown(last) != nil {
+			_ = s.Close()
+		}
+	})
+	err := s.Serve(l)
+	if !stop() {
+		<-ended
+		return nil
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("api: %w", err)
+}
