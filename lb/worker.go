@@ -209,20 +209,11 @@ func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint
 			return r
 		}
 	}
-	if !snap.isVIP(p.Dst) {
-		if snap.isNATServer(p.Src) {
-			return w.pass(snap, f)
-		}
-		return NotVIP
-	}
-	w.answerAs = p.Dst
-	if p.IsEchoRequest() {
-		return w.ping(snap, f)
-	}
 	v := snap.match(Protocol(p.Proto), p.Dst, p.DstPort)
 	if v == nil {
-		return NoService
+		return w.nobodys(snap, f)
 	}
+	w.answerAs = p.Dst
 	switch Protocol(p.Proto) {
 	case TCP:
 		switch {
@@ -247,6 +238,22 @@ func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint
 		return reason
 	}
 	return w.transmit(snap, f, to)
+}
+
+// nobodys deals with a packet that no service takes.
+func (w *worker) nobodys(snap *snapshot, f *forward.Frame) Reason {
+	p := &w.packet
+	switch {
+	case snap.isVIP(p.Dst):
+		w.answerAs = p.Dst
+		if p.IsEchoRequest() {
+			return w.ping(snap, f)
+		}
+		return NoService
+	case snap.isNATServer(p.Src):
+		return w.pass(snap, f)
+	}
+	return NotVIP
 }
 
 // transmit counts a packet, moves its connection on, and sends it to its server.
