@@ -99,6 +99,7 @@ type Port struct {
 	index int
 	mtu   int
 	mac   forward.MAC
+	uso   bool
 }
 
 // Open opens a port. It needs CAP_NET_RAW.
@@ -129,6 +130,11 @@ func (p *Port) MTU() int { return p.mtu }
 
 // MAC returns the interface's address when the port was opened.
 func (p *Port) MAC() forward.MAC { return p.mac }
+
+// GSO reports which super-packets Send may be given that nobody received: the kernel, or
+// the device, takes them apart. That is TCP always, and UDP since Linux 6.2, before which
+// virtio_net_hdr has no name for it.
+func (p *Port) GSO() (tcp, udp bool) { return true, p.uso }
 
 // Recv waits for frames and returns how many of frames, from the first on, it has
 // filled; at most Config.Batch. Their buffers are lent until the next Recv: each holds

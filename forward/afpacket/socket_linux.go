@@ -46,8 +46,9 @@ func openGroup(cfg Config, n int) (_ []*Port, err error) {
 	if err != nil {
 		return nil, err
 	}
+	uso := kernelHasUSO()
 	for range n {
-		p := &Port{name: ifi.Name, index: ifi.Index, mtu: ifi.MTU}
+		p := &Port{name: ifi.Name, index: ifi.Index, mtu: ifi.MTU, uso: uso}
 		copy(p.mac[:], ifi.HardwareAddr)
 		ports = append(ports, p)
 		if err := p.socket.open(cfg, ifi.Index); err != nil {
