@@ -103,7 +103,7 @@ func (w *worker) flush() {
 	for i, out := range w.out {
 		if len(out) > 0 {
 			// What a port refuses it counts itself.
-			_, _ = w.ports[i].Send(out)
+			_, _ = w.ports[i].Send(w.merge(i, out))
 			w.out[i] = out[:0]
 		}
 	}

@@ -177,6 +177,11 @@ type Settings struct {
 	// ReplyByRoute sends replies to NAT's clients where the host's routes say,
 	// instead of to the MAC that the client's packets come from.
 	ReplyByRoute bool `yaml:"reply_by_route"`
+	// Merge puts neighbouring packets of a TCP or UDP flow into one super-packet on
+	// their way out, where they were received one by one, as the kernel's GRO would:
+	// sending one costs little more than sending a packet. The device or the kernel
+	// takes it apart into the packets that came. nil means true.
+	Merge *bool `yaml:"merge"`
 }
 
 // Check says how a server's health is found out. The zero value is a TCP connect

@@ -166,6 +166,7 @@ func (s *Settings) resolve() settings {
 		clampMSS:                s.ClampMSS,
 		answerRate:              cmp.Or(s.AnswerRate, defaultAnswerRate),
 		replyByRoute:            s.ReplyByRoute,
+		merge:                   orElse(s.Merge, true),
 	}
 }
 

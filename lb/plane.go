@@ -44,6 +44,7 @@ type settings struct {
 	clampMSS                bool
 	answerRate              int
 	replyByRoute            bool
+	merge                   bool
 }
 
 // match returns the service for a packet, or nil.

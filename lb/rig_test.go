@@ -138,6 +138,7 @@ func (p *rigPort) SetFilter([]bpf.RawInstruction) error { return nil }
 func (p *rigPort) MAC() forward.MAC                     { return rigMAC }
 func (p *rigPort) MTU() int                             { return 1500 }
 func (p *rigPort) Close() error                         { return nil }
+func (p *rigPort) GSO() (tcp, udp bool)                 { return true, true }
 
 // rigLink knows where everybody is.
 type rigLink struct{}

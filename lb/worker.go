@@ -30,6 +30,8 @@ type worker struct {
 	viaCache       viaCache
 	segments       forward.Segmenter
 	fragments      forward.Fragmenter
+	mergers        []merger // by port
+	merging        forward.Merger
 
 	segment, follower forward.Frame // lent ones that are being made
 
@@ -63,6 +65,7 @@ func newWorker(x *plane, id, workers, in int, ports []Port) *worker {
 		w.out[i] = make([]forward.Frame, 0, batchSize)
 		w.macs = append(w.macs, p.MAC())
 		w.mtus = append(w.mtus, p.MTU())
+		w.mergers = append(w.mergers, mergerFor(p))
 	}
 	return w
 }

@@ -1,0 +1,228 @@
+package lb_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mdlayher/packet"
+	"golang.org/x/sys/unix"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/forward/afpacket"
+	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/lbtest/lab"
+)
+
+// openedPorts are the ports that a balancer opened, to read their counters.
+type openedPorts struct {
+	mu   sync.Mutex
+	list []*afpacket.Port
+}
+
+func (o *openedPorts) open(cfg lb.PortConfig) ([]lb.Port, error) {
+	opened, err := afpacket.OpenGroup(afpacket.Config{Interface: cfg.Interface, SendOnly: cfg.SendOnly}, cfg.Count)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	ports := make([]lb.Port, len(opened))
+	for i, p := range opened {
+		o.list = append(o.list, p)
+		ports[i] = p
+	}
+	return ports, err
+}
+
+// stats adds up the counters of all ports.
+func (o *openedPorts) stats() (sum afpacket.Stats) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, p := range o.list {
+		s := p.Stats()
+		sum.Received += s.Received
+		sum.ReceivedBytes += s.ReceivedBytes
+		sum.Sent += s.Sent
+		sum.SendRefused += s.SendRefused
+	}
+	return sum
+}
+
+// sendPlain has hosts send packets of the MTU, one by one. Without GRO on the way, as on
+// a veth, golb receives them so.
+func sendPlain(t *testing.T, hosts ...*lab.Host) {
+	t.Helper()
+	for _, h := range hosts {
+		must(t, h.SetFeatures("eth0", false, "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-udp-segmentation", "rx-gro"))
+	}
+}
+
+func TestTransfersOfPlainPacketsLeaveMergedAndArriveWhole(t *testing.T) {
+	p := newPlant(t, 0)
+	p.addServers()
+	p.ways = slices.DeleteFunc(p.ways, func(w way) bool { return w.mixed || w.tunnel.Checksum })
+	sendPlain(t, p.hosts...)
+	sendPlain(t, p.golb)
+	must(t, p.golb.SetFeatures("eth0", true, "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-udp-segmentation"))
+	ports := &openedPorts{}
+	cfg := p.config()
+	cfg.Env.OpenPorts = ports.open
+	b, stop := p.run(cfg)
+	defer stop()
+	p.each(t, func(t *testing.T, w way, f family) {
+		size := int64(4 << 20)
+		if !testing.Short() && w.method != lb.TUN {
+			size = 256 << 20
+		}
+		before := ports.stats()
+		p.transfer(t, w, f, size)
+		after := ports.stats()
+		in, out := after.Received-before.Received, after.Sent-before.Sent
+		t.Logf("%d frames in, %d bytes each, %d out", in, (after.ReceivedBytes-before.ReceivedBytes)/in, out)
+		if (after.ReceivedBytes-before.ReceivedBytes)/in > 1514 {
+			t.Errorf("packets came merged: this shows nothing")
+		}
+		if merged := out < in*9/10; merged != (w.method != lb.TUN) {
+			t.Errorf("%d frames in, %d out", in, out)
+		}
+	})
+	if n := ports.stats().SendRefused; n > 0 {
+		t.Errorf("the kernel refused %d frames", n)
+	}
+	p.checkSums(t)
+	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+	p.checkRetransmissions(t)
+}
+
+// On golb's cable here no super-packet passes: what golb has merged its kernel takes apart
+// again. Packets that arrive are those that the client sent, but for MAC and TTL, to the
+// bit.
+func TestWhatLeftMergedArrivesAsItWasSent(t *testing.T) {
+	p := newPlant(t, 0)
+	p.addServers()
+	without(t, p.client, "eth0")
+	without(t, p.golb, "eth0")
+	without(t, p.golb, "eth1")
+	ports := &openedPorts{}
+	cfg := p.config()
+	cfg.Env.OpenPorts = ports.open
+	_, stop := p.run(cfg)
+	defer stop()
+	w, server := p.ways[0], p.hosts[1]
+	for _, f := range families {
+		for _, proto := range []lb.Protocol{lb.TCP, lb.UDP} {
+			t.Run(fmt.Sprintf("%v/%v", proto, f), func(t *testing.T) {
+				sent, arrived := startBag(t, p.client, w.vips[f], proto), startBag(t, server, w.vips[f], proto)
+				before := ports.stats()
+				if proto == lb.TCP {
+					want, err := sumOf(noise(8 << 20))
+					must(t, err)
+					c := newHTTPClient(p.client)
+					up(t, c, w.vips[f], 8<<20, want)
+				} else {
+					sendBursts(t, p.dialEcho(t, w, f))
+				}
+				want, got := sent.end(t), arrived.end(t)
+				after := ports.stats()
+				in, out := after.Received-before.Received, after.Sent-before.Sent
+				t.Logf("%d packets sent, %d arrived; golb: %d in, %d out", len(want), len(got), in, out)
+				if out >= in {
+					t.Error("nothing was merged: this shows nothing")
+				}
+				if len(got) < len(want)*9/10 {
+					t.Errorf("%d packets of %d arrived", len(got), len(want))
+				}
+				for packet, n := range got {
+					if n > want[packet] {
+						t.Fatalf("arrived and was not sent: %x", packet[:min(100, len(packet))])
+					}
+				}
+			})
+		}
+	}
+}
+
+// sendBursts sends datagrams of which some follow each other closely.
+func sendBursts(t *testing.T, c net.Conn) {
+	t.Helper()
+	payload := make([]byte, 1200)
+	for burst := range 100 {
+		for i := range 30 {
+			binary.BigEndian.PutUint32(payload, uint32(burst*30+i))
+			if i == 29 {
+				payload = payload[:700]
+			}
+			_, err := c.Write(payload)
+			must(t, err)
+			payload = payload[:1200]
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// bag is a capture of packets to one address, and how often each was seen.
+type bag struct {
+	conn  *packet.Conn
+	done  chan struct{}
+	seen  map[string]int
+	error error
+}
+
+func startBag(t *testing.T, h *lab.Host, dst netip.Addr, proto lb.Protocol) *bag {
+	t.Helper()
+	b := &bag{conn: listen(t, h, "eth0"), done: make(chan struct{}), seen: map[string]int{}}
+	raw, err := b.conn.SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20)
+	}))
+	must(t, err)
+	go func() {
+		defer close(b.done)
+		for buf := make([]byte, 1<<17); ; {
+			n, _, err := b.conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			b.put(buf[:n], dst, proto)
+		}
+	}()
+	return b
+}
+
+// put keeps a packet without what routers change: MACs, TTL, and with it IPv4's checksum.
+func (b *bag) put(frame []byte, dst netip.Addr, proto lb.Protocol) {
+	ip := slices.Clone(frame[forward.EthernetLen:])
+	switch {
+	case dst.Is4() && frame[12] == 8 && frame[13] == 0:
+		if ip[9] != byte(proto) || [4]byte(ip[16:20]) != dst.As4() {
+			return
+		}
+		if onesSum(ip[:20]) != 0xffff {
+			b.error = fmt.Errorf("wrong IPv4 header: %x", ip[:20])
+		}
+		ip[8], ip[10], ip[11] = 0, 0, 0
+		ip = ip[:binary.BigEndian.Uint16(ip[2:])] // without Ethernet's padding
+	case dst.Is6() && frame[12] == 0x86 && frame[13] == 0xdd:
+		if ip[6] != byte(proto) || !bytes.Equal(ip[24:40], dst.AsSlice()) {
+			return
+		}
+		ip[7] = 0
+	default:
+		return
+	}
+	b.seen[string(ip)]++
+}
+
+// end returns what was seen.
+func (b *bag) end(t *testing.T) map[string]int {
+	t.Helper()
+	must(t, b.conn.SetReadDeadline(time.Now().Add(200*time.Millisecond)))
+	<-b.done
+	must(t, b.error)
+	return b.seen
+}
