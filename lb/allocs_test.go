@@ -270,11 +270,11 @@ func (x *allocRig) answerCases(is6 bool) []allocCase {
 	if !is6 {
 		ttl = 14 + 8
 		long[14+6] = 0x40
-		allocHeaderSum(long)
+		rigHeaderSum(long)
 	}
 	lastHop[ttl] = 1
 	if !is6 {
-		allocHeaderSum(lastHop)
+		rigHeaderSum(lastHop)
 	}
 	echo := rigICMP(client.Addr(), dst.Addr(), false, []byte("ping"))
 	list := []allocCase{
@@ -331,7 +331,7 @@ func allocNewPort(round int, f []byte) {
 func allocNewClient(round int, f []byte) {
 	if f[12] == 8 {
 		binary.BigEndian.PutUint16(f[14+14:], uint16(round))
-		allocHeaderSum(f)
+		rigHeaderSum(f)
 		return
 	}
 	binary.BigEndian.PutUint16(f[14+8+12:], uint16(round))
@@ -340,12 +340,7 @@ func allocNewClient(round int, f []byte) {
 // allocNewID makes an IPv4 packet one of another datagram.
 func allocNewID(round int, f []byte) {
 	binary.BigEndian.PutUint16(f[14+4:], uint16(round))
-	allocHeaderSum(f)
-}
-
-func allocHeaderSum(f []byte) {
-	f[14+10], f[14+11] = 0, 0
-	binary.BigEndian.PutUint16(f[14+10:], rigFold(rigSum(0, f[14:34])))
+	rigHeaderSum(f)
 }
 
 // allocLonger gives a packet that many bytes of payload; its transport checksum is
@@ -363,7 +358,7 @@ func allocLonger(f []byte, payload int) []byte {
 	if f[14+9] == byte(UDP) {
 		binary.BigEndian.PutUint16(f[14+20+4:], uint16(len(f)-14-20))
 	}
-	allocHeaderSum(f)
+	rigHeaderSum(f)
 	return f
 }
 
@@ -386,7 +381,7 @@ func allocFragments(f []byte, at int) (first, later []byte) {
 	binary.BigEndian.PutUint16(later[14+6:], uint16(at/8))
 	for _, p := range [][]byte{first, later} {
 		binary.BigEndian.PutUint16(p[14+2:], uint16(len(p)-14))
-		allocHeaderSum(p)
+		rigHeaderSum(p)
 	}
 	return first, later
 }

@@ -26,7 +26,7 @@ func (x bulk) frames() []forward.Frame {
 			l4 = 34
 			binary.BigEndian.PutUint16(b[16:], uint16(len(b)-14))
 			binary.BigEndian.PutUint16(b[18:], uint16(i))
-			allocHeaderSum(b)
+			rigHeaderSum(b)
 		} else {
 			binary.BigEndian.PutUint16(b[18:], uint16(len(b)-54))
 		}

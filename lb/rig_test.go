@@ -188,6 +188,12 @@ func rigHeader(proto Protocol, src, dst netip.Addr, payload int) []byte {
 	return b
 }
 
+// rigHeaderSum makes the IPv4 header checksum of a frame right.
+func rigHeaderSum(f []byte) {
+	f[14+10], f[14+11] = 0, 0
+	binary.BigEndian.PutUint16(f[14+10:], rigFold(rigSum(0, f[14:34])))
+}
+
 func rigSum(sum uint32, b []byte) uint32 {
 	for i := 0; i+1 < len(b); i += 2 {
 		sum += uint32(b[i])<<8 | uint32(b[i+1])
