@@ -29,6 +29,7 @@ type Balancer struct {
 	noted      []Event              // to be told
 	marks      uint32               // numbers given to services
 	questions  [][]question         // by service and server
+	paths      map[string]*server   // of true path checks
 	checked    map[string][]*server // by key of their check
 	monitor    *health.Monitor
 	neighbours *neighbours

@@ -86,10 +86,11 @@ func (s *Service) peer(r *Server) health.Peer {
 // watch has exactly the planned checks made, and gives servers the verdicts that
 // are known already. The lock is held.
 func (b *Balancer) watch() error {
-	b.checked = map[string][]*server{}
+	b.checked, b.paths = map[string][]*server{}, map[string]*server{}
 	var targets []health.Target
 	for i := range b.cfg.Services {
 		for j, r := range b.services[b.cfg.Services[i].id()].all {
+			targets = b.watchPath(targets, &b.cfg.Services[i], r)
 			q := &b.questions[i][j]
 			r.checkKey = q.target.Key
 			if r.checkKey == "" {
@@ -122,8 +123,9 @@ func (b *Balancer) catchUp() {
 		if st.State == health.Unknown {
 			continue
 		}
-		for _, r := range b.checked[st.Key] {
-			b.learn(r, byCheck, st.State == health.Down, cmp.Or(st.Reason, r.says[byCheck], "its check failed"), st.Since)
+		servers, from := b.checkedBy(st.Key)
+		for _, r := range servers {
+			b.learn(r, from, st.State == health.Down, cmp.Or(st.Reason, r.says[from], "its check failed"), st.Since)
 		}
 	}
 }

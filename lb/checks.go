@@ -11,8 +11,9 @@ import (
 // judged takes a failed server out of its services and puts one that is back in.
 func (b *Balancer) judged(e health.Event) {
 	b.mu.Lock()
-	for _, s := range b.checked[e.Key] {
-		b.learn(s, byCheck, e.State == health.Down, e.Reason, e.Since)
+	servers, from := b.checkedBy(e.Key)
+	for _, s := range servers {
+		b.learn(s, from, e.State == health.Down, e.Reason, e.Since)
 	}
 	b.mu.Unlock()
 	b.report()

@@ -202,6 +202,12 @@ type Check struct {
 	Timeout  time.Duration `yaml:"timeout" also:"checktimeout,negotiatetimeout"` // of one check; 0 means 3 s
 	Fall     int           `yaml:"fall" also:"failurecount"`                     // failures in a row until down; 0 means 2
 	Rise     int           `yaml:"rise"`                                         // successes in a row until up; 0 means 1
+
+	// Through "vip" checks the true path besides: a SYN goes to the VIP on each server
+	// by golb's own rewriting, as a client's would. That alone proves of DSR and TUN that
+	// a server takes packets for the VIP. All that VIPs send to this host is then
+	// looked at, which costs where it is the servers' gateway. "" means that it does not.
+	Through string `yaml:"through"`
 }
 
 // ServerCheck is what a server's check has in place of its service's.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -17,7 +18,13 @@ import (
 	"github.com/golb/golb/lb/lbtest/lab"
 )
 
-func TestMain(m *testing.M) { lab.Main(m) }
+func TestMain(m *testing.M) {
+	if port := os.Getenv(serveVar); port != "" {
+		fmt.Fprintln(os.Stderr, serveProcess(port))
+		os.Exit(1)
+	}
+	lab.Main(m)
+}
 
 // site is a lab of client, golb and three servers on one switch, with IPv4 and IPv6.
 // Server n has weight n.

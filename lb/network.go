@@ -308,6 +308,12 @@ func (b *Balancer) filter(vips []VIP) error {
 	for a := range b.snap.Load().nat {
 		f.Servers = append(f.Servers, netip.PrefixFrom(a.Netip(), a.Netip().BitLen()))
 	}
+	for i := range b.cfg.Services {
+		if s := &b.cfg.Services[i]; s.Check.Through == throughVIP {
+			vip := s.anyVIP()
+			f.Servers = append(f.Servers, netip.PrefixFrom(vip, vip.BitLen()))
+		}
+	}
 	f.ICMP = len(b.snap.Load().nat)+len(b.snap.Load().tunnels) > 0
 	prog, exact, err := f.Program()
 	if err != nil {

@@ -16,6 +16,7 @@ type plane struct {
 	frags   fragments
 	vias    vias
 	ftp     ftp
+	probes  probes
 
 	mtuLearnt atomic.Uint32 // tick of the last path MTU learnt, 0 never
 	fullAt    atomic.Uint32 // tick at which the table was last full, 0 never

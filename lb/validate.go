@@ -200,6 +200,7 @@ func (v *validator) service(path string, s *Service) {
 	v.method(path+".method", s.Method)
 	v.tunnel(path+".tunnel", &s.Tunnel)
 	v.check(path, s)
+	v.through(path+".check.through", s)
 	v.quorum(path, s)
 	v.passive(path+".passive", &s.Passive)
 	v.fallback(path+".fallback", s)

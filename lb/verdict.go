@@ -10,6 +10,7 @@ type source uint8
 
 const (
 	byCheck   source = iota // its check, by its own address
+	byPath                  // that of the true path to it
 	byClients               // its connections, see Passive
 	sources
 )

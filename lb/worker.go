@@ -25,6 +25,8 @@ type worker struct {
 	now   tick
 	drops [numReasons]atomic.Uint64
 
+	errands chan errand
+
 	packet, quoted forward.Packet
 	flow           sched.Flow
 	viaCache       viaCache
@@ -59,6 +61,7 @@ func newWorker(x *plane, id, workers, in int, ports []Port) *worker {
 		batch: make([]forward.Frame, batchSize),
 		arena: make([]byte, arenaSize),
 		ipID:  uint16(id), idStep: uint16(workers),
+		errands: make(chan errand, errandRoom),
 	}
 	w.out = make([][]forward.Frame, len(ports))
 	for i, p := range ports {
@@ -83,6 +86,7 @@ func (w *worker) run() error {
 			return err
 		}
 		w.handle(w.batch[:n])
+		w.runErrands()
 	}
 }
 
@@ -253,6 +257,8 @@ func (w *worker) nobodys(snap *snapshot, f *forward.Frame) Reason {
 			return w.ping(snap, f)
 		}
 		return NoService
+	case w.probes.active.Load() != 0 && w.probed(snap, f):
+		return resent
 	case snap.isNATServer(p.Src):
 		return w.pass(snap, f)
 	}
