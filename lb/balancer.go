@@ -34,6 +34,7 @@ type Balancer struct {
 	monitor    *health.Monitor
 	neighbours *neighbours
 	ran        bool
+	threads    int      // per interface
 	net        *network // while running
 	workers    []*worker
 
@@ -45,6 +46,7 @@ type Balancer struct {
 func New(cfg Config) (*Balancer, error) {
 	b := &Balancer{env: cfg.Env.withDefaults(), services: map[string]*service{}}
 	b.servers.start()
+	b.threads = cfg.workers()
 	b.plane.now, b.plane.rand = b.env.Now, b.env.Rand
 	b.plane.start = b.env.Now()
 	b.neighbours = newNeighbours(b)
@@ -90,10 +92,22 @@ func (e Env) withDefaults() Env {
 }
 
 func (c *Config) workers() int {
-	if c.Workers != 0 {
+	switch {
+	case c.Workers != 0:
 		return c.Workers
+	case len(c.CPUs) > 0:
+		return len(c.CPUs)
 	}
 	return min(runtime.GOMAXPROCS(0), 8)
+}
+
+// Workers is the number of threads that Run forwards packets with. Asleep in a system
+// call or asking for packets, each may hold one of the processors that GOMAXPROCS
+// allows, so that a program that does more had better allow that many more.
+func (b *Balancer) Workers() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.threads * len(b.cfg.Interfaces)
 }
 
 // Apply replaces the configuration, all or nothing. Connections go on, and so do
@@ -140,8 +154,14 @@ func (b *Balancer) fixed(cfg *Config) error {
 	if fmt.Sprint(cfg.Interfaces) != fmt.Sprint(b.cfg.Interfaces) {
 		v.fail("interfaces", cfg.Interfaces, "cannot change while running", stays)
 	}
-	if cfg.workers() != b.cfg.workers() {
+	if cfg.Workers != b.cfg.Workers {
 		v.fail("workers", cfg.Workers, "cannot change while running", stays)
+	}
+	if !slices.Equal(cfg.CPUs, b.cfg.CPUs) {
+		v.fail("cpus", cfg.CPUs, "cannot change while running", stays)
+	}
+	if cfg.BusyPoll != b.cfg.BusyPoll {
+		v.fail("busy_poll", cfg.BusyPoll, "cannot change while running", stays)
 	}
 	if cfg.MaxConnections != b.cfg.MaxConnections {
 		v.fail("max_connections", cfg.MaxConnections, "cannot change while running", stays)
@@ -248,7 +268,7 @@ func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, glo
 		r := kept[cfg.addrPort(s)]
 		delete(kept, cfg.addrPort(s))
 		if r == nil {
-			r = b.addServer(v, cfg.addrPort(s), global.workers()*len(global.Interfaces))
+			r = b.addServer(v, cfg.addrPort(s), b.threads*len(global.Interfaces))
 		}
 		b.applyServer(v, r, s, cfg)
 		all = append(all, r)
@@ -257,7 +277,7 @@ func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, glo
 		b.dropServer(v, r)
 	}
 	v.all = all
-	b.applyFallback(v, s, global.workers()*len(global.Interfaces))
+	b.applyFallback(v, s, b.threads*len(global.Interfaces))
 	b.reckon(v)
 }
 

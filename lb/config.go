@@ -14,9 +14,16 @@ type Config struct {
 	// Interfaces are where packets of the VIPs arrive and leave, by name.
 	// At least one.
 	Interfaces []string `yaml:"interfaces"`
-	// Workers is the number of receiving threads per interface; 0 means one per
-	// processor, at most 8.
+	// Workers is the number of receiving threads per interface; 0 means one for each
+	// of CPUs, or one per processor, at most 8.
 	Workers int `yaml:"workers"`
+	// CPUs are the processors, by number, that the threads are pinned to: one after
+	// the other in turn, first all of the first interface. None means not pinned.
+	CPUs []int `yaml:"cpus"`
+	// BusyPoll keeps the threads asking for packets where there are none, instead of
+	// sleeping: no packet waits for one to wake up, and each takes all of a processor
+	// that nobody else wants.
+	BusyPoll bool `yaml:"busy_poll"`
 	// MaxConnections caps the connection table, templates included. Its memory is
 	// reserved at start, at most 128 bytes each. 0 means 1,048,576.
 	MaxConnections int `yaml:"max_connections"`

@@ -50,6 +50,8 @@ type PortConfig struct {
 	Count int
 	// SendOnly is for workers that receive from other interfaces.
 	SendOnly bool
+	// BusyPoll is for ports whose Recv is not to sleep.
+	BusyPoll bool
 }
 
 // Port is one queue of one interface: frames in, frames out. Recv and Send are

@@ -6,12 +6,16 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/golb/golb/forward/afpacket"
 )
 
 // ValidateHost finds the mistakes that show on this host only: an interface that is
-// not there, a VIP that is one of the host's own addresses. It returns nil,
+// not there, a processor that golb may not run on, a VIP that is one of the host's own
+// addresses. It returns nil,
 // ConfigErrors, or the error of asking the host.
 func (c *Config) ValidateHost() error {
 	interfaces, err := net.Interfaces()
@@ -37,6 +41,9 @@ func (c *Config) ValidateHost() error {
 		if !names[name] {
 			v.fail(fmt.Sprintf("interfaces[%d]", i), name, "no such interface", nameList(interfaces))
 		}
+	}
+	if len(c.CPUs) > 0 {
+		v.hostCPUs(c.CPUs)
 	}
 	for i := range c.Services {
 		s := &c.Services[i]
@@ -99,4 +106,18 @@ func (c *Config) warnings(route func(netip.Addr) (Route, error)) []string {
 func isOn(file string) bool {
 	b, err := os.ReadFile(file)
 	return err == nil && strings.TrimSpace(string(b)) != "0"
+}
+
+// hostCPUs finds the processors that golb may not run on.
+func (v *validator) hostCPUs(list []int) {
+	have, err := afpacket.Processors()
+	for i, n := range list {
+		path := fmt.Sprintf("cpus[%d]", i)
+		switch {
+		case err != nil:
+			v.fail(path, n, err.Error(), "none, not to pin")
+		case !slices.Contains(have, n):
+			v.fail(path, n, "not a processor that golb may run on", fmt.Sprint(have))
+		}
+	}
 }

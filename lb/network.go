@@ -94,10 +94,10 @@ func (b *Balancer) open(ctx context.Context) (n *network, err error) {
 // openWorkers makes the workers that receive from one interface; each can send
 // through all.
 func (b *Balancer) openWorkers(n *network, own int) error {
-	count := b.cfg.workers()
+	count := b.threads
 	rows := make([][]Port, count)
 	for i, name := range n.names {
-		ports, err := b.env.OpenPorts(PortConfig{Interface: name, Count: count, SendOnly: i != own})
+		ports, err := b.env.OpenPorts(PortConfig{Interface: name, Count: count, SendOnly: i != own, BusyPoll: b.cfg.BusyPoll})
 		if err != nil {
 			return fmt.Errorf("lb: open ports on %s: %w", name, err)
 		}
@@ -107,7 +107,11 @@ func (b *Balancer) openWorkers(n *network, own int) error {
 		}
 	}
 	for _, row := range rows {
-		b.workers = append(b.workers, newWorker(&b.plane, len(b.workers), count*len(n.names), own, row))
+		w := newWorker(&b.plane, len(b.workers), count*len(n.names), own, row)
+		if cpus := b.cfg.CPUs; len(cpus) > 0 {
+			w.cpu = cpus[w.id%len(cpus)]
+		}
+		b.workers = append(b.workers, w)
 	}
 	return nil
 }

@@ -9,7 +9,11 @@ import (
 
 // openPorts opens AF_PACKET sockets.
 func openPorts(cfg PortConfig) ([]Port, error) {
-	opened, err := afpacket.OpenGroup(afpacket.Config{Interface: cfg.Interface, SendOnly: cfg.SendOnly}, cfg.Count)
+	c := afpacket.Config{Interface: cfg.Interface, SendOnly: cfg.SendOnly}
+	if cfg.BusyPoll {
+		c.Spin = afpacket.SpinForever
+	}
+	opened, err := afpacket.OpenGroup(c, cfg.Count)
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,7 @@ func (c *Config) Validate() error {
 	if c.Workers < 0 || c.Workers > maxWorkers {
 		v.fail("workers", c.Workers, "out of range", fmt.Sprintf("0 (one per processor) to %d", maxWorkers))
 	}
+	v.cpus(c.CPUs)
 	if n := c.MaxConnections; n != 0 && (n < minConnections || n > maxConnections) {
 		v.fail("max_connections", n, "out of range", fmt.Sprintf("%d to %d", minConnections, maxConnections))
 	}
@@ -70,6 +71,20 @@ func (v *validator) result() error {
 		return nil
 	}
 	return v.errs
+}
+
+func (v *validator) cpus(list []int) {
+	for i, n := range list {
+		path := fmt.Sprintf("cpus[%d]", i)
+		switch {
+		case n < 0:
+			v.fail(path, n, "out of range", "the number of a processor, from 0 on")
+		case slices.Contains(list[:i], n):
+			v.fail(path, n, "named twice", "each processor once")
+		case i == maxWorkers:
+			v.fail(path, n, "too many processors", fmt.Sprintf("at most %d", maxWorkers))
+		}
+	}
 }
 
 func (v *validator) interfaces(names []string) {

@@ -2,11 +2,13 @@ package lb
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"runtime"
 	"sync/atomic"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/forward/afpacket"
 	"github.com/golb/golb/sched"
 )
 
@@ -16,6 +18,7 @@ import (
 type worker struct {
 	*plane
 	id    int
+	cpu   int    // that it is pinned to, -1 none
 	in    int    // index of the port it receives from
 	ports []Port // by index: where frames leave by
 	macs  []forward.MAC
@@ -57,7 +60,7 @@ const batchSize = 64
 
 func newWorker(x *plane, id, workers, in int, ports []Port) *worker {
 	w := &worker{
-		plane: x, id: id, in: in, ports: ports,
+		plane: x, id: id, cpu: -1, in: in, ports: ports,
 		batch: make([]forward.Frame, batchSize),
 		arena: make([]byte, arenaSize),
 		ipID:  uint16(id), idStep: uint16(workers),
@@ -76,7 +79,11 @@ func newWorker(x *plane, id, workers, in int, ports []Port) *worker {
 // run forwards until the port is closed.
 func (w *worker) run() error {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if w.cpu < 0 {
+		defer runtime.UnlockOSThread()
+	} else if err := afpacket.Pin(w.cpu); err != nil { // the thread ends with the goroutine
+		return fmt.Errorf("lb: worker %d: %w", w.id, err)
+	}
 	for {
 		n, err := w.ports[w.in].Recv(w.batch)
 		if errors.Is(err, net.ErrClosed) {

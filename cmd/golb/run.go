@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 
@@ -107,6 +108,9 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
+	allowed := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(allowed + b.Workers()) // so that workers keep no check and no ARP request waiting
+	defer runtime.GOMAXPROCS(allowed)
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	others.Go(func() {

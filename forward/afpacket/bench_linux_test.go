@@ -207,7 +207,7 @@ func BenchmarkEcho(b *testing.B) {
 		{"recvmmsg,spin=0", "port", -1},
 		{"recvmmsg,spin=20us", "port", 20 * time.Microsecond},
 		{"recvmmsg,spin=200us", "port", 200 * time.Microsecond},
-		{"recvmmsg,spin=always", "port", time.Hour},
+		{"recvmmsg,spin=always", "port", SpinForever},
 		{"tpacket_v2", "tpacket_v2", 0},
 		{"tpacket_v3", "tpacket_v3", 0},
 	} {

@@ -1,6 +1,7 @@
 package afpacket
 
 import (
+	"math"
 	"time"
 
 	"github.com/golb/golb/forward"
@@ -31,9 +32,10 @@ type Config struct {
 	QdiscBypass bool
 
 	// Spin is how long Recv goes on asking for frames after the last one, before it
-	// sleeps and has to be woken; 0 means 20 µs, negative never, an hour for ever. It
-	// yields its processor between, and where spinning was in vain it sleeps at once for
-	// a while. A port without traffic sleeps unless it is for ever.
+	// sleeps and has to be woken; 0 means 20 µs, negative never. It yields its processor
+	// between, and where spinning was in vain it sleeps at once for a while. A port
+	// without traffic sleeps, unless this is SpinForever: then only one whose interface
+	// is down does.
 	Spin time.Duration
 
 	// ReceiveBuffer and SendBuffer bound the bytes of kernel memory that frames wait
@@ -41,6 +43,9 @@ type Config struct {
 	// the system's limits apply (net.core.rmem_max, wmem_max).
 	ReceiveBuffer, SendBuffer int
 }
+
+// SpinForever is the Spin of a port that does not sleep.
+const SpinForever time.Duration = math.MaxInt64
 
 const (
 	defaultBatch  = 64

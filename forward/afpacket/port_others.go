@@ -18,6 +18,9 @@ func unsupported() error {
 	return fmt.Errorf("afpacket: packet sockets need Linux, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
+func pin(int) error              { return unsupported() }
+func processors() ([]int, error) { return nil, unsupported() }
+
 func openGroup(Config, int) ([]*Port, error) { return nil, unsupported() }
 
 func (*socket) recv([]forward.Frame) (int, error)    { return 0, unsupported() }

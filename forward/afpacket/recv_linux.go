@@ -100,6 +100,8 @@ func (s *socket) recv(frames []forward.Frame) (int, error) {
 func (r *receiver) spinning(idle *time.Time) bool {
 	const maxMisses = 6
 	switch {
+	case r.spin == SpinForever:
+		return !r.down
 	case !r.hot || r.spin <= 0:
 		return false
 	case idle.IsZero() && r.unspun > 0:

@@ -124,6 +124,8 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 		{"dashes without end", "", strings.Repeat("- ", 100000), `1:129: nested too deep; allowed: 64 levels`},
 		{"columns are characters", "[eth0]", "['é', 5]", `1:19: interfaces[1]: "5": not text; allowed: text; in quotes "5" is`},
 		{"found by validation", "10.0.0.1", "10.0.0.1\n        weight: 65536", `7:17: services[0].servers[0].weight: "65536": …`},
+		{"processor named twice", "interfaces", "cpus: [1, 2, 1]\ninterfaces", `1:14: cpus[2]: "1": named twice; allowed: each processor once`},
+		{"no processor", "interfaces", "cpus: [-1]\ninterfaces", `1:8: cpus[0]: "-1": out of range; allowed: the number of a processor, from 0 on`},
 		{"missing key is at what lacks it", "    port: 80\n", "", `3:5: services[0].port: no port…`},
 		{"missing key of the file", "interfaces: [eth0]\n", "", `1:1: interfaces: no …`},
 		{"empty list", "[eth0]", "[]", `1:13: interfaces: no …`},
