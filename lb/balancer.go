@@ -24,13 +24,14 @@ type Balancer struct {
 
 	mu         sync.Mutex // guards what follows, and all changes of services and servers
 	cfg        Config
-	services   map[string]*service  // by what they match
-	dropped    []*server            // that may still be referred to
-	noted      []Event              // to be told
-	marks      uint32               // numbers given to services
-	questions  [][]question         // by service and server
-	paths      map[string]*server   // of true path checks
-	checked    map[string][]*server // by key of their check
+	services   map[string]*service    // by what they match
+	dropped    []*server              // that may still be referred to
+	noted      []Event                // to be told
+	marks      uint32                 // numbers given to services
+	questions  [][]question           // by service and server
+	paths      map[string]*server     // of true path checks
+	checked    map[string][]*server   // by key of their check
+	agents     map[string]*agentState // by key of the question to them
 	monitor    *health.Monitor
 	neighbours *neighbours
 	ran        bool
@@ -38,7 +39,8 @@ type Balancer struct {
 	net        *network // while running
 	workers    []*worker
 
-	events sync.Mutex // one event at a time
+	reports sync.Mutex // noted events in their order; taken before mu
+	events  sync.Mutex // one event at a time
 }
 
 // New makes a balancer of a config that Validate accepts. It opens nothing and
@@ -293,9 +295,7 @@ func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
 		r.LastWeight.Store(0) // a server that comes back has no history
 		r.SetWeight(weight)
 		v.add(r)
-		if r.state != Active {
-			b.weigh(r, true)
-		}
+		b.weigh(r, false)
 	case r.weight != weight:
 		r.weight, r.runWeight = weight, weight
 		b.weigh(r, true)
@@ -309,7 +309,7 @@ func (b *Balancer) addServer(v *service, addr netip.AddrPort, workers int) *serv
 		delete(v.trash, addr)
 		s.changed = time.Now()
 		s.up, s.says, s.held, s.quiet = true, [sources]string{}, false, 0
-		s.state, s.drainEnd, s.drained, s.rampStart = Active, 0, false, 0
+		s.state, s.drainEnd, s.drained, s.rampStart, s.agent = Active, 0, false, 0, nil
 		return s
 	}
 	s := newServer(addr, workers)

@@ -20,6 +20,7 @@ type question struct {
 	target  health.Target // the zero Target where the verdict is fixed
 	text    string        // for people
 	verdict bool          // where it is fixed
+	agent   health.Target // what the server's agent is asked; the zero Target where it has none
 }
 
 // plan makes the checks of a valid config, for each service one per server, in the
@@ -33,6 +34,7 @@ func (b *Balancer) plan(cfg *Config) ([][]question, error) {
 			if err != nil {
 				return nil, fmt.Errorf("lb: services[%d].servers[%d].check: %w", i, j, err)
 			}
+			q.agent = b.agentQuestion(s, &s.Servers[j])
 			all[i] = append(all[i], q)
 		}
 	}
@@ -87,7 +89,7 @@ func (s *Service) peer(r *Server) health.Peer {
 // are known already. The lock is held.
 func (b *Balancer) watch() error {
 	b.checked, b.paths = map[string][]*server{}, map[string]*server{}
-	var targets []health.Target
+	targets := b.watchAgents()
 	for i := range b.cfg.Services {
 		for j, r := range b.services[b.cfg.Services[i].id()].all {
 			targets = b.watchPath(targets, &b.cfg.Services[i], r)

@@ -88,6 +88,7 @@ type Service struct {
 	MaxClientRate int      `yaml:"max_client_conn_rate"`
 	Timeouts      Timeouts `yaml:"timeouts"` // where they differ from those of the settings
 	Check         Check    `yaml:"check"`    // how to tell that a server is alive
+	Agent         Agent    `yaml:"agent"`    // how to ask a server how busy it is
 	Servers       []Server `yaml:"servers"`
 }
 
@@ -136,6 +137,7 @@ type Server struct {
 	LowerThreshold int `yaml:"l_threshold"`
 
 	Check ServerCheck `yaml:"check"` // where it differs from the service's
+	Agent Agent       `yaml:"agent"` // the zero value means the service's
 }
 
 // Tunnel says how packets to a server of method TUN are encapsulated. The zero

@@ -38,6 +38,9 @@ func (v *validator) fallback(path string, s *Service) {
 	if !reflect.ValueOf(r.Check).IsZero() {
 		v.fail(path+".check", nil, "a fallback server is never checked", "none")
 	}
+	if r.Agent != (Agent{}) {
+		v.fail(path+".agent", nil, "a fallback server has no agent", "none")
+	}
 	for i := range s.Servers {
 		if o := &s.Servers[i]; o.addrPort(s) == r.addrPort(s) {
 			v.fail(path+".address", r.addrPort(s), fmt.Sprintf("servers[%d] has the same address and port", i), "a server of its own")

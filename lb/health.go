@@ -28,6 +28,16 @@ type ServerHealth struct {
 	// Check is what its check found. Its State is health.Unknown, and all else zero,
 	// where nothing is asked, and until the first result.
 	Check health.Status
+	Agent *AgentHealth // nil where it has none
+}
+
+// AgentHealth is what a server's agent says.
+type AgentHealth struct {
+	Asks  string    // how and whom
+	Says  string    // all that it said so far, in its words
+	Heard time.Time // when it last answered; zero where it has not
+	// Check is how asking it went.
+	Check health.Status
 }
 
 // Health says how each server is, and why.
@@ -43,10 +53,16 @@ func (b *Balancer) Health() []ServiceHealth {
 		v := b.services[b.cfg.Services[i].id()]
 		all[i] = ServiceHealth{Name: v.name, Up: !v.down}
 		for j, r := range v.all {
-			all[i].Servers = append(all[i].Servers, ServerHealth{
+			h := ServerHealth{
 				Name: r.name, Address: r.address, Port: r.Port, Up: r.up, Since: r.changed, Reason: r.reason,
 				State: r.state, Weight: int(r.Weight.Load()), Asks: b.questions[i][j].text, Check: known[r.checkKey],
-			})
+			}
+			if r.agent != nil {
+				cfg := &b.cfg.Services[i].Servers[j]
+				a := cfg.agent(&b.cfg.Services[i])
+				h.Agent = &AgentHealth{Asks: a.asks(a.addr(cfg)), Says: r.agent.String(), Heard: r.agent.heard, Check: known[r.agentKey]}
+			}
+			all[i].Servers = append(all[i].Servers, h)
 		}
 	}
 	return all

@@ -18,7 +18,7 @@ const (
 )
 
 // SetWeight changes a server's weight at once (ipvsadm -e -w). It stays until a
-// config with another weight for the server is applied. 0 ends new connections to
+// config with another weight for the server is applied; an agent scales it. 0 ends new connections to
 // it, and leaves those that there are.
 func (b *Balancer) SetWeight(p Protocol, vip, server netip.AddrPort, weight int) error {
 	if weight < 0 || weight > maxWeight {
@@ -78,12 +78,12 @@ func (b *Balancer) findServer(p Protocol, vip, server netip.AddrPort) (*server, 
 	return nil, fmt.Errorf("lb: server %s of service %s: %w", server, s.id(), ErrNoServer)
 }
 
-// weigh gives a server the weight that follows from its own, its state, and how
-// long it has been back. always tells the scheduler also where nothing changed.
+// weigh gives a server the weight that follows from its own, its agent, its state,
+// and how long it has been back. always tells the scheduler also where nothing changed.
 func (b *Balancer) weigh(r *server, always bool) {
-	weight := r.runWeight
+	weight := r.own()
 	switch {
-	case r.state != Active, !r.up && !r.held && r.service.settings.Load().quiescent:
+	case !r.open(), !r.up && !r.held && r.service.settings.Load().quiescent:
 		weight = 0
 	case r.rampStart != 0 && weight > 1:
 		total := r.service.settings.Load().slowStart

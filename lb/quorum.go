@@ -48,7 +48,7 @@ func (b *Balancer) reckon(v *service) {
 	sum, total := 0, 0
 	for _, s := range v.all {
 		total += int(s.weight)
-		if s.up && s.state == Active {
+		if s.up && s.open() {
 			sum += int(s.runWeight)
 		}
 	}
@@ -110,6 +110,8 @@ func (b *Balancer) note(e Event) { b.noted = append(b.noted, e) }
 
 // report tells the events that were noted. The lock is not held.
 func (b *Balancer) report() {
+	b.reports.Lock()
+	defer b.reports.Unlock()
 	b.mu.Lock()
 	events := b.noted
 	b.noted = nil

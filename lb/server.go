@@ -40,6 +40,9 @@ type server struct {
 	failedAt  tick            // when it went down last
 	held      bool            // failed, and stays in the service nonetheless
 	checkKey  string          // of its check; "" where the verdict is fixed
+	agent     *agentState     // nil where it has none
+	agentKey  string          // of the question to its agent
+	percent   bool            // what the agent says is a percentage of the weight, not how idle it is
 	methods   uint8           // bits of all methods that a connection to it may have
 	reason    string
 	quiet     tick // when it was found dropped, and nothing to refer to it any more; 0 never

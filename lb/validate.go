@@ -216,6 +216,7 @@ func (v *validator) service(path string, s *Service) {
 	v.tunnel(path+".tunnel", &s.Tunnel)
 	v.check(path, s)
 	v.through(path+".check.through", s)
+	v.agent(path+".agent", &s.Agent)
 	v.quorum(path, s)
 	v.passive(path+".passive", &s.Passive)
 	v.fallback(path+".fallback", s)
@@ -323,6 +324,7 @@ func (v *validator) server(path string, s *Service, r *Server) {
 		v.fail(path+".method", r.method(s), "one_packet keeps no connection by which replies could be translated", "dsr or tun")
 	}
 	v.tunnel(path+".tunnel", &r.Tunnel)
+	v.agent(path+".agent", &r.Agent)
 	if r.UpperThreshold < 0 || r.UpperThreshold > math.MaxInt32 {
 		v.fail(path+".u_threshold", r.UpperThreshold, "out of range", "0 (none) to 2147483647")
 	}

@@ -12,6 +12,7 @@ const (
 	byCheck   source = iota // its check, by its own address
 	byPath                  // that of the true path to it
 	byClients               // its connections, see Passive
+	byAgent                 // the agent on it
 	sources
 )
 

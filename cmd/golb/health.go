@@ -98,8 +98,25 @@ func printServers(w io.Writer, servers []api.Server, now time.Time) error {
 		case r.Check.Reason != "":
 			fmt.Fprintf(w, "    failed %d in a row: %s\n", r.Check.Failures, r.Check.Reason)
 		}
+		if r.Agent != nil {
+			fmt.Fprintf(w, "    %s\n", agentLine(now, r.Agent))
+		}
 	}
 	return nil
+}
+
+// agentLine is what an agent says, and why it says nothing.
+func agentLine(now time.Time, a *api.Agent) string {
+	s := fmt.Sprintf("agent %s: ", a.Check.Asks)
+	if a.Heard == nil {
+		s += "nothing so far"
+	} else {
+		s += fmt.Sprintf("%s (%s ago)", a.Says, ago(now, a.Heard))
+	}
+	if a.Check.Reason != "" {
+		s += "; " + strings.TrimPrefix(a.Check.Reason, "agent: ")
+	}
+	return s
 }
 
 // condition is up or down, and what an operator did to the server.

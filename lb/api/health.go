@@ -31,6 +31,14 @@ type Server struct {
 	State   lb.ServerState `json:"state"`  // as an operator wants it
 	Weight  int            `json:"weight"` // that its scheduler sees
 	Check   Check          `json:"check"`
+	Agent   *Agent         `json:"agent"` // null where it has none
+}
+
+// Agent is what a server's agent says of it.
+type Agent struct {
+	Says  string     `json:"says"`  // all it said so far, in its words
+	Heard *time.Time `json:"heard"` // when it last answered
+	Check Check      `json:"check"` // how asking it went
 }
 
 // Check is what is asked of a server, and what it answered.
@@ -60,10 +68,14 @@ func healthOf(services []lb.ServiceHealth) Health {
 	for _, v := range services {
 		s := Service{Name: v.Name, Up: v.Up, Servers: []Server{}}
 		for _, r := range v.Servers {
-			s.Servers = append(s.Servers, Server{
+			server := Server{
 				Name: r.Name, Address: r.Address, Port: r.Port, Up: r.Up, Since: r.Since, Reason: r.Reason,
 				State: r.State, Weight: r.Weight, Check: checkOf(r.Asks, &r.Check),
-			})
+			}
+			if a := r.Agent; a != nil {
+				server.Agent = &Agent{Says: a.Says, Heard: orNull(a.Heard), Check: checkOf(a.Asks, &a.Check)}
+			}
+			s.Servers = append(s.Servers, server)
 		}
 		h.Services = append(h.Services, s)
 	}

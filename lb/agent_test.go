@@ -1,0 +1,147 @@
+package lb_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golb/golb/lb"
+)
+
+// agents are those on the servers, by address and port; those that are not set are
+// silent.
+type agents struct {
+	mu   sync.Mutex
+	says map[string]string
+}
+
+func (a *agents) set(address, says string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.says == nil {
+		a.says = map[string]string{}
+	}
+	a.says[address] = says
+}
+
+func (a *agents) dial(_ context.Context, _, address string) (net.Conn, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	says := a.says[address]
+	if says == "" {
+		return nil, errors.New("silent")
+	}
+	near, far := net.Pipe()
+	go func() {
+		defer far.Close()
+		_, _ = io.WriteString(far, says+"\n")
+	}()
+	return near, nil
+}
+
+func TestAgentsWeightsFollowTheRule(t *testing.T) {
+	const at = "10.0.0.1:3333"
+	synctest.Test(t, func(t *testing.T) {
+		a, checks := &agents{}, &answers{}
+		s := asking(vip4, 2)
+		s.Agent = lb.Agent{Type: "tcp", Interval: time.Second}
+		s.Servers[0].Weight = new(20)
+		s.Servers[1].Agent = lb.Agent{Type: "none"}
+		cfg := func() lb.Config { return lb.Config{Services: []lb.Service{s}} }
+		b := startIn(t, cfg(), func(e lb.Event) {
+			if e.Kind == lb.ServerUp || e.Kind == lb.ServerDown {
+				checks.mu.Lock()
+				defer checks.mu.Unlock()
+				checks.events = append(checks.events, e)
+			}
+		}, func(env *lb.Env) { env.Checks, env.Dial = checks.registry(), a.dial })
+		vip, server := netip.AddrPortFrom(vip4, 80), netip.AddrPortFrom(server4(1), 80)
+		says := func(text string) func() { return func() { a.set(at, text) } }
+		for _, step := range []struct {
+			name   string
+			do     func()
+			weight int
+			up     bool
+		}{
+			{"silent", func() {}, 20, true},
+			{"number", says("50"), 100, true},
+			{"percent sign", says("75%"), 150, true},
+			{"silence changes nothing", says(""), 150, true},
+			{"an operator's weight is scaled", func() { must(t, b.balancer.SetWeight(lb.TCP, vip, server, 4)) }, 30, true},
+			{"a reload keeps both", func() { must(t, b.apply(cfg())) }, 30, true},
+			{"another port keeps both", func() { s.Agent.Port = 3334; must(t, b.apply(cfg())) }, 30, true},
+			{"and back", func() { s.Agent.Port = 0; must(t, b.apply(cfg())) }, 30, true},
+			{"a reload with another weight", func() { s.Servers[0].Weight = new(10); must(t, b.apply(cfg())) }, 75, true},
+			{"another scale", func() { s.Agent.Scale = "percent"; must(t, b.apply(cfg())) }, 8, true},
+			{"an operator drains", func() { must(t, b.balancer.SetState(lb.TCP, vip, server, lb.Drain, 0)) }, 0, true},
+			{"the agent's ready does not undo that", says("ready up 100%"), 0, true},
+			{"the operator does", func() { must(t, b.balancer.SetState(lb.TCP, vip, server, lb.Active, 0)) }, 10, true},
+			{"the agent drains", says("drain"), 0, true},
+			{"the operator does not undo that", func() { must(t, b.balancer.SetState(lb.TCP, vip, server, lb.Active, 0)) }, 0, true},
+			{"nor does a number", says("50%"), 0, true},
+			{"nor silence", says(""), 0, true},
+			{"its ready does", says("ready"), 5, true},
+			{"down", says("down # disk full"), 5, false},
+			{"a check that passes does not undo that", func() {}, 5, false},
+			{"a number does", says("50%"), 5, true},
+			{"maint", says("maint"), 5, false},
+			{"a number does not undo that", says("50%"), 5, false},
+			{"ready does", says("ready"), 5, true},
+			{"the check fails", func() { checks.set(server4(1), "broken") }, 5, false},
+			{"up does not undo that", says("up 100%"), 10, false},
+			{"the check does", func() { checks.set(server4(1), "") }, 10, true},
+			{"drained once more", says("drain 30%"), 0, true},
+			{"no agent any more", func() { s.Agent = lb.Agent{}; must(t, b.apply(cfg())) }, 10, true},
+		} {
+			step.do()
+			time.Sleep(3 * time.Second)
+			servers := b.balancer.Stats().Services[0].Servers
+			if got := servers[0]; got.Weight != step.weight || got.Up != step.up {
+				t.Errorf("%s: weight %d, up %v; want %d, %v", step.name, got.Weight, got.Up, step.weight, step.up)
+			}
+			if got := servers[1]; got.Weight != 1 || !got.Up {
+				t.Errorf("%s: the server without an agent: weight %d, up %v", step.name, got.Weight, got.Up)
+			}
+		}
+		var reasons []string
+		for _, e := range checks.happened() {
+			if e.Kind == lb.ServerDown {
+				reasons = append(reasons, e.Reason)
+			}
+		}
+		if want := []string{"its agent says down: disk full", "its agent says maint", "broken"}; !slices.Equal(reasons, want) {
+			t.Errorf("down for %q, want %q", reasons, want)
+		}
+	})
+}
+
+func TestAgentsShareConnectionsByTheirNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &agents{}
+		s := service(vip4, 3)
+		s.Scheduler, s.Agent = "wrr", lb.Agent{Type: "tcp", Interval: time.Second}
+		b := startIn(t, lb.Config{Services: []lb.Service{s}}, func(lb.Event) {}, func(env *lb.Env) { env.Dial = a.dial })
+		a.set("10.0.0.1:3333", "10%")
+		a.set("10.0.0.2:3333", "50%")
+		a.set("10.0.0.3:3333", "0%")
+		time.Sleep(2 * time.Second)
+		seen := map[byte]int{}
+		for n := range 60 {
+			seen[b.picks(client(n), netip.AddrPortFrom(vip4, 80))]++
+		}
+		if seen[1] != 10 || seen[2] != 50 || len(seen) != 2 {
+			t.Errorf("connections went %v, want 10 to server 1 and 50 to server 2", seen)
+		}
+		h := b.balancer.Health()[0].Servers[1].Agent
+		if h == nil || h.Says != "50%" || h.Asks != "tcp 10.0.0.2:3333" || h.Heard.IsZero() {
+			t.Errorf("health of agent 2: %+v", h)
+		}
+	})
+}
