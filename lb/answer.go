@@ -11,7 +11,7 @@ func (w *worker) answer(snap *snapshot, f *forward.Frame, reason Reason) {
 	default:
 		return
 	}
-	if !forward.MayAnswer(f, &w.packet) || !w.mayAnswer(snap) {
+	if !forward.MayAnswer(f, w.packet) || !w.mayAnswer(snap) {
 		return
 	}
 	out := w.lend(forward.MaxReply)
@@ -23,7 +23,7 @@ func (w *worker) answer(snap *snapshot, f *forward.Frame, reason Reason) {
 
 // reply writes the answer into out, and reports whether there is one.
 func (w *worker) reply(out, f *forward.Frame, reason Reason) bool {
-	p, id := &w.packet, w.nextID()
+	p, id := w.packet, w.nextID()
 	switch reason {
 	case TTLExceeded:
 		return forward.TimeExceeded(out, f, p, w.answerAs, id)
@@ -43,7 +43,7 @@ func (w *worker) reply(out, f *forward.Frame, reason Reason) bool {
 
 // ping answers an echo request to a VIP, in place.
 func (w *worker) ping(snap *snapshot, f *forward.Frame) Reason {
-	if !w.mayAnswer(snap) || !forward.EchoReply(f, &w.packet, w.nextID()) {
+	if !w.mayAnswer(snap) || !forward.EchoReply(f, w.packet, w.nextID()) {
 		return RateLimited
 	}
 	w.decided = decidedPing

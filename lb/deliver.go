@@ -6,7 +6,7 @@ import "github.com/golb/golb/forward"
 // server (ip_vs_xmit.c). relayed says that it is an ICMP error on its way, which no
 // other error answers.
 func (w *worker) deliver(snap *snapshot, f *forward.Frame, dst target, relayed bool) Reason {
-	p, to := &w.packet, dst.server.path.Load()
+	p, to := w.packet, dst.server.path.Load()
 	method := dst.method(to)
 	w.answerAs = p.Dst
 	switch {
@@ -40,7 +40,7 @@ func (w *worker) deliver(snap *snapshot, f *forward.Frame, dst target, relayed b
 // IPv4 with Don't Fragment, unless a tunnel is to ignore that. Super-packets of TCP
 // can be cut to what a tunnel takes.
 func (w *worker) refuses(snap *snapshot, f *forward.Frame, method Method) bool {
-	p := &w.packet
+	p := w.packet
 	if method == TUN && p.Proto == forward.ProtoTCP && f.Offload.GSO != forward.GSONone {
 		return false
 	}
@@ -50,7 +50,7 @@ func (w *worker) refuses(snap *snapshot, f *forward.Frame, method Method) bool {
 // nat sends a request on to a server of method NAT. What an ICMP error quotes has
 // been translated before, and its header with it.
 func (w *worker) nat(snap *snapshot, f *forward.Frame, dst target, to *path, relayed bool) Reason {
-	p := &w.packet
+	p := w.packet
 	if !relayed {
 		if dst.meta.has(flagFTP) {
 			w.ftpCommand(f, dst)
@@ -67,7 +67,7 @@ func (w *worker) nat(snap *snapshot, f *forward.Frame, dst target, to *path, rel
 
 // tunnel sends a packet on inside others. Super-packets are cut first.
 func (w *worker) tunnel(snap *snapshot, f *forward.Frame, to *path, room int) Reason {
-	p := &w.packet
+	p := w.packet
 	w.clamp(snap, f, room)
 	forward.DecTTL(f, p)
 	srcPort := uint16(w.flowHash) | 0xc000 // in the range that RFC 6335 §6 leaves to senders
@@ -100,7 +100,7 @@ func (w *worker) tunnel(snap *snapshot, f *forward.Frame, to *path, room int) Re
 // emit chooses the port of a finished frame, and cuts it where it is still too
 // long; w.packet describes it.
 func (w *worker) emit(f *forward.Frame, port, mtu int) Reason {
-	p := &w.packet
+	p := w.packet
 	f.Port = port
 	if p.NetLen(f) <= mtu {
 		return forwarded
@@ -128,7 +128,7 @@ func (w *worker) clamp(snap *snapshot, f *forward.Frame, mtu int) {
 	if w.packet.Version == 6 {
 		mss = mtu - tcpHeader - header6
 	}
-	forward.ClampMSS(f, &w.packet, uint16(max(mss, 0)))
+	forward.ClampMSS(f, w.packet, uint16(max(mss, 0)))
 }
 
 // nextID is an IPv4 identification that no other worker uses at the time (RFC 6864).
@@ -141,14 +141,14 @@ func (w *worker) nextID() uint16 {
 func (w *worker) answerNAT(snap *snapshot, f *forward.Frame, c uint32, m meta, s *server) Reason {
 	w.countOut(s)
 	w.decided = decide(target{conn: c, meta: m}, true)
-	w.touch(c, m, s, &w.packet, fromServer, 0, w.now)
+	w.touch(c, m, s, w.packet, fromServer, 0, w.now)
 	return w.replyOut(snap, f, c, m, s)
 }
 
 // replyOut makes a server's packet one of the VIP's, on its way to the client. What
 // stands against that is told to the server about the packet as it sent it.
 func (w *worker) replyOut(snap *snapshot, f *forward.Frame, c uint32, m meta, s *server) Reason {
-	p := &w.packet
+	p := w.packet
 	w.answerAs = s.path.Load().source
 	v, ok := w.wayBack(snap, c)
 	switch {
@@ -183,7 +183,7 @@ func (w *worker) wayBack(snap *snapshot, c uint32) (v via, ok bool) {
 
 // exceeds reports whether a packet is too long for the way by v, and must not be cut.
 func (w *worker) exceeds(f *forward.Frame, v via) bool {
-	p := &w.packet
+	p := w.packet
 	w.mtu = w.mtus[v.port]
 	return p.NetLen(f) > w.mtu && (p.DF || p.Version == 6)
 }
@@ -191,7 +191,7 @@ func (w *worker) exceeds(f *forward.Frame, v via) bool {
 // route is the end of forwarding as a router does it.
 func (w *worker) route(snap *snapshot, f *forward.Frame, v via) Reason {
 	w.clamp(snap, f, w.mtus[v.port])
-	forward.DecTTL(f, &w.packet)
+	forward.DecTTL(f, w.packet)
 	forward.SetMACs(f, v.mac, w.macs[v.port])
 	return w.emit(f, v.port, w.mtus[v.port])
 }
@@ -199,7 +199,7 @@ func (w *worker) route(snap *snapshot, f *forward.Frame, v via) Reason {
 // pass routes a packet that a server of method NAT sends on its own account: it has
 // golb as its gateway (ip_vs leaves it to the host's forwarding).
 func (w *worker) pass(snap *snapshot, f *forward.Frame) Reason {
-	p := &w.packet
+	p := w.packet
 	v, ok := w.router.lookup(p.Dst)
 	if !ok {
 		return NotVIP

@@ -97,7 +97,7 @@ func (x *plane) claim(e entry) (control uint32, ok bool) {
 // expected finds the expectation of a packet that opens a connection, by its tuple
 // without the sender's port.
 func (w *worker) expected() (ref, meta) {
-	p := &w.packet
+	p := w.packet
 	if Protocol(p.Proto) != TCP || p.TCPFlags&(forward.FlagSYN|forward.FlagACK|forward.FlagRST) != forward.FlagSYN {
 		return 0, 0
 	}
@@ -128,7 +128,7 @@ func (w *worker) fulfil(snap *snapshot, f *forward.Frame, key *words, hash uint6
 // sees it come from the port below the service's, if it does come from the one
 // below the server's, or else from the server's own.
 func (w *worker) fulfilFromServer(snap *snapshot, f *forward.Frame, e entry) (Reason, bool) {
-	p := &w.packet
+	p := w.packet
 	key := w.table.key(e.conn)
 	control := w.table.cold[e.conn].template.Load()
 	vport := p.SrcPort

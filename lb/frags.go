@@ -44,8 +44,8 @@ func decide(to target, reply bool) decision {
 
 // fragment forwards a part of a datagram. A later fragment that comes before the
 // first one waits for it.
-func (w *worker) fragment(snap *snapshot, f *forward.Frame) Reason {
-	p := &w.packet
+func (w *worker) fragment(snap *snapshot, f *forward.Frame, s *arrival) Reason {
+	p := w.packet
 	if !snap.isVIP(p.Dst) && !snap.isNATServer(p.Src) {
 		return NotVIP
 	}
@@ -63,7 +63,7 @@ func (w *worker) fragment(snap *snapshot, f *forward.Frame) Reason {
 	}
 	parsed := *p
 	w.decided = decidedNothing
-	reason := w.whole(snap, f)
+	reason := w.whole(snap, f, s)
 	if w.decided == decidedNothing || reason != forwarded && reason != resent {
 		return reason
 	}
@@ -94,7 +94,7 @@ func (w *worker) followers(snap *snapshot, p *forward.Packet, d decision) {
 		if !ok {
 			return
 		}
-		reason := Reason(forward.Parse(out, &w.packet))
+		reason := Reason(forward.Parse(out, w.packet))
 		if reason == forwarded {
 			reason = w.later(snap, out, d)
 		}
@@ -103,7 +103,7 @@ func (w *worker) followers(snap *snapshot, p *forward.Packet, d decision) {
 			w.send(out)
 		case resent:
 		default:
-			bump(&w.drops[reason], 1)
+			w.drops[reason].bump(1)
 		}
 	}
 }

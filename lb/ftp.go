@@ -135,7 +135,7 @@ func sequence(f *forward.Frame, p *forward.Packet) uint32 {
 // ftpCommand reads what the client of a control connection sends, and makes it fit
 // what the server has sent. It comes before translation.
 func (w *worker) ftpCommand(f *forward.Frame, to target) {
-	p := &w.packet
+	p := w.packet
 	k := w.ftpControl(to.conn, to.meta, p.PayloadLen() > 0)
 	if k == nil {
 		return
@@ -158,7 +158,7 @@ func (w *worker) ftpCommand(f *forward.Frame, to target) {
 // address in the place of its own. It comes before translation. room is the MTU to
 // the client.
 func (w *worker) ftpReply(snap *snapshot, f *forward.Frame, c uint32, m meta, room int) Reason {
-	p := &w.packet
+	p := w.packet
 	k := w.ftpControl(c, m, p.PayloadLen() > 0)
 	if k == nil {
 		return forwarded

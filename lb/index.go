@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"math/bits"
 	"runtime"
 	"sync/atomic"
 )
@@ -20,19 +21,55 @@ func makeRef(c uint32, reply bool) ref {
 func (r ref) conn() uint32 { return uint32(r >> 1) }
 func (r ref) reply() bool  { return r&1 != 0 }
 
-const slotsPerBucket = 7
+const slotsPerBucket = 8
 
-// bucket is one cache line of the index. A slot is a tag of 32 hash bits above a
-// ref; 0 is empty. What does not fit hangs on a chain through the connections
-// themselves. Readers take no lock: a slot is written whole. Writers hold busy.
+// bucket is one cache line of the index: refs, and of each a tag of its tuple's
+// hash, so that one look tells which connections are worth reading. What does not
+// fit hangs on a chain through the connections themselves.
+//
+// Readers take no lock: while a connection is there its slot does not change, and a
+// reader that takes one for another sees that by the key. Writers hold busy.
 type bucket struct {
-	slots [slotsPerBucket]atomic.Uint64
+	tags  [2]atomic.Uint64 // of slot i in word i%2, 16 bits from bit i/2*16; 0 is none
+	refs  [slotsPerBucket]atomic.Uint32
 	chain atomic.Uint32 // ref
 	busy  atomic.Uint32
+	_     [8]byte
 }
 
-// tagOf takes the hash bits that the bucket number does not use.
-func tagOf(hash uint64) uint64 { return hash >> 32 << 32 }
+// tagOf takes hash bits that the bucket number does not use.
+func tagOf(hash uint64) uint64 { return hash&0xffff | 1 }
+
+const (
+	tagLow  = 0x0001_0001_0001_0001 // the lowest bit of each tag of a word
+	tagHigh = tagLow << 15
+)
+
+// matching returns the slots whose tag is that of hash, and perhaps others, as a set
+// that first and rest take apart.
+func (b *bucket) matching(hash uint64) slots {
+	// A lane of x that is 0 borrows (Mycroft's test for a zero byte).
+	all := tagOf(hash) * tagLow
+	x, y := b.tags[0].Load()^all, b.tags[1].Load()^all
+	return slots((x-tagLow)&^x&tagHigh>>15 | (y-tagLow)&^y&tagHigh>>14)
+}
+
+// slots is a set of slots: bit i/2*16 + i%2 is slot i.
+type slots uint64
+
+func (s slots) first() int {
+	at := bits.TrailingZeros64(uint64(s))
+	return (at>>3 | at&1) % slotsPerBucket
+}
+
+func (s slots) rest() slots { return s & (s - 1) }
+
+// put fills or, with tag 0, empties a slot. The bucket is locked.
+func (b *bucket) put(i int, tag uint64, r ref) {
+	word, shift := &b.tags[i%2], i/2*16
+	b.refs[i].Store(uint32(r))
+	word.Store(word.Load()&^(0xffff<<shift) | tag<<shift)
+}
 
 // lock spins: a bucket is held for some tens of nanoseconds. The holder may have
 // lost its processor, so a long wait gives way.
@@ -51,9 +88,9 @@ func (t *table) link(hash uint64, r ref) {
 	b := t.bucket(hash)
 	b.lock()
 	defer b.unlock()
-	for i := range b.slots {
-		if b.slots[i].Load() == 0 {
-			b.slots[i].Store(tagOf(hash) | uint64(r))
+	for i := range b.refs {
+		if b.refs[i].Load() == 0 {
+			b.put(i, tagOf(hash), r)
 			return
 		}
 	}
@@ -68,10 +105,9 @@ func (t *table) unlink(hash uint64, r ref) {
 	b := t.bucket(hash)
 	b.lock()
 	defer b.unlock()
-	want := tagOf(hash) | uint64(r)
-	for i := range b.slots {
-		if b.slots[i].Load() == want {
-			b.slots[i].Store(0)
+	for i := range b.refs {
+		if ref(b.refs[i].Load()) == r {
+			b.put(i, 0, 0)
 			return
 		}
 	}
@@ -89,7 +125,11 @@ func (t *table) unlink(hash uint64, r ref) {
 	}
 }
 
-func (t *table) bucket(hash uint64) *bucket { return &t.buckets[hash&t.mask] }
+// bucket scales the hash, so that the number of buckets need not be a power of two.
+func (t *table) bucket(hash uint64) *bucket {
+	i, _ := bits.Mul64(hash, uint64(len(t.buckets)))
+	return &t.buckets[i]
+}
 
 // next and setNext follow the chain of a bucket through its connections, which
 // have one link for each of their two refs.

@@ -208,7 +208,7 @@ func (r *rig) auditIndex(refs map[ref]uint64) error {
 	check := func(bucket int, at ref, tag uint64, tagged bool) error {
 		found++
 		hash, ok := refs[at]
-		if !ok || hash&t.mask != uint64(bucket) || tagged && tag != tagOf(hash) {
+		if !ok || t.bucket(hash) != &t.buckets[bucket] || tagged && tag != tagOf(hash) {
 			return fmt.Errorf("ref %d (reply %v) in bucket %d: known %v, hash %x", at.conn(), at.reply(), bucket, ok, hash)
 		}
 		return nil
@@ -218,9 +218,9 @@ func (r *rig) auditIndex(refs map[ref]uint64) error {
 		if b.busy.Load() != 0 {
 			return fmt.Errorf("bucket %d is locked", i)
 		}
-		for j := range b.slots {
-			if s := b.slots[j].Load(); s != 0 {
-				if err := check(i, ref(uint32(s)), tagOf(s), true); err != nil {
+		for j := range b.refs {
+			if r := ref(b.refs[j].Load()); r != 0 {
+				if err := check(i, r, b.tags[j%2].Load()>>(j/2*16)&0xffff, true); err != nil {
 					return err
 				}
 			}

@@ -76,7 +76,7 @@ func newModelRun(rt *rapid.T) *modelRun {
 	x.rig = newRig(rt, cfg.config())
 	// Few buckets, so that they overflow.
 	t := newTable(4096, 42, x.b.tick())
-	t.buckets, t.mask = t.buckets[:16], 15
+	t.buckets = t.buckets[:16]
 	x.b.table = t
 	x.m.now = x.b.tick()
 	x.m.apply(cfg)

@@ -191,14 +191,18 @@ func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d directio
 	}
 	v := s.service.settings.Load()
 	end := now + v.timeouts.of(Protocol(p.Proto), next.state())
-	t := timer(e.timer.Load())
+	old := timer(e.timer.Load())
+	t := newTimer(end, via, old.packets()+1)
 	if d == fromServer {
-		t = newTimer(end, t.via(), t.packets())
-	} else {
-		t = newTimer(end, via, t.packets()+1)
+		t = newTimer(end, old.via(), old.packets())
 	}
-	old := timer(e.timer.Swap(uint64(t)))
-	if end.before(old.end()) && end.before(tick(x.table.cold[c].due.Load())) {
+	if !end.before(old.end()) {
+		e.timer.set(uint64(t))
+		return
+	}
+	// With a barrier, so that the due that is read next is not older.
+	e.timer.Store(uint64(t))
+	if end.before(tick(x.table.cold[c].due.Load())) {
 		x.refile(c, next)
 	}
 }

@@ -7,7 +7,7 @@ import "github.com/golb/golb/forward"
 // NAT the other way too (ip_vs_in_icmp, ip_vs_out_icmp). The connection's timer
 // does not run anew.
 func (w *worker) related(snap *snapshot, f *forward.Frame) Reason {
-	p, q := &w.packet, &w.quoted
+	p, q := w.packet, &w.quoted
 	if !forward.ChecksumOK(f, p) {
 		return Reason(forward.BadICMPChecksum)
 	}
@@ -45,7 +45,7 @@ func (w *worker) related(snap *snapshot, f *forward.Frame) Reason {
 // relatedReply carries an error about a client's packet, from the server or a
 // router on the way to it, to the client.
 func (w *worker) relatedReply(snap *snapshot, f *forward.Frame, c uint32, s *server) Reason {
-	p, q := &w.packet, &w.quoted
+	p, q := w.packet, &w.quoted
 	key := w.table.key(c)
 	vip := addrOf(key[2], key[3])
 	w.answerAs = s.path.Load().source

@@ -74,7 +74,7 @@ func (w *worker) schedule(snap *snapshot, v *service, f *forward.Frame, p *forwa
 // once is the target of a packet of a one-packet service: counted as a connection
 // that is over at once.
 func (w *worker) once(s *server, dport uint16) target {
-	bump(&s.counters[w.id].conns, 1)
+	s.counters[w.id].conns.bump(1)
 	return target{server: s, dport: dport}
 }
 
@@ -113,7 +113,7 @@ func (w *worker) enter(snap *snapshot, key *words, hash uint64, s *server, dport
 	}
 	if fresh {
 		s.bind()
-		bump(&s.counters[w.id].conns, 1)
+		s.counters[w.id].conns.bump(1)
 	}
 	return w.targetOf(snap, c, m), forwarded
 }

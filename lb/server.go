@@ -94,12 +94,9 @@ func (s *server) editPath(edit func(*path)) {
 // counters are one worker's counts for one server: written by that worker only, a
 // cache line each.
 type counters struct {
-	conns, inPackets, inBytes, outPackets, outBytes atomic.Uint64
+	conns, inPackets, inBytes, outPackets, outBytes relaxed
 	_                                               [24]byte
 }
-
-// bump adds to a counter that has one writer.
-func bump(c *atomic.Uint64, n uint64) { c.Store(c.Load() + n) }
 
 func (s *server) addrPort() netip.AddrPort { return netip.AddrPortFrom(s.address, s.Port) }
 

@@ -1,7 +1,6 @@
 package lb
 
 import (
-	"math/bits"
 	"sync"
 	"sync/atomic"
 )
@@ -18,7 +17,7 @@ type conn struct {
 	vip    [2]atomic.Uint64 // address
 	ports  atomic.Uint64    // packPorts of client and VIP, with dport in bits 16 to 31
 	meta   atomic.Uint64    // meta
-	timer  atomic.Uint64    // tick of expiry in the upper half, packets from the client in the lower
+	timer  relaxed          // tick of expiry in the upper half, packets from the client in the lower
 	links  atomic.Uint64    // index chains, see table.next
 }
 
@@ -95,7 +94,6 @@ type table struct {
 	conns   []conn // 0 is nobody
 	cold    []connCold
 	buckets []bucket
-	mask    uint64
 	seed    uint64
 	shards  [shardCount]shard
 
@@ -121,18 +119,17 @@ type freeList struct {
 	fresh uint32 // next number never used
 }
 
-// connsPerBucket is how full the index gets at most: with four to seven slots one
-// bucket in twenty has a chain.
-const connsPerBucket = 4
+// connsPerBucket is how full the index gets at most. Through NAT each connection is in
+// it twice: then half of the eight slots are used, and one bucket in fifty has a
+// chain.
+const connsPerBucket = 2
 
 // newTable makes a table for at most limit (4 or more) connections and templates.
 func newTable(limit int, seed uint64, now tick) *table {
-	buckets := 1 << bits.Len(uint(limit/connsPerBucket-1))
 	t := &table{
 		conns:   make([]conn, limit+1),
 		cold:    make([]connCold, limit+1),
-		buckets: make([]bucket, buckets),
-		mask:    uint64(buckets - 1),
+		buckets: make([]bucket, (limit+connsPerBucket-1)/connsPerBucket),
 		seed:    seed,
 	}
 	t.free.fresh = 1
@@ -188,13 +185,10 @@ const maxChain = 64
 // just being removed; findLocked does not.
 func (t *table) find(w *words, hash uint64, servers []*server) (ref, meta) {
 	b := t.bucket(hash)
-	tag := tagOf(hash)
-	for i := range b.slots {
-		s := b.slots[i].Load()
-		if s&^0xffffffff == tag && s != 0 {
-			if m, ok := t.match(ref(uint32(s)), w, servers); ok {
-				return ref(uint32(s)), m
-			}
+	for s := b.matching(hash); s != 0; s = s.rest() {
+		r := ref(b.refs[s.first()].Load())
+		if m, ok := t.match(r, w, servers); ok {
+			return r, m
 		}
 	}
 	r := ref(b.chain.Load())
@@ -205,6 +199,17 @@ func (t *table) find(w *words, hash uint64, servers []*server) (ref, meta) {
 		r = t.next(r)
 	}
 	return 0, 0
+}
+
+// guess returns the connection of a tuple, if the tuple is in the index and no other
+// has its tag.
+func (t *table) guess(hash uint64) ref {
+	b := t.bucket(hash)
+	s := b.matching(hash)
+	if s == 0 {
+		return 0
+	}
+	return ref(b.refs[s.first()].Load())
 }
 
 // findLocked is find with the bucket held: its miss is certain.

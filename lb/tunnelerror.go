@@ -17,7 +17,7 @@ const pathMTUTimeout = 600 * ticksPerSecond
 // it learns the path MTU to the server, and tells the client whose packet was
 // inside (RFC 2003 §4, RFC 2473 §8; ip_vs_in_icmp).
 func (w *worker) tunnelError(snap *snapshot, f *forward.Frame) Reason {
-	p, q := &w.packet, &w.quoted
+	p, q := w.packet, &w.quoted
 	if !forward.ChecksumOK(f, p) {
 		return Reason(forward.BadICMPChecksum)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"runtime"
-	"sync/atomic"
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/forward/afpacket"
@@ -26,17 +25,19 @@ type worker struct {
 	batch []forward.Frame
 	out   [][]forward.Frame // by port: what is to be sent
 	now   tick
-	drops [numReasons]atomic.Uint64
+	drops [numReasons]relaxed
 
 	errands chan errand
 
-	packet, quoted forward.Packet
-	flow           sched.Flow
-	viaCache       viaCache
-	segments       forward.Segmenter
-	fragments      forward.Fragmenter
-	mergers        []merger // by port
-	merging        forward.Merger
+	arrivals  [batchSize]arrival
+	packet    *forward.Packet // the one that is being forwarded
+	quoted    forward.Packet  // that it quotes
+	flow      sched.Flow
+	viaCache  viaCache
+	segments  forward.Segmenter
+	fragments forward.Fragmenter
+	mergers   []merger // by port
+	merging   forward.Merger
 
 	segment, follower forward.Frame // lent ones that are being made
 
@@ -97,22 +98,23 @@ func (w *worker) run() error {
 	}
 }
 
-// handle forwards a batch of frames.
+// handle forwards a batch of at most batchSize frames.
 func (w *worker) handle(frames []forward.Frame) {
 	snap := w.snap.Load()
 	w.now = w.tick()
 	if w.expiry.late.Load() {
 		w.help(len(frames))
 	}
+	w.look(frames)
 	for i := range frames {
 		f := &frames[i]
 		f.Port = w.in
-		switch reason := w.frame(snap, f); reason {
+		switch reason := w.frame(snap, f, &w.arrivals[i]); reason {
 		case forwarded:
 			w.send(f)
 		case resent:
 		default:
-			bump(&w.drops[reason], 1)
+			w.drops[reason].bump(1)
 			w.answer(snap, f, reason)
 		}
 	}
@@ -120,20 +122,20 @@ func (w *worker) handle(frames []forward.Frame) {
 }
 
 // frame turns one frame into what is to be sent through f.Port.
-func (w *worker) frame(snap *snapshot, f *forward.Frame) Reason {
-	p := &w.packet
-	if r := forward.Parse(f, p); r != forward.None {
-		return Reason(r)
+func (w *worker) frame(snap *snapshot, f *forward.Frame, s *arrival) Reason {
+	w.packet = &s.packet
+	if s.reason != forward.None {
+		return Reason(s.reason)
 	}
-	if p.Frag != forward.NotFrag {
-		return w.fragment(snap, f)
+	if s.packet.Frag != forward.NotFrag {
+		return w.fragment(snap, f, s)
 	}
-	return w.whole(snap, f)
+	return w.whole(snap, f, s)
 }
 
 // whole forwards a datagram, or the first fragment of one.
-func (w *worker) whole(snap *snapshot, f *forward.Frame) Reason {
-	p := &w.packet
+func (w *worker) whole(snap *snapshot, f *forward.Frame, s *arrival) Reason {
+	p := &s.packet
 	if p.IsRelated() {
 		switch {
 		case snap.isVIP(p.Dst) || len(snap.nat) > 0 && len(snap.tunnels) == 0:
@@ -146,24 +148,21 @@ func (w *worker) whole(snap *snapshot, f *forward.Frame) Reason {
 			return w.related(snap, f)
 		}
 	}
-	t := tuple{src: p.Src, dst: p.Dst, srcPort: p.SrcPort, dstPort: p.DstPort, proto: Protocol(p.Proto)}
-	key := t.words()
-	hash := key.hash(w.table.seed)
-	w.flowHash = hash
-	r, m := w.table.find(&key, hash, w.servers.all())
-	if r == 0 {
-		r, m = w.table.findLocked(&key, hash, w.servers.all())
+	w.flowHash = s.hash
+	r := s.ref
+	m, ok := w.table.match(r, &s.key, w.servers.all())
+	if !ok {
+		if r, m = w.table.findLocked(&s.key, s.hash, w.servers.all()); r == 0 {
+			return w.unknown(snap, f, &s.key, s.hash)
+		}
 	}
-	if r != 0 {
-		return w.known(snap, f, r, m, &key, hash)
-	}
-	return w.unknown(snap, f, &key, hash)
+	return w.known(snap, f, r, m, &s.key, s.hash)
 }
 
 // known forwards a packet of a connection, after the checks that may end the
 // connection instead (ip_vs_in).
 func (w *worker) known(snap *snapshot, f *forward.Frame, r ref, m meta, key *words, hash uint64) Reason {
-	p, c := &w.packet, r.conn()
+	p, c := w.packet, r.conn()
 	s := w.servers.get(m.server())
 	if r.reply() {
 		return w.answerNAT(snap, f, c, m, s)
@@ -217,7 +216,7 @@ func (w *worker) reusable(snap *snapshot, c uint32, m meta, s *server) bool {
 
 // unknown deals with a packet of no connection: it may begin one.
 func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint64) Reason {
-	p := &w.packet
+	p := w.packet
 	if w.ftp.expected.Load() != 0 {
 		if r, ok := w.fulfil(snap, f, key, hash); ok {
 			return r
@@ -281,7 +280,7 @@ func (w *worker) transmit(snap *snapshot, f *forward.Frame, to target) Reason {
 		if to.meta.has(flagReply) {
 			from = w.viaCache.number(&w.vias, via{forward.SrcMAC(f), w.in})
 		}
-		w.touch(to.conn, to.meta, to.server, &w.packet, fromClient, from, w.now)
+		w.touch(to.conn, to.meta, to.server, w.packet, fromClient, from, w.now)
 	}
 	return w.deliver(snap, f, to, false)
 }
@@ -289,13 +288,13 @@ func (w *worker) transmit(snap *snapshot, f *forward.Frame, to target) Reason {
 // countIn counts the packet as one to a server.
 func (w *worker) countIn(s *server) {
 	count := &s.counters[w.id]
-	bump(&count.inPackets, 1)
-	bump(&count.inBytes, uint64(w.packet.End-w.packet.L3))
+	count.inPackets.bump(1)
+	count.inBytes.bump(uint64(w.packet.End - w.packet.L3))
 }
 
 // countOut counts the packet as one from a server.
 func (w *worker) countOut(s *server) {
 	count := &s.counters[w.id]
-	bump(&count.outPackets, 1)
-	bump(&count.outBytes, uint64(w.packet.End-w.packet.L3))
+	count.outPackets.bump(1)
+	count.outBytes.bump(uint64(w.packet.End - w.packet.L3))
 }

@@ -1,0 +1,50 @@
+package lb
+
+import (
+	"encoding/binary"
+
+	"github.com/golb/golb/forward"
+)
+
+// arrival is what a worker found out about a frame before it forwards the batch.
+type arrival struct {
+	packet forward.Packet
+	reason forward.Reason
+	key    words
+	hash   uint64
+	ref    ref // of the connection, most likely; 0 where there is none
+}
+
+// look parses a batch, and reads what its packets will need of the table. Each
+// packet alone would wait for memory twice, for the index and for its connection;
+// the loops here are so short that the processor waits for many at once.
+func (w *worker) look(frames []forward.Frame) {
+	all, t := w.arrivals[:len(frames)], w.table
+	for i := range all {
+		s := &all[i]
+		if s.reason = forward.Parse(&frames[i], &s.packet); s.reason == forward.None {
+			s.key = packetKey(&s.packet)
+			s.hash = s.key.hash(t.seed)
+		}
+	}
+	for i := range all {
+		t.bucket(all[i].hash).busy.Load()
+	}
+	for i := range all {
+		s := &all[i]
+		s.ref = t.guess(s.hash)
+		t.conns[s.ref.conn()].meta.Load()
+	}
+}
+
+// packetKey is the key of the packet's tuple. It reads the packet in the pieces in
+// which Parse wrote it, which is much faster than any other way just after.
+func packetKey(p *forward.Packet) words {
+	return words{
+		binary.LittleEndian.Uint64(p.Src[:8]),
+		binary.LittleEndian.Uint64(p.Src[8:]),
+		binary.LittleEndian.Uint64(p.Dst[:8]),
+		binary.LittleEndian.Uint64(p.Dst[8:]),
+		packPorts(p.SrcPort, p.DstPort, Protocol(p.Proto), kindConn),
+	}
+}
