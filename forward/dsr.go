@@ -1,5 +1,7 @@
 package forward
 
+import "encoding/binary"
+
 // DecTTL takes one from the TTL or hop limit, in f and in p. The caller has
 // made sure that it is above 1 and has answered time exceeded where it is not.
 // The IPv4 header checksum follows by RFC 1624.
@@ -11,8 +13,10 @@ func DecTTL(f *Frame, p *Packet) {
 		return
 	}
 	h[ip4TTL]--
-	// TTL is the high byte of its word; taking 0x0100 away is adding ^0x0100.
-	update(h[ip4Checksum:], ^uint16(0x0100))
+	// TTL is the high byte of its word: 0x0100 less in the sum is 0x0100 more in the
+	// checksum, and the carry with it.
+	c := uint32(binary.BigEndian.Uint16(h[ip4Checksum:])) + 0x0100
+	binary.BigEndian.PutUint16(h[ip4Checksum:], uint16(c+(c+1)>>16))
 }
 
 // DSR sends f on by direct server return (ip_vs: DROUTE, gatewaying): TTL and

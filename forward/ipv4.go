@@ -1,6 +1,9 @@
 package forward
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // IPv4 header fields (RFC 791 §3.1).
 const (
@@ -67,6 +70,17 @@ func parseIPv4(b []byte, p *Packet) Reason {
 	return p.checkFragment()
 }
 
+// plainIntact reports whether the checksum of a header without options is right.
+func plainIntact(h *[ip4MinLen]byte) bool {
+	s := binary.LittleEndian.Uint64(h[:])
+	s, c := bits.Add64(s, binary.LittleEndian.Uint64(h[8:]), 0)
+	s, c = bits.Add64(s, uint64(binary.LittleEndian.Uint32(h[16:])), c)
+	s = s>>32 + s&0xffffffff + c
+	s = s>>32 + s&0xffffffff
+	s = s>>16 + s&0xffff
+	return uint16(s>>16+s) == 0xffff
+}
+
 // putAddr4 writes the address at the beginning of b into a, in two words: byte by
 // byte it would cost as much as all the rest of Parse.
 func putAddr4(a *Addr, b []byte) {
@@ -75,7 +89,8 @@ func putAddr4(a *Addr, b []byte) {
 	binary.LittleEndian.PutUint64(a[8:], mapped|uint64(binary.LittleEndian.Uint32(b))<<32)
 }
 
-// readIPv4 takes the fixed fields of a header whose bounds are known.
+// readIPv4 takes the fixed fields of a header whose bounds are known, into a p that
+// is otherwise empty.
 func (p *Packet) readIPv4(h ipv4) {
 	putAddr4(&p.Src, h[ip4Src:])
 	putAddr4(&p.Dst, h[ip4Dst:])
@@ -83,5 +98,7 @@ func (p *Packet) readIPv4(h ipv4) {
 	p.FragID = uint32(h.id())
 	v := h.frag()
 	p.DF = v&ip4DF != 0
-	p.setFragment(v&ip4OffMask<<3, v&ip4MF != 0)
+	if v&(ip4OffMask|ip4MF) != 0 {
+		p.setFragment(v&ip4OffMask<<3, v&ip4MF != 0)
+	}
 }

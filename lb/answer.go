@@ -92,20 +92,3 @@ func (w *worker) trim(f *forward.Frame) {
 	w.arenaUsed -= len(f.Buf) - f.Tail
 	f.Buf = f.Buf[:f.Tail:f.Tail]
 }
-
-// send queues a frame for its port.
-func (w *worker) send(f *forward.Frame) {
-	w.out[f.Port] = append(w.out[f.Port], *f)
-}
-
-// flush sends what is queued; then all that was lent may be used anew.
-func (w *worker) flush() {
-	for i, out := range w.out {
-		if len(out) > 0 {
-			// What a port refuses it counts itself.
-			_, _ = w.ports[i].Send(w.merge(i, out))
-			w.out[i] = out[:0]
-		}
-	}
-	w.arenaUsed = 0
-}

@@ -19,7 +19,7 @@ func (w *worker) deliver(snap *snapshot, f *forward.Frame, dst target, relayed b
 	}
 	room := to.mtu
 	if method == TUN {
-		room -= to.wrap.Overhead()
+		room = to.room
 	}
 	if !relayed && p.NetLen(f) > room && w.refuses(snap, f, method) {
 		forward.DecTTL(f, p) // the answer quotes what would have been sent
@@ -140,7 +140,9 @@ func (w *worker) nextID() uint16 {
 // answerNAT sends a server's reply on to the client (ip_vs_out).
 func (w *worker) answerNAT(snap *snapshot, f *forward.Frame, c uint32, m meta, s *server) Reason {
 	w.countOut(s)
-	w.decided = decide(target{conn: c, meta: m}, true)
+	if w.packet.Frag != forward.NotFrag {
+		w.decided = decide(target{conn: c, meta: m}, true)
+	}
 	w.touch(c, m, s, w.packet, fromServer, 0, w.now)
 	return w.replyOut(snap, f, c, m, s)
 }

@@ -119,7 +119,7 @@ func (x *plane) halfOpen(c uint32, s *server, old, m meta) {
 // unreachable takes note of an ICMP error in answer to a client's packet of
 // connection c.
 func (w *worker) unreachable(c uint32, m meta, s *server) {
-	p := &w.packet
+	p := w.packet
 	switch p.Version {
 	case 4:
 		const unreachable, fragmentationNeeded = 3, 4

@@ -45,9 +45,8 @@ func packPorts(src, dst uint16, proto Protocol, kind connKind) uint64 {
 // hash mixes the words with a secret seed, so that nobody outside can choose
 // tuples that share a bucket. It is the folded-multiply construction of wyhash.
 func (w *words) hash(seed uint64) uint64 {
-	h := fold(w[0]^0xa0761d6478bd642f, w[1]^seed)
-	h = fold(h^w[2]^0xe7037ed1a0b428db, w[3]^seed)
-	return fold(h^w[4], seed^0x8ebc6af09c88c6e3)
+	h := fold(w[0]^0xa0761d6478bd642f, w[1]^seed) ^ fold(w[2]^0xe7037ed1a0b428db^seed, w[3]^0x8ebc6af09c88c6e3)
+	return fold(h^w[4], seed^0x589965cc75374cc3)
 }
 
 func fold(a, b uint64) uint64 {

@@ -23,7 +23,7 @@ func (w *worker) look(frames []forward.Frame) {
 	for i := range all {
 		s := &all[i]
 		if s.reason = forward.Parse(&frames[i], &s.packet); s.reason == forward.None {
-			s.key = packetKey(&s.packet)
+			s.key.ofPacket(&s.packet)
 			s.hash = s.key.hash(t.seed)
 		}
 	}
@@ -32,19 +32,19 @@ func (w *worker) look(frames []forward.Frame) {
 	}
 	for i := range all {
 		s := &all[i]
-		s.ref = t.guess(s.hash)
+		b := t.bucket(s.hash)
+		s.ref = ref(b.refs[b.matching(s.hash).first()].Load())
 		t.conns[s.ref.conn()].meta.Load()
 	}
 }
 
-// packetKey is the key of the packet's tuple. It reads the packet in the pieces in
-// which Parse wrote it, which is much faster than any other way just after.
-func packetKey(p *forward.Packet) words {
-	return words{
-		binary.LittleEndian.Uint64(p.Src[:8]),
-		binary.LittleEndian.Uint64(p.Src[8:]),
-		binary.LittleEndian.Uint64(p.Dst[:8]),
-		binary.LittleEndian.Uint64(p.Dst[8:]),
-		packPorts(p.SrcPort, p.DstPort, Protocol(p.Proto), kindConn),
-	}
+// ofPacket makes the key of the packet's tuple. It reads and writes whole words, each
+// as it was written and will be read: a processor waits long for what it has just
+// written in other pieces.
+func (w *words) ofPacket(p *forward.Packet) {
+	w[0] = binary.LittleEndian.Uint64(p.Src[:8])
+	w[1] = binary.LittleEndian.Uint64(p.Src[8:])
+	w[2] = binary.LittleEndian.Uint64(p.Dst[:8])
+	w[3] = binary.LittleEndian.Uint64(p.Dst[8:])
+	w[4] = packPorts(p.SrcPort, p.DstPort, Protocol(p.Proto), kindConn)
 }

@@ -174,7 +174,7 @@ func (x *plane) hold(c uint32, m meta, now tick) bool {
 func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d direction, via uint16, now tick) {
 	e := &x.table.conns[c]
 	next := m
-	for {
+	for !m.steady(p, d) {
 		next = m.after(p, d)
 		if next == m {
 			break
@@ -205,6 +205,14 @@ func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d directio
 	if end.before(tick(x.table.cold[c].due.Load())) {
 		x.refile(c, next)
 	}
+}
+
+// steady reports whether the packet is one of TCP that changes nothing, as most are.
+func (m meta) steady(p *forward.Packet, d direction) bool {
+	const mask, established = 0xff | flagInactive | flagAssured, meta(tcpEstablished) | flagAssured
+	const ending = forward.FlagFIN | forward.FlagSYN | forward.FlagRST
+	return Protocol(p.Proto) == TCP && m&mask == established && p.TCPFlags&(ending|forward.FlagACK) == forward.FlagACK &&
+		(d == fromClient || !m.has(flagNoOutput))
 }
 
 // after is the state word after a packet.

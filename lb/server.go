@@ -58,6 +58,7 @@ type path struct {
 	mtu      int          // bytes of IP packet
 	source   forward.Addr // the host's own towards the server
 	wrap     forward.Tunnel
+	room     int // bytes of IP packet that the tunnel takes
 }
 
 // forward is the tunnel as package forward knows it.
@@ -85,6 +86,7 @@ func (s *server) editPath(edit func(*path)) {
 		old := s.path.Load()
 		to := *old
 		edit(&to)
+		to.room = to.mtu - to.wrap.Overhead()
 		if s.path.CompareAndSwap(old, &to) {
 			return
 		}

@@ -201,17 +201,6 @@ func (t *table) find(w *words, hash uint64, servers []*server) (ref, meta) {
 	return 0, 0
 }
 
-// guess returns the connection of a tuple, if the tuple is in the index and no other
-// has its tag.
-func (t *table) guess(hash uint64) ref {
-	b := t.bucket(hash)
-	s := b.matching(hash)
-	if s == 0 {
-		return 0
-	}
-	return ref(b.refs[s.first()].Load())
-}
-
 // findLocked is find with the bucket held: its miss is certain.
 func (t *table) findLocked(w *words, hash uint64, servers []*server) (ref, meta) {
 	b := t.bucket(hash)

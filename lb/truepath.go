@@ -100,7 +100,7 @@ func (x *probes) find(p *forward.Packet, ack uint32) *probe {
 
 // probed deals with an answer to a probe; ok is false for any other packet.
 func (w *worker) probed(snap *snapshot, f *forward.Frame) (ok bool) {
-	p := &w.packet
+	p := w.packet
 	if p.Proto != forward.ProtoTCP || p.Frag != forward.NotFrag || p.TCPFlags&forward.FlagACK == 0 ||
 		p.TCPFlags&(forward.FlagSYN|forward.FlagRST) == 0 || !forward.ChecksumOK(f, p) {
 		return false
@@ -132,7 +132,7 @@ func (w *worker) sendProbe(snap *snapshot, b *probe, flags uint8, seq uint32) Re
 	if !s.Build(&f) {
 		return Reason(forward.BadLength)
 	}
-	if r := forward.Parse(&f, &w.packet); r != forward.None {
+	if r := forward.Parse(&f, w.packet); r != forward.None {
 		return Reason(r)
 	}
 	w.flowHash = uint64(b.port)

@@ -23,7 +23,7 @@ type worker struct {
 	macs  []forward.MAC
 	mtus  []int
 	batch []forward.Frame
-	out   [][]forward.Frame // by port: what is to be sent
+	out   []queue // by port
 	now   tick
 	drops [numReasons]relaxed
 
@@ -67,9 +67,9 @@ func newWorker(x *plane, id, workers, in int, ports []Port) *worker {
 		ipID:  uint16(id), idStep: uint16(workers),
 		errands: make(chan errand, errandRoom),
 	}
-	w.out = make([][]forward.Frame, len(ports))
+	w.out = make([]queue, len(ports))
 	for i, p := range ports {
-		w.out[i] = make([]forward.Frame, 0, batchSize)
+		w.out[i] = newQueue()
 		w.macs = append(w.macs, p.MAC())
 		w.mtus = append(w.mtus, p.MTU())
 		w.mergers = append(w.mergers, mergerFor(p))
@@ -111,7 +111,7 @@ func (w *worker) handle(frames []forward.Frame) {
 		f.Port = w.in
 		switch reason := w.frame(snap, f, &w.arrivals[i]); reason {
 		case forwarded:
-			w.send(f)
+			w.received(frames, i)
 		case resent:
 		default:
 			w.drops[reason].bump(1)
@@ -255,7 +255,7 @@ func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint
 
 // nobodys deals with a packet that no service takes.
 func (w *worker) nobodys(snap *snapshot, f *forward.Frame) Reason {
-	p := &w.packet
+	p := w.packet
 	switch {
 	case snap.isVIP(p.Dst):
 		w.answerAs = p.Dst
@@ -274,7 +274,9 @@ func (w *worker) nobodys(snap *snapshot, f *forward.Frame) Reason {
 // transmit counts a packet, moves its connection on, and sends it to its server.
 func (w *worker) transmit(snap *snapshot, f *forward.Frame, to target) Reason {
 	w.countIn(to.server)
-	w.decided = decide(to, false)
+	if w.packet.Frag != forward.NotFrag {
+		w.decided = decide(to, false)
+	}
 	if to.conn != 0 {
 		from := uint16(0)
 		if to.meta.has(flagReply) {
