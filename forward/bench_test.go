@@ -58,7 +58,7 @@ func BenchmarkNAT(b *testing.B) {
 			port := uint16(0)
 			for b.Loop() {
 				port++
-				NATRequest(f, p, to, port)
+				NATRequest(f, p, &to, port)
 			}
 		})
 	}

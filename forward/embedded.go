@@ -151,9 +151,9 @@ func translateEmbedded(f *Frame, p, q *Packet, outer side, addr Addr, port uint1
 	}
 	inner := source + destination - outer
 	b := f.Bytes()
-	replaceAddr(b[p.L3:], p.Version, outer, addr)
+	replaceAddr(b[p.L3:], p.Version, outer, &addr)
 	*p.addr(outer) = addr
-	replaceAddr(b[q.L3:], q.Version, inner, addr)
+	replaceAddr(b[q.L3:], q.Version, inner, &addr)
 	*q.addr(inner) = addr
 	if q.Version == 4 {
 		// Routers quote headers whose checksum does not follow the TTL.

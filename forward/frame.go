@@ -1,6 +1,9 @@
 package forward
 
-import "net/netip"
+import (
+	"encoding/binary"
+	"net/netip"
+)
 
 // MAC is an Ethernet address.
 type MAC [6]byte
@@ -30,6 +33,9 @@ func (m MAC) String() string {
 // so that tables of millions of them are nothing to the garbage collector.
 type Addr [16]byte
 
+// mappedPrefix is bytes 8 to 11 of an IPv4-mapped address, read as little-endian.
+const mappedPrefix = 0xffff0000
+
 // AddrFrom converts a netip.Addr; the zone is dropped, the zero netip.Addr
 // becomes the zero Addr.
 func AddrFrom(a netip.Addr) Addr {
@@ -46,7 +52,7 @@ func AddrFrom4(a [4]byte) Addr {
 
 // Is4 reports whether the address is an IPv4 one.
 func (a Addr) Is4() bool {
-	return [12]byte(a[:12]) == [12]byte{10: 0xff, 11: 0xff}
+	return binary.LittleEndian.Uint64(a[:]) == 0 && binary.LittleEndian.Uint32(a[8:]) == mappedPrefix
 }
 
 // As4 returns the last four bytes: the IPv4 address where Is4 holds.

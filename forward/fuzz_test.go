@@ -139,7 +139,8 @@ func FuzzNAT(f *testing.F) {
 		}
 		whole := p.Frag == NotFrag && GSOType(gso) == GSONone
 		ok := whole && ChecksumOK(fr, &p)
-		for _, r := range []Reason{NATRequest(fr, &p, family(&p), port), NATReply(fr, &p, family(&p), port)} {
+		to := family(&p)
+		for _, r := range []Reason{NATRequest(fr, &p, &to, port), NATReply(fr, &p, &to, port)} {
 			if r != None && r != FragmentedSCTP {
 				t.Fatal(r)
 			}

@@ -84,9 +84,15 @@ func plainIntact(h *[ip4MinLen]byte) bool {
 // putAddr4 writes the address at the beginning of b into a, in two words: byte by
 // byte it would cost as much as all the rest of Parse.
 func putAddr4(a *Addr, b []byte) {
-	const mapped = 0xffff0000 // RFC 4291 §2.5.5.2, bytes 8 to 11
 	binary.LittleEndian.PutUint64(a[:], 0)
-	binary.LittleEndian.PutUint64(a[8:], mapped|uint64(binary.LittleEndian.Uint32(b))<<32)
+	binary.LittleEndian.PutUint64(a[8:], mappedPrefix|uint64(binary.LittleEndian.Uint32(b))<<32)
+}
+
+// copyAddr copies in two words: addresses are often written so just before, and a
+// processor waits long for what it wrote in other pieces.
+func copyAddr(to, from *Addr) {
+	binary.LittleEndian.PutUint64(to[:], binary.LittleEndian.Uint64(from[:]))
+	binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
 }
 
 // readIPv4 takes the fixed fields of a header whose bounds are known, into a p that

@@ -133,7 +133,7 @@ func (d *director) play(t *testing.T, r recording) (out []*Frame) {
 		}
 		DecTTL(f, p)
 		if !strings.Contains(r.note, "unknown") {
-			mustDo(t, NATReply(f, p, d.vip, 80))
+			mustDo(t, NATReply(f, p, &d.vip, 80))
 		}
 		return []*Frame{f}
 	case p.TTL <= 1:
@@ -156,7 +156,7 @@ func (d *director) forward(t *testing.T, r recording, f *Frame, p *Packet) (out 
 	switch {
 	case d.method == "dr":
 	case d.method == "nat":
-		mustDo(t, NATRequest(f, p, d.server, d.ports[p.DstPort]))
+		mustDo(t, NATRequest(f, p, &d.server, d.ports[p.DstPort]))
 	default:
 		mustDo(t, Encapsulate(f, p, &d.tunnel, 0x3333, outerPort(r.out[0])))
 		if p.End-p.L3 > 1500 {

@@ -10,7 +10,7 @@ func TestRewritersRefuseWhatTheyCannotDo(t *testing.T) {
 	f := frameOf(tcp4Spec.build(), 0)
 	p := mustParse(t, f)
 	was, wasP := append([]byte{}, f.Buf...), *p
-	if r := NATRequest(f, p, server6, 80); r != FamilyMismatch {
+	if r := NATRequest(f, p, &server6, 80); r != FamilyMismatch {
 		t.Errorf("NAT to IPv6: %v", r)
 	}
 	if r := Encapsulate(f, p, &Tunnel{Local: local4, Remote: server6}, 1, 1); r != FamilyMismatch {
@@ -56,10 +56,10 @@ func TestSCTPFragmentsKeepTheirPorts(t *testing.T) {
 	o, q := frameOf(nil, g.FrameLen()), new(Packet)
 	g.Next(o, q)
 	was := append([]byte{}, o.Bytes()...)
-	if r := NATRequest(o, q, server4, 1); r != FragmentedSCTP || !bytes.Equal(was, o.Bytes()) {
+	if r := NATRequest(o, q, &server4, 1); r != FragmentedSCTP || !bytes.Equal(was, o.Bytes()) {
 		t.Errorf("%v", r)
 	}
-	mustDo(t, NATRequest(o, q, server4, s.dport))
+	mustDo(t, NATRequest(o, q, &server4, s.dport))
 }
 
 func TestTCPMayBeCutSmallerThanItsSenderSaid(t *testing.T) {
@@ -112,7 +112,7 @@ func TestAUDPChecksumNeverBecomesNone(t *testing.T) {
 		for port := range 65536 {
 			f := frameOf(s.build(), 0)
 			p := mustParse(t, f)
-			mustDo(t, NATRequest(f, p, p.Dst, uint16(port)))
+			mustDo(t, NATRequest(f, p, &p.Dst, uint16(port)))
 			if got := f.Bytes()[p.L4+6:]; got[0]|got[1] == 0 {
 				t.Fatalf("NAT to port %d takes the checksum away", port)
 			} else if got[0]&got[1] == 0xff {

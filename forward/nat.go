@@ -19,17 +19,17 @@ const (
 //
 // f is unchanged where the result is FamilyMismatch, or FragmentedSCTP: an SCTP
 // packet's CRC32c covers all fragments, so its port cannot change in one.
-func NATRequest(f *Frame, p *Packet, dst Addr, dport uint16) Reason {
+func NATRequest(f *Frame, p *Packet, dst *Addr, dport uint16) Reason {
 	return translate(f, p, destination, dst, dport)
 }
 
 // NATReply rewrites the source of f to the service's address and port, on the
 // way from the server. Otherwise it is as NATRequest.
-func NATReply(f *Frame, p *Packet, src Addr, sport uint16) Reason {
+func NATReply(f *Frame, p *Packet, src *Addr, sport uint16) Reason {
 	return translate(f, p, source, src, sport)
 }
 
-func translate(f *Frame, p *Packet, s side, addr Addr, port uint16) Reason {
+func translate(f *Frame, p *Packet, s side, addr *Addr, port uint16) Reason {
 	if addr.Is4() != (p.Version == 4) {
 		return FamilyMismatch
 	}
@@ -41,7 +41,7 @@ func translate(f *Frame, p *Packet, s side, addr Addr, port uint16) Reason {
 	settle(f, p)
 	b := f.Bytes()
 	addrChange := replaceAddr(b[p.L3:], p.Version, s, addr)
-	*p.addr(s) = addr
+	copyAddr(p.addr(s), addr)
 	if p.Frag == LaterFrag {
 		return None
 	}
@@ -81,11 +81,12 @@ func fixTransport(field []byte, proto uint8, unfinished bool, addrChange, otherC
 
 // replaceAddr writes addr into the IP header h, whose IPv4 checksum follows, and
 // returns the change to a sum that the address is part of.
-func replaceAddr(h []byte, version uint8, s side, addr Addr) uint16 {
+func replaceAddr(h []byte, version uint8, s side, addr *Addr) uint16 {
 	if version == 4 {
 		field := h[ip4Src+4*int(s):][:4]
-		c := change(sum(field), sum(addr[12:]))
-		copy(field, addr[12:])
+		before, after := binary.BigEndian.Uint32(field), binary.BigEndian.Uint32(addr[12:])
+		c := change(fold(before), fold(after))
+		binary.BigEndian.PutUint32(field, after)
 		update(h[ip4Checksum:], c)
 		return c
 	}

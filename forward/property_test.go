@@ -67,10 +67,10 @@ func TestNATKeepsEveryChecksum(t *testing.T) {
 		}
 		DecTTL(s.frame, p)
 		if request {
-			mustDo(t, NATRequest(s.frame, p, to, port))
+			mustDo(t, NATRequest(s.frame, p, &to, port))
 			s.dst, s.dport = to, port
 		} else {
-			mustDo(t, NATReply(s.frame, p, to, port))
+			mustDo(t, NATReply(s.frame, p, &to, port))
 			s.src, s.sport = to, port
 		}
 		s.ttl--
@@ -99,8 +99,8 @@ func TestNATAndBackIsTheSamePacket(t *testing.T) {
 		if p.Version == 6 {
 			to = server6
 		}
-		mustDo(t, NATRequest(s.frame, p, to, 1))
-		mustDo(t, NATRequest(s.frame, p, dst, port))
+		mustDo(t, NATRequest(s.frame, p, &to, 1))
+		mustDo(t, NATRequest(s.frame, p, &dst, port))
 		if !bytes.Equal(was, s.frame.Bytes()) {
 			t.Fatal("not the same")
 		}
@@ -124,7 +124,7 @@ func TestNATLeavesDamageVisible(t *testing.T) {
 		if p.Version == 6 {
 			to = server6
 		}
-		mustDo(t, NATRequest(f, p, to, 8080))
+		mustDo(t, NATRequest(f, p, &to, 8080))
 		if ChecksumOK(f, p) {
 			t.Fatalf("byte %d was damaged, and the checksum is right", at)
 		}
@@ -328,9 +328,9 @@ func TestFragmentsGoThroughEveryMethod(t *testing.T) {
 			case "dsr":
 				DSR(o, q, macC, macB)
 			case "request":
-				mustDo(t, NATRequest(o, q, to, 8080))
+				mustDo(t, NATRequest(o, q, &to, 8080))
 			case "reply":
-				mustDo(t, NATReply(o, q, to, 8080))
+				mustDo(t, NATReply(o, q, &to, 8080))
 			default:
 				mustDo(t, Encapsulate(o, q, tun, 1, 2))
 				verify(t, o, q)

@@ -1,5 +1,7 @@
 package forward
 
+import "encoding/binary"
+
 // What golb sends of its own accord, all in answer to a received packet: ICMP
 // errors, TCP resets, echo replies. Builders write into a frame that the caller
 // lends, from Head on, and set Tail; Buf needs MaxReply bytes behind Head. The
@@ -55,9 +57,12 @@ func writeIPv4(b []byte, q *Packet, id uint16) {
 	h.setID(id)
 	h.setFrag(frag)
 	h[ip4TTL], h[ip4Proto] = q.TTL, q.Proto
-	copy(h[ip4Src:], q.Src[12:])
-	copy(h[ip4Dst:], q.Dst[12:])
-	h.fillChecksum()
+	src, dst := binary.BigEndian.Uint32(q.Src[12:]), binary.BigEndian.Uint32(q.Dst[12:])
+	binary.BigEndian.PutUint32(h[ip4Src:], src)
+	binary.BigEndian.PutUint32(h[ip4Dst:], dst)
+	// Of the values, since reading back what was just written takes long.
+	h.setChecksum(^fold((4<<4|ip4MinLen/4)<<8 + uint32(q.TOS) + uint32(q.End-q.L3) + uint32(id) + uint32(frag) +
+		uint32(q.TTL)<<8 + uint32(q.Proto) + src>>16 + src&0xffff + dst>>16 + dst&0xffff))
 	q.FragID = uint32(id)
 }
 

@@ -86,8 +86,8 @@ func (e *everything) run() {
 			ParseTunneled(&e.work, &q, new(Packet))
 		}
 		e.load(f, &p)
-		NATRequest(&e.work, &p, to, 8080)
-		NATReply(&e.work, &p, to, 80)
+		NATRequest(&e.work, &p, &to, 8080)
+		NATReply(&e.work, &p, &to, 80)
 		ClampMSS(&e.work, &p, 1000)
 		ChecksumOK(&e.work, &p)
 		TimeExceeded(&e.reply, &e.work, &p, to, 1)

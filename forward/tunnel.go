@@ -101,7 +101,7 @@ func Encapsulate(f *Frame, p *Packet, t *Tunnel, id, srcPort uint16) Reason {
 	f.Head -= n
 	f.Offload = Offload{}
 	b := f.Bytes()
-	copy(b, b[n:n+EthernetLen])
+	*(*[EthernetLen]byte)(b) = *(*[EthernetLen]byte)(b[n:])
 	inner := p.Version
 	t.outerPacket(p, srcPort)
 	setEtherType(b, p.Version)
@@ -116,25 +116,24 @@ func Encapsulate(f *Frame, p *Packet, t *Tunnel, id, srcPort uint16) Reason {
 
 // outerPacket turns p from the inner packet into the outer one.
 func (t *Tunnel) outerPacket(p *Packet, srcPort uint16) {
-	q := Packet{
-		Src: t.Local, Dst: t.Remote, TTL: p.TTL, TOS: outerTOS(p.TOS), SCTPChunk: SCTPNoChunk,
-		Version: 6, L3: EthernetLen, L4: EthernetLen + ip6HeaderLen, End: p.End + t.Overhead(),
-	}
+	version, ttl, tos, df, end := p.Version, p.TTL, p.TOS, p.DF, p.End+t.Overhead()
+	*p = Packet{SCTPChunk: SCTPNoChunk}
+	p.Src, p.Dst, p.TTL, p.TOS = t.Local, t.Remote, ttl, outerTOS(tos)
+	p.Version, p.L3, p.L4, p.End = 6, EthernetLen, EthernetLen+ip6HeaderLen, end
 	if t.Remote.Is4() {
-		q.Version, q.L4 = 4, EthernetLen+ip4MinLen
-		q.DF = t.PMTUDisc && p.Version == 4 && p.DF
+		p.Version, p.L4 = 4, EthernetLen+ip4MinLen
+		p.DF = t.PMTUDisc && version == 4 && df
 	}
-	q.Payload = q.L4
+	p.Payload = p.L4
 	switch t.Kind {
 	case GUE:
-		q.Proto, q.SrcPort, q.DstPort = ProtoUDP, srcPort, t.Port
-		q.Payload += udpHeaderLen
+		p.Proto, p.SrcPort, p.DstPort = ProtoUDP, srcPort, t.Port
+		p.Payload += udpHeaderLen
 	case GRE:
-		q.Proto = ProtoGRE
+		p.Proto = ProtoGRE
 	default:
-		q.Proto = ipProto(p.Version)
+		p.Proto = ipProto(version)
 	}
-	*p = q
 }
 
 // writeShim writes GUE's or GRE's header at p.L4 of the outer packet.

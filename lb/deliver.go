@@ -55,7 +55,7 @@ func (w *worker) nat(snap *snapshot, f *forward.Frame, dst target, to *path, rel
 		if dst.meta.has(flagFTP) {
 			w.ftpCommand(f, dst)
 		}
-		if r := forward.NATRequest(f, p, dst.server.Addr, dst.dport); r != forward.None {
+		if r := forward.NATRequest(f, p, (*forward.Addr)(&dst.server.Addr), dst.dport); r != forward.None {
 			return Reason(r)
 		}
 		w.clamp(snap, f, to.mtu)
@@ -166,8 +166,9 @@ func (w *worker) replyOut(snap *snapshot, f *forward.Frame, c uint32, m meta, s 
 			return r
 		}
 	}
-	key := w.table.key(c)
-	if r := forward.NATReply(f, p, addrOf(key[2], key[3]), uint16(key[4]>>32)); r != forward.None {
+	e := &w.table.conns[c]
+	vip := addrOf(e.vip[0].Load(), e.vip[1].Load())
+	if r := forward.NATReply(f, p, &vip, uint16(e.ports.Load()>>32)); r != forward.None {
 		return Reason(r)
 	}
 	return w.route(snap, f, v)

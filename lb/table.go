@@ -3,6 +3,8 @@ package lb
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/golb/golb/lb/internal/hugepages"
 )
 
 // conn is what every packet of a connection touches: one cache line, no pointer.
@@ -127,9 +129,9 @@ const connsPerBucket = 2
 // newTable makes a table for at most limit (4 or more) connections and templates.
 func newTable(limit int, seed uint64, now tick) *table {
 	t := &table{
-		conns:   make([]conn, limit+1),
-		cold:    make([]connCold, limit+1),
-		buckets: make([]bucket, (limit+connsPerBucket-1)/connsPerBucket),
+		conns:   hugepages.Make[conn](limit + 1),
+		cold:    hugepages.Make[connCold](limit + 1),
+		buckets: hugepages.Make[bucket]((limit + connsPerBucket - 1) / connsPerBucket),
 		seed:    seed,
 	}
 	t.free.fresh = 1
@@ -235,7 +237,7 @@ func matchReply(c *conn, m meta, w *words, servers []*server) bool {
 	}
 	s := servers[m.server()]
 	ports := c.ports.Load()
-	return s != nil && s.words == [2]uint64{w[0], w[1]} &&
+	return s != nil && s.words[1] == w[1] && s.words[0] == w[0] &&
 		w[4] == replyPorts(ports)
 }
 

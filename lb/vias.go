@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 
@@ -59,16 +60,19 @@ func (x *vias) get(n uint16) (v via, ok bool) {
 // viaCache is one worker's memory of the numbers it saw last: of most packets the
 // number is known without a lock.
 type viaCache [viaSlots]struct {
-	via
+	via    uint64 // MAC above port
 	number uint16
 }
 
 const viaSlots = 256
 
-func (c *viaCache) number(x *vias, v via) uint16 {
-	e := &c[uint(v.mac[5]^v.mac[4]<<3)%viaSlots]
-	if e.number == 0 || e.via != v {
-		e.via, e.number = v, x.number(v)
+// number returns the number of where f, received from a port, came from.
+func (c *viaCache) number(x *vias, f *forward.Frame, port int) uint16 {
+	from := f.Bytes()[6:12]
+	key := uint64(binary.BigEndian.Uint32(from))<<32 | uint64(binary.BigEndian.Uint16(from[4:]))<<16 | uint64(uint16(port))
+	e := &c[uint(from[5]^from[4]<<3)%viaSlots]
+	if e.number == 0 || e.via != key {
+		e.via, e.number = key, x.number(via{forward.SrcMAC(f), port})
 	}
 	return e.number
 }

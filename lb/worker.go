@@ -280,7 +280,7 @@ func (w *worker) transmit(snap *snapshot, f *forward.Frame, to target) Reason {
 	if to.conn != 0 {
 		from := uint16(0)
 		if to.meta.has(flagReply) {
-			from = w.viaCache.number(&w.vias, via{forward.SrcMAC(f), w.in})
+			from = w.viaCache.number(&w.vias, f, w.in)
 		}
 		w.touch(to.conn, to.meta, to.server, w.packet, fromClient, from, w.now)
 	}
