@@ -67,6 +67,7 @@ func newWorker(x *plane, id, workers, in int, ports []Port) *worker {
 		ipID:  uint16(id), idStep: uint16(workers),
 		errands: make(chan errand, errandRoom),
 	}
+	w.packet = &w.arrivals[0].packet
 	w.out = make([]queue, len(ports))
 	for i, p := range ports {
 		w.out[i] = newQueue()
