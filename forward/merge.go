@@ -30,16 +30,16 @@ type Merger struct {
 
 // held is a frame that the next packets of its flow may be appended to.
 type held struct {
-	at       int // index of the frame
-	l4       int
-	payload  int // offset of the first payload byte
-	end      int
-	size     int // payload of each packet
-	count    int // packets so far
-	verified bool
-	proto    uint8
+	at       int32 // index of the frame
+	end      uint32
 	seq      uint32 // TCP: the next
+	l4       uint16
+	payload  uint16 // offset of the first payload byte
+	size     uint16 // payload of each packet
 	id       uint16 // IPv4: the next
+	proto    uint8
+	count    uint8 // packets so far
+	verified bool
 }
 
 const (
@@ -87,7 +87,7 @@ func (m *Merger) take(kept []Frame, f *Frame, udp bool) bool {
 	h, bit := &m.held[c.slot], uint64(1)<<c.slot
 	if m.open&bit != 0 {
 		if c.fits && h.append(&kept[h.at], f, &c) {
-			if c.last || c.end-c.payload < h.size || h.count == maxSegments {
+			if c.last || c.end-c.payload < int(h.size) || h.count == maxSegments {
 				m.open &^= bit
 				h.finish(&kept[h.at])
 			}
@@ -98,9 +98,10 @@ func (m *Merger) take(kept []Frame, f *Frame, udp bool) bool {
 	}
 	if c.fits && !c.last {
 		m.open |= bit
+		n := c.end - c.payload
 		*h = held{
-			at: len(kept), l4: c.l4, payload: c.payload, end: c.end, size: c.end - c.payload, count: 1,
-			proto: c.proto, seq: c.seq + uint32(c.end-c.payload), id: c.id + 1,
+			at: int32(len(kept)), end: uint32(c.end), seq: c.seq + uint32(n), l4: uint16(c.l4), payload: uint16(c.payload),
+			size: uint16(n), id: c.id + 1, proto: c.proto, count: 1,
 		}
 	}
 	return false
@@ -115,27 +116,27 @@ func (m *Merger) closeAll(kept []Frame) {
 
 // append puts c, which is f, behind the packets of h, which are head, or reports false.
 func (h *held) append(head, f *Frame, c *candidate) bool {
-	n := c.end - c.payload
+	n, end := c.end-c.payload, int(h.end)
 	a, b := head.Bytes(), f.Bytes()
 	switch {
-	case n > h.size || c.first || c.payload != h.payload || c.proto != h.proto,
-		h.end+n > maxMerged || head.Head+h.end+n > len(head.Buf),
+	case n > int(h.size) || c.first || c.payload != int(h.payload) || c.proto != h.proto,
+		end+n > maxMerged || head.Head+end+n > len(head.Buf),
 		c.seq != h.seq && c.proto == ProtoTCP,
 		!sameNetwork(a, b, h.id),
 		c.proto == ProtoTCP && !sameTCP(a[h.l4:h.payload], b[c.l4:c.payload]),
 		c.proto == ProtoUDP && binary.BigEndian.Uint32(a[h.l4:]) != binary.BigEndian.Uint32(b[c.l4:]):
 		return false
 	}
-	if !h.verified && !intact(head, h.l4, h.end, h.proto) || !intact(f, c.l4, c.end, c.proto) {
+	if !h.verified && !intact(head, c.l4, end, h.proto) || !intact(f, c.l4, c.end, c.proto) {
 		return false
 	}
-	copy(head.Buf[head.Head+h.end:], b[c.payload:c.end])
+	copy(head.Buf[head.Head+end:], b[c.payload:c.end])
 	if c.proto == ProtoTCP {
 		a[h.l4+tcpFlags] |= b[c.l4+tcpFlags] & (FlagFIN | FlagPSH)
 	}
 	h.verified = true
 	h.count++
-	h.end += n
+	h.end += uint32(n)
 	h.seq += uint32(n)
 	h.id++
 	return true
@@ -147,10 +148,11 @@ func (h *held) finish(f *Frame) {
 	if h.count < 2 {
 		return
 	}
-	f.Tail = f.Head + h.end
+	end := int(h.end)
+	f.Tail = f.Head + end
 	b := f.Bytes()
-	o := Offload{NeedsCsum: true, GSOSize: uint16(h.size), HdrLen: uint16(h.payload), CsumStart: uint16(h.l4)}
-	n := h.end - h.l4
+	o := Offload{NeedsCsum: true, GSOSize: h.size, HdrLen: h.payload, CsumStart: h.l4}
+	n := end - int(h.l4)
 	l4 := b[h.l4:]
 	at := tcpChecksum
 	if h.proto == ProtoUDP {
@@ -160,7 +162,7 @@ func (h *held) finish(f *Frame) {
 	v4 := b[EthernetLen]>>4 == 4
 	if v4 {
 		ip := ipv4(b[EthernetLen:])
-		ip.setTotalLen(h.end - EthernetLen)
+		ip.setTotalLen(end - EthernetLen)
 		ip.fillChecksum()
 	} else {
 		ipv6(b[EthernetLen:]).setPayloadLen(n)

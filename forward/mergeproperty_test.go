@@ -342,6 +342,14 @@ type mergeBatch struct {
 
 func newMergeBatch(runs ...[]spec) *mergeBatch {
 	b := &mergeBatch{all: framesOf(slices.Concat(runs...))}
+	const size = Headroom + MaxFrame + 100 // apart as ports lend them, so that headers do not share cache sets
+	memory := make([]byte, len(b.all)*size)
+	for i := range b.all {
+		f := &b.all[i]
+		buf := memory[i*size:][:size:size]
+		copy(buf, f.Buf[:f.Tail])
+		f.Buf = buf
+	}
 	b.batch = slices.Clone(b.all)
 	for i := range b.all {
 		b.headers = append(b.headers, [96]byte(b.all[i].Buf[Headroom:]))
