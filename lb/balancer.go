@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/golb/golb/forward"
@@ -38,6 +39,8 @@ type Balancer struct {
 	threads    int      // per interface
 	net        *network // while running
 	workers    []*worker
+
+	notifiers atomic.Pointer[notifiers]
 
 	reports sync.Mutex // noted events in their order; taken before mu
 	events  sync.Mutex // one event at a time
@@ -395,6 +398,7 @@ func (b *Balancer) emit(e Event) {
 	defer b.events.Unlock()
 	e.Time = time.Now()
 	b.env.OnEvent(e)
+	b.alert(e)
 }
 
 // Run opens the interfaces, takes the VIPs over and forwards until ctx ends; then

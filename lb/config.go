@@ -29,6 +29,8 @@ type Config struct {
 	MaxConnections int `yaml:"max_connections"`
 	// Settings are those of ip_vs's sysctls, by their names, and golb's own.
 	Settings Settings `yaml:"settings"`
+	// Alerts say whom to tell of what happens to services that have none of their own.
+	Alerts Alerts `yaml:"alerts"`
 	// Services are matched by protocol, VIP and port; no two alike.
 	Services []Service `yaml:"services"`
 
@@ -89,6 +91,7 @@ type Service struct {
 	Timeouts      Timeouts `yaml:"timeouts"` // where they differ from those of the settings
 	Check         Check    `yaml:"check"`    // how to tell that a server is alive
 	Agent         Agent    `yaml:"agent"`    // how to ask a server how busy it is
+	Alerts        Alerts   `yaml:"alerts"`   // where given, in place of the Config's; empty lists tell nobody
 	Servers       []Server `yaml:"servers"`
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/health"
+	"github.com/golb/golb/health/alert"
 )
 
 // Env is what a balancer needs of the world around it. Each zero field stands for
@@ -22,6 +23,9 @@ type Env struct {
 	// OnEvent is told what happens, in order, from one goroutine at a time. It must
 	// not block and must not call the balancer.
 	OnEvent func(Event)
+	// OnAlert is sent the messages of the Config's Alerts, as mail is: gathered, without
+	// flapping, tried again where it fails. It returns soon after ctx ends.
+	OnAlert func(ctx context.Context, m alert.Message) error
 	// Dial makes the connections of health checks. nil means net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Listen opens the packet sockets of health checks, as [health.ListenFunc] says.

@@ -160,7 +160,8 @@ func (b *Balancer) suspect(s *server, now tick) {
 	if e.until != 0 && !now.before(e.until) {
 		b.acquit(s, now)
 		if b.verdict(s, byClients, false, "") {
-			b.note(Event{Kind: ServerUp, Service: v.name, Server: s.name, Reason: "on trial: the time after which it gets connections again is over"})
+			b.note(Event{Kind: ServerUp, Service: v.name, Server: s.name, Action: s.action(),
+				Reason: "on trial: the time after which it gets connections again is over"})
 		}
 		return
 	}
@@ -177,8 +178,7 @@ func (b *Balancer) suspect(s *server, now tick) {
 	if limit := set.passive.failures; limit != 0 && s != v.fallback.Load() && bad.sum() >= limit && s.up {
 		e.until = now + set.passive.hold
 		reason := s.explain(bad)
-		b.verdict(s, byClients, true, reason)
-		b.note(Event{Kind: ServerDown, Service: v.name, Server: s.name, Reason: reason})
+		b.learn(s, byClients, true, reason, time.Time{})
 		return
 	}
 	if bad.sum() >= suspectAfter && s.up && !e.suspected {

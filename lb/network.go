@@ -276,13 +276,14 @@ func (n *network) probe(vips []netip.Addr) error {
 	return g.Wait()
 }
 
-// follow makes sockets, next hops and checks fit the services. The balancer's lock
+// follow makes sockets, next hops, alerts and checks fit the services. The balancer's lock
 // is held.
 func (n *network) follow(b *Balancer) error {
 	if err := b.filter(b.cfg.vips()); err != nil {
 		return err
 	}
 	b.followHops(n)
+	b.followAlerts(n)
 	return b.watch()
 }
 

@@ -46,6 +46,7 @@ func (c *Config) Validate() error {
 		v.fail("max_connections", n, "out of range", fmt.Sprintf("%d to %d", minConnections, maxConnections))
 	}
 	v.settings("settings", &c.Settings)
+	v.alerts("alerts", &c.Alerts)
 	v.services(c.Services)
 	return v.result()
 }
@@ -217,6 +218,7 @@ func (v *validator) service(path string, s *Service) {
 	v.check(path, s)
 	v.through(path+".check.through", s)
 	v.agent(path+".agent", &s.Agent)
+	v.alerts(path+".alerts", &s.Alerts)
 	v.quorum(path, s)
 	v.passive(path+".passive", &s.Passive)
 	v.fallback(path+".fallback", s)

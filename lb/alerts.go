@@ -1,0 +1,154 @@
+package lb
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golb/golb/health/alert"
+)
+
+// Alerts say whom golb tells of what becomes of servers, services and VIPs: what
+// happened, since when, why, and what golb did about it. What happens at once is one
+// message; whatever changes again and again is kept quiet (package health/alert).
+// The zero value tells nobody. Go code gets every single event by Env.OnEvent, and
+// the messages by Env.OnAlert.
+type Alerts struct {
+	Mail     []MailAlert    `yaml:"mail"`
+	Webhooks []WebhookAlert `yaml:"webhooks"`
+	Commands []CommandAlert `yaml:"commands"`
+
+	Name   string        `yaml:"name"`   // begins each subject; "" means golb on the host's name
+	Gather time.Duration `yaml:"gather"` // for how long events are gathered into one message; 0 means 2 s
+	// Hold is for how long what was told of is kept quiet; what happens to it meanwhile
+	// is told at its end, as one event. 0 means 5 min.
+	Hold time.Duration `yaml:"hold"`
+}
+
+// MailAlert sends messages by SMTP.
+type MailAlert struct {
+	To       []string `yaml:"to" also:"emailalert"`
+	From     string   `yaml:"from" also:"emailalertfrom"` // "" means golb at the host's name
+	Server   string   `yaml:"server" also:"smtp"`         // host or host:port; "" means localhost. The port is 25 where not given
+	TLS      string   `yaml:"tls"`                        // start: STARTTLS or nothing; yes: from the first byte; no: never; "" STARTTLS where offered
+	Login    string   `yaml:"login"`                      // "" does not log in
+	Password string   `yaml:"password"`                   // told over TLS, or to this host, only
+}
+
+// WebhookAlert posts messages as JSON: subject, text, and each event.
+type WebhookAlert struct {
+	URL    string            `yaml:"url"`
+	Header map[string]string `yaml:"header"` // more of the request, as Authorization
+}
+
+// CommandAlert runs a program for each message: its subject is the last argument, its
+// text the standard input, the message as JSON the variable GOLB_ALERT.
+type CommandAlert struct {
+	Command string   `yaml:"command"`
+	Args    []string `yaml:"args"`
+}
+
+// given reports whether the config says anything of alerts here, if only that there
+// are none.
+func (a *Alerts) given() bool { return !reflect.ValueOf(*a).IsZero() }
+
+func (v *validator) alerts(path string, a *Alerts) {
+	for i := range a.Mail {
+		v.mail(fmt.Sprintf("%s.mail[%d]", path, i), &a.Mail[i])
+	}
+	for i, w := range a.Webhooks {
+		at := fmt.Sprintf("%s.webhooks[%d]", path, i)
+		if u, err := url.Parse(w.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			v.fail(at+".url", orNothing(w.URL), "not an address to post to", "an absolute http or https URL")
+		}
+		for name, value := range w.Header {
+			if strings.ContainsAny(name+value, "\r\n\x00") || strings.ContainsAny(name, " :") || name == "" {
+				v.fail(at+".header."+name, nil, "not a header", "name: value, of one line")
+			}
+		}
+	}
+	for i, c := range a.Commands {
+		if c.Command == "" {
+			v.fail(fmt.Sprintf("%s.commands[%d].command", path, i), nil, "no program", "one to run")
+		}
+	}
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+	}{{"gather", a.Gather}, {"hold", a.Hold}} {
+		if d.value != 0 && (d.value < minCheckDuration || d.value > maxCheckDuration) {
+			v.fail(path+"."+d.key, d.value, "out of range", fmt.Sprintf("%v to %v", minCheckDuration, maxCheckDuration))
+		}
+	}
+}
+
+func (v *validator) mail(path string, m *MailAlert) {
+	if len(m.To) == 0 {
+		v.fail(path+".to", nil, "to nobody", "at least one address")
+	}
+	for i, to := range append([]string{m.From}, m.To...) {
+		at := fmt.Sprintf("%s.to[%d]", path, i-1)
+		if i == 0 {
+			at = path + ".from"
+		}
+		if (i > 0 || to != "") && (!strings.Contains(to, "@") || strings.ContainsAny(to, "<>,\r\n ")) {
+			v.fail(at, to, "not a mail address", "name@domain")
+		}
+	}
+	if host, port, err := net.SplitHostPort(m.server()); err != nil || host == "" || port == "" {
+		v.fail(path+".server", m.Server, "not a server", "host or host:port")
+	}
+	words := []string{string(alert.Required), string(alert.Implicit), string(alert.Plain)}
+	if m.TLS != "" && !slices.Contains(words, m.TLS) {
+		v.fail(path+".tls", m.TLS, "unknown word", strings.Join(words, ", "))
+	}
+	if m.Password != "" && m.Login == "" {
+		v.fail(path+".login", nil, "password is given without it", "the name to log in with")
+	}
+}
+
+// server is host and port of the mail server.
+func (m *MailAlert) server() string {
+	s := cmp.Or(m.Server, "localhost")
+	if _, _, err := net.SplitHostPort(s); err != nil && !strings.HasSuffix(s, ":") {
+		return net.JoinHostPort(strings.Trim(s, "[]"), "25")
+	}
+	return s
+}
+
+// senders are all that a message goes to.
+func (a *Alerts) senders() (list []alert.Sender) {
+	host := hostname()
+	for _, m := range a.Mail {
+		list = append(list, &alert.Mail{
+			Server: m.server(), Security: alert.Security(m.TLS), Login: m.Login, Password: m.Password,
+			From: cmp.Or(m.From, "golb@"+host), To: m.To, Hello: host,
+		})
+	}
+	for _, w := range a.Webhooks {
+		header := http.Header{}
+		for name, value := range w.Header {
+			header.Set(name, value)
+		}
+		list = append(list, &alert.Webhook{URL: w.URL, Header: header})
+	}
+	for _, c := range a.Commands {
+		list = append(list, &alert.Command{Program: c.Command, Args: c.Args})
+	}
+	return list
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "localhost"
+	}
+	return name
+}
