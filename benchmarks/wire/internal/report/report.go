@@ -1,0 +1,114 @@
+// Package report turns repeated measurements of several rows into a table of medians, and writes it as Markdown, CSV and an
+// SVG plot. It knows nothing of what is measured.
+package report
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Column is one quantity.
+type Column struct {
+	Key   string // in CSV, and for Row.Add
+	Title string // in tables and plots
+	Unit  string
+	// Digits after the decimal point in tables.
+	Digits int
+	// Plot gives the column a panel in the plot.
+	Plot bool
+}
+
+// Row is one thing that was measured, with what each round found.
+type Row struct {
+	Name string
+	// Missing says why nothing was measured; "" where something was.
+	Missing string
+	// Note explains a row in one line below the table; may be empty.
+	Note string
+
+	values map[string][]float64
+}
+
+// Add records what one round measured for a column.
+func (r *Row) Add(key string, value float64) {
+	if r.values == nil {
+		r.values = map[string][]float64{}
+	}
+	r.values[key] = append(r.values[key], value)
+}
+
+// Values are all rounds' values, in the order in which they were added.
+func (r *Row) Values(key string) []float64 { return r.values[key] }
+
+// Median is that of all rounds' values, the mean of the middle two where their number is even; NaN where there are none.
+func (r *Row) Median(key string) float64 { return median(r.values[key]) }
+
+func median(values []float64) float64 {
+	n := len(values)
+	if n == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// Table is rows by columns.
+type Table struct {
+	Title   string
+	Columns []Column
+	Rows    []*Row
+}
+
+// Row returns the row of a name, nil where there is none.
+func (t *Table) Row(name string) *Row {
+	i := slices.IndexFunc(t.Rows, func(r *Row) bool { return r.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return t.Rows[i]
+}
+
+// Median is that of a row's column; NaN where either does not exist.
+func (t *Table) Median(row, key string) float64 {
+	if r := t.Row(row); r != nil {
+		return r.Median(key)
+	}
+	return math.NaN()
+}
+
+// format writes a number with its thousands apart; "" where there is none.
+func format(v float64, digits int) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return ""
+	}
+	text := strconv.FormatFloat(math.Abs(v), 'f', digits, 64)
+	whole, fraction, _ := strings.Cut(text, ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if fraction != "" {
+		whole += "." + fraction
+	}
+	if v < 0 && strings.Trim(whole, "0.,") != "" {
+		whole = "-" + whole
+	}
+	return whole
+}
+
+// Select is the table of some columns, and of the rows that have a value in one of them or are missing.
+func (t *Table) Select(title string, keys ...string) *Table {
+	part := &Table{Title: title}
+	for _, c := range t.Columns {
+		if slices.Contains(keys, c.Key) {
+			part.Columns = append(part.Columns, c)
+		}
+	}
+	for _, r := range t.Rows {
+		if r.Missing != "" || slices.ContainsFunc(keys, func(key string) bool { return len(r.Values(key)) > 0 }) {
+			part.Rows = append(part.Rows, r)
+		}
+	}
+	return part
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/golb/golb/benchmarks/wire/internal/report"
+)
+
+// outcome is all that a run has to say.
+type outcome struct {
+	options
+	table   *report.Table
+	command string
+	machine string
+	when    time.Time
+}
+
+// The sections of documents that are rewritten.
+const sectionName = "wire"
+
+// write prints the results, writes them to files, and into the documents where that was asked for.
+func (o outcome) write(w io.Writer) error {
+	if _, err := io.WriteString(w, o.markdown("")+"\n"+o.goals()); err != nil {
+		return err
+	}
+	if o.Out == "" {
+		return nil
+	}
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+		return err
+	}
+	var csv strings.Builder
+	if err := o.table.CSV(&csv); err != nil {
+		return err
+	}
+	files := map[string]string{
+		"wire.md":  o.markdown("wire.svg") + "\n" + o.goals(),
+		"wire.csv": csv.String(),
+		"wire.svg": o.table.SVG("golb"),
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(o.Out, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	if !o.Readme {
+		return nil
+	}
+	for _, doc := range []struct{ file, extra string }{{"README.md", ""}, {"benchmarks/README.md", "\n" + o.goals()}} {
+		plot, err := filepath.Rel(filepath.Dir(doc.file), filepath.Join(o.Out, "wire.svg"))
+		if err != nil {
+			return err
+		}
+		if err := rewrite(doc.file, o.markdown(filepath.ToSlash(plot))+doc.extra); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func rewrite(file, body string) error {
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("%w (-readme works in the module's directory)", err)
+	}
+	text, err := report.ReplaceSection(string(old), sectionName, body)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return os.WriteFile(file, []byte(text), 0o644)
+}
+
+// markdown is the table, in two parts since it is wide, with the plot where plot names its file.
+func (o outcome) markdown(plot string) string {
+	var b strings.Builder
+	rounds := "rounds"
+	if o.Rounds == 1 {
+		rounds = "round"
+	}
+	fmt.Fprintf(&b, "`%s`, %s, on %s. Medians of %d %s of %s each.\n",
+		o.command, o.when.Format(time.DateOnly), o.machine, o.Rounds, rounds, o.Time)
+	if plot != "" {
+		fmt.Fprintf(&b, "\n![plot of the table below](%s)\n", plot)
+	}
+	for _, part := range []struct {
+		title string
+		keys  []string
+	}{
+		{"Packets and bulk TCP:", []string{keyRate, keyPacketCPU, keyPacketOwn, keyDownload, keyUpload}},
+		{"Connections, requests and latency:", []string{keyConnections, keyConnectionMore, keyConnectionOwn, keyRequests, keyP50, keyP99, keyPoll50, keyPoll99}},
+	} {
+		t := o.table.Select(part.title, part.keys...)
+		if len(t.Rows) > 0 {
+			b.WriteString("\n" + t.Markdown())
+		}
+	}
+	return b.String()
+}
+
+func (o outcome) goals() string { return "Goals:\n\n" + report.Goals(goals(o.table)) }

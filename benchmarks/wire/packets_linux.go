@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/golb/golb/benchmarks/wire/internal/report"
+)
+
+// packets measures 64-byte packets from client to servers, in a lab with two arms. The sender has the first processor for
+// itself and the balancer's one worker the second; what the kernel forwards itself, it forwards on the sender's.
+func (b *bench) packets(ctx context.Context, r row, to *report.Row) (err error) {
+	if err := b.discard(ctx, r); err != nil {
+		return err
+	}
+	s, err := newSite(2, r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.lab.Close()) }()
+	balancer, err := s.start(ctx, r, setting{packets: true, workers: 1, dir: b.dir, profile: b.profileOf(r, metricPackets)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, balancer.stop()) }()
+	if err := s.deafen(); err != nil {
+		return err
+	}
+	f, err := b.flood(ctx, s, balancer, true)
+	if err != nil {
+		return err
+	}
+	if f.received == 0 {
+		return errors.New("nothing got through")
+	}
+	n := float64(f.received)
+	to.Add(keyRate, n/f.elapsed.Seconds())
+	to.Add(keyPacketCPU, float64(f.used.lab-time.Duration(f.sent)*b.frameCost)/n)
+	if f.used.own > 0 {
+		to.Add(keyPacketOwn, float64(f.used.own)/n)
+	}
+	return nil
+}
+
+// discard measures what sending costs alone: to a host that drops all frames at the door.
+func (b *bench) discard(ctx context.Context, r row) (err error) {
+	s, err := newSite(2, r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.lab.Close()) }()
+	s.gateway[0] |= 0x40 // nobody's
+	f, err := b.flood(ctx, s, &balancing{target: vip}, false)
+	if err == nil && f.sent == 0 {
+		err = errors.New("nothing was sent")
+	}
+	if err == nil {
+		b.frameCost = f.used.lab / time.Duration(f.sent)
+	}
+	return err
+}
+
+// flooded is what a flood has come to.
+type flooded struct {
+	sent, received uint64 // frames by the client, and at the servers' door
+	elapsed        time.Duration
+	used           spent
+}
+
+func (a flooded) minus(b flooded) flooded {
+	return flooded{a.sent - b.sent, a.received - b.received, a.elapsed - b.elapsed, a.used.minus(b.used)}
+}
+
+// flood sends frames and looks before and after. If they are to arrive, it waits for the first.
+func (b *bench) flood(ctx context.Context, s *site, balancer *balancing, arrive bool) (f flooded, err error) {
+	sender, err := launchRole(ctx, s.client, order{
+		Role: roleFrames, Interfaces: []string{"eth0"}, To: s.gateway, Source: clientAt, Target: balancer.target, Flows: b.Flows, CPU: 1,
+	})
+	if err != nil {
+		return f, err
+	}
+	defer sender.kill()
+	if err := sleep(ctx, min(settle, b.Time)); err != nil {
+		return f, err
+	}
+	m, err := newMeter(balancer.process)
+	if err != nil {
+		return f, err
+	}
+	start := time.Now()
+	look := func() (f flooded, err error) {
+		f.elapsed = time.Since(start)
+		if f.used, err = m.read(); err != nil {
+			return f, err
+		}
+		if _, f.sent, err = frames(s.client, "eth0"); err != nil {
+			return f, err
+		}
+		f.received, _, err = frames(s.server, "eth0")
+		return f, err
+	}
+	before, err := look()
+	if err != nil {
+		return f, err
+	}
+	for { // once, but where a busy machine has let nobody run
+		if err := sleep(ctx, b.Time); err != nil {
+			return f, err
+		}
+		after, err := look()
+		if f = after.minus(before); err != nil || f.received > 0 || !arrive && f.sent > 0 || after.elapsed > patience {
+			return f, err
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/golb/golb/benchmarks/wire/internal/report"
+)
+
+// The rows, by name. What is not golb's own is named by what it is compared as.
+const (
+	rowDirect    = "no balancer"
+	rowReflector = "reflector"
+	rowDSR       = "golb DSR"
+	rowNAT       = "golb NAT"
+	rowTUN       = "golb TUN"
+	rowKernel    = "kernel forwarding"
+	rowNft       = "nftables DNAT"
+	rowHAProxy   = "HAProxy"
+	rowNginx     = "nginx stream"
+)
+
+// The metrics: what is measured by one run.
+const (
+	metricPackets     = "packets"
+	metricDownload    = "download"
+	metricUpload      = "upload"
+	metricConnections = "connections"
+	metricRequests    = "requests"
+	metricLatency     = "latency"
+	metricPolling     = "polling"
+)
+
+var metrics = []string{metricPackets, metricDownload, metricUpload, metricConnections, metricRequests, metricLatency, metricPolling}
+
+// row is one way from client to servers.
+type row struct {
+	name string
+	// returnsDirect says that servers answer clients without the balancer.
+	returnsDirect bool
+	// noPackets says that it passes on no UDP datagrams one by one.
+	noPackets bool
+	// polls says that it can wait without sleeping.
+	polls bool
+	note  string
+}
+
+func (r row) measures(metric string) bool {
+	switch metric {
+	case metricPackets:
+		return !r.noPackets
+	case metricPolling:
+		return r.polls
+	}
+	return true
+}
+
+func allRows() []row {
+	return []row{
+		{name: rowDirect, returnsDirect: true, noPackets: true},
+		{name: rowReflector, returnsDirect: true},
+		{name: rowDSR, returnsDirect: true, polls: true},
+		{name: rowNAT, polls: true},
+		{name: rowTUN, returnsDirect: true, polls: true, note: "the lab's kernels have no tunnel devices: a program on the server " +
+			"takes packets out of their tunnels, which bounds all columns but those of 64-byte packets"},
+		{name: rowKernel},
+		{name: rowNft},
+		{name: rowHAProxy, noPackets: true},
+		{name: rowNginx, noPackets: true},
+	}
+}
+
+// Keys of columns.
+const (
+	keyRate           = "packets"
+	keyPacketCPU      = "packets.cpu"
+	keyPacketOwn      = "packets.own"
+	keyDownload       = "download"
+	keyUpload         = "upload"
+	keyConnections    = "connections"
+	keyConnectionOwn  = "connections.own"
+	keyConnectionLab  = "connections.lab"
+	keyConnectionMore = "connections.more"
+	keyRequests       = "requests"
+	keyP50, keyP99    = "latency.p50", "latency.p99"
+	keyPoll50         = "polling.p50"
+	keyPoll99         = "polling.p99"
+)
+
+func columns() []report.Column {
+	return []report.Column{
+		{Key: keyRate, Title: "64-byte packets", Unit: "1/s", Plot: true},
+		{Key: keyPacketCPU, Title: "processor time a packet", Unit: "ns", Plot: true},
+		{Key: keyPacketOwn, Title: "of it the balancer's own", Unit: "ns"},
+		{Key: keyDownload, Title: "download", Unit: "Gbit/s", Digits: 1, Plot: true},
+		{Key: keyUpload, Title: "upload", Unit: "Gbit/s", Digits: 1, Plot: true},
+		{Key: keyConnections, Title: "connections", Unit: "1/s", Plot: true},
+		{Key: keyConnectionMore, Title: "processor time added to a connection", Unit: "µs", Digits: 1},
+		{Key: keyConnectionOwn, Title: "of it the balancer's own", Unit: "µs", Digits: 1},
+		{Key: keyRequests, Title: "requests", Unit: "1/s", Plot: true},
+		{Key: keyP50, Title: "p50", Unit: "µs", Digits: 1, Plot: true},
+		{Key: keyP99, Title: "p99", Unit: "µs", Digits: 1},
+		{Key: keyPoll50, Title: "p50 polling", Unit: "µs", Digits: 1},
+		{Key: keyPoll99, Title: "p99 polling", Unit: "µs", Digits: 1},
+	}
+}
+
+// goals compares what was measured with what was meant to be reached.
+func goals(t *report.Table) []report.Goal {
+	var list []report.Goal
+	ratio := func(row, base, key, what string, bound float64, atMost bool) {
+		list = append(list, report.Goal{
+			Title: fmt.Sprintf("%s: %s beside %s", what, row, base),
+			Value: t.Median(row, key), Base: t.Median(base, key), Bound: bound, AtMost: atMost,
+		})
+	}
+	for _, row := range []string{rowDSR, rowNAT, rowTUN} {
+		ratio(row, rowReflector, keyRate, "64-byte packets/s", 0.95, false)
+	}
+	for _, key := range []string{keyDownload, keyUpload} {
+		ratio(rowDSR, rowNft, key, key, 1.2, false)
+		ratio(rowNAT, rowNft, key, key, 1, false)
+	}
+	for _, proxy := range []string{rowHAProxy, rowNginx} {
+		ratio(rowDSR, proxy, keyConnections, "connections/s", 1.2, false)
+		ratio(rowNAT, proxy, keyConnections, "connections/s", 1, false)
+		ratio(rowDSR, proxy, keyRequests, "requests/s", 1.2, false)
+		ratio(rowNAT, proxy, keyRequests, "requests/s", 1, false)
+		ratio(rowDSR, proxy, keyConnectionOwn, "own processor time of a connection", 0.5, true)
+		ratio(rowNAT, proxy, keyConnectionOwn, "own processor time of a connection", 0.5, true)
+	}
+	direct := t.Median(rowDirect, keyP50)
+	for _, row := range []string{rowDSR, rowNAT} {
+		list = append(list, report.Goal{
+			Title: fmt.Sprintf("p50 added: %s polling beside %s", row, rowKernel),
+			Value: t.Median(row, keyPoll50) - direct, Base: t.Median(rowKernel, keyP50) - direct, Bound: 2, AtMost: true,
+		})
+	}
+	return list
+}
