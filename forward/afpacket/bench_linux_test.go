@@ -161,38 +161,44 @@ func BenchmarkBulk(b *testing.B) {
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			client, server := echoHosts(b, bb.way, 0)
-			ln, err := server.Listen(b.Context(), "tcp", server4+":0")
-			must(b, err)
-			defer ln.Close()
-			done := make(chan int64, 1)
-			go func() {
-				c, err := ln.Accept()
-				if err != nil {
-					done <- 0
-					return
-				}
-				defer c.Close()
-				n, _ := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{c}, make([]byte, 256<<10))
-				done <- n
-			}()
-			c, err := client.DialContext(b.Context(), "tcp", ln.Addr().String())
-			must(b, err)
-			buf := make([]byte, 64<<10)
-			b.SetBytes(int64(len(buf)))
-			before := processorTime(b, unix.RUSAGE_SELF)
-			b.ResetTimer()
-			for range b.N {
-				if _, err := c.Write(buf); err != nil {
-					b.Fatal(err)
-				}
-			}
-			must(b, c.Close())
-			if n := <-done; n != int64(b.N*len(buf)) {
-				b.Fatalf("%d bytes arrived", n)
-			}
-			b.ReportMetric(float64(processorTime(b, unix.RUSAGE_SELF)-before)/float64(b.N), "cpu-ns/op")
+			sendBulk(b, client, server)
 		})
 	}
+}
+
+// sendBulk sends 64 KiB for each operation, and reports the time of all processors.
+func sendBulk(b *testing.B, client, server *lab.Host) {
+	b.Helper()
+	ln, err := server.Listen(b.Context(), "tcp", server4+":0")
+	must(b, err)
+	defer ln.Close()
+	done := make(chan int64, 1)
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			done <- 0
+			return
+		}
+		defer c.Close()
+		n, _ := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{c}, make([]byte, 256<<10))
+		done <- n
+	}()
+	c, err := client.DialContext(b.Context(), "tcp", ln.Addr().String())
+	must(b, err)
+	buf := make([]byte, 64<<10)
+	b.SetBytes(int64(len(buf)))
+	before := processorTime(b, unix.RUSAGE_SELF)
+	b.ResetTimer()
+	for range b.N {
+		if _, err := c.Write(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+	must(b, c.Close())
+	if n := <-done; n != int64(b.N*len(buf)) {
+		b.Fatalf("%d bytes arrived", n)
+	}
+	b.ReportMetric(float64(processorTime(b, unix.RUSAGE_SELF)-before)/float64(b.N), "cpu-ns/op")
 }
 
 // BenchmarkEcho measures one UDP datagram there and back, each way through one receive and

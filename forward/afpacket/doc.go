@@ -23,4 +23,15 @@
 // and interface, and a burst of more than 512 small frames is lost, where a socket queue of
 // 8 MiB takes ten thousand. Frames of a ring are also memory that Close takes away; those
 // of recvmmsg are Go's.
+//
+// # What merging saves
+//
+// Frames that arrive one by one are better sent as super-packets, which forward.Merger
+// makes. On the same machine, batches of 64 packets of one flow into a veth:
+//
+//	                                            one by one   merged
+//	1448 bytes of TCP, ns a packet              1200-2000    250-370
+//	the same, taken apart by the kernel         1700-1800    1050
+//	64 bytes of UDP, ns a packet                1150         170
+//	TCP through two ports, CPU µs/64K           204-259      105-154
 package afpacket

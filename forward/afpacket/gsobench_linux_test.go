@@ -3,6 +3,7 @@ package afpacket
 import (
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	"golang.org/x/net/bpf"
@@ -70,4 +71,56 @@ func sendBatches(b *testing.B, p *Port, list [][]byte, merge bool) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(list)), "ns/packet")
 	b.ReportMetric(float64(sent)/float64(b.N), "frames/batch")
+}
+
+// BenchmarkBulkOfPlainPackets measures one TCP connection through two ports, whose sender
+// sends packets of the MTU one by one; they are carried on as they are, or merged. ns/op
+// and cpu-ns/op, which is the time of all processors, are for 64 KiB, packets/frame is
+// what merging makes of the packets.
+func BenchmarkBulkOfPlainPackets(b *testing.B) {
+	for _, name := range []string{"apart", "merged"} {
+		b.Run(name, func(b *testing.B) {
+			w := newWire(b, 0)
+			must(b, w.client.SetFeatures("eth0", false, "tx-tcp-segmentation", "tx-tcp6-segmentation"))
+			left, right := w.bridgeMerging(b, name == "merged")
+			sendBulk(b, w.client, w.server)
+			b.ReportMetric(float64(left.Stats().Received)/float64(right.Stats().Sent), "packets/frame")
+		})
+	}
+}
+
+// bridgeMerging is bridge, with what it carries merged if so asked.
+func (w *wire) bridgeMerging(b *testing.B, merge bool) (left, right *Port) {
+	cfg := Config{Interface: "eth0", Filter: everything(b)}
+	left = openPort(b, w.middle, cfg)
+	cfg.Interface = "eth1"
+	right = openPort(b, w.middle, cfg)
+	var carriers sync.WaitGroup
+	one := func(from, to *Port) {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		frames := make([]forward.Frame, 64)
+		var m forward.Merger
+		for {
+			n, err := from.Recv(frames)
+			if err != nil {
+				return
+			}
+			out := frames[:n]
+			if merge {
+				out = m.Merge(out, true)
+			}
+			if _, err := to.Send(out); err != nil {
+				return
+			}
+		}
+	}
+	carriers.Go(func() { one(left, right) })
+	carriers.Go(func() { one(right, left) })
+	b.Cleanup(func() {
+		left.Close()
+		right.Close()
+		carriers.Wait()
+	})
+	return left, right
 }
