@@ -39,7 +39,14 @@ func fuzzFrame(b []byte, needs bool, gso byte, size, start, off uint16) *Frame {
 // parsed reports whether the frame parses, and holds the result against the frame.
 func parsed(t *testing.T, f *Frame, p *Packet) bool {
 	t.Helper()
-	if Parse(f, p) != None {
+	r := Parse(f, p)
+	if f.Offload == (Offload{}) && f.Len() >= EthernetLen {
+		q := Packet{SCTPChunk: SCTPNoChunk}
+		if any := q.parseAny(f.Bytes()); any != r || r == None && q != *p {
+			t.Fatalf("%v, and without the short cut %v\n%+v\n%+v", r, any, p, q)
+		}
+	}
+	if r != None {
 		return false
 	}
 	if p.L3 != EthernetLen || p.L4 < p.L3+20 || p.Payload < p.L4 || p.End < p.Payload || p.End > f.Len() {

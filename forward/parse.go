@@ -16,13 +16,19 @@ func Parse(f *Frame, p *Packet) Reason {
 		return TooShort
 	}
 	*p = Packet{SCTPChunk: SCTPNoChunk}
-	if p.parsePlain(b) {
-		if f.Offload.NeedsCsum || f.Offload.GSO != GSONone {
-			return checkOffload(&f.Offload, p)
+	if !p.parsePlain(b) && !p.parsePlain6(b) {
+		if r := p.parseAny(b); r != None {
+			return r
 		}
-		return None
 	}
-	var r Reason
+	if f.Offload.NeedsCsum || f.Offload.GSO != GSONone {
+		return checkOffload(&f.Offload, p)
+	}
+	return None
+}
+
+// parseAny parses what Parse understands, into an empty p.
+func (p *Packet) parseAny(b []byte) (r Reason) {
 	switch binary.BigEndian.Uint16(b[ethType:]) {
 	case etherTypeIPv4:
 		r = parseIPv4(b, p)
@@ -40,15 +46,12 @@ func Parse(f *Frame, p *Packet) Reason {
 			return r
 		}
 	}
-	if f.Offload.NeedsCsum || f.Offload.GSO != GSONone {
-		return checkOffload(&f.Offload, p)
-	}
 	return None
 }
 
 // parsePlain is all of Parse in one piece for what most packets are: a sound TCP
 // segment or UDP datagram, whole, behind an IPv4 header without options. Of anything
-// else it makes nothing, and leaves p alone.
+// else it makes nothing; then p has at most TCPFlags.
 func (p *Packet) parsePlain(b []byte) bool {
 	const plain = EthernetLen + ip4MinLen
 	if len(b) < plain+tcpMinLen {
@@ -63,21 +66,8 @@ func (p *Packet) parsePlain(b []byte) bool {
 	if end > len(b) || frag&(ip4MF|ip4OffMask) != 0 || !plainIntact((*[ip4MinLen]byte)(h[EthernetLen:])) {
 		return false
 	}
-	payload := plain
-	switch h[EthernetLen+ip4Proto] {
-	case ProtoTCP:
-		payload += int(h[plain+tcpOffset]>>4) * 4
-		if payload < plain+tcpMinLen || payload > end {
-			return false
-		}
-		p.TCPFlags = h[plain+tcpFlags]
-	case ProtoUDP:
-		payload += udpHeaderLen
-		n := int(binary.BigEndian.Uint16(h[plain+udpLen:]))
-		if n < udpHeaderLen || plain+n > end {
-			return false
-		}
-	default:
+	payload, ok := p.plainTransport((*[tcpMinLen]byte)(h[plain:]), h[EthernetLen+ip4Proto], plain, end)
+	if !ok {
 		return false
 	}
 	p.L3, p.L4, p.Payload, p.End = EthernetLen, plain, payload, end
@@ -88,6 +78,44 @@ func (p *Packet) parsePlain(b []byte) bool {
 	putAddr4(&p.Dst, h[EthernetLen+ip4Dst:])
 	p.readPorts(h[plain:])
 	return true
+}
+
+// parsePlain6 is parsePlain for IPv6 without extension headers.
+func (p *Packet) parsePlain6(b []byte) bool {
+	const plain = EthernetLen + ip6HeaderLen
+	if len(b) < plain+tcpMinLen {
+		return false
+	}
+	h := (*[plain + tcpMinLen]byte)(b)
+	if h[ethType] != etherTypeIPv6>>8 || h[ethType+1] != etherTypeIPv6&0xff || h[EthernetLen]>>4 != 6 {
+		return false
+	}
+	end := plain + int(binary.BigEndian.Uint16(h[EthernetLen+ip6Len:]))
+	payload, ok := p.plainTransport((*[tcpMinLen]byte)(h[plain:]), h[EthernetLen+ip6Next], plain, end)
+	if !ok || end > len(b) {
+		return false
+	}
+	p.L3, p.L4, p.Payload, p.End = EthernetLen, plain, payload, end
+	p.Version, p.Proto = 6, h[EthernetLen+ip6Next]
+	p.TTL, p.TOS = h[EthernetLen+ip6HopLimit], ipv6(h[EthernetLen:]).class()
+	p.Src, p.Dst = Addr(h[EthernetLen+ip6Src:]), Addr(h[EthernetLen+ip6Dst:])
+	p.readPorts(h[plain:])
+	return true
+}
+
+// plainTransport finds where the payload of a whole TCP segment or UDP datagram
+// begins.
+func (p *Packet) plainTransport(h *[tcpMinLen]byte, proto uint8, at, end int) (payload int, ok bool) {
+	switch proto {
+	case ProtoTCP:
+		payload = at + int(h[tcpOffset]>>4)*4
+		p.TCPFlags = h[tcpFlags]
+		return payload, payload >= at+tcpMinLen && payload <= end
+	case ProtoUDP:
+		n := int(binary.BigEndian.Uint16(h[udpLen:]))
+		return at + udpHeaderLen, n >= udpHeaderLen && at+n <= end
+	}
+	return 0, false
 }
 
 func (p *Packet) readTransport(b []byte) Reason {

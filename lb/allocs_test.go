@@ -20,7 +20,7 @@ func TestForwardAllocatesNothing(t *testing.T) {
 	for _, c := range x.cases() {
 		t.Run(c.name, func(t *testing.T) {
 			x.counts = [numReasons + 1]int{}
-			time.Sleep(1) // the goroutine gets the timer that expiry pauses by
+			time.Sleep(1)             // the goroutine gets the timer that expiry pauses by
 			for range 2 * batchSize { // tables, queues and caches reach their size
 				x.send(&c)
 			}

@@ -21,7 +21,8 @@ func (w *worker) deliver(snap *snapshot, f *forward.Frame, dst target, relayed b
 	if method == TUN {
 		room = to.room
 	}
-	if !relayed && p.NetLen(f) > room && w.refuses(snap, f, method) {
+	fits := p.NetLen(f) <= room
+	if !relayed && !fits && w.refuses(snap, f, method) {
 		forward.DecTTL(f, p) // the answer quotes what would have been sent
 		w.mtu = room
 		return MTUExceeded
@@ -33,6 +34,10 @@ func (w *worker) deliver(snap *snapshot, f *forward.Frame, dst target, relayed b
 		return w.tunnel(snap, f, to, room)
 	}
 	forward.DSR(f, p, to.dst, to.src)
+	if fits {
+		f.Port = to.port
+		return forwarded
+	}
 	return w.emit(f, to.port, to.mtu)
 }
 

@@ -207,12 +207,19 @@ func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d directio
 	}
 }
 
-// steady reports whether the packet is one of TCP that changes nothing, as most are.
+// steady reports whether the packet is one of those, most by far, of which after
+// would find that they change nothing.
 func (m meta) steady(p *forward.Packet, d direction) bool {
 	const mask, established = 0xff | flagInactive | flagAssured, meta(tcpEstablished) | flagAssured
 	const ending = forward.FlagFIN | forward.FlagSYN | forward.FlagRST
-	return Protocol(p.Proto) == TCP && m&mask == established && p.TCPFlags&(ending|forward.FlagACK) == forward.FlagACK &&
-		(d == fromClient || !m.has(flagNoOutput))
+	switch Protocol(p.Proto) {
+	case TCP:
+		return m&mask == established && p.TCPFlags&(ending|forward.FlagACK) == forward.FlagACK &&
+			(d == fromClient || !m.has(flagNoOutput))
+	case UDP:
+		return d == fromClient && m.has(flagInactive)
+	}
+	return false
 }
 
 // after is the state word after a packet.
