@@ -7,7 +7,7 @@ import "encoding/binary"
 // The IPv4 header checksum follows by RFC 1624.
 func DecTTL(f *Frame, p *Packet) {
 	p.TTL--
-	h := f.Bytes()[p.L3:]
+	h := f.Buf[f.Head+p.L3:][:ip4MinLen]
 	if p.Version == 6 {
 		h[ip6HopLimit]--
 		return

@@ -14,7 +14,7 @@ const (
 
 // SetMACs writes the Ethernet addresses of f.
 func SetMACs(f *Frame, dst, src MAC) {
-	b := f.Bytes()[:EthernetLen]
+	b := f.Buf[f.Head:][:EthernetLen]
 	copy(b[ethDst:], dst[:])
 	copy(b[ethSrc:], src[:])
 }
