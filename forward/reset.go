@@ -25,15 +25,15 @@ func TCPReset(out *Frame, f *Frame, p *Packet, src Addr) bool {
 		tcp(h).setSeq(in.ack())
 	} else {
 		h[tcpFlags] |= FlagACK
-		binary.BigEndian.PutUint32(h[tcpAck:], in.seq()+segLen(p))
+		binary.BigEndian.PutUint32(h[tcpAck:], in.seq()+SegmentLen(p))
 	}
 	s := add(sum(h), pseudo(&q.Src, &q.Dst, ProtoTCP, len(h)))
 	binary.BigEndian.PutUint16(h[tcpChecksum:], ^s)
 	return true
 }
 
-// segLen is SEG.LEN: payload, and one each for SYN and FIN (RFC 9293 §3.4).
-func segLen(p *Packet) uint32 {
+// SegmentLen is SEG.LEN: payload, and one each for SYN and FIN (RFC 9293 §3.4).
+func SegmentLen(p *Packet) uint32 {
 	n := uint32(p.PayloadLen())
 	if p.TCPFlags&FlagSYN != 0 {
 		n++

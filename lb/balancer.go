@@ -64,6 +64,7 @@ func New(cfg Config) (*Balancer, error) {
 		return nil, err
 	}
 	b.frags.start(b.env.Rand())
+	b.pageKey = cookieKey{b.env.Rand(), b.env.Rand()}
 	b.table = newTable(size, b.env.Rand(), b.tick())
 	if err := b.apply(cfg); err != nil {
 		return nil, err

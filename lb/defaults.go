@@ -138,7 +138,7 @@ func (s *Service) settings(global Timeouts) *serviceSettings {
 	set := &serviceSettings{
 		persistence: ticksOf(s.Persistence.Timeout), onePacket: s.OnePacket, quiescent: s.Quiescent, slowStart: ticksOf(s.SlowStart),
 		rate: uint32(s.MaxRate), clientRate: uint32(s.MaxClientRate), timeouts: defaultTimeouts(),
-		quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, allDown: s.AllDown, cutFailed: s.CutFailed, detection: s.detection(),
+		quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, allDown: s.AllDown, page: newPage(s.Fallback.Page), cutFailed: s.CutFailed, detection: s.detection(),
 		passive: s.Passive.resolve(), datagrams: s.takes(UDP),
 	}
 	set.timeouts.override(&global)

@@ -3,6 +3,8 @@ package lb
 import (
 	"fmt"
 	"reflect"
+
+	"github.com/golb/golb/forward"
 )
 
 // Fallback is what new connections get that no server takes: all of them while the
@@ -14,12 +16,18 @@ type Fallback struct {
 	// Server is one more server, which is never checked (keepalived's sorry_server). It
 	// has no weight and no thresholds. The zero value is none.
 	Server Server `yaml:"server"`
+	// Page, in place of a server, has golb answer HTTP itself. It is what a browser
+	// shows, with status 503, or with DefaultPage a page of golb's; where it begins with
+	// HTTP/, all of the answer. At most 5360 bytes with its header. golb keeps no state
+	// for it, and answers as many SYNs as answer_rate allows.
+	Page string `yaml:"page"`
 }
 
 // hasServer reports whether there is a fallback server.
 func (f *Fallback) hasServer() bool { return f.Server.Address.IsValid() }
 
 func (v *validator) fallback(path string, s *Service) {
+	v.page(path+".page", s)
 	r := &s.Fallback.Server
 	if !s.Fallback.hasServer() {
 		if !reflect.ValueOf(*r).IsZero() {
@@ -79,9 +87,14 @@ func (b *Balancer) applyFallback(v *service, s *Service, workers int) {
 
 // fallBack is what becomes of a packet that begins a connection, where no server
 // takes that.
-func (w *worker) fallBack(snap *snapshot, v *service, key *words, hash uint64) (target, Reason) {
+func (w *worker) fallBack(snap *snapshot, v *service, f *forward.Frame, key *words, hash uint64) (target, Reason) {
 	set, s := v.settings.Load(), v.fallback.Load()
-	if s == nil || set.allDown == Refuse && v.closed.Load() {
+	switch {
+	case set.allDown == Refuse && v.closed.Load():
+		return target{}, NoServer
+	case s == nil && set.page != nil && Protocol(w.packet.Proto) == TCP && w.packet.TCPFlags&(forward.FlagSYN|forward.FlagACK) == forward.FlagSYN:
+		return target{}, w.greet(snap, f, key)
+	case s == nil:
 		return target{}, NoServer
 	}
 	dport := s.Port

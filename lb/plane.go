@@ -17,6 +17,7 @@ type plane struct {
 	vias    vias
 	ftp     ftp
 	probes  probes
+	pageKey cookieKey
 
 	mtuLearnt atomic.Uint32 // tick of the last path MTU learnt, 0 never
 	fullAt    atomic.Uint32 // tick at which the table was last full, 0 never

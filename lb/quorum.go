@@ -59,7 +59,7 @@ func (b *Balancer) reckon(v *service) {
 	} else {
 		v.down = sum == 0 || sum < quorum-set.hysteresis
 	}
-	v.closed.Store(v.down && (set.allDown == Refuse || set.allDown == UseFallback && v.hasFallback()))
+	v.closed.Store(v.down && (set.allDown == Refuse || set.allDown == UseFallback && v.hasFallback(set)))
 	b.hold(v, set)
 	switch {
 	case v.down && !was:
@@ -80,12 +80,16 @@ func (v *service) consequence(set *serviceSettings) string {
 		return "the servers that failed last stay"
 	case v.fallback.Load() != nil:
 		return "new connections go to the fallback " + v.fallback.Load().name
+	case set.page != nil:
+		return "new connections get the fallback page"
 	}
 	return "there is no fallback"
 }
 
 // hasFallback reports whether new connections can be given anything but a server.
-func (v *service) hasFallback() bool { return v.fallback.Load() != nil }
+func (v *service) hasFallback(set *serviceSettings) bool {
+	return v.fallback.Load() != nil || set.page != nil
+}
 
 // hold keeps the servers that failed last in a service that is down, if its rule is
 // LastKnown, and lets them go when it is not.

@@ -33,6 +33,7 @@ type service struct {
 	down     bool                   // below its quorum
 	closed   atomic.Bool            // and so no server gets new connections
 	fallback atomic.Pointer[server] // nil where there is none
+	pages    atomic.Uint64          // sent in place of one
 }
 
 // serviceSettings is what an edit may change while packets flow.
@@ -48,6 +49,7 @@ type serviceSettings struct {
 
 	quorum, hysteresis int
 	allDown            AllDown
+	page               *page // nil where there is none
 	cutFailed          bool
 	passive            passive
 	datagrams          bool // takes UDP

@@ -22,6 +22,7 @@ type ServiceStats struct {
 	Up        bool          // has its quorum
 	Servers   []ServerStats // in the config's order
 	Fallback  *ServerStats  // nil where it has no fallback server
+	Pages     uint64        // sent in place of a fallback server; where they were lost, more than once
 }
 
 // ServerStats is what a server counts. Bytes are those of IP packets. What servers
@@ -59,7 +60,7 @@ func (b *Balancer) Stats() Stats {
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		v := b.services[s.id()]
-		vs := ServiceStats{Name: v.name, Match: s.matches(), VIP: s.VIP, Protocol: s.protocol(), Port: s.Port, Scheduler: v.scheduler().Name(), Up: !v.down, Fallback: v.fallbackStats()}
+		vs := ServiceStats{Name: v.name, Match: s.matches(), VIP: s.VIP, Protocol: s.protocol(), Port: s.Port, Scheduler: v.scheduler().Name(), Up: !v.down, Fallback: v.fallbackStats(), Pages: v.pages.Load()}
 		for _, r := range v.all {
 			vs.Servers = append(vs.Servers, r.stats())
 		}

@@ -128,17 +128,18 @@ func (w *worker) sendProbe(snap *snapshot, b *probe, flags uint8, seq uint32) Re
 		Src: b.source, Dst: b.vip, SrcPort: b.port, DstPort: b.vport,
 		Seq: seq, Flags: flags, Window: probeWindow,
 	}
-	f := w.lend(forward.MaxSegmentHeaders)
-	if !s.Build(&f) {
+	f := &w.probe
+	*f = w.lend(forward.MaxSegmentHeaders)
+	if !s.Build(f) {
 		return Reason(forward.BadLength)
 	}
-	if r := forward.Parse(&f, w.packet); r != forward.None {
+	if r := forward.Parse(f, w.packet); r != forward.None {
 		return Reason(r)
 	}
 	w.flowHash = uint64(b.port)
-	reason := w.deliver(snap, &f, target{server: b.server, dport: b.dport}, false)
+	reason := w.deliver(snap, f, target{server: b.server, dport: b.dport}, false)
 	if reason == forwarded {
-		w.send(&f)
+		w.send(f)
 	}
 	return reason
 }

@@ -39,7 +39,7 @@ type worker struct {
 	mergers   []merger // by port
 	merging   forward.Merger
 
-	segment, follower forward.Frame // lent ones that are being made
+	segment, follower, probe forward.Frame // lent ones that are being made
 
 	arena     []byte // memory of frames that it makes itself
 	arenaUsed int
@@ -233,6 +233,8 @@ func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint
 		switch {
 		case p.TCPFlags&forward.FlagRST != 0:
 			return NoConnection
+		case v.answers(p) && w.converse(f, v, v.settings.Load().page, key):
+			return resent
 		case p.TCPFlags&forward.FlagSYN != 0 || snap.settings.sloppyTCP:
 		case w.wasFull(v, w.now):
 			return w.adopt(snap, f, v, key, hash)
@@ -246,7 +248,7 @@ func (w *worker) unknown(snap *snapshot, f *forward.Frame, key *words, hash uint
 	}
 	to, reason := w.schedule(snap, v, f, p, key, hash)
 	if reason == NoServer {
-		to, reason = w.fallBack(snap, v, key, hash)
+		to, reason = w.fallBack(snap, v, f, key, hash)
 	}
 	if reason != forwarded {
 		return reason
