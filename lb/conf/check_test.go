@@ -1,0 +1,81 @@
+package conf
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/golb/golb/health"
+)
+
+// Whatever golb probe takes, by each of its names, a config takes too.
+func TestChecksTakeEveryTypeAndKey(t *testing.T) {
+	required := map[string]string{"url": "http://www.example/", "command": "/bin/true"}
+	for _, typ := range health.NewRegistry().Types() {
+		for _, name := range append([]string{typ.Name}, typ.Also...) {
+			must := ""
+			for _, k := range typ.Keys() {
+				if k.Required {
+					must += fmt.Sprintf("      %s: %s\n", k.Name, required[k.Name])
+				}
+			}
+			check := func(more string) error {
+				_, err := Parse("f", []byte(strings.Replace(good, "    servers:", "    check:\n      type: "+name+"\n"+must+more+"    servers:", 1)))
+				return err
+			}
+			if err := check(""); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			for _, k := range typ.Keys() {
+				for _, key := range append([]string{k.Name}, k.Also...) {
+					if k.Default == "" || k.Required {
+						continue
+					}
+					if err := check(fmt.Sprintf("      %s: %s\n", key, k.Default)); err != nil {
+						t.Errorf("%s %s: %v", name, key, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestChecksKeepWhatTheFileSays(t *testing.T) {
+	cfg, err := Parse("f", []byte(`interfaces: [eth0]
+services:
+  - vip: 192.0.2.1
+    port: 80
+    check:
+      type: http
+      checkport: 8080
+      checkinterval: 2s
+      negotiatetimeout: 1s
+      failurecount: 3
+      request: /a?b=1
+      receive: "007"
+      status: 200
+      http2: false
+      header: {X-A: 1.10, X-B: "yes"}
+      connects: 5
+    servers:
+      - address: 10.0.0.1
+        check: {request: /one, header: ["X-C: d", "X-D: e"]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cfg.Services[0].Check
+	if c.Port != 8080 || c.Interval.String() != "2s" || c.Timeout.String() != "1s" || c.Fall != 3 {
+		t.Errorf("ldirectord's words for a check: %+v", c)
+	}
+	want := map[string]any{"request": "/a?b=1", "receive": "007", "status": "200", "http2": "false", "header": map[string]any{"X-A": "1.10", "X-B": "yes"}, "connects": "5"}
+	if diff := cmp.Diff(want, c.Params); diff != "" {
+		t.Error(diff)
+	}
+	own := map[string]any{"request": "/one", "header": []any{"X-C: d", "X-D: e"}}
+	if diff := cmp.Diff(own, cfg.Services[0].Servers[0].Check.Params); diff != "" {
+		t.Error(diff)
+	}
+}
