@@ -49,7 +49,7 @@ It speaks to golb's socket, as golb's user or root.`,
 
 // bindSocket adds the flag that says where golb's socket is.
 func bindSocket(cmd *cobra.Command, path *string) {
-	cmd.Flags().StringVar(path, "socket", api.DefaultPath(), "`path` of the running golb's socket")
+	cmd.Flags().StringVar(path, "socket", api.DefaultPath(), "`path` of the running golb's socket; GOLB_SOCKET says it too")
 }
 
 // printHealth prints a table per service, with the reason below a server that is not

@@ -94,6 +94,7 @@ Try it:
   golb probe tcp HOST:PORT  check one server once, as the health monitor would
   golb run -c golb.yaml     balance; reload with SIGHUP, end with SIGTERM
   golb health               how the servers of the running golb are, and why
+  golb agent                on a server: tell golb how busy it is
 
 A config:
 ` + minimalConfig + `

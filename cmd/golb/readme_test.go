@@ -46,7 +46,7 @@ func TestREADMECommandsAreTheTestedOnes(t *testing.T) {
 	for _, b := range blocks(t, "sh") {
 		got = append(got, strings.Split(strings.TrimSpace(b), "\n")...)
 	}
-	want := []string{readmeDemo, readmeTest, readmeBuild, readmeCheck, readmeRun}
+	want := []string{readmeDemo, readmeTest, readmeBuild, readmeCheck, readmeRun, readmeProbe, readmeList, readmeHealth}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -65,6 +65,10 @@ const (
 	readmeBuild = "go build -o golb ./cmd/golb"
 	readmeCheck = "./golb check golb.yaml"
 	readmeRun   = "sudo ./golb run -c golb.yaml"
+
+	readmeProbe  = "./golb probe tcp 192.0.2.11:80"
+	readmeList   = "./golb probe --list"
+	readmeHealth = "sudo ./golb health"
 )
 
 // shell runs a command line of the README in a directory.
@@ -162,6 +166,25 @@ func TestREADMEConfigBalances(t *testing.T) {
 		t.Errorf("check says %q, want %q", checked, want)
 	}
 
+	second := filepath.Join(dir, "second.yaml")
+	if err := os.WriteFile(second, []byte(blocks(t, "yaml")[1]), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := shell(t, dir, "./golb check --host=false "+second); !strings.Contains(got, ": ok: 1 service, 2 servers") {
+		t.Errorf("check of the second config says %q", got)
+	}
+	if got := shell(t, dir, readmeList); !strings.Contains(got, "http HOST[:PORT] (80): a page over HTTP") {
+		t.Errorf("probe --list says %q", got)
+	}
+	var probed string
+	if err := golbHost.Do(func() error { probed = shell(t, dir, readmeProbe); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(probed, "up in ") {
+		t.Errorf("probe says %q", probed)
+	}
+
+	t.Setenv("GOLB_SOCKET", filepath.Join(dir, "golb.sock")) // others may run
 	words := strings.Fields(strings.TrimPrefix(readmeRun, "sudo "))
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = dir
@@ -183,6 +206,9 @@ func TestREADMEConfigBalances(t *testing.T) {
 			t.Errorf("got %q, error %v", got, err)
 		}
 		c.Close()
+	}
+	if got := shell(t, dir, strings.TrimPrefix(readmeHealth, "sudo ")); !strings.HasPrefix(got, "tcp 192.0.2.100:80: 2 of 2 servers up\n") {
+		t.Errorf("health says %q", got)
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -149,7 +150,7 @@ func TestProcessObeysSignals(t *testing.T) {
 	}
 	for _, last := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		cmd := exec.Command(program)
-		cmd.Env = append(os.Environ(), argsVariable+"=run -c "+path)
+		cmd.Env = append(os.Environ(), argsVariable+"=run -c "+path, "GOLB_SOCKET="+filepath.Join(t.TempDir(), "s"))
 		stderr, err := cmd.StderrPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -13,9 +13,13 @@ import (
 	"time"
 )
 
-// DefaultPath is where the socket of this user's balancer is: golb.sock in
-// XDG_RUNTIME_DIR, for those who have one and are not root, else in /run.
+// DefaultPath is where the socket of this user's balancer is: what GOLB_SOCKET says,
+// else golb.sock in XDG_RUNTIME_DIR, for those who have one and are not root, else in
+// /run.
 func DefaultPath() string {
+	if path := os.Getenv("GOLB_SOCKET"); path != "" {
+		return path
+	}
 	dir := os.Getenv("XDG_RUNTIME_DIR")
 	if dir == "" || os.Geteuid() == 0 {
 		dir = "/run"
