@@ -20,8 +20,8 @@ func TestForwardAllocatesNothing(t *testing.T) {
 	for _, c := range x.cases() {
 		t.Run(c.name, func(t *testing.T) {
 			x.counts = [numReasons + 1]int{}
-			time.Sleep(1)             // the goroutine gets the timer that expiry pauses by
-			for range 2 * batchSize { // tables, queues and caches reach their size
+			time.Sleep(time.Nanosecond) // the goroutine gets the timer that expiry pauses by
+			for range 2 * batchSize {   // tables, queues and caches reach their size
 				x.send(&c)
 			}
 			if got := x.counts[c.want]; got == 0 {

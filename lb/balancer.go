@@ -328,7 +328,7 @@ func (b *Balancer) dropServer(v *service, s *server) {
 	if v.listed(s) {
 		v.remove(s)
 	}
-	s.Gone.Store(true)
+	s.setGone(true)
 	if v.trash == nil {
 		v.trash = map[netip.AddrPort]*server{}
 	}

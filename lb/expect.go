@@ -110,7 +110,7 @@ func (w *worker) expected() (ref, meta) {
 // connection. ok is false where nothing was.
 func (w *worker) fulfil(snap *snapshot, f *forward.Frame, key *words, hash uint64) (r Reason, ok bool) {
 	e, m := w.expected()
-	if e == 0 || w.servers.get(m.server()).Gone.Load() {
+	if e == 0 || w.servers.get(m.server()).gone.Load() {
 		return 0, false
 	}
 	if e.reply() {

@@ -11,8 +11,9 @@ import (
 // holds, waits for no more than one; and the workers help, as much as they have
 // packets, so that no more begin than end.
 type expiry struct {
-	mu   sync.Mutex  // one at a time
 	late atomic.Bool // there is more to do: workers help
+	_    line
+	mu   sync.Mutex // one at a time
 }
 
 const (

@@ -81,7 +81,7 @@ func (b *Balancer) applyFallback(v *service, s *Service, workers int) {
 	r.weight, r.runWeight = defaultWeight, defaultWeight
 	r.SetWeight(defaultWeight)
 	r.setThresholds(0, 0)
-	r.Gone.Store(false)
+	r.setGone(false)
 	v.fallback.Store(r)
 }
 

@@ -11,20 +11,24 @@ import (
 type plane struct {
 	snap    atomic.Pointer[snapshot]
 	table   *table
-	expiry  expiry
 	servers numbers
-	frags   fragments
-	vias    vias
-	ftp     ftp
-	probes  probes
+	now     func() time.Time
+	start   time.Time
+	rand    func() uint64
 	pageKey cookieKey
 
 	mtuLearnt atomic.Uint32 // tick of the last path MTU learnt, 0 never
 	fullAt    atomic.Uint32 // tick at which the table was last full, 0 never
-	router    router
-	now       func() time.Time
-	start     time.Time
-	rand      func() uint64
+
+	_ line // what follows has locks
+
+	expiry expiry
+	frags  fragments
+	vias   vias
+	ftp    ftp
+	probes probes
+	router router
+	_      line
 }
 
 // snapshot is a configuration as packets see it. It is never changed; Apply makes

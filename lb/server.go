@@ -14,18 +14,23 @@ import (
 //
 // Workers read it without a lock; what changes is atomic.
 type server struct {
+	// What connections write when they come, go and change.
 	sched.Server
-	name    string
-	address netip.Addr
-	words   [2]uint64 // the address as words of a tuple
-	service *service
-
 	upper, lower atomic.Int64 // connection thresholds, 0 none
 	templates    atomic.Int64 // persistence templates (persistconns)
+	evidence     evidence
+	_            line
 
+	// What every packet reads.
+	words    [2]uint64 // the address as words of a tuple
+	service  *service
 	path     atomic.Pointer[path]
-	evidence evidence
-	counters []counters // one per worker
+	counters []counters  // one per worker
+	gone     atomic.Bool // as Gone
+	_        line
+
+	name    string
+	address netip.Addr
 
 	// The balancer's lock guards what follows.
 	weight    int32 // as configured
@@ -46,6 +51,17 @@ type server struct {
 	methods   uint8           // bits of all methods that a connection to it may have
 	reason    string
 	quiet     tick // when it was found dropped, and nothing to refer to it any more; 0 never
+}
+
+// line keeps what is written apart from what others read: two that are not on one line
+// of the cache do not take it from each other. 64 bytes between them do, wherever
+// they are in memory.
+type line [64]byte
+
+// setGone says whether the server is in its service.
+func (s *server) setGone(gone bool) {
+	s.Gone.Store(gone)
+	s.gone.Store(gone)
 }
 
 // path is how packets get to a server: the method, and the next hop. It is

@@ -84,14 +84,14 @@ func (v *service) show(list []*server) {
 
 // add puts s at the head of the list and tells the scheduler.
 func (v *service) add(s *server) {
-	s.Gone.Store(false)
+	s.setGone(false)
 	v.show(append([]*server{s}, v.servers...))
 	v.scheduler().Added(v.schedulerServers(), &s.Server)
 }
 
 // remove takes s off the list and tells the scheduler. Connections to s stay.
 func (v *service) remove(s *server) {
-	s.Gone.Store(true)
+	s.setGone(true)
 	v.show(slices.DeleteFunc(slices.Clone(v.servers), func(o *server) bool { return o == s }))
 	v.scheduler().Removed(v.schedulerServers(), &s.Server)
 }

@@ -97,6 +97,7 @@ type table struct {
 	cold    []connCold
 	buckets []bucket
 	seed    uint64
+	_       line
 	shards  [shardCount]shard
 
 	free   freeList
@@ -110,7 +111,7 @@ const shardCount = 64
 type shard struct {
 	mu sync.Mutex
 	wheel
-	_ [64]byte
+	_ line
 }
 
 // freeList hands out connection numbers: recycled ones first, then those never

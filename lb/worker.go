@@ -54,6 +54,7 @@ type worker struct {
 	refilled tick
 	answerAs forward.Addr // source of an answer to the packet
 	mtu      int          // that the packet exceeds
+	_        line
 }
 
 // batchSize is how many frames a worker takes at once at most.
@@ -175,7 +176,7 @@ func (w *worker) known(snap *snapshot, f *forward.Frame, r ref, m meta, key *wor
 		}
 		w.repeated(c, m, s)
 	}
-	if s.Gone.Load() {
+	if s.gone.Load() {
 		if !snap.settings.expireNodest {
 			return ServerGone
 		}
