@@ -18,6 +18,7 @@ type loopPort struct {
 	fill   func(frames []forward.Frame) // makes one packet in each
 	sent   func(frames []forward.Frame) // may be nil
 	bufs   []byte
+	gso    bool // takes super-packets, so that golb makes some
 	left   int
 	work   chan int // packets to come
 	done   chan struct{}
@@ -75,6 +76,7 @@ func (p *loopPort) Send(frames []forward.Frame) (int, error) {
 	return len(frames), nil
 }
 
+func (p *loopPort) GSO() (tcp, udp bool)                 { return p.gso, p.gso }
 func (p *loopPort) Wake()                                {}
 func (p *loopPort) SetFilter([]bpf.RawInstruction) error { return nil }
 func (p *loopPort) MAC() forward.MAC                     { return forward.MAC([]byte(portMAC)) }

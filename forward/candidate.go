@@ -5,7 +5,7 @@ import "encoding/binary"
 // candidate is a packet as Merger sees it.
 type candidate struct {
 	l4, payload, end int
-	slot             uint8 // by the flow's hash
+	flow             uint32 // its hash
 	proto            uint8
 	fits             bool // may be merged with others, as far as it alone can tell
 	first, last      bool // if merged, then only as the first, or the last
@@ -17,7 +17,7 @@ type candidate struct {
 type relation uint8
 
 const (
-	ofFlow    relation = iota // it is of candidate.slot's flow, perhaps
+	ofFlow    relation = iota // it is of one with the hash candidate.flow
 	unrelated                 // it is of none
 	unclear                   // it may be of any
 )
@@ -67,7 +67,7 @@ func (c *candidate) read(f *Frame, udp bool) relation {
 		return unclear
 	}
 	l4 := b[c.l4:c.end]
-	c.slot = flowSlot(h, binary.LittleEndian.Uint32(l4))
+	c.flow = flowHash(h, binary.LittleEndian.Uint32(l4))
 	plain := f.Offload.GSO == GSONone && (!f.Offload.NeedsCsum || int(f.Offload.CsumStart) == c.l4)
 	if c.proto == ProtoUDP {
 		c.payload = c.l4 + udpHeaderLen
@@ -92,10 +92,11 @@ func (c *candidate) readTCP(l4 tcp) bool {
 	return n >= tcpMinLen && n < len(l4) && flags&(FlagACK|FlagSYN|FlagRST|FlagURG) == FlagACK
 }
 
-// flowSlot maps a flow to one of 64. Those that share one are merged less, no more.
-func flowSlot(addrs uint64, ports uint32) uint8 {
+// flowHash tells flows apart, as well as a hash can: those that it does not are merged
+// less, no more.
+func flowHash(addrs uint64, ports uint32) uint32 {
 	const odd = 0x9e3779b97f4a7c15 // 2^64 / golden ratio
-	return uint8((addrs*odd ^ uint64(ports)) * odd >> 58)
+	return uint32((addrs*odd ^ uint64(ports)) * odd >> 32)
 }
 
 // sameNetwork reports whether b's Ethernet and network headers are those of a in all

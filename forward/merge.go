@@ -24,8 +24,9 @@ import (
 // The zero value is ready. A Merger keeps nothing between calls but memory, and does
 // not allocate. Not for concurrent use.
 type Merger struct {
-	held [64]held
-	open uint64 // which of held are in use, by bit
+	held  [mergeSets * mergeWays]held // sets by the flow's hash
+	flows [mergeSets * mergeWays]uint32
+	open  uint64 // which of held are in use, by bit
 }
 
 // held is a frame that the next packets of its flow may be appended to.
@@ -43,6 +44,9 @@ type held struct {
 }
 
 const (
+	mergeSets = 16
+	mergeWays = 4
+
 	// maxMerged bounds a super-packet with its Ethernet header: the kernel segments in
 	// software what is not shorter than a device's gso_max_size, 64 KiB.
 	maxMerged = 65535
@@ -84,20 +88,23 @@ func (m *Merger) take(kept []Frame, f *Frame, udp bool) bool {
 		m.closeAll(kept)
 		return false
 	}
-	h, bit := &m.held[c.slot], uint64(1)<<c.slot
-	if m.open&bit != 0 {
+	i := m.find(c.flow)
+	h := &m.held[i]
+	if m.open>>i&1 != 0 && m.flows[i] == c.flow {
 		if c.fits && h.append(&kept[h.at], f, &c) {
 			if c.last || c.end-c.payload < int(h.size) || h.count == maxSegments {
-				m.open &^= bit
-				h.finish(&kept[h.at])
+				m.close(i, kept)
 			}
 			return true
 		}
-		m.open &^= bit
-		h.finish(&kept[h.at])
+		m.close(i, kept)
 	}
 	if c.fits && !c.last {
-		m.open |= bit
+		if m.open>>i&1 != 0 {
+			m.close(i, kept)
+		}
+		m.open |= 1 << i
+		m.flows[i] = c.flow
 		n := c.end - c.payload
 		*h = held{
 			at: int32(len(kept)), end: uint32(c.end), seq: c.seq + uint32(n), l4: uint16(c.l4), payload: uint16(c.payload),
@@ -107,11 +114,38 @@ func (m *Merger) take(kept []Frame, f *Frame, udp bool) bool {
 	return false
 }
 
-func (m *Merger) closeAll(kept []Frame) {
-	for ; m.open != 0; m.open &= m.open - 1 {
-		h := &m.held[bits.TrailingZeros64(m.open)]
-		h.finish(&kept[h.at])
+// find returns where a flow is held, or else is to be: at a free place, or that of the
+// flow that has been held longest.
+func (m *Merger) find(flow uint32) int {
+	set := int(flow>>28) * mergeWays
+	free, oldest := -1, set
+	for i := set; i < set+mergeWays; i++ {
+		switch {
+		case m.open>>i&1 == 0:
+			free = i
+		case m.flows[i] == flow:
+			return i
+		case m.held[i].at < m.held[oldest].at:
+			oldest = i
+		}
 	}
+	if free >= 0 {
+		return free
+	}
+	return oldest
+}
+
+func (m *Merger) closeAll(kept []Frame) {
+	for m.open != 0 {
+		m.close(bits.TrailingZeros64(m.open), kept)
+	}
+}
+
+// close ends a flow that is held.
+func (m *Merger) close(i int, kept []Frame) {
+	m.open &^= 1 << i
+	h := &m.held[i]
+	h.finish(&kept[h.at])
 }
 
 // append puts c, which is f, behind the packets of h, which are head, or reports false.

@@ -360,6 +360,31 @@ func TestFlowsAreMergedBesideEachOther(t *testing.T) {
 	}
 }
 
+// There is room for more flows than there are in a batch, mostly.
+func TestManyFlowsAreMergedBesideEachOther(t *testing.T) {
+	left := 0
+	const flows, rounds = 16, 50
+	for round := range rounds {
+		var runs [][]spec
+		for i := range flows {
+			s := mergeSpecs["tcp4"]
+			s.sport, s.src = uint16(1024+round*flows+i), AddrFrom4([4]byte{10, 0, byte(round), byte(i * 16)})
+			runs = append(runs, s.run(4, 100))
+		}
+		var list []spec
+		for i := range 4 {
+			for _, r := range runs {
+				list = append(list, r[i])
+			}
+		}
+		var m Merger
+		left += len(m.Merge(framesOf(list), true))
+	}
+	if left > flows*rounds*5/4 {
+		t.Errorf("%d frames left of %d flows", left, flows*rounds)
+	}
+}
+
 func TestChecksumsThatAreKnownAreNotAskedFor(t *testing.T) {
 	for name, s := range mergeSpecs {
 		for _, state := range []string{"unfinished", "verified"} {
