@@ -16,7 +16,7 @@ import (
 
 // setting is how a balancer is to be started.
 type setting struct {
-	packets bool // for 64-byte packets: one worker, on the second processor
+	cpu     int // to stay on, counted from 1; 0 means any
 	poll    bool
 	workers int
 	profile string
@@ -145,10 +145,7 @@ func (s *site) golb(ctx context.Context, r row, set setting) (*process, error) {
 func (s *site) launchBalancer(ctx context.Context, role, method string, set setting) (*process, error) {
 	o := order{
 		Role: role, Interfaces: s.interfaces, Method: method, VIP: vip, Servers: servers, To: s.serverMAC,
-		Workers: set.workers, Poll: set.poll, Profile: set.profile,
-	}
-	if set.packets {
-		o.CPU = 2
+		Workers: set.workers, Poll: set.poll, Profile: set.profile, CPU: set.cpu,
 	}
 	return launchRole(ctx, s.balancer, o)
 }

@@ -38,10 +38,10 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("wire", flag.ContinueOnError)
 	flags.SetOutput(out)
-	flags.IntVar(&o.Rounds, "rounds", 3, "how often everything is measured; the table has the medians")
-	flags.DurationVar(&o.Time, "time", 600*time.Millisecond, "of each measurement")
+	flags.IntVar(&o.Rounds, "rounds", 5, "how often everything is measured; the table has the medians")
+	flags.DurationVar(&o.Time, "time", 300*time.Millisecond, "of each measurement")
 	rows := flags.String("rows", ".", "regular `expression`: which rows")
-	metrics := flags.String("metrics", ".", "regular `expression`: which of packets, download, upload, connections, requests, latency, polling")
+	metrics := flags.String("metrics", ".", "regular `expression`: which of packets, workers, download, upload, connections, requests, latency, polling")
 	flags.IntVar(&o.Flows, "flows", 1024, "of 64-byte packets, at most 64000")
 	flags.StringVar(&o.Out, "out", "benchmarks/results", "`directory` for wire.md, wire.csv and wire.svg; none where empty")
 	flags.BoolVar(&o.Readme, "readme", false, "put the results into README.md and benchmarks/README.md")

@@ -97,8 +97,11 @@ func (b *bench) derive() {
 }
 
 func (b *bench) measure(ctx context.Context, r row, to *report.Row, metric string) error {
-	if metric == metricPackets {
+	switch metric {
+	case metricPackets:
 		return b.packets(ctx, r, to)
+	case metricWorkers:
+		return b.workers(ctx, r, to)
 	}
 	return b.tcp(ctx, r, to, metric)
 }

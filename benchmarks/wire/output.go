@@ -91,7 +91,7 @@ func (o outcome) markdown(plot string) string {
 		title string
 		keys  []string
 	}{
-		{"Packets and bulk TCP:", []string{keyRate, keyPacketCPU, keyPacketOwn, keyDownload, keyUpload}},
+		{"Packets and bulk TCP:", []string{keyRate, keyPacketCPU, keyPacketOwn, keyWorkers, keyWorkersOwn, keyDownload, keyUpload}},
 		{"Connections, requests and latency:", []string{keyConnections, keyConnectionMore, keyConnectionOwn, keyRequests, keyP50, keyP99, keyPoll50, keyPoll99}},
 	} {
 		t := o.table.Select(part.title, part.keys...)

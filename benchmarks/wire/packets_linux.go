@@ -3,36 +3,22 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/golb/golb/benchmarks/wire/internal/report"
 )
 
-// packets measures 64-byte packets from client to servers, in a lab with two arms. The sender has the first processor for
-// itself and the balancer's one worker the second; what the kernel forwards itself, it forwards on the sender's.
-func (b *bench) packets(ctx context.Context, r row, to *report.Row) (err error) {
+// packets measures 64-byte packets from client to servers. The sender has the first processor for itself and the balancer's
+// one worker the second, if there is one; what the kernel forwards itself, it forwards on the sender's.
+func (b *bench) packets(ctx context.Context, r row, to *report.Row) error {
 	if err := b.discard(ctx, r); err != nil {
 		return err
 	}
-	s, err := newSite(2, r)
+	set := setting{workers: 1, cpu: min(2, runtime.NumCPU()), profile: b.profileOf(r, metricPackets)}
+	f, err := b.forwarding(ctx, r, set)
 	if err != nil {
 		return err
-	}
-	defer func() { err = errors.Join(err, s.lab.Close()) }()
-	balancer, err := s.start(ctx, r, setting{packets: true, workers: 1, dir: b.dir, profile: b.profileOf(r, metricPackets)})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, balancer.stop()) }()
-	if err := s.deafen(); err != nil {
-		return err
-	}
-	f, err := b.flood(ctx, s, balancer, true)
-	if err != nil {
-		return err
-	}
-	if f.received == 0 {
-		return errors.New("nothing got through")
 	}
 	n := float64(f.received)
 	to.Add(keyRate, n/f.elapsed.Seconds())
@@ -41,6 +27,39 @@ func (b *bench) packets(ctx context.Context, r row, to *report.Row) (err error) 
 		to.Add(keyPacketOwn, float64(f.used.own)/n)
 	}
 	return nil
+}
+
+// workers does so with two workers on any processor, beside the sender.
+func (b *bench) workers(ctx context.Context, r row, to *report.Row) error {
+	f, err := b.forwarding(ctx, r, setting{workers: 2, profile: b.profileOf(r, metricWorkers)})
+	if err != nil {
+		return err
+	}
+	n := float64(f.received)
+	to.Add(keyWorkers, n/f.elapsed.Seconds())
+	to.Add(keyWorkersOwn, float64(f.used.own)/n)
+	return nil
+}
+
+// forwarding floods a balancer in a lab with two arms.
+func (b *bench) forwarding(ctx context.Context, r row, set setting) (f flooded, err error) {
+	s, err := newSite(2, r)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, s.lab.Close()) }()
+	balancer, err := s.start(ctx, r, set)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, balancer.stop()) }()
+	if err := s.deafen(); err != nil {
+		return f, err
+	}
+	if f, err = b.flood(ctx, s, balancer, true); err == nil && f.received == 0 {
+		err = errors.New("nothing got through")
+	}
+	return f, err
 }
 
 // discard measures what sending costs alone: to a host that drops all frames at the door.

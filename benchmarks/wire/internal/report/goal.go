@@ -6,29 +6,21 @@ import (
 	"strings"
 )
 
-// Goal is a bound on the ratio of two measured values.
+// Goal is a bound on a ratio.
 type Goal struct {
 	Title string
-	// Value and Base are what is divided; NaN where not measured.
-	Value, Base float64
+	Ratio float64 // NaN where something was not measured
 	// Bound is the least ratio, or, where AtMost is set, the greatest.
 	Bound  float64
 	AtMost bool
 }
 
-// Ratio is NaN where something was not measured.
-func (g Goal) Ratio() float64 { return g.Value / g.Base }
-
 // Met reports whether the ratio is within the bound; a ratio that is not known is not.
 func (g Goal) Met() bool {
-	ratio := g.Ratio()
-	switch {
-	case math.IsNaN(ratio):
-		return false
-	case g.AtMost:
-		return ratio <= g.Bound
+	if g.AtMost {
+		return g.Ratio <= g.Bound
 	}
-	return ratio >= g.Bound
+	return g.Ratio >= g.Bound
 }
 
 // Goals writes ratios and verdicts as a Markdown table.
@@ -40,15 +32,14 @@ func Goals(goals []Goal) string {
 		if g.AtMost {
 			sign = "≤"
 		}
-		ratio := g.Ratio()
 		switch {
-		case math.IsNaN(ratio) || math.IsInf(ratio, 0):
+		case math.IsNaN(g.Ratio) || math.IsInf(g.Ratio, 0):
 			fmt.Fprintf(&b, "| %s | | %s %.2f | not measured |\n", g.Title, sign, g.Bound)
 			continue
 		case g.Met():
 			verdict = "met"
 		}
-		fmt.Fprintf(&b, "| %s | %.2f | %s %.2f | %s |\n", g.Title, ratio, sign, g.Bound, verdict)
+		fmt.Fprintf(&b, "| %s | %.2f | %s %.2f | %s |\n", g.Title, g.Ratio, sign, g.Bound, verdict)
 	}
 	return b.String()
 }

@@ -97,6 +97,20 @@ func format(v float64, digits int) string {
 	return whole
 }
 
+// Ratio is the median of what each round found for a row, divided by what it found for base: the two were measured one soon
+// after the other, so that what the machine did at the time concerns both. NaN where one was measured in fewer rounds.
+func (t *Table) Ratio(row, base, key string) float64 {
+	a, b := t.Row(row), t.Row(base)
+	if a == nil || b == nil || len(a.Values(key)) != len(b.Values(key)) {
+		return math.NaN()
+	}
+	var ratios []float64
+	for i, v := range a.Values(key) {
+		ratios = append(ratios, v/b.Values(key)[i])
+	}
+	return median(ratios)
+}
+
 // Select is the table of some columns, and of the rows that have a value in one of them or are missing.
 func (t *Table) Select(title string, keys ...string) *Table {
 	part := &Table{Title: title}

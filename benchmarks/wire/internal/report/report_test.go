@@ -51,6 +51,24 @@ func TestMedianIsTheMiddleOfAllRounds(t *testing.T) {
 	}
 }
 
+func TestRatiosAreOfTheSameRound(t *testing.T) {
+	a, b, short := &Row{Name: "a"}, &Row{Name: "b"}, &Row{Name: "short"}
+	for i, v := range []float64{10, 20, 60} {
+		a.Add("x", v)
+		b.Add("x", []float64{5, 20, 20}[i])
+	}
+	short.Add("x", 1)
+	table := &Table{Rows: []*Row{a, b, short}}
+	if got := table.Ratio("a", "b", "x"); got != 2 {
+		t.Errorf("got %v, want 2, the middle of 2, 1 and 3", got)
+	}
+	for _, other := range []string{"short", "nobody"} {
+		if got := table.Ratio("a", other, "x"); !math.IsNaN(got) {
+			t.Errorf("to %s: %v", other, got)
+		}
+	}
+}
+
 func TestNumbersHaveTheirThousandsApart(t *testing.T) {
 	for _, c := range []struct {
 		v      float64
@@ -141,9 +159,9 @@ func TestSVGIsXMLWithABarForEachValue(t *testing.T) {
 
 func TestGoals(t *testing.T) {
 	goals := []Goal{
-		{Title: "more", Value: 96, Base: 100, Bound: 0.95},
-		{Title: "less", Value: 60, Base: 100, Bound: 0.5, AtMost: true},
-		{Title: "unknown", Value: math.NaN(), Base: 1, Bound: 1},
+		{Title: "more", Ratio: 0.96, Bound: 0.95},
+		{Title: "less", Ratio: 0.6, Bound: 0.5, AtMost: true},
+		{Title: "unknown", Ratio: math.NaN(), Bound: 1},
 	}
 	want := `| goal | ratio | bound | |
 |---|---:|---:|---|
