@@ -253,6 +253,24 @@ func TestRealSMTP(t *testing.T) {
 	})
 }
 
+func TestRealNNTP(t *testing.T) {
+	// leafnode talks on its standard input, and serves only under a name that is its own;
+	// where that is a socket it looks its client up in the DNS first.
+	serve := func(hostname string) *daemon {
+		d := newDaemon(t, "leafnode, socat, util-linux", "leafnode", "socat", "unshare")
+		d.needRoot()
+		d.start("unshare", "--uts", "sh", "-c", "hostname "+hostname+" && exec socat TCP-LISTEN:"+d.port()+",bind=127.0.0.1,reuseaddr,fork EXEC:"+program("leafnode")+",pipes")
+		return d
+	}
+	unfit, d := serve("localhost"), serve("news.golb-test.org")
+	for end := time.Now().Add(30 * time.Second); (&TCP{Addr: unfit.addr}).Check(t.Context()) != nil && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
+	}
+	d.live(&NNTP{Addr: d.addr}, "greeting: no answer in time", refused, map[string]Checker{
+		`greeting: got "503 Leafnode must have a`: &NNTP{Addr: unfit.addr},
+	})
+}
+
 func TestRealHTTP(t *testing.T) {
 	d := newDaemon(t, "nginx-light", "nginx")
 	secure := netip.AddrPortFrom(d.addr.Addr(), newDaemon(t, "nginx-light", "nginx").addr.Port())
