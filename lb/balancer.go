@@ -27,6 +27,7 @@ type Balancer struct {
 	cfg        Config
 	services   map[string]*service    // by what they match
 	dropped    []*server              // that may still be referred to
+	severed    []severed              // connections that were cut, whose ends are to be told
 	noted      []Event                // to be told
 	marks      uint32                 // numbers given to services
 	questions  [][]question           // by service and server

@@ -70,8 +70,8 @@ type Service struct {
 	// weight, so that it is not run over; 0 means at once.
 	SlowStart time.Duration `yaml:"slow_start"`
 	Passive   Passive       `yaml:"passive"` // what the servers' connections show of their health
-	// CutFailed cuts the connections of a server that failed at once, as when it is
-	// halted. Otherwise they are cut with their next packet, if the setting
+	// CutFailed cuts the connections of a server that failed at once, by a reset to the
+	// client, and with NAT to the server, as when it is halted. Otherwise they are cut with their next packet, if the setting
 	// expire_nodest_conn says so.
 	CutFailed bool `yaml:"cut_failed"`
 	// Quorum is the weight, summed over the servers that are up and active, below which

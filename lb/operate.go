@@ -38,8 +38,8 @@ func (b *Balancer) SetWeight(p Protocol, vip, server netip.AddrPort, weight int)
 
 // SetState drains or halts a server, or makes it active again. A drained server
 // whose last connection ended is told of by the event Drained; where within is not
-// 0, what is left then is cut. Clients whose connections are cut get a reset in
-// answer to their next segment.
+// 0, what is left then is cut. Connections are cut by a reset, which the client
+// gets soon, and with NAT the server too.
 func (b *Balancer) SetState(p Protocol, vip, server netip.AddrPort, state ServerState, within time.Duration) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -98,18 +98,6 @@ func (b *Balancer) weigh(r *server, always bool) {
 	}
 }
 
-// cut ends all connections of a server, then those that controlled others, and then
-// the templates that led to it. The lock is held.
-func (b *Balancer) cut(r *server) {
-	for _, templates := range []bool{false, false, true} {
-		for c := uint32(1); c < b.table.used(); c++ {
-			if m := b.table.conns[c].load(); m.has(flagLive) && m.server() == r.ID && b.table.isTemplate(c) == templates {
-				b.kill(c, m)
-			}
-		}
-	}
-}
-
 // operate moves servers on that are draining, or new to their full weight.
 func (b *Balancer) operate(now tick) {
 	var events []Event
@@ -133,6 +121,7 @@ func (b *Balancer) operate(now tick) {
 	}
 	b.mu.Unlock()
 	b.report()
+	b.tellSevered(now)
 	for _, e := range events {
 		b.env.Logger.Info(string(e.Kind), "service", e.Service, "server", e.Server)
 		b.emit(e)

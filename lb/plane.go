@@ -27,6 +27,7 @@ type plane struct {
 	vias   vias
 	ftp    ftp
 	probes probes
+	stumps stumps
 	router router
 	_      line
 }

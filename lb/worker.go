@@ -270,6 +270,10 @@ func (w *worker) nobodys(snap *snapshot, f *forward.Frame) Reason {
 	case w.probes.active.Load() != 0 && w.probed(snap, f):
 		return resent
 	case snap.isNATServer(p.Src):
+		if w.stumps.active.Load() != 0 && w.stumps.has(p) {
+			w.answerAs = p.Dst
+			return NoConnection
+		}
 		return w.pass(snap, f)
 	}
 	return NotVIP
