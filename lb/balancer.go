@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -234,6 +235,9 @@ func (b *Balancer) schedulerOptions(s *Service) sched.Options {
 	}
 }
 
+// ownMarks is where the numbers begin that golb gives to services that have none.
+const ownMarks = 1 << 31
+
 // newService makes a service without servers. One that was removed, but that
 // connections still refer to, comes back, with a new scheduler.
 func (b *Balancer) newService(s *Service) *service {
@@ -247,7 +251,7 @@ func (b *Balancer) newService(s *Service) *service {
 	v.show(nil)
 	if v.grouped {
 		b.marks++
-		v.mark = b.marks
+		v.mark = ownMarks + b.marks
 	}
 	return v
 }
@@ -255,6 +259,7 @@ func (b *Balancer) newService(s *Service) *service {
 // applyService makes v what s says.
 func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, global *Config) {
 	v.name = s.name()
+	v.shown.Store(cmp.Or(s.Mark, v.mark))
 	set := s.settings(global.Settings.Timeouts)
 	if set.rate+set.clientRate != 0 && v.limits.Load() == nil {
 		v.limits.Store(&limits{})

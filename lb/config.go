@@ -50,11 +50,12 @@ type Config struct {
 // persistent: then TCP to port 20 and to those from 1024 on of its VIP is the
 // service's too, unless another service has the port.
 type Service struct {
-	Name      string     `yaml:"name"`      // for logs and lists; "" means "tcp 192.0.2.1:80"
+	Name      string     `yaml:"name"`      // for logs and lists; "" means "tcp 192.0.2.1:80", or "mark 1"
 	VIP       netip.Addr `yaml:"vip"`       // must not be an address of this host
 	Protocol  Protocol   `yaml:"protocol"`  // TCP where not given
 	Port      uint16     `yaml:"port"`      // 1 to 65535; 0, with persistence, all ports
 	Match     []Match    `yaml:"match"`     // in place of VIP, Protocol and Port
+	Mark      uint32     `yaml:"mark"`      // of Match: the number that lists show for it, as for a firewall mark (ipvsadm -f); 0 means one of golb's own
 	Scheduler string     `yaml:"scheduler"` // a name that sched.New takes; "" means wlc
 	// SchedulerFlags are "fallback" and "port", which sh and mh know (ipvsadm -b).
 	SchedulerFlags []string    `yaml:"scheduler_flags"`

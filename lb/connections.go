@@ -14,7 +14,7 @@ import (
 type Connection struct {
 	Protocol Protocol // 0 for a template of a mark
 	Client   netip.AddrPort
-	VIP      netip.AddrPort
+	VIP      netip.AddrPort // of a template of a mark: the mark, as an IPv4 address
 	Server   netip.AddrPort
 	Method   Method
 	State    string // ESTABLISHED, UDP, … as ipvsadm -Lc prints it
@@ -80,6 +80,9 @@ func (b *Balancer) connection(c uint32, now tick) (conn Connection, ok bool) {
 		conn.State = "NONE"
 		if m.has(flagAssured) {
 			conn.State = "ASSURED"
+		}
+		if conn.Protocol == 0 {
+			conn.VIP = netip.AddrPortFrom(markAddr(s.service.shown.Load()).Netip(), 0)
 		}
 	}
 	return conn, e.load().sameLife(m)

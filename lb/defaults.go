@@ -53,6 +53,9 @@ func (s *Service) name() string {
 	if s.Name != "" {
 		return s.Name
 	}
+	if s.Mark != 0 {
+		return fmt.Sprintf("mark %d", s.Mark)
+	}
 	return s.id()
 }
 

@@ -96,3 +96,32 @@ func TestTimeoutsAreTheServicesThenTheSettings(t *testing.T) {
 		}
 	}
 }
+
+func TestMarksAreShown(t *testing.T) {
+	four := group(2, lb.Match{VIP: vipOf("192.0.2.80")})
+	four.Mark = 7
+	unnamed := group(2, lb.Match{VIP: vipOf("192.0.2.81")})
+	for _, s := range []*lb.Service{&four, &unnamed} {
+		s.Persistence.Timeout = time.Minute
+	}
+	b := start(t, lb.Config{Services: []lb.Service{four, unnamed}})
+	b.picks(client(1), netip.MustParseAddrPort("192.0.2.80:80"))
+	st := b.balancer.Stats()
+	if s := st.Services[0]; s.Mark != 7 || s.Name != "mark 7" {
+		t.Errorf("service %q has mark %d, want 7", s.Name, s.Mark)
+	}
+	if s := st.Services[1]; s.Mark == 0 || s.Mark == 7 {
+		t.Errorf("a service without a number has mark %d", s.Mark)
+	}
+	want := netip.MustParseAddrPort("0.0.0.7:0")
+	for c := range b.balancer.Connections {
+		if c.Template && c.VIP != want {
+			t.Errorf("template of %v, want %v", c.VIP, want)
+		}
+	}
+	twice := lb.Config{Interfaces: []string{"eth0"}, Services: []lb.Service{four, unnamed}}
+	twice.Services[1].Mark = 7
+	if err := twice.Validate(); err == nil {
+		t.Error("two services have one mark")
+	}
+}

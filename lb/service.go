@@ -17,9 +17,10 @@ import (
 type service struct {
 	id      string // what it matches
 	name    string
-	port    uint16 // 0 where it takes several
-	grouped bool   // by Match: ports and VIPs are one to persistence, as with a mark
-	mark    uint32 // its number, which its templates have for a VIP; 0 where not grouped
+	port    uint16        // 0 where it takes several
+	grouped bool          // by Match: ports and VIPs are one to persistence, as with a mark
+	mark    uint32        // its number, which its templates have for a VIP; 0 where not grouped
+	shown   atomic.Uint32 // the number that lists show for it
 	sched   atomic.Pointer[sched.Scheduler]
 
 	schedulerKey string // of sched: name and flags

@@ -16,6 +16,7 @@ type ServiceStats struct {
 	Name      string
 	Match     []Match    // what it takes
 	VIP       netip.Addr // the zero Addr where Match was given
+	Mark      uint32     // of what Match was given for; else 0
 	Protocol  Protocol
 	Port      uint16
 	Scheduler string
@@ -60,7 +61,7 @@ func (b *Balancer) Stats() Stats {
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		v := b.services[s.id()]
-		vs := ServiceStats{Name: v.name, Match: s.matches(), VIP: s.VIP, Protocol: s.protocol(), Port: s.Port, Scheduler: v.scheduler().Name(), Up: !v.down, Fallback: v.fallbackStats(), Pages: v.pages.Load()}
+		vs := ServiceStats{Name: v.name, Match: s.matches(), VIP: s.VIP, Mark: v.shown.Load(), Protocol: s.protocol(), Port: s.Port, Scheduler: v.scheduler().Name(), Up: !v.down, Fallback: v.fallbackStats(), Pages: v.pages.Load()}
 		for _, r := range v.all {
 			vs.Servers = append(vs.Servers, r.stats())
 		}

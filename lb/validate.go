@@ -110,10 +110,20 @@ func (v *validator) services(list []Service) {
 		proto Protocol
 		ports PortRange
 	}
-	first := map[claim]int{}
+	type mark struct {
+		number uint32
+		is6    bool
+	}
+	first, marks := map[claim]int{}, map[mark]int{}
 	for i := range list {
 		s := &list[i]
 		v.service(fmt.Sprintf("services[%d]", i), s)
+		if m := (mark{s.Mark, s.anyVIP().Is6()}); s.Mark != 0 {
+			if other, dup := marks[m]; dup {
+				v.fail(fmt.Sprintf("services[%d].mark", i), s.Mark, fmt.Sprintf("services[%d] has the same mark", other), "a number of its own in each IP version")
+			}
+			marks[m] = i
+		}
 		for j, m := range s.matches() {
 			if !m.VIP.IsValid() || s.needsPort() {
 				continue
@@ -137,6 +147,9 @@ func (v *validator) services(list []Service) {
 
 // destination checks what a service takes.
 func (v *validator) destination(path string, s *Service) {
+	if s.Mark != 0 && len(s.Match) == 0 {
+		v.fail(path+".mark", s.Mark, "a mark of nothing", "only with match, which says what has the mark")
+	}
 	if len(s.Match) > 0 {
 		if s.VIP.IsValid() || s.Port != 0 || s.Protocol != 0 {
 			v.fail(path+".match", nil, "beside vip, protocol or port", "either match, or these three")

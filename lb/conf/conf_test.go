@@ -126,6 +126,7 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 		{"found by validation", "10.0.0.1", "10.0.0.1\n        weight: 65536", `7:17: services[0].servers[0].weight: "65536": …`},
 		{"processor named twice", "interfaces", "cpus: [1, 2, 1]\ninterfaces", `1:14: cpus[2]: "1": named twice; allowed: each processor once`},
 		{"no processor", "interfaces", "cpus: [-1]\ninterfaces", `1:8: cpus[0]: "-1": out of range; allowed: the number of a processor, from 0 on`},
+		{"mark of nothing", "port: 80", "port: 80\n    mark: 7", `5:11: services[0].mark: "7": a mark of nothing; allowed: only with match, which says what has the mark`},
 		{"missing key is at what lacks it", "    port: 80\n", "", `3:5: services[0].port: no port…`},
 		{"missing key of the file", "interfaces: [eth0]\n", "", `1:1: interfaces: no …`},
 		{"empty list", "[eth0]", "[]", `1:13: interfaces: no …`},
