@@ -255,11 +255,12 @@ func TestRealSMTP(t *testing.T) {
 
 func TestRealNNTP(t *testing.T) {
 	// leafnode talks on its standard input, and serves only under a name that is its own;
-	// where that is a socket it looks its client up in the DNS first.
+	// where that is a socket it looks its client up in the DNS first. What it says last is
+	// lost to socat if it ends at once.
 	serve := func(hostname string) *daemon {
 		d := newDaemon(t, "leafnode, socat, util-linux", "leafnode", "socat", "unshare")
 		d.needRoot()
-		d.start("unshare", "--uts", "sh", "-c", "hostname "+hostname+" && exec socat TCP-LISTEN:"+d.port()+",bind=127.0.0.1,reuseaddr,fork EXEC:"+program("leafnode")+",pipes")
+		d.start("unshare", "--uts", "sh", "-c", "hostname "+hostname+" && exec socat TCP-LISTEN:"+d.port()+",bind=127.0.0.1,reuseaddr,fork 'SYSTEM:"+program("leafnode")+"; sleep 1,pipes'")
 		return d
 	}
 	unfit, d := serve("localhost"), serve("news.golb-test.org")
