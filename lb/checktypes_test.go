@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/golb/golb/health"
 	"github.com/golb/golb/lb"
 )
 
@@ -97,6 +99,21 @@ func TestFastIntervalShortensTheTimeOfDoubt(t *testing.T) {
 			if len(got) != 1 || got[0].Reason != reason || got[0].Time.Sub(got[0].Since) != 2*time.Second {
 				t.Errorf("%q: events %+v, want one 2 s after its first check", reason, got)
 			}
+		}
+	})
+}
+
+func TestHealthTellsOfCheckAndTruePathApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &answers{}
+		s := asking(vip4, 1)
+		s.Check.Through = "vip"
+		b := startAsking(t, lb.Config{Services: []lb.Service{s}}, a)
+		time.Sleep(10 * time.Second) // nobody on this wire answers a SYN
+		r := b.balancer.Health()[0].Servers[0]
+		if r.Check.State != health.Up || r.Path == nil || r.Path.State != health.Down || r.Up || r.Reason != r.Path.Reason ||
+			!strings.HasPrefix(r.Reason, "SYN through 192.0.2.80:80: no answer in time") {
+			t.Errorf("health is %+v", r)
 		}
 	})
 }

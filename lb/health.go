@@ -28,7 +28,8 @@ type ServerHealth struct {
 	// Check is what its check found. Its State is health.Unknown, and all else zero,
 	// where nothing is asked, and until the first result.
 	Check health.Status
-	Agent *AgentHealth // nil where it has none
+	Path  *health.Status // what the check of the true path found; nil where there is none
+	Agent *AgentHealth   // nil where it has none
 }
 
 // AgentHealth is what a server's agent says.
@@ -48,6 +49,11 @@ func (b *Balancer) Health() []ServiceHealth {
 	for _, st := range b.monitor.Status() {
 		known[st.Key] = st
 	}
+	paths := map[*server]*health.Status{}
+	for key, r := range b.paths {
+		st := known[key]
+		paths[r] = &st
+	}
 	all := make([]ServiceHealth, len(b.cfg.Services))
 	for i := range all {
 		v := b.services[b.cfg.Services[i].id()]
@@ -55,7 +61,7 @@ func (b *Balancer) Health() []ServiceHealth {
 		for j, r := range v.all {
 			h := ServerHealth{
 				Name: r.name, Address: r.address, Port: r.Port, Up: r.up, Since: r.changed, Reason: r.reason,
-				State: r.state, Weight: int(r.Weight.Load()), Asks: b.questions[i][j].text, Check: known[r.checkKey],
+				State: r.state, Weight: int(r.Weight.Load()), Asks: b.questions[i][j].text, Check: known[r.checkKey], Path: paths[r],
 			}
 			if r.agent != nil {
 				cfg := &b.cfg.Services[i].Servers[j]

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/golb/golb/health"
@@ -64,9 +66,9 @@ func (v *validator) question(at, own string, s *Service, r *Server, told map[hea
 		return
 	}
 	for _, e := range wrong {
-		where := at
+		where, keys := at, reflect.TypeFor[Check]()
 		if _, given := r.Check.Params[e.Key]; given {
-			where = own
+			where, keys = own, reflect.TypeFor[ServerCheck]()
 		} else if told[e] {
 			continue
 		} else {
@@ -76,7 +78,7 @@ func (v *validator) question(at, own string, s *Service, r *Server, told map[hea
 			where += "." + e.Key
 		}
 		if e.Problem == "unknown" {
-			e.Problem = "unknown key"
+			e.Problem, e.Allowed = "unknown key", strings.TrimSuffix(strings.Join(append(keysOf(keys), e.Allowed), ", "), ", ")
 		}
 		var value any
 		if e.Value != "" {
@@ -84,6 +86,16 @@ func (v *validator) question(at, own string, s *Service, r *Server, told map[hea
 		}
 		v.fail(where, value, e.Problem, e.Allowed)
 	}
+}
+
+// keysOf are the names that a config has for the fields of a struct.
+func keysOf(t reflect.Type) (names []string) {
+	for i := range t.NumField() {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // keyOfNone is what package health calls a mistake that no single key has made.

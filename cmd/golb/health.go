@@ -98,11 +98,23 @@ func printServers(w io.Writer, servers []api.Server, now time.Time) error {
 		case r.Check.Reason != "":
 			fmt.Fprintf(w, "    failed %d in a row: %s\n", r.Check.Failures, r.Check.Reason)
 		}
+		if r.Path != nil {
+			fmt.Fprintf(w, "    %s\n", pathLine(now, r.Path))
+		}
 		if r.Agent != nil {
 			fmt.Fprintf(w, "    %s\n", agentLine(now, r.Agent))
 		}
 	}
 	return nil
+}
+
+// pathLine is what the check of the true path found.
+func pathLine(now time.Time, c *api.Check) string {
+	s := fmt.Sprintf("true path: %s, %s (%s ago), last results %s", c.State, took(c), ago(now, c.Checked), row(c.Recent))
+	if c.Reason != "" {
+		s += ": " + c.Reason
+	}
+	return s
 }
 
 // agentLine is what an agent says, and why it says nothing.

@@ -31,6 +31,7 @@ type Server struct {
 	State   lb.ServerState `json:"state"`  // as an operator wants it
 	Weight  int            `json:"weight"` // that its scheduler sees
 	Check   Check          `json:"check"`
+	Path    *Check         `json:"path"`  // the check of the true path; null where there is none
 	Agent   *Agent         `json:"agent"` // null where it has none
 }
 
@@ -71,6 +72,10 @@ func healthOf(services []lb.ServiceHealth) Health {
 			server := Server{
 				Name: r.Name, Address: r.Address, Port: r.Port, Up: r.Up, Since: r.Since, Reason: r.Reason,
 				State: r.State, Weight: r.Weight, Check: checkOf(r.Asks, &r.Check),
+			}
+			if r.Path != nil {
+				path := checkOf("the VIP on the server", r.Path)
+				server.Path = &path
 			}
 			if a := r.Agent; a != nil {
 				server.Agent = &Agent{Says: a.Says, Heard: orNull(a.Heard), Check: checkOf(a.Asks, &a.Check)}

@@ -53,6 +53,7 @@ type Document struct {
 
 	file  string
 	index index
+	keyAt index // where a key itself stands, if it may be unknown to who reads it
 }
 
 // Read is Load that remembers positions and runs further checks of the Config, such
@@ -81,7 +82,7 @@ func ReadBytes(name string, data []byte, checks ...func(*lb.Config) error) (*Doc
 		return nil, err
 	}
 	dec := newDecoder(name)
-	doc := &Document{file: name, index: dec.index}
+	doc := &Document{file: name, index: dec.index, keyAt: dec.keyAt}
 	dec.decode("", body, body, reflect.ValueOf(&doc.Config).Elem())
 
 	errs := dec.errs

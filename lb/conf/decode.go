@@ -18,12 +18,13 @@ type decoder struct {
 	file   string
 	errs   Errors
 	index  index
+	keyAt  index           // where the keys stand of what is inline
 	failed map[string]bool // paths without the value that the file meant
 	around map[string]bool // all that contain a failed path
 }
 
 func newDecoder(file string) *decoder {
-	return &decoder{file: file, index: index{}, failed: map[string]bool{}, around: map[string]bool{}}
+	return &decoder{file: file, index: index{}, keyAt: index{}, failed: map[string]bool{}, around: map[string]bool{}}
 }
 
 // note collects a mistake.
@@ -254,6 +255,7 @@ func (d *decoder) inline(path, name string, p *ast.MappingValueNode, v reflect.V
 	if v.IsNil() {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
+	d.keyAt[path] = start(p.Key)
 	if value, ok := d.free(path, p.Key, p.Value); ok {
 		v.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(value))
 	}

@@ -59,7 +59,8 @@ func (d *Document) locate(err error) Errors {
 		if !exact {
 			e.Value = "" // a default, not what the file says
 		}
-		if e.Problem == "unknown key" {
+		if key, ok := d.keyAt[e.Path]; ok && e.Problem == "unknown key" {
+			at = key
 			suggest(&e)
 		}
 		errs[i] = Error{File: d.file, Line: at.line, Column: at.column, ConfigError: e}
