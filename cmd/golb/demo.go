@@ -25,13 +25,14 @@ type demoFlags struct {
 }
 
 func newDemoCommand() *cobra.Command {
-	f := demoFlags{Config: demo.Config{Mode: "dsr"}}
+	f := demoFlags{Config: demo.Config{Mode: "dsr", Fault: "cable"}}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Balance real traffic in a lab of network namespaces, and kill a server",
 		Long: `Build a small network inside this process, with a kernel network stack for each
 host: a client, three web servers and golb before them. Drive HTTP requests
-through golb, measure them, cut one server off and bring it back.
+through golb, measure them, have one server die and bring it back, and count what
+its clients see of that.
 
 Nothing needs to be configured or installed, and nothing is left behind. Root is
 not needed where the system allows user namespaces.
@@ -40,12 +41,14 @@ The exit code is 0 only if no request failed but those that a dying server takes
 with it. Progress goes to standard error, the result to standard output.`,
 		Example: `  golb demo
   golb demo -6 --json
+  golb demo --mode tun --fault vip
   golb demo --keep`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.Mode, "mode", f.Mode, "how packets reach servers: "+strings.Join(demo.Modes(), ", "))
+	flags.StringVar(&f.Fault, "fault", f.Fault, "what befalls a server: "+strings.Join(demo.Faults(), ", "))
 	flags.BoolVarP(&f.IPv6, "ipv6", "6", false, "IPv6 instead of IPv4")
 	flags.IntVarP(&f.Requests, "requests", "n", 6000, "number of HTTP requests")
 	flags.StringVar(&f.size, "size", "128M", "bytes of the large upload and download; K, M and G are binary")

@@ -29,6 +29,7 @@ type demoResult struct {
 	P99          int     `json:"p99_us"`
 	Failover     struct {
 		Killed         string `json:"killed"`
+		Fault          string `json:"fault"`
 		DetectedMS     int    `json:"detected_ms"`
 		FailedRequests *int   `json:"failed_requests"`
 	} `json:"failover"`
@@ -82,6 +83,25 @@ func TestDemoMeasures(t *testing.T) {
 	}
 }
 
+func TestDemoShowsOtherDeaths(t *testing.T) {
+	if err := lab.Unavailable(); err != nil {
+		t.Skip(err)
+	}
+	for _, flags := range []string{"--mode dsr --fault vip", "--mode nat --fault process", "--mode tun --fault firewall"} {
+		t.Run(flags, func(t *testing.T) {
+			fields := strings.Fields("demo --json " + small + " " + flags)
+			code, stdout, stderr := golb(t, fields...)
+			var r demoResult
+			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+				t.Fatalf("exit code %d, %v\n%s", code, err, stderr)
+			}
+			if code != exitOK || *r.Failed != 0 || r.Failover.Fault != fields[len(fields)-1] {
+				t.Errorf("exit code %d, %d failed, failover %+v\n%s", code, *r.Failed, r.Failover, stderr)
+			}
+		})
+	}
+}
+
 func testDemo(t *testing.T, mode, flag, vip string) {
 	code, stdout, stderr := golb(t, strings.Fields("demo --json "+small+" --mode "+mode+" "+flag)...)
 	if code != exitOK {
@@ -100,6 +120,8 @@ func testDemo(t *testing.T, mode, flag, vip string) {
 func TestDemoRefusesWhatItCannotShow(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"demo --mode magic", `"magic": allowed: dsr`},
+		{"demo --fault flood", `"flood": allowed: cable`},
+		{"demo --mode nat --fault vip", "no VIP"},
 		{"demo --size 0", `size: "0": allowed`},
 		{"demo --size 10X", `size: "10X": allowed`},
 		{"demo --size 9999999999G", "allowed"},

@@ -31,10 +31,13 @@ type running struct {
 }
 
 // config is what golb is told.
-func (s *site) config(m mode) lb.Config {
+func (s *site) config(m mode, f fault) lb.Config {
 	svc := lb.Service{
 		Name: "web", VIP: s.vip, Port: httpPort, Scheduler: scheduler,
 		Method: m.method, Tunnel: m.tunnel, Check: check,
+	}
+	if f.needsVIP {
+		svc.Check.Through = "vip"
 	}
 	for _, p := range s.layout.servers {
 		svc.Servers = append(svc.Servers, lb.Server{Name: p.name, Address: p.addr.Addr(), Weight: &p.weight})
@@ -52,10 +55,10 @@ const (
 )
 
 // startGolb starts golb on its host and returns when it forwards.
-func (s *site) startGolb(ctx context.Context, m mode, log *slog.Logger) (*running, error) {
+func (s *site) startGolb(ctx context.Context, m mode, f fault, log *slog.Logger) (*running, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &running{events: make(chan lb.Event, 256), cancel: cancel, done: make(chan struct{})}
-	cfg := s.config(m)
+	cfg := s.config(m, f)
 	cfg.Env = lb.Env{
 		Logger: log,
 		Dial:   s.golb.DialContext,

@@ -17,6 +17,7 @@ import (
 type Config struct {
 	Mode     string       // one of Modes
 	IPv6     bool         // else IPv4
+	Fault    string       // one of Faults
 	Requests int          // of the load, at least 1
 	Size     int64        // bytes of the large upload, and of the download
 	Progress io.Writer    // gets a line for each thing that happens
@@ -25,7 +26,11 @@ type Config struct {
 
 // Validate says what of the config cannot be shown.
 func (c *Config) Validate() error {
-	if _, err := modeOf(c.Mode); err != nil {
+	m, err := modeOf(c.Mode)
+	if err != nil {
+		return err
+	}
+	if _, err := faultOf(c.Fault, m); err != nil {
 		return err
 	}
 	if c.Requests < 1 {
@@ -41,6 +46,7 @@ func (c *Config) Validate() error {
 type Demo struct {
 	cfg      Config
 	mode     mode
+	fault    fault
 	start    time.Time
 	site     *site
 	balancer *running
@@ -57,13 +63,16 @@ func Start(ctx context.Context, cfg Config) (*Demo, error) {
 		return nil, err
 	}
 	d := &Demo{cfg: cfg, mode: m, start: time.Now()}
+	if d.fault, err = faultOf(cfg.Fault, m); err != nil {
+		return nil, err
+	}
 	l := newLayout(cfg.IPv6, m.inside)
 	d.introduce(l)
 	if d.site, err = newSite(ctx, l, m); err != nil {
 		return nil, err
 	}
 	d.say("built the lab: six kernel network stacks, a web server on each of %d of them", len(l.servers))
-	if d.balancer, err = d.site.startGolb(ctx, m, cfg.Logger); err != nil {
+	if d.balancer, err = d.site.startGolb(ctx, m, d.fault, cfg.Logger); err != nil {
 		return nil, errors.Join(err, d.site.close())
 	}
 	d.say("golb forwards: %s to its %d servers by weighted round robin", d.site.url("/"), len(l.servers))

@@ -21,8 +21,8 @@ type moments struct {
 	start, killed, down, mended, up, end time.Time
 }
 
-// failover kills a server the hard way, by its cable: no FIN, no RST, no ARP, as a
-// host that loses power. Then it brings it back. Requests stream all the while.
+// failover has a server die, by default the hard way, by its cable: no FIN, no RST, no
+// ARP, as a host that loses power. Then it brings it back. Requests stream all the while.
 func (d *Demo) failover(ctx context.Context, victim *webServer) (*Failover, error) {
 	streaming, stop := context.WithCancel(ctx)
 	defer stop()
@@ -45,7 +45,9 @@ func (d *Demo) failover(ctx context.Context, victim *webServer) (*Failover, erro
 		return nil, r.err
 	}
 	at.end = time.Now()
-	return judge(d.site.layout, victim.name, at, r.answers), nil
+	f := judge(d.site.layout, victim.name, at, r.answers)
+	f.Fault, f.fault = d.fault.name, d.fault
+	return f, nil
 }
 
 func (d *Demo) killAndMend(ctx context.Context, victim *webServer) (at moments, err error) {
@@ -54,10 +56,10 @@ func (d *Demo) killAndMend(ctx context.Context, victim *webServer) (at moments, 
 		return at, err
 	}
 	at.killed = time.Now()
-	if err := victim.cable.SetUp(false); err != nil {
+	if err := d.fault.does(ctx, d.site, victim); err != nil {
 		return at, err
 	}
-	d.say("pulled the cable of %s: packets to it are lost, and nobody is told", victim.name)
+	d.say(d.fault.told, victim.name)
 	e, err := d.balancer.await(ctx, eventWait, lb.ServerDown, victim.name)
 	if err != nil {
 		return at, err
@@ -68,14 +70,14 @@ func (d *Demo) killAndMend(ctx context.Context, victim *webServer) (at moments, 
 		return at, err
 	}
 	at.mended = time.Now()
-	if err := victim.cable.SetUp(true); err != nil {
+	if err := d.fault.undoes(ctx, d.site, victim); err != nil {
 		return at, err
 	}
 	if e, err = d.balancer.await(ctx, eventWait, lb.ServerUp, victim.name); err != nil {
 		return at, err
 	}
 	at.up = e.Time
-	d.say("plugged it in again; golb noticed after %s", ms(at.up.Sub(at.mended)))
+	d.say("%s; golb noticed after %s", d.fault.mended, ms(at.up.Sub(at.mended)))
 	return at, sleep(ctx, phaseTime)
 }
 

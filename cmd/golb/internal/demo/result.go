@@ -48,11 +48,13 @@ type ServerResult struct {
 // Failover is what happened when a server was killed and brought back.
 type Failover struct {
 	Killed         string  `json:"killed"`
+	Fault          string  `json:"fault"`           // one of Faults
 	DetectedMS     int64   `json:"detected_ms"`     // from the kill until golb took the server out of service
 	FailedRequests int     `json:"failed_requests"` // of those under way between the two: to be expected
 	ReturnedMS     int64   `json:"returned_ms"`     // from mending until golb took it back into service
 	Phases         []Phase `json:"phases"`
 
+	fault fault
 	wrong []error // what should not have happened
 }
 

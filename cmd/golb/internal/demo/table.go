@@ -46,8 +46,8 @@ func (r *Result) writeTransfers(w io.Writer) {
 
 func (r *Result) writeFailover(w io.Writer) error {
 	f := r.Failover
-	fmt.Fprintf(w, "failover   %s lost its cable; golb noticed after %d ms; %s\n", f.Killed, f.DetectedMS, f.cost())
-	fmt.Fprintf(w, "           plugged in again, it was back in service after %d ms\n\n", f.ReturnedMS)
+	fmt.Fprintf(w, "failover   %s %s; golb noticed after %d ms; %s\n", f.Killed, f.fault.lost, f.DetectedMS, f.cost())
+	fmt.Fprintf(w, "           %s; it was back in service after %d ms\n\n", f.fault.mended, f.ReturnedMS)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "requests while\tfor\t")
 	for _, s := range r.plans {

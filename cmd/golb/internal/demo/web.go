@@ -52,6 +52,7 @@ func (w *webServer) stop() error {
 		return nil
 	}
 	err := w.http.Close()
+	w.http = nil
 	if e := <-w.served; !errors.Is(e, http.ErrServerClosed) {
 		err = errors.Join(err, e)
 	}
