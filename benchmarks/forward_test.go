@@ -191,8 +191,8 @@ func BenchmarkFloor(b *testing.B) {
 			for left := b.N; left > 0; left -= batch {
 				n := min(batch, left)
 				for i := range n {
-					frames[i] = forward.Frame{Buf: p.bufs[i*slot : (i+1)*slot : (i+1)*slot], Head: forward.Headroom, Tail: forward.Headroom}
 					f, flow := &frames[i], s.next(i)
+					p.lend(f, i)
 					f.Tail += s.requests[flow%kinds].write(f.Buf[f.Head:], flow, false)
 					table[flow][0]++
 				}
