@@ -94,7 +94,12 @@ func addrPort(hi, lo uint64, port uint16) netip.AddrPort {
 
 // addrOf is the address of two words of a tuple.
 func addrOf(hi, lo uint64) (a forward.Addr) {
+	putAddr(&a, hi, lo)
+	return a
+}
+
+// putAddr is addrOf in place: what was just written in halves is slow to copy whole.
+func putAddr(a *forward.Addr, hi, lo uint64) {
 	binary.LittleEndian.PutUint64(a[:8], hi)
 	binary.LittleEndian.PutUint64(a[8:], lo)
-	return a
 }

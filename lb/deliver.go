@@ -156,14 +156,15 @@ func (w *worker) answerNAT(snap *snapshot, f *forward.Frame, c uint32, m meta, s
 // stands against that is told to the server about the packet as it sent it.
 func (w *worker) replyOut(snap *snapshot, f *forward.Frame, c uint32, m meta, s *server) Reason {
 	p := w.packet
-	w.answerAs = s.path.Load().source
-	v, ok := w.wayBack(snap, c)
-	switch {
-	case p.TTL <= 1:
-		return TTLExceeded
-	case !ok:
-		return NoNeighbour
-	case w.exceeds(f, v):
+	v := w.wayBack(snap, c)
+	if p.TTL <= 1 || v == nil || w.exceeds(f, v) {
+		w.answerAs = s.path.Load().source
+		switch {
+		case p.TTL <= 1:
+			return TTLExceeded
+		case v == nil:
+			return NoNeighbour
+		}
 		return MTUExceeded
 	}
 	if m.has(flagFTP) {
@@ -172,7 +173,8 @@ func (w *worker) replyOut(snap *snapshot, f *forward.Frame, c uint32, m meta, s 
 		}
 	}
 	e := &w.table.conns[c]
-	vip := addrOf(e.vip[0].Load(), e.vip[1].Load())
+	var vip forward.Addr
+	putAddr(&vip, e.vip[0].Load(), e.vip[1].Load())
 	if r := forward.NATReply(f, p, &vip, uint16(e.ports.Load()>>32)); r != forward.None {
 		return Reason(r)
 	}
@@ -181,23 +183,23 @@ func (w *worker) replyOut(snap *snapshot, f *forward.Frame, c uint32, m meta, s 
 
 // wayBack is the way that the client's packets came by, or the host's route to the
 // client.
-func (w *worker) wayBack(snap *snapshot, c uint32) (v via, ok bool) {
-	v, ok = w.vias.get(timer(w.table.conns[c].timer.Load()).via())
-	if !ok || snap.settings.replyByRoute {
+func (w *worker) wayBack(snap *snapshot, c uint32) *via {
+	v := w.vias.get(timer(w.table.conns[c].timer.Load()).via())
+	if v == nil || snap.settings.replyByRoute {
 		return w.router.lookup(w.packet.Dst)
 	}
-	return v, true
+	return v
 }
 
 // exceeds reports whether a packet is too long for the way by v, and must not be cut.
-func (w *worker) exceeds(f *forward.Frame, v via) bool {
+func (w *worker) exceeds(f *forward.Frame, v *via) bool {
 	p := w.packet
 	w.mtu = w.mtus[v.port]
 	return p.NetLen(f) > w.mtu && (p.DF || p.Version == 6)
 }
 
 // route is the end of forwarding as a router does it.
-func (w *worker) route(snap *snapshot, f *forward.Frame, v via) Reason {
+func (w *worker) route(snap *snapshot, f *forward.Frame, v *via) Reason {
 	w.clamp(snap, f, w.mtus[v.port])
 	forward.DecTTL(f, w.packet)
 	forward.SetMACs(f, v.mac, w.macs[v.port])
@@ -208,8 +210,8 @@ func (w *worker) route(snap *snapshot, f *forward.Frame, v via) Reason {
 // golb as its gateway (ip_vs leaves it to the host's forwarding).
 func (w *worker) pass(snap *snapshot, f *forward.Frame) Reason {
 	p := w.packet
-	v, ok := w.router.lookup(p.Dst)
-	if !ok {
+	v := w.router.lookup(p.Dst)
+	if v == nil {
 		return NotVIP
 	}
 	w.decided = decidedPass

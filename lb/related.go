@@ -49,11 +49,11 @@ func (w *worker) relatedReply(snap *snapshot, f *forward.Frame, c uint32, s *ser
 	key := w.table.key(c)
 	vip := addrOf(key[2], key[3])
 	w.answerAs = s.path.Load().source
-	back, ok := w.wayBack(snap, c)
+	back := w.wayBack(snap, c)
 	switch {
 	case p.TTL <= 1:
 		return TTLExceeded
-	case !ok:
+	case back == nil:
 		return NoNeighbour
 	}
 	if r := forward.NATEmbeddedReply(f, p, q, vip, uint16(key[4]>>32)); r != forward.None {

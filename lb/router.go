@@ -35,18 +35,14 @@ type routedHop struct {
 // maxRouted bounds what is remembered: a scan of addresses costs no more memory.
 const maxRouted = 1 << 14
 
-// lookup returns the next hop to dst; ok is false where there is none, or while
-// its MAC is not known.
-func (r *router) lookup(dst forward.Addr) (v via, ok bool) {
+// lookup returns the next hop to dst, or nil where there is none, or while its MAC
+// is not known. It must not be changed.
+func (r *router) lookup(dst forward.Addr) *via {
 	e := r.entry(dst)
 	if e == nil || e.hop == nil {
-		return via{}, false
+		return nil
 	}
-	found := e.hop.via.Load()
-	if found == nil {
-		return via{}, false
-	}
-	return *found, true
+	return e.hop.via.Load()
 }
 
 // source returns the host's address towards dst, or the zero Addr.

@@ -41,8 +41,8 @@ func (w *worker) tunnelError(snap *snapshot, f *forward.Frame) Reason {
 	if mtu != 0 && inner.Version == 4 && !inner.DF || !snap.isVIP(inner.Dst) || !w.mayAnswer(snap) {
 		return NotVIP
 	}
-	back, ok := w.router.lookup(inner.Src)
-	if !ok {
+	back := w.router.lookup(inner.Src)
+	if back == nil {
 		return NoNeighbour
 	}
 	out := w.lend(forward.MaxReply)

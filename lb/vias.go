@@ -49,12 +49,12 @@ func (x *vias) number(v via) uint16 {
 	return uint16(len(old))
 }
 
-// get returns via n; ok is false for 0.
-func (x *vias) get(n uint16) (v via, ok bool) {
+// get returns via n, nil for 0. It must not be changed.
+func (x *vias) get(n uint16) *via {
 	if n == 0 {
-		return via{}, false
+		return nil
 	}
-	return (*x.list.Load())[n], true
+	return &(*x.list.Load())[n]
 }
 
 // viaCache is one worker's memory of the numbers it saw last: of most packets the
