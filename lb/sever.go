@@ -173,11 +173,11 @@ func (w *worker) challenge(end *severed) (done bool) {
 		to := end.server.path.Load()
 		w.ask(&forward.TCPSegment{DstMAC: to.dst, Src: end.client, Dst: end.server.Addr, SrcPort: end.cport, DstPort: end.dport}, to.port)
 	}
-	v, ok := w.vias.get(end.via)
-	if !ok || w.snap.Load().settings.replyByRoute {
-		v, ok = w.router.lookup(end.client)
+	v := w.vias.get(end.via)
+	if v == nil || w.snap.Load().settings.replyByRoute {
+		v = w.router.lookup(end.client)
 	}
-	if !ok {
+	if v == nil {
 		end.tries++
 		return end.tries == severTries
 	}
