@@ -95,9 +95,20 @@ func (p *loopPort) Close() error                         { close(p.closed); retu
 // start runs a balancer with one worker on the port until the benchmark ends.
 func (p *loopPort) start(b *testing.B, cfg lb.Config) *lb.Balancer {
 	b.Helper()
+	return startOn(b, cfg, p)
+}
+
+// startOn is start for a worker on each of several ports.
+func startOn(b *testing.B, cfg lb.Config, ports ...*loopPort) *lb.Balancer {
+	b.Helper()
 	ready := make(chan struct{})
-	cfg.Interfaces, cfg.Workers = []string{"memory"}, 1
-	cfg.Env.OpenPorts = func(lb.PortConfig) ([]lb.Port, error) { return []lb.Port{p}, nil }
+	cfg.Interfaces, cfg.Workers = []string{"memory"}, len(ports)
+	cfg.Env.OpenPorts = func(lb.PortConfig) (list []lb.Port, _ error) {
+		for _, p := range ports {
+			list = append(list, p)
+		}
+		return list, nil
+	}
 	cfg.Env.OpenLink = func(lb.LinkConfig) (lb.Link, error) { return everybody{}, nil }
 	cfg.Env.Route = func(a netip.Addr) (lb.Route, error) {
 		source := netip.MustParseAddr("192.0.2.1")
