@@ -159,7 +159,11 @@ func (r *Registry) set(k *Keys, params map[string]any) (said []string, errs Para
 		key.given = true
 		values, ok := texts(params[name])
 		if !ok || !key.List && len(values) != 1 {
-			errs = append(errs, ParamError{Key: name, Value: fmt.Sprint(params[name]), Problem: "not a single value", Allowed: key.Allowed})
+			shown := fmt.Sprint(params[name])
+			if key.Secret {
+				shown = ""
+			}
+			errs = append(errs, ParamError{Key: name, Value: shown, Problem: "not a single value", Allowed: key.Allowed})
 			continue
 		}
 		for _, v := range values {

@@ -30,6 +30,7 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 		{"nothing given", "tls", addr, map[string]any{"sni": nil}, ParamErrors{{Key: "sni", Value: "<nil>", Problem: "not a single value", Allowed: "text without control characters"}}},
 		{"keys that go together", "tls", addr, map[string]any{"cert": "a.pem"}, ParamErrors{{Key: "cert", Value: "a.pem", Problem: "cert and key go together"}}},
 		{"key under two names", "http", addr, map[string]any{"path": "/a", "request": "/b"}, ParamErrors{{Key: "request", Problem: "given twice: path and request are the same"}}},
+		{"secret", "redis", addr, map[string]any{"login": "a", "password": []any{"hidden", "too"}}, ParamErrors{{Key: "password", Problem: "not a single value", Allowed: "text without control characters"}}},
 		{"pattern", "http", addr, map[string]any{"receive": "("}, ParamErrors{{Key: "receive", Value: "(", Problem: "missing closing ): (", Allowed: "a regular expression, RE2"}}},
 		{"pattern and text", "http", addr, map[string]any{"expect": "a", "contains": "b"}, ParamErrors{{Key: "contains", Problem: "expect is given too"}}},
 		{"status", "http", addr, map[string]any{"status": "2xx"}, ParamErrors{{Key: "status", Value: "2xx", Problem: "not allowed", Allowed: "codes and ranges from 100 to 599, as in 200-299,301"}}},

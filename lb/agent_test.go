@@ -55,13 +55,7 @@ func TestAgentsWeightsFollowTheRule(t *testing.T) {
 		s.Servers[0].Weight = new(20)
 		s.Servers[1].Agent = lb.Agent{Type: "none"}
 		cfg := func() lb.Config { return lb.Config{Services: []lb.Service{s}} }
-		b := startIn(t, cfg(), func(e lb.Event) {
-			if e.Kind == lb.ServerUp || e.Kind == lb.ServerDown {
-				checks.mu.Lock()
-				defer checks.mu.Unlock()
-				checks.events = append(checks.events, e)
-			}
-		}, func(env *lb.Env) { env.Checks, env.Dial = checks.registry(), a.dial })
+		b := startIn(t, cfg(), checks.keep, func(env *lb.Env) { env.Checks, env.Dial = checks.registry(), a.dial })
 		vip, server := netip.AddrPortFrom(vip4, 80), netip.AddrPortFrom(server4(1), 80)
 		says := func(text string) func() { return func() { a.set(at, text) } }
 		for _, step := range []struct {

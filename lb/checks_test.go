@@ -59,13 +59,16 @@ func (a *answers) registry() *health.Registry {
 // startAsking runs a balancer whose checks of type ask find out what a says.
 func startAsking(t *testing.T, cfg lb.Config, a *answers) *bench {
 	t.Helper()
-	return startIn(t, cfg, func(e lb.Event) {
-		if e.Kind == lb.ServerUp || e.Kind == lb.ServerDown {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.events = append(a.events, e)
-		}
-	}, func(env *lb.Env) { env.Checks = a.registry() })
+	return startIn(t, cfg, a.keep, func(env *lb.Env) { env.Checks = a.registry() })
+}
+
+// keep keeps the events of servers.
+func (a *answers) keep(e lb.Event) {
+	if e.Kind == lb.ServerUp || e.Kind == lb.ServerDown {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.events = append(a.events, e)
+	}
 }
 
 // happened returns the events since it was last called.
@@ -155,13 +158,15 @@ func TestReloadKeepsWhatChecksKnow(t *testing.T) {
 func TestAThousandFlapsLeaveNothingBehind(t *testing.T) {
 	for _, quiescent := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			a := &answers{}
+			a, said := &answers{}, &agents{}
 			s := asking(vip4, 3)
+			s.Servers[1].Agent = lb.Agent{Type: "tcp", Interval: time.Second, Scale: "percent"}
+			said.set("10.0.0.2:3333", "ready up 100%")
 			s.Quiescent, s.Scheduler, s.Check.Fall = quiescent, "wrr", 1
 			for i := range s.Servers {
 				s.Servers[i].Weight = new(2 + i)
 			}
-			b := startAsking(t, lb.Config{Services: []lb.Service{s}}, a)
+			b := startIn(t, lb.Config{Services: []lb.Service{s}}, a.keep, func(env *lb.Env) { env.Checks, env.Dial = a.registry(), said.dial })
 			time.Sleep(3 * time.Second)
 			state := func() (lb.Stats, int) {
 				synctest.Wait()
@@ -171,15 +176,17 @@ func TestAThousandFlapsLeaveNothingBehind(t *testing.T) {
 			to := netip.AddrPortFrom(vip4, 80)
 			for n := range 1000 {
 				a.set(server4(1), "flap")
+				said.set("10.0.0.2:3333", []string{"drain", "down", "maint 30%"}[n%3])
 				time.Sleep(time.Second)
 				a.set(server4(1), "")
+				said.set("10.0.0.2:3333", "ready up 100%")
 				if n%100 == 0 { // a connection that lives through some flaps
 					b.picks(client(n), to)
 				}
 				time.Sleep(time.Second)
 			}
-			if got := a.happened(); len(got) != 2000 {
-				t.Errorf("quiescent %v: %d events, want 2000", quiescent, len(got))
+			if got := a.happened(); len(got) != 2000+2*666 { // two thirds of what the agent says take its server down
+				t.Errorf("quiescent %v: %d events, want 3332", quiescent, len(got))
 			}
 			b.clock.Advance(time.Hour)
 			after, now := state()

@@ -24,7 +24,8 @@ func newHealthCommand() *cobra.Command {
 down and why, its weight, what its check found last and how long that took, the
 last results from left to right (+ passed, - failed), and when the next check is.
 
-It speaks to golb's socket, as golb's user or root.`,
+It speaks to golb's socket, as golb's user or root; curl can too:
+  curl --unix-socket /run/golb.sock http://golb/v1/health`,
 		Example: `  golb health
   golb health --json | jq '.services[].servers[] | select(.up | not)'`,
 		Args: cobra.NoArgs,
