@@ -202,7 +202,7 @@ type Settings struct {
 type Check struct {
 	// Type is that of a check which Env.Checks has: tcp, http, ping, …; none is always
 	// up. "" means tcp for TCP services, else none.
-	Type string `yaml:"type"`
+	Type string `yaml:"type" also:"checktype"`
 	// Params are the type's own parameters by name: path, expect, … `golb probe --list`
 	// names those of each type. Values are texts, numbers, booleans or lists of them,
 	// or a mapping where a list of "name: value" is meant.

@@ -137,12 +137,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 }
 
 func (s *server) read() (*conf.Document, error) {
-	doc, err := conf.Read(s.file, s.check)
-	if err != nil {
-		return nil, err
-	}
-	doc.Config.Env = s.env
-	return doc, nil
+	return conf.ReadIn(s.env, s.file, s.check)
 }
 
 // reload applies the file as it is now, or says why it does not.

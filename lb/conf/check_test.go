@@ -2,12 +2,15 @@ package conf
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/golb/golb/health"
+	"github.com/golb/golb/lb"
 )
 
 // Whatever golb probe takes, by each of its names, a config takes too.
@@ -48,7 +51,7 @@ services:
   - vip: 192.0.2.1
     port: 80
     check:
-      type: http
+      checktype: http
       checkport: 8080
       checkinterval: 2s
       negotiatetimeout: 1s
@@ -77,5 +80,28 @@ services:
 	own := map[string]any{"request": "/one", "header": []any{"X-C: d", "X-D: e"}}
 	if diff := cmp.Diff(own, cfg.Services[0].Servers[0].Check.Params); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestChecksMayBeOfTheEnvironmentsTypes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "golb.yaml")
+	text := strings.Replace(good, "    servers:", "    check: {type: mine, colour: red}\n    servers:", 1)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(path); err == nil || !strings.Contains(err.Error(), `5:19: services[0].check.type: "mine": no such type of check`) {
+		t.Errorf("without it: %v", err)
+	}
+	env := lb.Env{Checks: health.NewRegistry(health.Type{Name: "mine", About: "my own", Bind: func(k *health.Keys, _ health.Peer) health.Checker {
+		colour := ""
+		k.Choice(&colour, "colour", "blue", "which", "red", "blue")
+		return health.On
+	}})}
+	doc, err := ReadIn(env, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if doc.Config.Env.Checks != env.Checks || doc.Config.Services[0].Check.Type != "mine" {
+		t.Errorf("got %+v", doc.Config)
 	}
 }

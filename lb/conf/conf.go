@@ -60,6 +60,12 @@ type Document struct {
 // as (*lb.Config).ValidateHost. What they return as lb.ConfigErrors is reported
 // together with all other mistakes.
 func Read(path string, checks ...func(*lb.Config) error) (*Document, error) {
+	return ReadIn(lb.Env{}, path, checks...)
+}
+
+// ReadIn is Read of the Config of a balancer that is to live in env, whose types of
+// health checks it may name.
+func ReadIn(env lb.Env, path string, checks ...func(*lb.Config) error) (*Document, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("conf: %w", err)
@@ -72,17 +78,21 @@ func Read(path string, checks ...func(*lb.Config) error) (*Document, error) {
 	if len(data) > maxSize {
 		return nil, fmt.Errorf("conf: read %s: larger than %d MiB", path, maxSize>>20)
 	}
-	return ReadBytes(path, data, checks...)
+	return readBytes(env, path, data, checks)
 }
 
 // ReadBytes is Read of content that is already in memory. It keeps no part of data.
 func ReadBytes(name string, data []byte, checks ...func(*lb.Config) error) (*Document, error) {
+	return readBytes(lb.Env{}, name, data, checks)
+}
+
+func readBytes(env lb.Env, name string, data []byte, checks []func(*lb.Config) error) (*Document, error) {
 	body, err := parse(name, data)
 	if err != nil {
 		return nil, err
 	}
 	dec := newDecoder(name)
-	doc := &Document{file: name, index: dec.index, keyAt: dec.keyAt}
+	doc := &Document{Config: lb.Config{Env: env}, file: name, index: dec.index, keyAt: dec.keyAt}
 	dec.decode("", body, body, reflect.ValueOf(&doc.Config).Elem())
 
 	errs := dec.errs
