@@ -241,7 +241,7 @@ func (r *rig) auditIndex(refs map[ref]uint64) error {
 }
 
 // auditWheels wants exactly the live entries in the wheels, each in its shard's,
-// once, and not to be looked at later than it expires.
+// once, and, but for a crowd, not to be looked at later than it expires.
 func (r *rig) auditWheels(live map[uint32]bool) error {
 	t := r.b.table
 	seen := map[uint32]bool{}
@@ -257,7 +257,7 @@ func (r *rig) auditWheels(live map[uint32]bool) error {
 						return fmt.Errorf("entry %d is filed twice", c)
 					case t.shardOf(c) != &t.shards[i]:
 						return fmt.Errorf("entry %d is in the wrong wheel, %d", c, i)
-					case end.before(due) && due != t.shards[i].now+1:
+					case end.before(due) && due != t.shards[i].now+1 && !r.crowd:
 						return fmt.Errorf("at %d, entry %d is looked at at %d: %s", t.shards[i].now, c, due, describeEntry(r, c))
 					}
 					seen[c] = true

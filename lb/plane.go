@@ -177,6 +177,11 @@ func (x *plane) hold(c uint32, m meta, now tick) bool {
 }
 
 // touch moves a connection on for a packet: state, counts, timer.
+//
+// The timer is written without asking whether another worker has just written it, or
+// whether the connection has ended meanwhile and its entry lives anew. The deadline of
+// two packets at once is that of either, and in the rarest of cases an entry is looked
+// at by the longer of both; never is one lost, and none is taken for another.
 func (x *plane) touch(c uint32, m meta, s *server, p *forward.Packet, d direction, via uint16, now tick) {
 	e := &x.table.conns[c]
 	next := m

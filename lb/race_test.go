@@ -53,7 +53,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 	tasks.Wait()
 
-	r := &rig{b: b}
+	r := &rig{b: b, crowd: true}
 	if err := r.audit(); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ type rig struct {
 	n     *network
 	now   time.Time
 	ports []*rigPort
+	crowd bool // several workers are at it at once: see plane.touch
 }
 
 const rigInterface = "rig0"
