@@ -167,7 +167,9 @@ func (b *Balancer) suspect(s *server, now tick) {
 	}
 	if good := s.good(set.datagrams); good != e.good {
 		e.good = good
-		b.acquit(s, now)
+		if e.until == 0 { // else it has to wait out its time
+			b.acquit(s, now)
+		}
 		return
 	}
 	clues := e.clues.read()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -357,5 +358,60 @@ func TestWhatFollowsFromHealthIsChecked(t *testing.T) {
 		if errors.As(err, &errs); c.path == "" && err != nil || c.path != "" && (len(errs) != 1 || errs[0].Path != c.path) {
 			t.Errorf("%+v: %v, want a mistake at %q", c.service, err, c.path)
 		}
+	}
+}
+
+func TestFlapsLeaveNothingBehind(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		service Service
+	}{
+		{"plain", Service{}},
+		{"quiescent", Service{Quiescent: true}},
+		{"fallback server", Service{Fallback: sorry(NAT), Quorum: 3, Hysteresis: 1}},
+		{"fallback page", Service{Fallback: Fallback{Page: DefaultPage}}},
+		{"refuse", Service{AllDown: Refuse}},
+		{"last known, slow start", Service{AllDown: LastKnown, SlowStart: time.Second}},
+		{"cut", Service{CutFailed: true}},
+		{"passive", Service{Passive: Passive{Failures: 2, Hold: time.Second}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.service
+			s.Scheduler = "wrr"
+			x := newHealthRig(t, s, 1, 2, 3)
+			state := func() string {
+				x.look(0)
+				st := x.b.Stats()
+				line := fmt.Sprint(st.Connections, st.Services[0].Up, x.b.services[st.Services[0].Match[0].String()].closed.Load())
+				for _, r := range st.Services[0].Servers {
+					line += fmt.Sprint("; ", r.Up, r.Weight, r.Active, r.Inactive, r.Templates, r.Reason)
+				}
+				return line
+			}
+			before, goroutines := state(), runtime.NumGoroutine()
+			for round := range 1000 {
+				n := round%3 + 1
+				x.judge(false, n)
+				x.open()
+				x.send(x.client, forward.FlagSYN)
+				x.send(x.client, forward.FlagACK)
+				if round%5 == 0 {
+					x.judge(false, 1, 2, 3)
+					x.open()
+					x.look(time.Second)
+					x.judge(true, 3, 2, 1)
+				}
+				x.judge(true, n)
+			}
+			for range 20 {
+				x.look(time.Minute)
+			}
+			if after := state(); after != before {
+				t.Errorf("before: %s\nafter:  %s", before, after)
+			}
+			if now := runtime.NumGoroutine(); now > goroutines {
+				t.Errorf("%d goroutines, then %d", goroutines, now)
+			}
+		})
 	}
 }

@@ -148,6 +148,7 @@ func (w *worker) sendProbe(snap *snapshot, b *probe, flags uint8, seq uint32) Re
 type pathCheck struct {
 	balancer     *Balancer
 	server       *server
+	name         string // the server's
 	vip          netip.AddrPort
 	acceptsReset bool
 }
@@ -168,14 +169,14 @@ func (c *pathCheck) Check(ctx context.Context) error {
 	for {
 		sent, err := x.errand(ctx, func(w *worker) Reason { return w.sendProbe(w.snap.Load(), p, forward.FlagSYN, p.iss) })
 		if err == nil && sent != forwarded && sent != resent {
-			return fmt.Errorf("SYN through %s to %s: not sent: %s", c.vip, c.server.name, sent)
+			return fmt.Errorf("SYN through %s to %s: not sent: %s", c.vip, c.name, sent)
 		}
 		select {
 		case <-ctx.Done():
 			return c.silent()
 		case a := <-p.answer:
 			if a == probeReset && !p.acceptsReset {
-				return fmt.Errorf("SYN through %s: %s resets it: nothing listens there", c.vip, c.server.name)
+				return fmt.Errorf("SYN through %s: %s resets it: nothing listens there", c.vip, c.name)
 			}
 			return nil
 		case <-repeat.C:
@@ -187,12 +188,12 @@ func (c *pathCheck) Check(ctx context.Context) error {
 func (c *pathCheck) silent() error {
 	switch c.server.path.Load().method {
 	case NAT:
-		return fmt.Errorf("SYN through %s: no answer from %s in time", c.vip, c.server.name)
+		return fmt.Errorf("SYN through %s: no answer from %s in time", c.vip, c.name)
 	case TUN:
 		return fmt.Errorf("SYN through %s: no answer in time: %s is dead, takes no packets out of the tunnel, or none for the VIP: is it on its loopback?",
-			c.vip, c.server.name)
+			c.vip, c.name)
 	}
-	return fmt.Errorf("SYN through %s: no answer in time: %s is dead, or takes no packets for the VIP: is it on its loopback?", c.vip, c.server.name)
+	return fmt.Errorf("SYN through %s: no answer in time: %s is dead, or takes no packets for the VIP: is it on its loopback?", c.vip, c.name)
 }
 
 // probe makes the probe of a server as it is reached now.
@@ -236,7 +237,7 @@ func (b *Balancer) watchPath(targets []health.Target, s *Service, r *server) []h
 		}
 		return targets
 	}
-	check := &pathCheck{balancer: b, server: r, vip: netip.AddrPortFrom(s.anyVIP(), s.checkedPort()), acceptsReset: !s.takes(TCP)}
+	check := &pathCheck{balancer: b, server: r, name: r.name, vip: netip.AddrPortFrom(s.anyVIP(), s.checkedPort()), acceptsReset: !s.takes(TCP)}
 	key := fmt.Sprintf("path %s to %s, every %v %v, timeout %v, fall %d, rise %d", check.vip, r.addrPort(), c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise)
 	b.paths[key] = r
 	return append(targets, health.Target{Key: key, Checker: check, Settings: health.Settings{
