@@ -22,14 +22,14 @@ func TestWorkersHelpToExpire(t *testing.T) {
 	r.now = r.now.Add(61e9) // half-open connections live for a minute
 	other := rigFrame(rigClient, TCP, netip.MustParseAddrPort("203.0.113.1:4000"), vip, forward.FlagACK)
 	r.handle(0, other)
-	if got := r.b.table.inUse.Load(); got != n {
+	if got := r.b.table.inUse(); got != n {
 		t.Fatalf("%d connections of %d, before the worker is asked to help", got, n)
 	}
 	r.b.expiry.late.Store(true)
-	for i := 0; r.b.table.inUse.Load() > 0; i++ {
-		before := r.b.table.inUse.Load()
+	for i := 0; r.b.table.inUse() > 0; i++ {
+		before := r.b.table.inUse()
 		r.handle(0, other)
-		if got := before - r.b.table.inUse.Load(); got > 1 {
+		if got := before - r.b.table.inUse(); got > 1 {
 			t.Fatalf("%d connections expired with one packet", got)
 		}
 		if i > 10*n {

@@ -34,5 +34,5 @@ func (b *Balancer) KillTwice() int64 {
 			break
 		}
 	}
-	return b.table.inUse.Load()
+	return b.table.inUse()
 }

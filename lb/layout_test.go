@@ -17,7 +17,7 @@ func TestWhatPacketsReadIsNotBesideWhatOthersWrite(t *testing.T) {
 	}{
 		{server{}, []string{"words", "service", "path", "counters", "gone"},
 			[]string{"Server", "upper", "lower", "templates", "evidence", "weight", "quiet", "up"}},
-		{table{}, []string{"conns", "cold", "buckets", "seed"}, []string{"shards", "free", "inUse", "cursor"}},
+		{table{}, []string{"conns", "cold", "buckets", "seed"}, []string{"shards", "fresh", "cursor"}},
 		{plane{}, []string{"snap", "table", "servers", "now", "start"}, []string{"frags", "vias", "ftp", "router"}},
 		{expiry{}, []string{"late"}, []string{"mu"}},
 	} {

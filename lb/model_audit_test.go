@@ -59,7 +59,7 @@ func (r *rig) find(f modelFlow) ref {
 }
 
 func (m *model) compareServers(r *rig) error {
-	if got, want := r.b.table.inUse.Load(), int64(m.count()); got != want {
+	if got, want := r.b.table.inUse(), int64(m.count()); got != want {
 		return fmt.Errorf("%d entries in use, want %d", got, want)
 	}
 	known := map[modelServerKey]bool{}
@@ -190,7 +190,7 @@ func (r *rig) audit() error {
 			return fmt.Errorf("entry %d counts %d connections, the table has %d", c, got, controls[c])
 		}
 	}
-	if got := t.inUse.Load(); got != int64(len(live)) {
+	if got := t.inUse(); got != int64(len(live)) {
 		return fmt.Errorf("%d entries in use, the table has %d", got, len(live))
 	}
 	for _, err := range []error{r.auditIndex(refs), r.auditWheels(live), r.auditFree(live)} {
@@ -275,11 +275,18 @@ func (r *rig) auditWheels(live map[uint32]bool) error {
 func (r *rig) auditFree(live map[uint32]bool) error {
 	t := r.b.table
 	free := map[uint32]bool{}
-	for c := t.free.head; c != 0; c = t.cold[c].next {
-		if free[c] || live[c] {
-			return fmt.Errorf("entry %d is free, and live %v or free twice", c, live[c])
+	for i := range t.shards {
+		sh, n := &t.shards[i], 0
+		for c := sh.free; c != 0; c = t.cold[c].next {
+			if free[c] || live[c] {
+				return fmt.Errorf("entry %d is free, and live %v or free twice", c, live[c])
+			}
+			free[c] = true
+			n++
 		}
-		free[c] = true
+		if int(sh.spare.Load()) != n {
+			return fmt.Errorf("shard %d has %d entries free, and counts %d", i, n, sh.spare.Load())
+		}
 	}
 	if got := len(free) + len(live); got != int(t.used())-1 {
 		return fmt.Errorf("%d entries free and %d live, of %d ever used", len(free), len(live), t.used()-1)

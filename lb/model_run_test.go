@@ -376,7 +376,7 @@ func (x *modelRun) drain(rt *rapid.T) {
 			rt.Fatal(err)
 		}
 	}
-	if n := x.b.table.inUse.Load(); n != 0 {
+	if n := x.b.table.inUse(); n != 0 {
 		rt.Fatalf("%d entries never expire", n)
 	}
 	if err := x.audit(); err != nil {

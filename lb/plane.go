@@ -112,7 +112,7 @@ func (x *plane) bury(c uint32) {
 	if t := cold.template.Load(); t != 0 {
 		x.table.cold[t].controls.Add(-1)
 	}
-	x.table.release(c)
+	x.table.release(x.table.shardOf(c), c)
 }
 
 // kill ends a connection before its time, if it still lives the life of m. A

@@ -68,7 +68,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	if err := r.audit(); err != nil {
 		t.Fatal(err)
 	}
-	if n := b.table.inUse.Load(); n != 0 {
+	if n := b.table.inUse(); n != 0 {
 		t.Errorf("%d entries never expire", n)
 	}
 }

@@ -57,7 +57,7 @@ func (b *Balancer) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expire(b.tick())
-	st := Stats{Connections: int(b.table.inUse.Load()), Drops: map[string]uint64{}}
+	st := Stats{Connections: int(b.table.inUse()), Drops: map[string]uint64{}}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		v := b.services[s.id()]

@@ -100,8 +100,7 @@ type table struct {
 	_       line
 	shards  [shardCount]shard
 
-	free   freeList
-	inUse  atomic.Int64
+	fresh  atomic.Uint32 // next number never used
 	cursor atomic.Uint32 // of the search for half-open connections
 }
 
@@ -109,17 +108,12 @@ const shardCount = 64
 
 // shard guards the timers and the free connections of a part of the hash space.
 type shard struct {
-	mu sync.Mutex
+	mu    sync.Mutex
+	free  uint32       // first number of those that are free, through connCold.next
+	spare atomic.Int32 // how many are
+	inUse atomic.Int64
 	wheel
 	_ line
-}
-
-// freeList hands out connection numbers: recycled ones first, then those never
-// used, so that memory that was never needed is never touched.
-type freeList struct {
-	mu    sync.Mutex
-	head  uint32 // through connCold.next
-	fresh uint32 // next number never used
 }
 
 // connsPerBucket is how full the index gets at most. Through NAT each connection is in
@@ -135,7 +129,7 @@ func newTable(limit int, seed uint64, now tick) *table {
 		buckets: hugepages.Make[bucket]((limit + connsPerBucket - 1) / connsPerBucket),
 		seed:    seed,
 	}
-	t.free.fresh = 1
+	t.fresh.Store(1)
 	for i := range t.shards {
 		t.shards[i].wheel.start(now)
 	}
@@ -146,39 +140,6 @@ func (t *table) shard(hash uint32) *shard { return &t.shards[hash%shardCount] }
 
 // shardOf is the shard of a connection in the table.
 func (t *table) shardOf(c uint32) *shard { return t.shard(t.cold[c].hash.Load()) }
-
-// alloc takes a free connection, or 0 where the table is full.
-func (t *table) alloc() uint32 {
-	t.free.mu.Lock()
-	defer t.free.mu.Unlock()
-	c := t.free.head
-	switch {
-	case c != 0:
-		t.free.head = t.cold[c].next
-	case int(t.free.fresh) < len(t.conns):
-		c = t.free.fresh
-		t.free.fresh++
-	default:
-		return 0
-	}
-	t.inUse.Add(1)
-	return c
-}
-
-// used is one more than the highest number ever handed out.
-func (t *table) used() uint32 {
-	t.free.mu.Lock()
-	defer t.free.mu.Unlock()
-	return t.free.fresh
-}
-
-func (t *table) release(c uint32) {
-	t.free.mu.Lock()
-	defer t.free.mu.Unlock()
-	t.cold[c].next = t.free.head
-	t.free.head = c
-	t.inUse.Add(-1)
-}
 
 // maxChain bounds a walk without a lock: the chain may change under the reader.
 const maxChain = 64
@@ -280,7 +241,7 @@ func (t *table) insert(b *birth, now tick, servers []*server) (c uint32, m meta,
 	if r, m := t.findLocked(&b.key, b.hash, servers); r != 0 {
 		return r.conn(), m, false
 	}
-	c = t.alloc()
+	c = t.alloc(sh)
 	if c == 0 {
 		return 0, 0, false
 	}
