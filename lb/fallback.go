@@ -10,8 +10,8 @@ import (
 // Fallback is what new connections get that no server takes: all of them while the
 // service is down (see Service.Quorum), and those that the scheduler finds no server
 // for, as where all have as many connections as they may. The zero value is none:
-// they are refused. Connections to it go on when servers are back; persistence does
-// not remember it.
+// they are refused. Connections to it go on when servers are back, but not those of UDP,
+// which might have no end; persistence does not remember it.
 type Fallback struct {
 	// Server is one more server, which is never checked (keepalived's sorry_server). It
 	// has no weight and no thresholds. The zero value is none.
@@ -83,6 +83,21 @@ func (b *Balancer) applyFallback(v *service, s *Service, workers int) {
 	r.setThresholds(0, 0)
 	r.setGone(false)
 	v.fallback.Store(r)
+}
+
+// leaveFallback ends what has no end of its own on a fallback server: datagrams of a
+// client that goes on sending would go there for good. The lock is held.
+func (b *Balancer) leaveFallback(v *service) {
+	s := v.fallback.Load()
+	if s == nil || !v.settings.Load().datagrams {
+		return
+	}
+	for c := uint32(1); c < b.table.used(); c++ {
+		m := b.table.conns[c].load()
+		if m.has(flagLive) && m.server() == s.ID && Protocol(b.table.conns[c].ports.Load()>>8) == UDP {
+			b.kill(c, m)
+		}
+	}
 }
 
 // fallBack is what becomes of a packet that begins a connection, where no server

@@ -104,6 +104,12 @@ func TestCurlGetsThePage(t *testing.T) {
 			})
 		}
 	}
+	t.Run("HEAD", func(t *testing.T) {
+		got, err := curl(p.client, "-I", fmt.Sprintf("http://%s/", netip.AddrPortFrom(vips[0], 80)))
+		if err != nil || !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.HasSuffix(got, "\r\n\r\n") {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
 	t.Run("many at a time", func(t *testing.T) {
 		out, err := curl(p.client, "--parallel", "--parallel-max", "50", "-o", "/dev/null", "-w", "%{http_code}\n",
 			fmt.Sprintf("http://%s/[1-300]", netip.AddrPortFrom(vips[0], 80)))

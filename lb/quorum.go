@@ -59,7 +59,10 @@ func (b *Balancer) reckon(v *service) {
 	} else {
 		v.down = sum == 0 || sum < quorum-set.hysteresis
 	}
-	v.closed.Store(v.down && (set.allDown == Refuse || set.allDown == UseFallback && v.hasFallback(set)))
+	closed := v.down && (set.allDown == Refuse || set.allDown == UseFallback && v.hasFallback(set))
+	if v.closed.Swap(closed) && !closed {
+		b.leaveFallback(v)
+	}
 	b.hold(v, set)
 	switch {
 	case v.down && !was:

@@ -141,6 +141,23 @@ func TestFallbackServerGetsWhatNoServerTakes(t *testing.T) {
 	}
 }
 
+func TestDatagramsLeaveTheFallbackServer(t *testing.T) {
+	x := newHealthRig(t, Service{VIP: netip.MustParseAddr("192.0.2.80"), Port: 53, Protocol: UDP, Check: Check{Type: "tcp"}, Fallback: sorry(DSR)}, 1)
+	packet := rigFrame(rigClient, UDP, netip.MustParseAddrPort("198.51.100.1:4000"), netip.MustParseAddrPort("192.0.2.80:53"), 0)
+	expect := func(when string, n int) {
+		t.Helper()
+		_, sent := x.handle(0, packet)
+		if len(sent) != 1 || forward.MAC(sent[0]) != rigServerMAC(rigServer(n)) {
+			t.Errorf("%s: a datagram did not go to server %d", when, n)
+		}
+	}
+	expect("up", 1)
+	x.judge(false, 1)
+	expect("down", rigSorry)
+	x.judge(true, 1)
+	expect("back", 1)
+}
+
 func TestFallbackServerGetsWhatIsTooMuchForServers(t *testing.T) {
 	s := Service{Scheduler: "rr", Fallback: sorry(DSR), Check: Check{Type: "none"}}
 	s.Servers = []Server{{Address: rigServer(1), UpperThreshold: 2}}
