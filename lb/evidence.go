@@ -80,6 +80,18 @@ type clues struct {
 	unreachable atomic.Uint64 // an ICMP error in answer to the SYN, or to a datagram
 }
 
+// Fruitless is how many connections of a server ever came to nothing.
+type Fruitless struct {
+	Unanswered  uint64 `json:"unanswered"`  // the client repeated its SYN; with NAT only where the server did not answer it
+	Refused     uint64 `json:"refused"`     // the server reset it in answer to the SYN; seen with NAT
+	Unreachable uint64 `json:"unreachable"` // an ICMP unreachable came back; seen with NAT and TUN
+}
+
+func (s *server) fruitless() Fruitless {
+	c := s.evidence.clues.read()
+	return Fruitless{c.unanswered, c.refused, c.unreachable}
+}
+
 // counts are clues as read at one time.
 type counts struct{ unanswered, refused, unreachable uint64 }
 

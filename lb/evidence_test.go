@@ -65,8 +65,8 @@ func TestRepeatedSYNsAreCountedAndTold(t *testing.T) {
 					t.Errorf("%q lacks %q", got[0].Reason, w)
 				}
 			}
-			if st := x.b.Stats().Services[0].Servers[0]; !st.Up || st.Unanswered != suspectAfter {
-				t.Errorf("stats: up %v, unanswered %d", st.Up, st.Unanswered)
+			if st := x.b.Stats().Services[0].Servers[0]; !st.Up || st.Fruitless.Unanswered != suspectAfter {
+				t.Errorf("stats: up %v, unanswered %d", st.Up, st.Fruitless.Unanswered)
 			}
 		})
 	}

@@ -27,9 +27,10 @@ type ServerHealth struct {
 	Asks    string // what its check asks of whom: the type's name, address and parameters
 	// Check is what its check found. Its State is health.Unknown, and all else zero,
 	// where nothing is asked, and until the first result.
-	Check health.Status
-	Path  *health.Status // what the check of the true path found; nil where there is none
-	Agent *AgentHealth   // nil where it has none
+	Check     health.Status
+	Fruitless Fruitless      // connections that came to nothing
+	Path      *health.Status // what the check of the true path found; nil where there is none
+	Agent     *AgentHealth   // nil where it has none
 }
 
 // AgentHealth is what a server's agent says.
@@ -62,6 +63,7 @@ func (b *Balancer) Health() []ServiceHealth {
 			h := ServerHealth{
 				Name: r.name, Address: r.address, Port: r.Port, Up: r.up, Since: r.changed, Reason: r.reason,
 				State: r.state, Weight: int(r.Weight.Load()), Asks: b.questions[i][j].text, Check: known[r.checkKey], Path: paths[r],
+				Fruitless: r.fruitless(),
 			}
 			if r.agent != nil {
 				cfg := &b.cfg.Services[i].Servers[j]

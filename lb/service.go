@@ -34,7 +34,8 @@ type service struct {
 	down     bool                   // below its quorum
 	closed   atomic.Bool            // and so no server gets new connections
 	fallback atomic.Pointer[server] // nil where there is none
-	pages    atomic.Uint64          // sent in place of one
+	_        line
+	pages    atomic.Uint64 // sent in place of one
 }
 
 // serviceSettings is what an edit may change while packets flow.

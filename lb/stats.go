@@ -47,9 +47,7 @@ type ServerStats struct {
 	OutPackets  uint64
 	OutBytes    uint64
 
-	// Connections that came to nothing, ever: the client repeated its SYN; with NAT, the
-	// server reset it in answer to the SYN; with NAT and TUN, an ICMP unreachable came back.
-	Unanswered, Refused, Unreachable uint64
+	Fruitless Fruitless // connections that came to nothing
 }
 
 // Stats reads all counters.
@@ -83,8 +81,7 @@ func (s *server) stats() ServerStats {
 		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.Weight.Load()),
 		Active: s.Active.Load(), Inactive: s.Inactive.Load(), Templates: s.templates.Load(),
 	}
-	clues := s.evidence.clues.read()
-	st.Unanswered, st.Refused, st.Unreachable = clues.unanswered, clues.refused, clues.unreachable
+	st.Fruitless = s.fruitless()
 	for i := range s.counters {
 		c := &s.counters[i]
 		st.Connections += c.conns.Load()

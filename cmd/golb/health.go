@@ -102,6 +102,10 @@ func printServers(w io.Writer, servers []api.Server, now time.Time) error {
 		if r.Path != nil {
 			fmt.Fprintf(w, "    %s\n", pathLine(now, r.Path))
 		}
+		if f := r.Fruitless; f != (lb.Fruitless{}) {
+			fmt.Fprintf(w, "    connections that came to nothing so far: %d not answered, %d refused, %d unreachable\n",
+				f.Unanswered, f.Refused, f.Unreachable)
+		}
 		if r.Agent != nil {
 			fmt.Fprintf(w, "    %s\n", agentLine(now, r.Agent))
 		}

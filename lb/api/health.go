@@ -33,6 +33,8 @@ type Server struct {
 	Check   Check          `json:"check"`
 	Path    *Check         `json:"path"`  // the check of the true path; null where there is none
 	Agent   *Agent         `json:"agent"` // null where it has none
+	// Fruitless is how many connections ever came to nothing.
+	Fruitless lb.Fruitless `json:"fruitless"`
 }
 
 // Agent is what a server's agent says of it.
@@ -72,6 +74,7 @@ func healthOf(services []lb.ServiceHealth) Health {
 			server := Server{
 				Name: r.Name, Address: r.Address, Port: r.Port, Up: r.Up, Since: r.Since, Reason: r.Reason,
 				State: r.State, Weight: r.Weight, Check: checkOf(r.Asks, &r.Check),
+				Fruitless: r.Fruitless,
 			}
 			if r.Path != nil {
 				path := checkOf("the VIP on the server", r.Path)
