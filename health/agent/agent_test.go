@@ -204,6 +204,21 @@ func TestAnswerIsTheScarcest(t *testing.T) {
 	}
 }
 
+func TestAnswerSaysUpAfterItSaidDown(t *testing.T) {
+	source := &room{err: errors.New("no sensor")}
+	s := &Server{Sources: []Source{source}, Every: time.Nanosecond}
+	for _, step := range []struct {
+		now  room
+		want string
+	}{{room{n: 50}, "50%"}, {room{err: errors.New("no sensor")}, "down # no sensor"}, {room{n: 50}, "up 50%"}, {room{n: 60}, "up 60%"}} {
+		*source = step.now
+		time.Sleep(time.Microsecond)
+		if got := s.Answer(t.Context()); got != step.want {
+			t.Errorf("got %q, want %q", got, step.want)
+		}
+	}
+}
+
 func TestServerAndClient(t *testing.T) {
 	for _, overHTTP := range []bool{false, true} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -25,7 +25,8 @@ type Source interface {
 
 // Server answers the agents' question on a server. The answer is the least room
 // that any source has, as "75%": what is scarcest decides. Where a source fails the
-// others answer, and where all fail the answer is "down" with the reason.
+// others answer, and where all fail the answer is "down" with the reason; after that it
+// is "up 75%", since HAProxy keeps a server down until it hears that word.
 type Server struct {
 	Sources []Source
 	HTTP    bool // answer GET requests; else each connection gets a line
@@ -35,6 +36,7 @@ type Server struct {
 	mu     sync.Mutex
 	answer string
 	taken  time.Time
+	failed bool // it has said down
 }
 
 // Serve answers on l until ctx ends; it closes l. A client that is slow to ask or to
@@ -97,6 +99,7 @@ func (s *Server) Answer(ctx context.Context) string {
 	return s.answer
 }
 
+// measure makes an answer. The lock is held.
 func (s *Server) measure(ctx context.Context) string {
 	least, reason := 101.0, "no sources"
 	for _, source := range s.Sources {
@@ -108,9 +111,14 @@ func (s *Server) measure(ctx context.Context) string {
 		least = min(least, max(0, min(100, room)))
 	}
 	if least > 100 {
+		s.failed = true
 		return "down # " + strings.Join(strings.Fields(reason), " ")
 	}
-	return strconv.Itoa(int(least+0.5)) + "%"
+	percent := strconv.Itoa(int(least+0.5)) + "%"
+	if s.failed {
+		return "up " + percent
+	}
+	return percent
 }
 
 // Command is a Source that runs a program, whose output's first word is the number.
