@@ -92,7 +92,7 @@ func faults() []fault {
 type ward struct {
 	*plant
 	method  lb.Method
-	servers []*mortal
+	servers []*mortal // of all services
 	events  chan wardEvent
 	dials   sync.Map // checks by address: *atomic.Int64
 }
@@ -386,6 +386,51 @@ func TestClientsConnectionsTellOfAMissingVIP(t *testing.T) {
 					if who, err := x.ask(f, 10*time.Second); err != nil || who == victim.name {
 						t.Errorf("%v, after it was noticed: %q, %v", f, who, err)
 					}
+				}
+			}
+		})
+	}
+}
+
+func TestFallbackServerTakesOverAndHandsBack(t *testing.T) {
+	for _, method := range []lb.Method{lb.DSR, lb.NAT, lb.TUN} {
+		t.Run(method.String(), func(t *testing.T) {
+			x := newWard(t, method)
+			spare := x.servers[2]
+			x.servers = x.servers[:2]
+			x.operate(func(s *lb.Service) {
+				f := family(0)
+				if s.VIP.Is6() {
+					f = 1
+				}
+				s.Fallback.Server = lb.Server{Name: spare.name, Address: spare.at[f]}
+				if method == lb.NAT {
+					s.Fallback.Server.Port = natHTTPPort
+				}
+			})
+			for _, m := range x.servers {
+				m.kill()
+			}
+			for range families {
+				x.await(lb.ServiceDown, "")
+			}
+			for _, f := range families {
+				for range 4 {
+					if who, err := x.ask(f, 10*time.Second); err != nil || who != spare.name {
+						t.Errorf("%v, all are down: %q, %v", f, who, err)
+					}
+				}
+			}
+			for _, m := range x.servers {
+				m.start()
+			}
+			for range families {
+				x.await(lb.ServiceUp, "")
+			}
+			x.awaitAll()
+			for _, f := range families {
+				if who, err := x.ask(f, 10*time.Second); err != nil || who == spare.name {
+					t.Errorf("%v, they are back: %q, %v", f, who, err)
 				}
 			}
 		})
