@@ -224,9 +224,9 @@ func (s *server) good(datagrams bool) uint64 {
 // explain says what the evidence means and what to do, in words.
 func (s *server) explain(bad counts) string {
 	switch method := s.path.Load().method; {
-	case bad.unreachable > max(bad.refused, bad.unanswered):
-		return fmt.Sprintf("%d connections in a row were answered by ICMP unreachable: %s or a router or firewall before it refuses them",
-			bad.sum(), s.address)
+	case 4*bad.unreachable >= bad.sum(): // hosts answer so but seldom (RFC 1812 §4.3.2.8): the others were repeated
+		return fmt.Sprintf("%d connections in a row came to nothing, of which %d were answered by ICMP unreachable: %s or a router or firewall "+
+			"before it refuses them", bad.sum(), bad.unreachable, s.address)
 	case bad.refused > bad.unanswered:
 		return fmt.Sprintf("%d connections in a row were reset by %s: nothing listens there", bad.sum(), s.addrPort())
 	case method == NAT:

@@ -436,3 +436,43 @@ func TestFallbackServerTakesOverAndHandsBack(t *testing.T) {
 		})
 	}
 }
+
+func TestRefusalsThatPassByTellOfDeadServers(t *testing.T) {
+	x := newWard(t, lb.NAT)
+	b := x.operate(func(s *lb.Service) { s.Check.Through, s.Passive = "", lb.Passive{Failures: 3, Hold: time.Second} })
+	victim := x.servers[1]
+	reject := func(with, icmp6 string) string {
+		return fmt.Sprintf("table inet wall { chain input { type filter hook input priority 0; ct state new meta nfproto ipv4 tcp dport %d ip saddr %s reject with %s; "+
+			"meta nfproto ipv6 tcp dport %[1]d ip6 saddr %[4]s reject with %[5]s; }; }", victim.port, clientNet[0], with, clientNet[1], icmp6)
+	}
+	for _, c := range []struct {
+		name, script, want string
+	}{
+		{"by ICMP", reject("icmp type port-unreachable", "icmpv6 type port-unreachable"), "ICMP unreachable"},
+		{"by ICMP, prohibited", reject("icmp type admin-prohibited", "icmpv6 type admin-prohibited"), "ICMP unreachable"},
+		{"by reset", reject("tcp reset", "tcp reset"), "nothing listens"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x.t = t
+			victim.nft(c.script) // which spares golb's checks
+			clients := x.load()
+			for range families {
+				if e := x.await(lb.ServerDown, victim.name); !strings.Contains(e.Reason, c.want) {
+					t.Errorf("%s: %s", e.Service, e.Reason)
+				}
+			}
+			asked, failed := clients.end()
+			t.Logf("%d of %d requests failed", failed, asked)
+			victim.nft("delete table inet wall")
+			for range families {
+				x.await(lb.ServerUp, victim.name)
+			}
+			x.awaitAll()
+		})
+	}
+	for _, s := range b.Stats().Services {
+		if got := s.Servers[1].Fruitless; got.Refused < 3 || got.Unreachable < 2 {
+			t.Errorf("%s: counted %+v", s.Name, got)
+		}
+	}
+}
