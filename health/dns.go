@@ -1,6 +1,7 @@
 package health
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -107,12 +108,23 @@ func (c *DNS) exchange(ctx context.Context, what string, query []byte) ([]byte, 
 	if err := t.send(what, string(append(framed, query...))); err != nil {
 		return nil, err
 	}
-	head := make([]byte, 2)
-	if err := t.full(what, head); err != nil {
+	const header = 12 // of a message
+	head := make([]byte, 2+header)
+	if err := t.full(what, head[:2]); err != nil {
 		return nil, err
 	}
-	answer := make([]byte, binary.BigEndian.Uint16(head))
-	return answer, t.full(what, answer)
+	length := int(binary.BigEndian.Uint16(head))
+	if length < header {
+		return nil, wanted(what, t.seen(head[:2]), "a DNS message")
+	}
+	if err := t.full(what, head[2:]); err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(head[2:4], query[:2]) { // another protocol's length is not worth the wait
+		return nil, wanted(what, t.seen(head), "an answer to this question")
+	}
+	answer := append(make([]byte, 0, length), head[2:]...)[:length]
+	return answer, t.full(what, answer[header:])
 }
 
 func (c *DNS) judge(what string, id uint16, q dnsmessage.Question, answer []byte) error {

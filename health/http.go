@@ -137,6 +137,8 @@ func (t *talk) request(req *http.Request, roundTrip func(*http.Request) (*http.R
 	resp, err := roundTrip(req)
 	if err != nil && t.from.err != nil {
 		err = t.from.err
+	} else if err != nil && t.below != nil && t.below.cause() != nil {
+		err = t.below.cause()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", title(req), webReason(t.ctx, err))
@@ -166,6 +168,12 @@ func (t *talk) proxied(req *http.Request) (*http.Response, error) {
 
 func (t *talk) response(req *http.Request) (*http.Response, error) {
 	for range 6 { // 1xx come before the answer (RFC 9110 section 15.2)
+		const version = "HTTP/"
+		for n := 1; n <= len(version); n++ { // in time to tell what comes instead
+			if b, err := t.in.Peek(n); err == nil && b[n-1] != version[n-1] {
+				return nil, fmt.Errorf("got %s, want HTTP/1", quote(t.seen(nil)))
+			}
+		}
 		resp, err := http.ReadResponse(t.in, req)
 		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
 			return resp, err
@@ -176,12 +184,17 @@ func (t *talk) response(req *http.Request) (*http.Response, error) {
 
 // http2 speaks HTTP/2 on t, which must be at its start.
 func (t *talk) http2(req *http.Request) (*http.Response, error) {
-	if secure, ok := t.conn.(*tls.Conn); ok {
+	conn := t.conn
+	secure, ok := conn.(*tls.Conn)
+	if ok {
 		if got := secure.ConnectionState().NegotiatedProtocol; got != "h2" {
 			return nil, fmt.Errorf("server takes protocol %q, want %q", got, "h2")
 		}
 	}
-	connected := func(context.Context, string, string) (net.Conn, error) { return t.conn, nil }
+	if !ok {
+		conn = t.bound(conn)
+	}
+	connected := func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	transport := &http.Transport{
 		DialContext:            connected,
 		DialTLSContext:         connected,
@@ -228,7 +241,7 @@ func webReason(ctx context.Context, err error) error {
 	case isClosed(err), text == "server closed idle connection":
 		return errors.New("connection closed")
 	}
-	if text == "frame too large" || text == "client conn could not be established" {
+	if strings.Contains(text, "frame too large") || strings.HasPrefix(text, "connection error: ") || text == "client conn could not be established" {
 		return errors.New("got something that is not HTTP/2")
 	}
 	return errors.New(text)

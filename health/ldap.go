@@ -83,18 +83,18 @@ func (l *ldapTalk) receive(what string) (tag byte, op []byte, err error) {
 	if length&0x80 != 0 {
 		more := make([]byte, length&0x7f)
 		if head[0] != 0x30 || len(more) == 0 || len(more) > 4 {
-			return 0, nil, wanted(what, head, "an LDAP message")
+			return 0, nil, wanted(what, l.seen(head), "an LDAP message")
 		}
 		if err := l.full(what, more); err != nil {
 			return 0, nil, err
 		}
-		length = 0
+		head, length = append(head, more...), 0
 		for _, b := range more {
 			length = length<<8 | int(b)
 		}
 	}
 	if head[0] != 0x30 || length > maxLDAP {
-		return 0, nil, wanted(what, head, "an LDAP message")
+		return 0, nil, wanted(what, l.seen(head), "an LDAP message")
 	}
 	body := make([]byte, length)
 	if err := l.full(what, body); err != nil {

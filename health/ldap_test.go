@@ -79,8 +79,8 @@ func TestLDAP(t *testing.T) {
 		silent:  "bind: no answer in time",
 		closes:  "bind: connection closed",
 		drips:   "bind: no answer in time",
-		endless: `bind: got "xx", want an LDAP message`,
-		lines:   `bind: got "0\x84", want an LDAP message`,
+		endless: `bind: got "` + strings.Repeat("x", 80) + `"..., want an LDAP message`,
+		lines:   `bind: got "0\x84\x7f\xff\xff\xff` + strings.Repeat("x", 74) + `"..., want an LDAP message`,
 		more:    "0\x84\x7f\xff\xff\xff" + strings.Repeat("x", 1000),
 	})
 }

@@ -2,6 +2,7 @@ package health
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -74,7 +75,7 @@ func TestTextProtocolsAgainstHostileServers(t *testing.T) {
 			testHostile(t, tt.check, dialogue(t, tt.good...), hostile{
 				silent:  "greeting: no answer in time",
 				closes:  "greeting: connection closed",
-				drips:   "greeting: no answer in time",
+				drips:   fmt.Sprintf("greeting: no answer in time after %q", tt.good[0][2:4]),
 				endless: `greeting: line longer than 2048 bytes: "` + strings.Repeat("x", 80) + `"...`,
 				lines:   tt.lines,
 				more:    tt.more,

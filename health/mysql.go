@@ -85,7 +85,7 @@ func (m *mysqlTalk) receive(what string) ([]byte, error) {
 	}
 	n := int(head[0]) | int(head[1])<<8 | int(head[2])<<16
 	if n == 0 || n > maxMySQLPacket || head[3] != m.seq {
-		return nil, wanted(what, head, "a MySQL packet")
+		return nil, wanted(what, m.seen(head), "a MySQL packet")
 	}
 	m.seq++
 	payload := make([]byte, n)

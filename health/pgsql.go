@@ -74,7 +74,7 @@ func (p pgTalk) secure(o *TLSOptions, addr netip.AddrPort) error {
 		return err
 	}
 	if answer[0] != 'S' {
-		return wanted("SSLRequest", answer, `"S"`)
+		return wanted("SSLRequest", p.seen(answer), `"S"`)
 	}
 	return p.startTLS(o.config(addr.Addr(), "postgresql"))
 }
@@ -101,7 +101,7 @@ func (p pgTalk) receive(what string) (kind byte, payload []byte, err error) {
 		return 'D', nil, nil
 	}
 	if !bytes.ContainsRune([]byte("RESKNZTCIANv"), rune(head[0])) || n < 4 || n > maxPgMessage {
-		return 0, nil, wanted(what, head, "a PostgreSQL message")
+		return 0, nil, wanted(what, p.seen(head), "a PostgreSQL message")
 	}
 	payload = make([]byte, n-4)
 	if err := p.full(what, payload); err != nil {

@@ -34,7 +34,7 @@ func (c *SIP) Check(ctx context.Context) error {
 		return err
 	}
 	for range 10 { // 1xx come before the answer
-		head, err := sipHead(t)
+		head, err := t.line("OPTIONS")
 		if err != nil {
 			return err
 		}
@@ -42,6 +42,11 @@ func (c *SIP) Check(ctx context.Context) error {
 		code, err := strconv.Atoi(rest[:min(3, len(rest))])
 		if version != "SIP/2.0" || err != nil {
 			return wanted("OPTIONS", head, "SIP/2.0 and a status")
+		}
+		if c.TCP || code < 200 { // a datagram that was cut has no end of headers
+			if err := sipHeaders(t); err != nil {
+				return err
+			}
 		}
 		if code >= 200 {
 			if !c.Status.has(code) {
@@ -53,13 +58,13 @@ func (c *SIP) Check(ctx context.Context) error {
 	return fmt.Errorf("OPTIONS: got more than 10 answers with 1xx")
 }
 
-// sipHead reads the first line of an answer and the headers after it.
-func sipHead(t *talk) (string, error) {
-	first, err := t.line("OPTIONS")
-	for line := first; err == nil && line != ""; {
-		line, err = t.line("OPTIONS")
+// sipHeaders reads the headers of an answer, up to the empty line.
+func sipHeaders(t *talk) error {
+	for {
+		if line, err := t.line("OPTIONS"); err != nil || line == "" {
+			return err
+		}
 	}
-	return first, err
 }
 
 func (c *SIP) request(local net.Addr, transport string) string {

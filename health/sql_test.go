@@ -107,16 +107,16 @@ func TestSQLAgainstHostileServers(t *testing.T) {
 		testHostile(t, func(d DialFunc) Checker { return &PgSQL{Addr: somewhere, Dial: d} }, pgServer(t, nil, pgAuth(3, "")), hostile{
 			silent:  "login: no answer in time",
 			closes:  "login: connection closed",
-			drips:   "login: no answer in time",
-			endless: `login: got "xxxxx", want a PostgreSQL message`,
+			drips:   `login: no answer in time after "R\x00"`,
+			endless: `login: got "` + strings.Repeat("x", 80) + `"..., want a PostgreSQL message`,
 		})
 	})
 	t.Run("mysql", func(t *testing.T) {
 		testHostile(t, func(d DialFunc) Checker { return &MySQL{Addr: somewhere, Dial: d} }, mysqlServer(t, nil, mysqlHello(mysqlNative)), hostile{
 			silent:  "greeting: no answer in time",
 			closes:  "greeting: connection closed",
-			drips:   "greeting: no answer in time",
-			endless: `greeting: got "xxxx", want a MySQL packet`,
+			drips:   `greeting: no answer in time after "I\x00"`,
+			endless: `greeting: got "` + strings.Repeat("x", 80) + `"..., want a MySQL packet`,
 		})
 	})
 }

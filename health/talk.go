@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 )
 
 const (
@@ -19,6 +21,9 @@ const (
 	maxLine = 2048
 	// maxTalk bounds all that is read of one connection in bytes.
 	maxTalk = 256 << 10
+	// maxFramed bounds what is read of one in bytes below TLS and HTTP/2, which read
+	// on by themselves: head and body of an answer, handshake and frames.
+	maxFramed = 4 * maxTalk
 )
 
 // talk is a conversation on one connection: it ends with its context, and what it
@@ -30,7 +35,9 @@ type talk struct {
 	raw  net.Conn
 	in   *bufio.Reader
 	from *budget // what in reads
-	stop func() bool
+	// below is under TLS and HTTP/2; nil where there is neither.
+	below *bounded
+	stop  func() bool
 }
 
 // dialTalk connects.
@@ -79,6 +86,39 @@ func (b *budget) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// bounded is a connection of which no more than maxFramed bytes are read. It
+// remembers why reading ended, which those who read on by themselves may not tell.
+type bounded struct {
+	net.Conn
+	from budget // of one reader at a time
+
+	mu  sync.Mutex
+	err error
+}
+
+// bound makes conn, which t speaks on, a bounded one.
+func (t *talk) bound(conn net.Conn) net.Conn {
+	t.below = &bounded{Conn: conn, from: budget{r: conn, left: maxFramed}}
+	return t.below
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.from.Read(p)
+	if err != nil {
+		b.mu.Lock()
+		b.err = err
+		b.mu.Unlock()
+	}
+	return n, err
+}
+
+// cause is the error at which reading ended.
+func (b *bounded) cause() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
+}
+
 // errTooMuch is the reason of every check that had read its fill.
 var errTooMuch = fmt.Errorf("more than %d KiB", maxTalk>>10)
 
@@ -116,17 +156,32 @@ func (t *talk) line(what string) (string, error) {
 		return "", fmt.Errorf("%s: line longer than %d bytes: %s", what, maxLine, quote(b))
 	}
 	if err != nil && (len(b) == 0 || !errors.Is(err, io.EOF)) {
-		return "", t.fail(what, err)
+		return "", t.cut(what, err, b)
 	}
 	return strings.TrimRight(string(b), "\r\n"), nil
 }
 
 // full reads exactly len(b) bytes.
 func (t *talk) full(what string, b []byte) error {
-	if _, err := io.ReadFull(t.in, b); err != nil {
-		return t.fail(what, err)
+	if n, err := io.ReadFull(t.in, b); err != nil {
+		return t.cut(what, err, b[:n])
 	}
 	return nil
+}
+
+// cut is fail where the answer had begun with got.
+func (t *talk) cut(what string, err error, got []byte) error {
+	err = t.fail(what, err)
+	if len(got) > 0 && !errors.Is(err, errTooMuch) {
+		err = fmt.Errorf("%w after %s", err, quote(got))
+	}
+	return err
+}
+
+// seen is head and what is known of the bytes after it, for a reason.
+func (t *talk) seen(head []byte) []byte {
+	more, _ := t.in.Peek(t.in.Buffered()) // as many as there are: no error
+	return slices.Concat(head, more)
 }
 
 // secure is startTLS as a step.
@@ -140,7 +195,7 @@ func (t *talk) startTLS(cfg *tls.Config) error {
 	if n := t.in.Buffered(); n > 0 {
 		return fmt.Errorf("tls: %d bytes in the clear before the handshake", n)
 	}
-	conn := tls.Client(t.conn, cfg)
+	conn := tls.Client(t.bound(t.conn), cfg)
 	if err := conn.HandshakeContext(t.ctx); err != nil {
 		return tlsReason(t.ctx, err)
 	}
@@ -161,6 +216,9 @@ func (t *talk) reply(what, want string) (string, error) {
 		return "", err
 	}
 	if len(first) < 3 || strings.Trim(first[:3], "0123456789") != "" || !strings.HasPrefix(first, want) {
+		if want == "" {
+			return "", wanted(what, first, "a reply")
+		}
 		return "", wanted(what, first, (want + "xxx")[:3])
 	}
 	last, end := first, first[:3]+" "
@@ -194,13 +252,18 @@ func wanted(what string, got any, want string) error {
 	return fmt.Errorf("%s: got %v, want %s", what, got, want)
 }
 
-// quote quotes the beginning of what a server sent.
+// quote quotes the beginning of what a server sent, so short that a reason has room
+// for what was wanted.
 func quote[T string | []byte](b T) string {
-	const most = 80
-	if len(b) > most {
-		return fmt.Sprintf("%q...", string(b[:most]))
+	const most, mostQuoted = 80, 120
+	for n := min(len(b), most); ; n = n * 3 / 4 {
+		if q := fmt.Sprintf("%q", string(b[:n])); len(q) <= mostQuoted {
+			if n < len(b) {
+				q += "..."
+			}
+			return q
+		}
 	}
-	return fmt.Sprintf("%q", string(b))
 }
 
 // search reads r until re matches, within limit bytes, and keeps no more than the

@@ -17,7 +17,7 @@ type UDP struct {
 	Addr   netip.AddrPort
 	Send   string         // as it is; "" means 32 random bytes
 	Reply  bool           // there must be an answer
-	Expect *regexp.Regexp // that it must match; implies Reply
+	Expect *regexp.Regexp // that it must match, in its first 4096 bytes; implies Reply
 	// Wait is how long silence is listened to where it means up; 0 means 1 s. It is
 	// cut to half of what is left of the check's timeout.
 	Wait time.Duration
