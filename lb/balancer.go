@@ -31,6 +31,7 @@ type Balancer struct {
 	severed    []severed              // connections that were cut, whose ends are to be told
 	noted      []Event                // to be told
 	marks      uint32                 // numbers given to services
+	alike      alike                  // settings of the services
 	questions  [][]question           // by service and server
 	paths      map[string]*server     // of true path checks
 	checked    map[string][]*server   // by key of their check
@@ -202,6 +203,7 @@ func (b *Balancer) apply(cfg Config) error {
 			return fmt.Errorf("lb: services[%d]: %w", i, err)
 		}
 	}
+	b.alike = newAlike()
 	old := b.services
 	b.services = make(map[string]*service, len(cfg.Services))
 	for i := range cfg.Services {
@@ -260,7 +262,7 @@ func (b *Balancer) newService(s *Service) *service {
 func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, global *Config) {
 	v.name = s.name()
 	v.shown.Store(cmp.Or(s.Mark, v.mark))
-	set := s.settings(global.Settings.Timeouts)
+	set := b.alike.of(s.settings(global.Settings.Timeouts))
 	if set.rate+set.clientRate != 0 && v.limits.Load() == nil {
 		v.limits.Store(&limits{})
 	}

@@ -15,27 +15,27 @@ import (
 // The balancer's lock guards the lists. servers is what schedulers see, in ip_vs's
 // order, newest first; it is never changed, only replaced.
 type service struct {
-	id      string // what it matches
-	name    string
-	port    uint16        // 0 where it takes several
-	grouped bool          // by Match: ports and VIPs are one to persistence, as with a mark
-	mark    uint32        // its number, which its templates have for a VIP; 0 where not grouped
-	shown   atomic.Uint32 // the number that lists show for it
-	sched   atomic.Pointer[sched.Scheduler]
+	// What packets read, on one line of the cache.
+	port     uint16      // 0 where it takes several
+	grouped  bool        // by Match: ports and VIPs are one to persistence, as with a mark
+	closed   atomic.Bool // no server gets new connections, since it is down
+	mark     uint32      // its number, which its templates have for a VIP; 0 where not grouped
+	sched    atomic.Pointer[sched.Scheduler]
+	settings atomic.Pointer[serviceSettings]
+	limits   atomic.Pointer[limits]
+	now      atomic.Pointer[[]*server] // servers, for workers
+	fallback atomic.Pointer[server]    // nil where there is none
 
-	schedulerKey string // of sched: name and flags
-	settings     atomic.Pointer[serviceSettings]
-	limits       atomic.Pointer[limits]
+	id           string // what it matches
+	name         string
+	shown        atomic.Uint32 // the number that lists show for it, where grouped
+	schedulerKey string        // of sched: name and flags
 	servers      []*server
-	now          atomic.Pointer[[]*server]  // servers, for workers
 	all          []*server                  // as configured, the failed ones too
 	trash        map[netip.AddrPort]*server // dropped, and not yet forgotten
-
-	down     bool                   // below its quorum
-	closed   atomic.Bool            // and so no server gets new connections
-	fallback atomic.Pointer[server] // nil where there is none
-	_        line
-	pages    atomic.Uint64 // sent in place of one
+	down         bool                       // below its quorum
+	_            line
+	pages        atomic.Uint64 // sent in place of a server's answer
 }
 
 // serviceSettings is what an edit may change while packets flow.
