@@ -36,7 +36,7 @@ func BenchmarkWorkers(b *testing.B) {
 				for i, p := range ports {
 					p.fill = share{newSource(flows), uint32(i), workers}.fill(c.name)
 				}
-				const portion = 1 << 15
+				const portion = 1 << 18
 				n := 0
 				for b.Loop() {
 					var running sync.WaitGroup
