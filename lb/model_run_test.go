@@ -13,7 +13,8 @@ import (
 )
 
 // TestModel holds the engine against the model under random packets, edits and
-// passing of time, and sees that nothing is left in the end. For a long run:
+// passing of time, and sees that nothing is left in the end. For a million steps, which
+// take some minutes:
 //
 //	go test -run TestModel -timeout 1h ./lb -rapid.checks=1000 -rapid.steps=1000
 func TestModel(t *testing.T) {
