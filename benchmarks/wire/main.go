@@ -34,6 +34,9 @@ type options struct {
 	Profile string
 }
 
+// minFlows is so many that no two packets of a flow are in one batch, where golb would merge them into one frame.
+const minFlows = 128
+
 func parseOptions(args []string, out io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("wire", flag.ContinueOnError)
@@ -42,7 +45,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	flags.DurationVar(&o.Time, "time", 300*time.Millisecond, "of each measurement")
 	rows := flags.String("rows", ".", "regular `expression`: which rows")
 	metrics := flags.String("metrics", ".", "regular `expression`: which of packets, workers, download, upload, connections, requests, latency, polling")
-	flags.IntVar(&o.Flows, "flows", 1024, "of 64-byte packets, at most 64000")
+	flags.IntVar(&o.Flows, "flows", 1024, "of 64-byte packets, 128 to 64000")
 	flags.StringVar(&o.Out, "out", "benchmarks/results", "`directory` for wire.md, wire.csv and wire.svg; none where empty")
 	flags.BoolVar(&o.Readme, "readme", false, "put the results into README.md and benchmarks/README.md")
 	flags.StringVar(&o.Profile, "profile", "", "`directory` for processor profiles of golb and the reflector; none where empty")
@@ -61,8 +64,8 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 		return o, fmt.Errorf("-rounds %d: at least 1", o.Rounds)
 	case o.Time < 10*time.Millisecond || o.Time > 10*time.Second:
 		return o, fmt.Errorf("-time %s: 10ms to 10s", o.Time)
-	case o.Flows < 1 || o.Flows > 64000:
-		return o, fmt.Errorf("-flows %d: 1 to 64000", o.Flows)
+	case o.Flows < minFlows || o.Flows > 64000:
+		return o, fmt.Errorf("-flows %d: %d to 64000", o.Flows, minFlows)
 	}
 	return o, nil
 }

@@ -82,7 +82,7 @@ func (o outcome) markdown(plot string) string {
 	if o.Rounds == 1 {
 		rounds = "round"
 	}
-	fmt.Fprintf(&b, "`%s`, %s, on %s. Medians of %d %s of %s each.\n",
+	fmt.Fprintf(&b, "`%s`\n\n%s, on %s. Medians of %d %s of %s each.\n",
 		o.command, o.when.Format(time.DateOnly), o.machine, o.Rounds, rounds, o.Time)
 	if plot != "" {
 		fmt.Fprintf(&b, "\n![plot of the table below](%s)\n", plot)
@@ -98,6 +98,9 @@ func (o outcome) markdown(plot string) string {
 		if len(t.Rows) > 0 {
 			b.WriteString("\n" + t.Markdown())
 		}
+	}
+	if notes := o.table.Notes(); notes != "" {
+		b.WriteString("\n" + notes)
 	}
 	return b.String()
 }

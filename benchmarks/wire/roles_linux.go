@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/golb/golb/benchmarks/wire/internal/load"
-	"github.com/golb/golb/forward/afpacket"
 	"github.com/golb/golb/lb"
 )
 
@@ -100,7 +99,7 @@ func balance(ctx context.Context, o order, ready func()) error {
 	if err := method.UnmarshalText([]byte(o.Method)); err != nil {
 		return err
 	}
-	cfg := lb.Config{Interfaces: o.Interfaces, Workers: o.Workers}
+	cfg := lb.Config{Interfaces: o.Interfaces, Workers: o.Workers, BusyPoll: o.Poll}
 	for _, protocol := range []lb.Protocol{lb.TCP, lb.UDP} {
 		s := lb.Service{VIP: o.VIP.Addr(), Port: o.VIP.Port(), Protocol: protocol, Method: method, Scheduler: "rr", Check: lb.Check{Type: "none"}}
 		for _, addr := range o.Servers {
@@ -114,27 +113,11 @@ func balance(ctx context.Context, o order, ready func()) error {
 			ready()
 		}
 	}
-	if o.Poll {
-		cfg.Env.OpenPorts = openPolling
-	}
 	b, err := lb.New(cfg)
 	if err != nil {
 		return err
 	}
 	return b.Run(ctx)
-}
-
-// openPolling opens ports that never sleep.
-func openPolling(cfg lb.PortConfig) ([]lb.Port, error) {
-	opened, err := afpacket.OpenGroup(afpacket.Config{Interface: cfg.Interface, SendOnly: cfg.SendOnly, Spin: time.Hour}, cfg.Count)
-	if err != nil {
-		return nil, err
-	}
-	ports := make([]lb.Port, len(opened))
-	for i, p := range opened {
-		ports[i] = p
-	}
-	return ports, nil
 }
 
 // ask loads a server, and measures between the two lines of its standard input.

@@ -109,10 +109,13 @@ func columns() []report.Column {
 	}
 }
 
-// goals compares what was measured with what was meant to be reached.
+// goals compares what was measured with what was meant to be reached, for the rows there are.
 func goals(t *report.Table) []report.Goal {
 	var list []report.Goal
 	ratio := func(row, base, key, what string, bound float64, atMost bool) {
+		if t.Row(row) == nil || t.Row(base) == nil {
+			return
+		}
 		list = append(list, report.Goal{
 			Title: fmt.Sprintf("%s: %s beside %s", what, row, base),
 			Ratio: t.Ratio(row, base, key), Bound: bound, AtMost: atMost,
@@ -138,6 +141,9 @@ func goals(t *report.Table) []report.Goal {
 	}
 	direct := t.Median(rowDirect, keyP50)
 	for _, row := range []string{rowDSR, rowNAT} {
+		if t.Row(row) == nil || t.Row(rowKernel) == nil || t.Row(rowDirect) == nil {
+			continue
+		}
 		list = append(list, report.Goal{
 			Title: fmt.Sprintf("p50 added: %s polling beside %s", row, rowKernel),
 			Ratio: (t.Median(row, keyPoll50) - direct) / (t.Median(rowKernel, keyP50) - direct), Bound: 2, AtMost: true,

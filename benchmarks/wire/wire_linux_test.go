@@ -116,7 +116,7 @@ func TestEveryRowIsMeasured(t *testing.T) {
 	}
 	chosen := regexp.MustCompile("packets|upload|connections|polling")
 	b := &bench{
-		options: options{Rounds: 1, Time: 50 * time.Millisecond, Rows: regexp.MustCompile(""), Metrics: chosen, Flows: 100},
+		options: options{Rounds: 1, Time: 50 * time.Millisecond, Rows: regexp.MustCompile(""), Metrics: chosen, Flows: minFlows},
 		dir:     t.TempDir(), table: &report.Table{Columns: columns()},
 	}
 	if err := b.rounds(t.Context()); err != nil {

@@ -22,11 +22,11 @@ import (
 )
 
 func TestOptions(t *testing.T) {
-	o, err := parseOptions([]string{"-rounds", "5", "-time", "1s", "-rows", "golb|kernel", "-flows", "7", "-out", "x", "-readme"}, io.Discard)
+	o, err := parseOptions([]string{"-rounds", "5", "-time", "1s", "-rows", "golb|kernel", "-flows", "700", "-out", "x", "-readme"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Rounds != 5 || o.Time != time.Second || o.Flows != 7 || o.Out != "x" || !o.Readme {
+	if o.Rounds != 5 || o.Time != time.Second || o.Flows != 700 || o.Out != "x" || !o.Readme {
 		t.Errorf("%+v", o)
 	}
 	for name, want := range map[string]bool{rowDSR: true, rowKernel: true, rowNginx: false} {
@@ -34,7 +34,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("row %s: want %v", name, want)
 		}
 	}
-	for _, bad := range []string{"-rounds=0", "-time=1ms", "-time=1h", "-flows=0", "-flows=64001", "-rows=(", "-metrics=(", "more"} {
+	for _, bad := range []string{"-rounds=0", "-time=1ms", "-time=1h", "-flows=127", "-flows=64001", "-rows=(", "-metrics=(", "more"} {
 		if _, err := parseOptions([]string{bad}, io.Discard); err == nil {
 			t.Errorf("%s: no error", bad)
 		}
@@ -108,7 +108,7 @@ func TestOutcomeGoesIntoFilesAndDocuments(t *testing.T) {
 	}
 	for file, plot := range map[string]string{"README.md": "(benchmarks/results/wire.svg)", "benchmarks/README.md": "(results/wire.svg)"} {
 		text := read(t, file)
-		for _, want := range []string{"before\n", "after\n", plot, "`the command`, 2026-01-02, on a machine", "123,456", "7.5", "nginx stream: not measured, not installed"} {
+		for _, want := range []string{"before\n", "after\n", plot, "`the command`\n\n2026-01-02, on a machine", "123,456", "7.5", "nginx stream: not measured, not installed"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s has no %q:\n%s", file, want, text)
 			}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Markdown writes the medians as a table, then why rows are missing and the notes.
+// Markdown writes the medians as a table, without the rows that are missing.
 func (t *Table) Markdown() string {
 	var b strings.Builder
 	if t.Title != "" {
@@ -16,13 +16,8 @@ func (t *Table) Markdown() string {
 		fmt.Fprintf(&b, " %s |", headOf(c))
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---:|", len(t.Columns)) + "\n")
-	var below []string
 	for _, r := range t.Rows {
-		if r.Note != "" {
-			below = append(below, fmt.Sprintf("%s: %s", r.Name, r.Note))
-		}
 		if r.Missing != "" {
-			below = append(below, fmt.Sprintf("%s: not measured, %s", r.Name, r.Missing))
 			continue
 		}
 		fmt.Fprintf(&b, "| %s |", r.Name)
@@ -31,11 +26,18 @@ func (t *Table) Markdown() string {
 		}
 		b.WriteString("\n")
 	}
-	if len(below) > 0 {
-		b.WriteString("\n")
-	}
-	for _, line := range below {
-		fmt.Fprintf(&b, "- %s\n", line)
+	return b.String()
+}
+
+// Notes lists the rows' notes, and why rows are missing; "" where there is nothing to say.
+func (t *Table) Notes() string {
+	var b strings.Builder
+	for _, r := range t.Rows {
+		if r.Missing != "" {
+			fmt.Fprintf(&b, "- %s: not measured, %s\n", r.Name, r.Missing)
+		} else if r.Note != "" {
+			fmt.Fprintf(&b, "- %s: %s\n", r.Name, r.Note)
+		}
 	}
 	return b.String()
 }

@@ -111,7 +111,7 @@ func (t *Table) Ratio(row, base, key string) float64 {
 	return median(ratios)
 }
 
-// Select is the table of some columns, and of the rows that have a value in one of them or are missing.
+// Select is the table of some columns, and of the rows that have a value in one of them.
 func (t *Table) Select(title string, keys ...string) *Table {
 	part := &Table{Title: title}
 	for _, c := range t.Columns {
@@ -120,7 +120,7 @@ func (t *Table) Select(title string, keys ...string) *Table {
 		}
 	}
 	for _, r := range t.Rows {
-		if r.Missing != "" || slices.ContainsFunc(keys, func(key string) bool { return len(r.Values(key)) > 0 }) {
+		if slices.ContainsFunc(keys, func(key string) bool { return len(r.Values(key)) > 0 }) {
 			part.Rows = append(part.Rows, r)
 		}
 	}

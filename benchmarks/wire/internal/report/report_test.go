@@ -89,12 +89,16 @@ func TestMarkdown(t *testing.T) {
 |---|---:|---:|
 | golb <1> | 2,000,000 |  |
 | slow | 1,500 | 0.25 |
-
-- slow: why
-- absent: not measured, not installed
 `
 	if diff := cmp.Diff(want, sample().Markdown()); diff != "" {
 		t.Error(diff)
+	}
+	if diff := cmp.Diff("- slow: why\n- absent: not measured, not installed\n", sample().Notes()); diff != "" {
+		t.Error(diff)
+	}
+	part := sample().Select("part", "cpu")
+	if len(part.Columns) != 1 || part.Row("slow") == nil || part.Row("golb <1>") != nil {
+		t.Errorf("the part with the column cpu has %d columns, and rows %v", len(part.Columns), part.Rows)
 	}
 }
 
