@@ -25,6 +25,8 @@ type bench struct {
 	table *report.Table
 	// frameCost is the processor time of sending a frame that is dropped on arrival, as last measured.
 	frameCost time.Duration
+	// others is the processor time that other programs took while something was measured, all what there was.
+	others, all time.Duration
 }
 
 const (
@@ -51,7 +53,7 @@ func measureAll(ctx context.Context, o options) error {
 		return err
 	}
 	return outcome{
-		options: o, table: b.table, machine: machine(), when: time.Now(),
+		options: o, table: b.table, machine: machine(), others: float64(b.others) / float64(max(b.all, 1)), when: time.Now(),
 		command: strings.Join(append([]string{"go run ./benchmarks/wire"}, os.Args[1:]...), " "),
 	}.write(os.Stdout)
 }
@@ -144,7 +146,7 @@ func (b *bench) tcp(ctx context.Context, r row, to *report.Row, metric string) (
 	if err = errors.Join(err, client.stop()); err != nil {
 		return err
 	}
-	record(to, metric, result, used)
+	record(to, metric, result, used, balancer.process != nil)
 	return nil
 }
 
@@ -211,10 +213,18 @@ func (b *bench) window(ctx context.Context, client *process, balancer *balancing
 	if err == nil && result.Done == 0 {
 		err = fmt.Errorf("nothing got through: %s", line)
 	}
-	return result, after.minus(before), err
+	used = after.minus(before)
+	b.count(used, result.Elapsed)
+	return result, used, err
 }
 
-func record(to *report.Row, metric string, r load.Result, used spent) {
+// count notes how much of the machine other programs took.
+func (b *bench) count(used spent, elapsed time.Duration) {
+	b.others += used.machine - used.lab
+	b.all += elapsed * time.Duration(runtime.NumCPU())
+}
+
+func record(to *report.Row, metric string, r load.Result, used spent, process bool) {
 	rate := float64(r.Done) / r.Elapsed.Seconds()
 	us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 	switch metric {
@@ -225,7 +235,7 @@ func record(to *report.Row, metric string, r load.Result, used spent) {
 	case metricConnections:
 		to.Add(keyConnections, rate)
 		to.Add(keyConnectionLab, us(used.lab)/float64(r.Done))
-		if used.own > 0 {
+		if process {
 			to.Add(keyConnectionOwn, us(used.own)/float64(r.Done))
 		}
 	case metricRequests:

@@ -17,6 +17,7 @@ type outcome struct {
 	table   *report.Table
 	command string
 	machine string
+	others  float64 // the share of the processors that other programs took
 	when    time.Time
 }
 
@@ -82,8 +83,8 @@ func (o outcome) markdown(plot string) string {
 	if o.Rounds == 1 {
 		rounds = "round"
 	}
-	fmt.Fprintf(&b, "`%s`\n\n%s, on %s. Medians of %d %s of %s each.\n",
-		o.command, o.when.Format(time.DateOnly), o.machine, o.Rounds, rounds, o.Time)
+	fmt.Fprintf(&b, "`%s`\n\n%s, on %s. Medians of %d %s of %s each. Other programs took %.0f %% of the processors meanwhile.\n",
+		o.command, o.when.Format(time.DateOnly), o.machine, o.Rounds, rounds, o.Time, 100*max(0, o.others))
 	if plot != "" {
 		fmt.Fprintf(&b, "\n![plot of the table below](%s)\n", plot)
 	}

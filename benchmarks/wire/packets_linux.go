@@ -23,7 +23,7 @@ func (b *bench) packets(ctx context.Context, r row, to *report.Row) error {
 	n := float64(f.received)
 	to.Add(keyRate, n/f.elapsed.Seconds())
 	to.Add(keyPacketCPU, float64(f.used.lab-time.Duration(f.sent)*b.frameCost)/n)
-	if f.used.own > 0 {
+	if f.process {
 		to.Add(keyPacketOwn, float64(f.used.own)/n)
 	}
 	return nil
@@ -85,10 +85,11 @@ type flooded struct {
 	sent, received uint64 // frames by the client, and at the servers' door
 	elapsed        time.Duration
 	used           spent
+	process        bool // the balancer has a process
 }
 
 func (a flooded) minus(b flooded) flooded {
-	return flooded{a.sent - b.sent, a.received - b.received, a.elapsed - b.elapsed, a.used.minus(b.used)}
+	return flooded{a.sent - b.sent, a.received - b.received, a.elapsed - b.elapsed, a.used.minus(b.used), a.process}
 }
 
 // flood sends frames and looks before and after. If they are to arrive, it waits for the first.
@@ -109,7 +110,7 @@ func (b *bench) flood(ctx context.Context, s *site, balancer *balancing, arrive 
 	}
 	start := time.Now()
 	look := func() (f flooded, err error) {
-		f.elapsed = time.Since(start)
+		f.elapsed, f.process = time.Since(start), balancer.process != nil
 		if f.used, err = m.read(); err != nil {
 			return f, err
 		}
@@ -128,8 +129,12 @@ func (b *bench) flood(ctx context.Context, s *site, balancer *balancing, arrive 
 			return f, err
 		}
 		after, err := look()
-		if f = after.minus(before); err != nil || f.received > 0 || !arrive && f.sent > 0 || after.elapsed > patience {
+		if f = after.minus(before); err != nil {
 			return f, err
+		}
+		if f.received > 0 || !arrive && f.sent > 0 || after.elapsed > patience {
+			b.count(f.used, f.elapsed)
+			return f, nil
 		}
 	}
 }

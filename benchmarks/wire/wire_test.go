@@ -91,7 +91,7 @@ func TestOutcomeGoesIntoFilesAndDocuments(t *testing.T) {
 	o := outcome{
 		options: options{Rounds: 2, Time: time.Second, Out: "benchmarks/results", Readme: true, Rows: regexp.MustCompile("")},
 		table:   &report.Table{Columns: columns(), Rows: []*report.Row{row, {Name: rowNginx, Missing: "not installed"}}},
-		command: "the command", machine: "a machine", when: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		command: "the command", machine: "a machine", others: 0.126, when: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
 	if err := o.write(io.Discard); err == nil {
 		t.Error("no error though there is no README.md")
@@ -108,7 +108,7 @@ func TestOutcomeGoesIntoFilesAndDocuments(t *testing.T) {
 	}
 	for file, plot := range map[string]string{"README.md": "(benchmarks/results/wire.svg)", "benchmarks/README.md": "(results/wire.svg)"} {
 		text := read(t, file)
-		for _, want := range []string{"before\n", "after\n", plot, "`the command`\n\n2026-01-02, on a machine", "123,456", "7.5", "nginx stream: not measured, not installed"} {
+		for _, want := range []string{"before\n", "after\n", plot, "`the command`\n\n2026-01-02, on a machine", "123,456", "7.5", "took 13 % of", "nginx stream: not measured, not installed"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s has no %q:\n%s", file, want, text)
 			}
