@@ -93,7 +93,7 @@ func columns() []report.Column {
 	return []report.Column{
 		{Key: keyRate, Title: "64-byte packets", Unit: "1/s", Plot: true},
 		{Key: keyPacketCPU, Title: "processor time a packet", Unit: "ns", Plot: true},
-		{Key: keyPacketOwn, Title: "of it in the balancer's process", Unit: "ns", Plot: true},
+		{Key: keyPacketOwn, Title: "of it in the balancer's process", Unit: "ns"},
 		{Key: keyWorkers, Title: "two workers", Unit: "1/s"},
 		{Key: keyWorkersOwn, Title: "a packet in their process", Unit: "ns"},
 		{Key: keyDownload, Title: "download", Unit: "Gbit/s", Digits: 1, Plot: true},
