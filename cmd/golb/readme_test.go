@@ -100,7 +100,7 @@ var (
 	}{
 		{regexp.MustCompile(`(?m)^.* s    \d+ of \d+\n`), ""}, // as many as there are seconds
 		{regexp.MustCompile(`; (no request failed|\d+ requests? failed).*`), "; COST"},
-		{regexp.MustCompile(`\(connect to [^)]*\)`), "(WHY)"},
+		{regexp.MustCompile(`(golb noticed after [^(\n]*)\([^)\n]*\)`), "$1(WHY)"},
 		{regexp.MustCompile(`(to|from) s\d in`), "$1 SERVER in"},
 		{regexp.MustCompile(`\d+(\.\d+)?`), "N"},
 		{regexp.MustCompile(` +`), " "},

@@ -40,9 +40,9 @@ func (w *webServer) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.http = &http.Server{Handler: w.handler(), ConnState: w.count, ReadHeaderTimeout: 10 * time.Second}
-	w.served = make(chan error, 1)
-	go func() { w.served <- w.http.Serve(ln) }()
+	server, served := &http.Server{Handler: w.handler(), ConnState: w.count, ReadHeaderTimeout: 10 * time.Second}, make(chan error, 1)
+	w.http, w.served = server, served
+	go func() { served <- server.Serve(ln) }()
 	return nil
 }
 
