@@ -21,6 +21,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Port is where appliances' agents listen.
@@ -66,7 +67,7 @@ func (c *Client) Ask(ctx context.Context) (Report, error) {
 	}
 	conn, err := dial(ctx, "tcp", c.Addr.String())
 	if err != nil {
-		return Report{}, fmt.Errorf("agent: %w", plain(ctx, err))
+		return Report{}, fmt.Errorf("agent: connect to %s: %w", c.Addr, plain(ctx, err))
 	}
 	defer conn.Close()
 	if at, limited := ctx.Deadline(); limited {
@@ -80,8 +81,17 @@ func (c *Client) Ask(ctx context.Context) (Report, error) {
 	return Parse(answer)
 }
 
+// answer reads the agent's line.
 func (c *Client) answer(conn net.Conn) (string, error) {
-	in := bufio.NewReader(io.LimitReader(conn, maxAnswer))
+	from := &io.LimitedReader{R: conn, N: maxAnswer}
+	line, err := c.converse(conn, bufio.NewReader(from))
+	if err != nil && from.N <= 0 {
+		return "", fmt.Errorf("no answer in the first %d bytes", maxAnswer)
+	}
+	return line, err
+}
+
+func (c *Client) converse(conn net.Conn, in *bufio.Reader) (string, error) {
 	if !c.HTTP {
 		if c.Send != "" {
 			if _, err := io.WriteString(conn, c.Send); err != nil {
@@ -125,11 +135,14 @@ func firstLine(in *bufio.Reader) (string, error) {
 // plain makes one line of a network error, and calls every timeout the same.
 func plain(ctx context.Context, err error) error {
 	var op *net.OpError
+	var errno syscall.Errno
 	switch {
 	case ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded):
 		return errors.New("no answer in time")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("no line in what it said")
+		return errors.New("connection closed")
+	case errors.As(err, &errno):
+		return errno
 	case errors.As(err, &op):
 		return op.Err
 	}

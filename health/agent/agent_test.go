@@ -129,7 +129,7 @@ func TestClient(t *testing.T) {
 		{"down", Client{}, speaker("down # disk full\n"), `agent says down: "disk full"`, -1},
 		{"nonsense", Client{}, speaker("hello\n"), `agent: got "hello": "hello" is no word of an agent, and no number from 0 to 10000`, 0},
 		{"silent", Client{}, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, "agent: no answer in time", 0},
-		{"closes", Client{}, speaker(""), "agent: no line in what it said", 0},
+		{"closes", Client{}, speaker(""), "agent: connection closed", 0},
 		{"slow", Client{}, func(conn net.Conn) {
 			for _, c := range "42%     \n" {
 				time.Sleep(500 * time.Millisecond)
@@ -145,7 +145,19 @@ func TestClient(t *testing.T) {
 					return
 				}
 			}
-		}, "agent: no line in what it said", 0},
+		}, "agent: no answer in the first 4096 bytes", 0},
+		{"HTTP, silent", Client{HTTP: true}, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, "agent: no answer in time", 0},
+		{"HTTP, closes", Client{HTTP: true, Path: "/load"}, request(""), "agent: connection closed", 0},
+		{"HTTP, another protocol", Client{HTTP: true, Path: "/load"}, request("220 mx\r\n"), `agent: malformed HTTP status code "mx"`, 0},
+		{"HTTP, endless head", Client{HTTP: true, Path: "/load"}, request("HTTP/1.1 200 OK\r\n" + strings.Repeat("X-More: x\r\n", 1000)),
+			"agent: no answer in the first 4096 bytes", 0},
+		{"HTTP, slow", Client{HTTP: true, Path: "/load"}, func(conn net.Conn) {
+			go func() { _, _ = io.Copy(io.Discard, conn) }()
+			for _, c := range "HTTP/1.1 200 OK" {
+				time.Sleep(500 * time.Millisecond)
+				_, _ = io.WriteString(conn, string(c))
+			}
+		}, "agent: no answer in time", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -170,6 +182,19 @@ func TestClient(t *testing.T) {
 				time.Sleep(10 * time.Second)
 			})
 		})
+	}
+}
+
+func TestClientOfAnAgentThatRefuses(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().(*net.TCPAddr).AddrPort()
+	_ = l.Close()
+	c := &Client{Addr: addr}
+	if got, want := reason(c.Check(t.Context())), "agent: connect to "+addr.String()+": connection refused"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

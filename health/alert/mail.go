@@ -100,6 +100,7 @@ func (c *Mail) connect(ctx context.Context, host string) (*smtp.Client, error) {
 	}
 	// The connection ends with the context; a closed one says so on the next use.
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
+	conn = &limited{Conn: conn, left: maxTalk}
 	cfg := &tls.Config{ServerName: host}
 	if c.TLS != nil {
 		cfg = c.TLS.Clone()
@@ -120,6 +121,24 @@ func (c *Mail) connect(ctx context.Context, host string) (*smtp.Client, error) {
 		return nil, err
 	}
 	return client, nil
+}
+
+// maxTalk bounds what is read of a mail server in bytes: package smtp keeps a reply
+// of any length.
+const maxTalk = 256 << 10
+
+type limited struct {
+	net.Conn
+	left int
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, fmt.Errorf("server says more than %d KiB", maxTalk>>10)
+	}
+	n, err := l.Conn.Read(p[:min(len(p), l.left)])
+	l.left -= n
+	return n, err
 }
 
 func (c *Mail) secure(client *smtp.Client, cfg *tls.Config) error {

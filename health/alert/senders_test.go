@@ -17,7 +17,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mime"
@@ -262,3 +264,101 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	pool.AddCert(leaf)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
+
+// TestHostileReceivers holds the senders against servers that misbehave: no mail, no
+// webhook and no command outlasts its time, and what is read is bounded.
+func TestHostileReceivers(t *testing.T) {
+	forever := func(what string) func(net.Conn) {
+		return func(conn net.Conn) {
+			go func() { _, _ = io.Copy(io.Discard, conn) }()
+			for {
+				if _, err := io.WriteString(conn, strings.Repeat(what, 1000)); err != nil {
+					return
+				}
+			}
+		}
+	}
+	slowly := func(conn net.Conn) {
+		go func() { _, _ = io.Copy(io.Discard, conn) }()
+		for {
+			if _, err := io.WriteString(conn, "2"); err != nil {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+	}
+	send := map[string]func(dialFunc) Sender{
+		"mail": func(d dialFunc) Sender {
+			return &Mail{Server: "mx.example:25", From: "a@example", To: []string{"b@example"}, Dial: d}
+		},
+		"webhook": func(d dialFunc) Sender {
+			return &Webhook{URL: "http://hook.example/", Client: &http.Transport{DialContext: d, DisableKeepAlives: true}}
+		},
+	}
+	tests := []struct {
+		name, sender string
+		serve        func(net.Conn)
+		want         string // its beginning
+	}{
+		{"closes", "mail", func(net.Conn) {}, "mail by mx.example:25: EOF"},
+		{"another protocol", "mail", forever("HTTP/1.1 400 Bad Request\r\n"), "mail by mx.example:25: "},
+		{"slow", "mail", slowly, "mail by mx.example:25: "},
+		{"endless line", "mail", forever("x"), "mail by mx.example:25: server says more than 256 KiB"},
+		{"endless reply", "mail", forever("220-more\r\n"), "mail by mx.example:25: server says more than 256 KiB"},
+		{"closes", "webhook", func(net.Conn) {}, "webhook: "},
+		{"silent", "webhook", func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, "webhook: "},
+		{"another protocol", "webhook", forever("220 mx\r\n"), "webhook: "},
+		{"slow", "webhook", slowly, "webhook: "},
+		{"endless head", "webhook", forever("HTTP/1.1 200 OK\r\nX-More: x\r\n"), "webhook: "},
+	}
+	for _, tt := range tests {
+		t.Run(tt.sender+" "+tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sent atomic.Int64
+				dial := func(context.Context, string, string) (net.Conn, error) {
+					near, far := net.Pipe()
+					go func() { defer far.Close(); tt.serve(counting{far, &sent}) }()
+					return near, nil
+				}
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				err := send[tt.sender](dial).Send(ctx, message())
+				if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+					t.Errorf("got %v, want %s", err, tt.want)
+				}
+				if took := time.Since(began); took > 3*time.Second {
+					t.Errorf("took %v, limit 3s", took)
+				}
+				if n := sent.Load(); n > 4<<20 {
+					t.Errorf("read %d bytes", n)
+				}
+				cancel()
+				time.Sleep(10 * time.Second) // for the server to notice
+			})
+		})
+	}
+	t.Run("command that hangs", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		c := &Command{Program: "/bin/sh", Args: []string{"-c", "trap '' TERM; sleep 60 & wait"}}
+		if err := c.Send(ctx, message()); err == nil || time.Since(began) > 30*time.Second {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// counting counts what the other end has read.
+type counting struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (c counting) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
