@@ -99,6 +99,12 @@ func (d *daemon) as(name string) {
 
 func (d *daemon) port() string { return strconv.Itoa(int(d.addr.Port())) }
 
+// another is another free address of the daemon.
+func (d *daemon) another() netip.AddrPort {
+	d.t.Helper()
+	return newDaemon(d.t, "").addr
+}
+
 // file writes a file; DIR and PORT are replaced in its content.
 func (d *daemon) file(name, content string) string {
 	d.t.Helper()
@@ -159,27 +165,40 @@ func (d *daemon) kill() {
 	}
 }
 
-// live tests a check against the daemon: up once it has started; the reason of each
-// question that is wrong; frozen, when the kernel still accepts for it and nobody
-// answers; and killed.
-func (d *daemon) live(check Checker, frozen, killed string, wrong map[string]Checker) {
-	t := d.t
-	t.Helper()
-	once := func(c Checker, limit time.Duration) string {
-		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		defer cancel()
-		return reasonOf(c.Check(ctx))
-	}
+// once checks once.
+func (d *daemon) once(c Checker, limit time.Duration) string {
+	ctx, cancel := context.WithTimeout(d.t.Context(), limit)
+	defer cancel()
+	return reasonOf(c.Check(ctx))
+}
+
+// await waits until a check of the daemon, which has just started, succeeds.
+func (d *daemon) await(c Checker) {
+	d.t.Helper()
 	reason := "not asked"
 	for end := time.Now().Add(30 * time.Second); reason != "" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		reason = once(check, 5*time.Second)
+		reason = d.once(c, 5*time.Second)
 	}
 	if reason != "" {
-		t.Fatalf("not up: %s", reason)
+		d.t.Fatalf("not up: %s", reason)
 	}
+}
+
+// live tests a check against the daemon: up once it has started; the reason of each
+// question that is wrong; frozen, when the kernel still accepts for it and nobody
+// answers; and killed. The others are up, too.
+func (d *daemon) live(check Checker, frozen, killed string, wrong map[string]Checker, others ...Checker) {
+	t := d.t
+	t.Helper()
+	d.await(check)
 	for want, c := range wrong {
-		if got := once(c, 10*time.Second); !strings.HasPrefix(got, want) {
+		if got := d.once(c, 10*time.Second); !strings.HasPrefix(got, want) {
 			t.Errorf("got  %s\nwant %s...", got, want)
+		}
+	}
+	for i, c := range others {
+		if got := d.once(c, 10*time.Second); got != "" {
+			t.Errorf("other %d (%T) is down: %s", i, c, got)
 		}
 	}
 	d.signal(syscall.SIGSTOP)
@@ -187,7 +206,7 @@ func (d *daemon) live(check Checker, frozen, killed string, wrong map[string]Che
 		t.Helper()
 		got := ""
 		for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-			if got = once(check, 300*time.Millisecond); got == want || time.Now().After(end) {
+			if got = d.once(check, 300*time.Millisecond); got == want || time.Now().After(end) {
 				break
 			}
 		}
@@ -197,7 +216,7 @@ func (d *daemon) live(check Checker, frozen, killed string, wrong map[string]Che
 	}
 	becomes("frozen", frozen)
 	d.signal(syscall.SIGCONT)
-	if got := once(check, 10*time.Second); got != "" {
+	if got := d.once(check, 10*time.Second); got != "" {
 		t.Errorf("thawed: %s", got)
 	}
 	d.kill()
@@ -225,6 +244,9 @@ func certificateFiles(t *testing.T, d *daemon) (cert, key string) {
 	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if d.owner != nil {
+		defer func() { _ = os.Chown(key, int(d.owner.Uid), int(d.owner.Gid)); _ = os.Chmod(key, 0o600) }()
 	}
 	cert = d.file("cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})))
 	key = d.file("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 )
@@ -42,6 +44,41 @@ func TestFTPFile(t *testing.T) {
 						return data.dial(ctx, network, address)
 					}
 					return control.dial(ctx, network, address)
+				}
+				got := ask(t, &FTP{Addr: somewhere, Dial: dial, Path: "/f", Expect: regexp.MustCompile("OK")})
+				if got != tt.want {
+					t.Errorf("got  %s\nwant %s", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// The control connection is as it should be, the data connection is not.
+func TestFTPDataAgainstHostileServers(t *testing.T) {
+	tests := []struct {
+		name string
+		data server // nil refuses
+		want string
+	}{
+		{"refused", nil, "data: connect to 192.0.2.1:4321: connection refused"},
+		{"silent", keepOpen, `file /f: no answer in time after 0 bytes without a match of "OK"`},
+		{"closes", func(net.Conn) {}, `file /f: got "", want a match of "OK"`},
+		{"slow", func(conn net.Conn) { _, _ = io.WriteString(drip{conn}, "all is OK") }, `file /f: no answer in time after 2 bytes without a match of "OK"`},
+		{"endless", saysForever("", "x").do, `file /f: no match of "OK" in the first 256 KiB, which begin "` + strings.Repeat("x", 80) + `"...`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				control := dialogue(t, "< 220 files", "> ...", "< 230 in", "> TYPE I", "< 200 ok", "> EPSV", "< 229 ok (|||4321|)", "> RETR /f", "< 150 here")
+				dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+					switch {
+					case address != "192.0.2.1:4321":
+						return control.dial(ctx, network, address)
+					case tt.data == nil:
+						return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+					}
+					return tt.data.dial(ctx, network, address)
 				}
 				got := ask(t, &FTP{Addr: somewhere, Dial: dial, Path: "/f", Expect: regexp.MustCompile("OK")})
 				if got != tt.want {

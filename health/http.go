@@ -170,7 +170,11 @@ func (t *talk) response(req *http.Request) (*http.Response, error) {
 	for range 6 { // 1xx come before the answer (RFC 9110 section 15.2)
 		const version = "HTTP/"
 		for n := 1; n <= len(version); n++ { // in time to tell what comes instead
-			if b, err := t.in.Peek(n); err == nil && b[n-1] != version[n-1] {
+			b, err := t.in.Peek(n)
+			if err != nil {
+				return nil, err
+			}
+			if b[n-1] != version[n-1] {
 				return nil, fmt.Errorf("got %s, want HTTP/1", quote(t.seen(nil)))
 			}
 		}

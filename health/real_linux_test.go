@@ -1,8 +1,12 @@
 package health
 
 import (
+	"crypto/tls"
 	"fmt"
-	"net/netip"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,11 +18,15 @@ const refused = "connect to ADDR: connection refused"
 
 func TestRealRedis(t *testing.T) {
 	d := newDaemon(t, "redis-server", "redis-server")
-	d.start("redis-server", "--port", d.port(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--requirepass", "s3cret")
+	cert, key := certificateFiles(t, d)
+	secure := d.another()
+	d.start("redis-server", "--tls-port", fmt.Sprint(secure.Port()), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-auth-clients", "no", "--port", d.port(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--requirepass", "s3cret")
 	d.live(&Redis{Addr: d.addr, Password: "s3cret"}, "AUTH: no answer in time", refused, map[string]Checker{
 		`PING: got "-NOAUTH`:    &Redis{Addr: d.addr},
 		`AUTH: got "-WRONGPASS`: &Redis{Addr: d.addr, Password: "guess"},
-	})
+	}, &Redis{Addr: secure, TLS: true, Password: "s3cret"}, &Redis{Addr: d.addr, Login: "default", Password: "s3cret"},
+		&SimpleTCP{Addr: d.addr, Send: "PING\r\n", Expect: mustExpect("^-NOAUTH")}, &SimpleTCP{Addr: secure, TLS: true, Send: "PING\r\n"},
+		&TLS{Addr: secure})
 }
 
 func TestRealPgSQL(t *testing.T) {
@@ -26,18 +34,19 @@ func TestRealPgSQL(t *testing.T) {
 	d.as("postgres")
 	data := filepath.Join(d.dir, "data")
 	d.run("initdb", "-D", data, "-U", "bob", "--auth=scram-sha-256", "--no-sync", "--no-locale", "--pwfile="+d.file("password", "hello"))
-	d.start("postgres", "-D", data, "-p", d.port(), "-k", d.dir, "-h", "127.0.0.1", "-F")
+	cert, key := certificateFiles(t, d)
+	d.start("postgres", "-c", "ssl=on", "-c", "ssl_cert_file="+cert, "-c", "ssl_key_file="+key, "-D", data, "-p", d.port(), "-k", d.dir, "-h", "127.0.0.1", "-F")
 	query := &PgSQL{Addr: d.addr, Login: "bob", Password: "hello", Database: "postgres", Query: "select 1"}
-	none, bad, login, guess, secure := *query, *query, *query, *query, *query
-	none.Query, bad.Query, login.Query, guess.Password, secure.TLS = "select 1 where false", "select", "", "guess", true
-	bad.Query = "selec"
+	none, bad, login, guess, secure, verified := *query, *query, *query, *query, *query, *query
+	none.Query, bad.Query, login.Query, guess.Password = "select 1 where false", "selec", "", "guess"
+	secure.TLS, verified.TLS, verified.Verify = true, true, true
 	d.live(query, "login: no answer in time", refused, map[string]Checker{
-		"":                                       &login,
-		"query: got no row, want one":            &none,
-		`query: got error 42601 "syntax error`:   &bad,
-		`login: got error 28P01 "password authe`: &guess,
-		`SSLRequest: got "N", want "S"`:          &secure,
-	})
+		"":                                        &login,
+		"query: got no row, want one":             &none,
+		`query: got error 42601 "syntax error`:    &bad,
+		`login: got error 28P01 "password authe`:  &guess,
+		"tls: failed to verify certificate: x509": &verified,
+	}, &secure, &PgSQL{Addr: d.addr})
 }
 
 func TestRealMySQL(t *testing.T) {
@@ -46,21 +55,26 @@ func TestRealMySQL(t *testing.T) {
 	data := filepath.Join(d.dir, "data")
 	d.run("mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
 	init := d.file("init.sql", "CREATE USER bob@'%' IDENTIFIED BY 'hello';\n")
-	d.start("mariadbd", "--no-defaults", "--datadir="+data, "--port="+d.port(), "--socket="+filepath.Join(d.dir, "sock"), "--bind-address=127.0.0.1", "--init-file="+init, "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0")
+	cert, key := certificateFiles(t, d)
+	d.start("mariadbd", "--no-defaults", "--ssl-cert="+cert, "--ssl-key="+key, "--datadir="+data, "--port="+d.port(), "--socket="+filepath.Join(d.dir, "sock"), "--bind-address=127.0.0.1", "--init-file="+init, "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0")
 	query := &MySQL{Addr: d.addr, Login: "bob", Password: "hello", Query: "select 1"}
-	none, bad, guess, login := *query, *query, *query, *query
+	none, bad, guess, login, secure := *query, *query, *query, *query, *query
+	secure.TLS = true
 	none.Query, bad.Query, guess.Password, login.Query = "select 1 from dual where false", "selec", "guess", ""
 	d.live(query, "greeting: no answer in time", refused, map[string]Checker{
 		"":                                   &login,
 		"query: got no row, want one":        &none,
 		`query: got error 1064 "You have`:    &bad,
 		`login: got error 1045 "Access deni`: &guess,
-	})
+	}, &secure, &MySQL{Addr: d.addr})
 }
 
 func TestRealLDAP(t *testing.T) {
 	d := newDaemon(t, "slapd", "slapd", "slapadd")
-	conf := d.file("slapd.conf", `include /etc/ldap/schema/core.schema
+	cert, key := certificateFiles(t, d)
+	secure := d.another()
+	conf := d.file("slapd.conf", "TLSCertificateFile "+cert+"\nTLSCertificateKeyFile "+key+`
+include /etc/ldap/schema/core.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
 database mdb
@@ -70,16 +84,17 @@ rootdn cn=admin,dc=example
 rootpw hello
 `)
 	d.run("slapadd", "-f", conf, "-l", d.file("entries.ldif", "dn: dc=example\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: example\n"))
-	d.start("slapd", "-d", "0", "-f", conf, "-h", "ldap://127.0.0.1:"+d.port()+"/")
+	d.start("slapd", "-d", "0", "-f", conf, "-h", "ldap://127.0.0.1:"+d.port()+"/ ldaps://"+secure.String()+"/")
 	entry := &LDAP{Addr: d.addr, Login: "cn=admin,dc=example", Password: "hello", Base: "dc=example"}
-	guess, none := *entry, *entry
+	guess, none, start, implicit, verified := *entry, *entry, *entry, *entry, *entry
 	guess.Password, none.Base = "guess", "dc=none,dc=example"
+	start.Security, implicit.Security, implicit.Addr, verified.Security, verified.Verify = StartTLS, Implicit, secure, StartTLS, true
 	d.live(entry, "bind: no answer in time", refused, map[string]Checker{
 		`bind: got result 49 invalidCredentials`: &guess,
 		`search: got result 32 noSuchObject`:     &none,
 		"":                                       &LDAP{Addr: d.addr, Root: true},
-		`StartTLS: got result`:                   &LDAP{Addr: d.addr, Security: StartTLS},
-	})
+		"tls: failed to verify certificate: x509": &verified,
+	}, &start, &implicit)
 }
 
 func TestRealDNS(t *testing.T) {
@@ -96,7 +111,8 @@ func TestRealDNS(t *testing.T) {
 		"A none.example.: got N": name(DNS{Name: "none.example"}),
 		"SOA .: got REFUSED":     name(DNS{}),
 		"PTR 7.2.0.192":          name(DNS{Name: "192.0.2.7", Expect: expect("^wwx")}),
-	})
+	}, name(DNS{Name: "192.0.2.7", Expect: expect("^www")}), name(DNS{Name: "none.example", AnyRCode: true}), name(DNS{AnyRCode: true, TCP: true}),
+		&UDP{Addr: d.addr}, &UDP{Addr: d.addr, Send: "\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x07example\x00\x00\x01\x00\x01", Expect: expect("^\\x00\\x07")})
 }
 
 func TestRealSIP(t *testing.T) {
@@ -114,10 +130,13 @@ request_route {
 }
 `)
 	d.start("kamailio", "-f", conf, "-DD", "-E", "-Y", d.dir, "-m", "16", "-M", "4")
+	udp := &SIP{Addr: d.addr}
 	d.live(&SIP{Addr: d.addr, TCP: true}, "OPTIONS: no answer in time", refused, map[string]Checker{
-		"": &SIP{Addr: d.addr},
 		`OPTIONS: got "486 Busy Here", want 200-299`: &SIP{Addr: d.addr, User: "busy"},
-	})
+	}, udp, &SIP{Addr: d.addr, User: "busy", Status: StatusSet{{486, 486}}})
+	if got, want := d.once(udp, 5*time.Second), "OPTIONS: connection refused"; got != want {
+		t.Errorf("UDP, killed: got %s, want %s", got, want)
+	}
 }
 
 func TestRealRADIUS(t *testing.T) {
@@ -177,14 +196,16 @@ func TestRealFTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.file("files/check.txt", "all is OK\n")
-	conf := d.file("vsftpd.conf", "listen=YES\nlisten_address=127.0.0.1\nlisten_port=PORT\nbackground=NO\nanonymous_enable=YES\nlocal_enable=NO\nanon_root="+root+"\nsecure_chroot_dir=DIR\nseccomp_sandbox=NO\n")
+	cert, key := certificateFiles(t, d)
+	conf := d.file("vsftpd.conf", "ssl_enable=YES\nallow_anon_ssl=YES\nforce_local_logins_ssl=NO\nforce_local_data_ssl=NO\nrequire_ssl_reuse=NO\nrsa_cert_file="+cert+"\nrsa_private_key_file="+key+"\nlisten=YES\nlisten_address=127.0.0.1\nlisten_port=PORT\nbackground=NO\nanonymous_enable=YES\nlocal_enable=NO\nanon_root="+root+"\nsecure_chroot_dir=DIR\nseccomp_sandbox=NO\n")
 	d.start("vsftpd", conf)
 	d.live(&FTP{Addr: d.addr, Path: "check.txt", Expect: mustExpect("OK")}, "greeting: no answer in time", refused, map[string]Checker{
 		"":                         &FTP{Addr: d.addr},
 		`file check.txt: got "all`: &FTP{Addr: d.addr, Path: "check.txt", Expect: mustExpect("KO")},
 		`RETR: got "550`:           &FTP{Addr: d.addr, Path: "none.txt"},
 		`USER: got "530`:           &FTP{Addr: d.addr, Login: "bob", Password: "x"},
-	})
+		"tls: failed to verify":    &FTP{Addr: d.addr, Security: StartTLS, TLSOptions: TLSOptions{Verify: true}},
+	}, &FTP{Addr: d.addr, Security: StartTLS, Path: "check.txt", Expect: mustExpect("OK")})
 }
 
 func TestRealMailboxes(t *testing.T) {
@@ -194,8 +215,7 @@ func TestRealMailboxes(t *testing.T) {
 		t.Skip("pop3-login is not installed (Debian package dovecot-pop3d)")
 	}
 	cert, key := certificateFiles(t, d)
-	pop := netip.AddrPortFrom(d.addr.Addr(), newDaemon(t, "dovecot-imapd").addr.Port())
-	imaps := netip.AddrPortFrom(d.addr.Addr(), newDaemon(t, "dovecot-imapd").addr.Port())
+	pop, pops, imaps := d.another(), d.another(), d.another()
 	conf := d.file("dovecot.conf", fmt.Sprintf(`protocols = imap pop3
 base_dir = DIR/run
 log_path = /dev/stderr
@@ -229,10 +249,11 @@ service pop3-login {
     port = %d
   }
   inet_listener pop3s {
-    port = 0
+    address = 127.0.0.1
+    port = %d
   }
 }
-`, cert, key, imaps.Port(), pop.Port()))
+`, cert, key, imaps.Port(), pop.Port(), pops.Port()))
 	d.start("dovecot", "-F", "-c", conf)
 	d.live(&IMAP{Addr: d.addr}, "greeting: no answer in time", refused, map[string]Checker{
 		"":                  &IMAP{Addr: d.addr, Login: "bob", Password: "hello", Security: StartTLS},
@@ -240,17 +261,22 @@ service pop3-login {
 		`PASS: got "-ERR`:   &POP3{Addr: pop, Login: "bob", Password: "guess"},
 		`tls: failed to verify certificate: x509`: &POP3{Addr: pop, Security: StartTLS, TLSOptions: TLSOptions{Verify: true}},
 		"tls: got \"* OK":                         &IMAP{Addr: d.addr, Security: Implicit},
-	})
+	}, &IMAP{Addr: imaps, Login: "bob", Password: "hello", Security: Implicit}, &POP3{Addr: pop}, &POP3{Addr: pop, Login: "bob", Password: "hello", Security: StartTLS},
+		&POP3{Addr: pops, Login: "bob", Password: "hello", Security: Implicit})
 }
 
 func TestRealSMTP(t *testing.T) {
 	d := newDaemon(t, "python3-aiosmtpd", "aiosmtpd")
-	d.start("aiosmtpd", "-n", "-l", "127.0.0.1:"+d.port())
+	cert, key := certificateFiles(t, d)
+	plain := newDaemon(t, "python3-aiosmtpd", "aiosmtpd")
+	plain.start("aiosmtpd", "-n", "-l", "127.0.0.1:"+plain.port())
+	d.start("aiosmtpd", "-n", "--tlscert", cert, "--tlskey", key, "--no-requiretls", "-l", "127.0.0.1:"+d.port())
+	plain.await(&SMTP{Addr: plain.addr})
 	d.live(&SMTP{Addr: d.addr}, "greeting: no answer in time", refused, map[string]Checker{
-		`STARTTLS: got "454`: &SMTP{Addr: d.addr, Security: StartTLS},
+		`STARTTLS: got "454`: &SMTP{Addr: plain.addr, Security: StartTLS},
 		`AUTH: got "5`:       &SMTP{Addr: d.addr, Login: "bob", Password: "x"},
 		"tls: got \"220 ":    &SMTP{Addr: d.addr, Security: Implicit},
-	})
+	}, &SMTP{Addr: d.addr, Security: StartTLS})
 }
 
 func TestRealNNTP(t *testing.T) {
@@ -264,9 +290,7 @@ func TestRealNNTP(t *testing.T) {
 		return d
 	}
 	unfit, d := serve("localhost"), serve("news.golb-test.org")
-	for end := time.Now().Add(30 * time.Second); (&TCP{Addr: unfit.addr}).Check(t.Context()) != nil && time.Now().Before(end); {
-		time.Sleep(50 * time.Millisecond)
-	}
+	unfit.await(&TCP{Addr: unfit.addr})
 	d.live(&NNTP{Addr: d.addr}, "greeting: no answer in time", refused, map[string]Checker{
 		`greeting: got "503 Leafnode must have a`: &NNTP{Addr: unfit.addr},
 	})
@@ -274,25 +298,39 @@ func TestRealNNTP(t *testing.T) {
 
 func TestRealHTTP(t *testing.T) {
 	d := newDaemon(t, "nginx-light", "nginx")
-	secure := netip.AddrPortFrom(d.addr.Addr(), newDaemon(t, "nginx-light", "nginx").addr.Port())
+	secure, locked := d.another(), d.another()
 	cert, key := certificateFiles(t, d)
+	ours, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	who := ""
 	if os.Geteuid() == 0 {
 		who = "user root;"
 	}
-	conf := d.file("nginx.conf", fmt.Sprintf(`daemon off; pid DIR/pid; error_log stderr; %s
+	conf := d.file("nginx.conf", fmt.Sprintf(`daemon off; pid DIR/pid; error_log stderr; %[1]s
 events {}
 http {
 	access_log off; client_body_temp_path DIR/b; proxy_temp_path DIR/p; fastcgi_temp_path DIR/f; uwsgi_temp_path DIR/u; scgi_temp_path DIR/s;
+	ssl_certificate %[3]s; ssl_certificate_key %[4]s;
 	server {
-		listen 127.0.0.1:PORT; listen 127.0.0.1:%d ssl http2;
-		ssl_certificate %s; ssl_certificate_key %s;
+		listen 127.0.0.1:%[5]d ssl;
+		ssl_verify_client on; ssl_client_certificate %[3]s;
+		location / { return 200 "none"; }
+	}
+	server {
+		listen 127.0.0.1:%[5]d ssl; server_name other.example;
+		ssl_verify_client on; ssl_client_certificate %[3]s;
+		location / { return 200 $ssl_server_name; }
+	}
+	server {
+		listen 127.0.0.1:PORT; listen 127.0.0.1:%[2]d ssl http2;
 		location / { return 200 "all is OK\n"; }
 		location /broken { return 503; }
 		location /moved { return 301 http://192.0.2.1/; }
 	}
 }
-`, who, secure.Port(), cert, key))
+`, who, secure.Port(), cert, key, locked.Port()))
 	d.start("nginx", "-c", conf, "-p", d.dir)
 	d.live(&HTTP{Addr: d.addr, Path: "/check.txt", Expect: mustExpect("OK")}, "GET /check.txt: no answer in time", refused, map[string]Checker{
 		"": &HTTP{Addr: secure, TLS: true, HTTP2: true, Expect: mustExpect("OK")},
@@ -302,20 +340,31 @@ http {
 		"tls: failed to verify certificate: x509":                            &HTTP{Addr: secure, TLS: true, TLSOptions: TLSOptions{Verify: true}},
 		"tls: certificate expires ":                                          &TLS{Addr: secure, MinValid: 30 * 24 * time.Hour},
 		`GET /: got "all is OK\n", want a match of "KO"`:                     &HTTP{Addr: secure, TLS: true, HTTP2: true, Expect: mustExpect("KO")},
-	})
+		"GET /: got 400 Bad Request, want 200-299":                           &HTTP{Addr: locked, TLS: true},
+		`GET /: got "none", want a match of "^other.example$"`:               &HTTP{Addr: locked, TLS: true, TLSOptions: TLSOptions{Certificates: []tls.Certificate{ours}}, Expect: mustExpect("^other.example$")},
+		"tls: server refused: no application protocol":                       &TLS{Addr: locked, ALPN: []string{"imap"}},
+	}, &HTTP{Addr: locked, TLS: true, Host: "other.example", Expect: mustExpect("^other.example$"), TLSOptions: TLSOptions{ServerName: "other.example", Certificates: []tls.Certificate{ours}}},
+		&HTTP{Addr: secure, TLS: true, Method: "HEAD"}, &HTTP{Addr: d.addr, Path: "/broken", Status: StatusSet{{503, 503}}},
+		&TLS{Addr: secure, ALPN: []string{"h2"}}, &SYN{Addr: d.addr}, &TCP{Addr: d.addr, Reset: true})
 }
 
 func TestRealHTTPProxy(t *testing.T) {
 	d := newDaemon(t, "tinyproxy", "tinyproxy")
 	conf := d.file("tinyproxy.conf", "Port PORT\nListen 127.0.0.1\nTimeout 5\nAllow 127.0.0.1\nLogLevel Error\nPidFile \"DIR/pid\"\n")
 	origin := page(t, "all is OK")
+	safe := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "all is OK") }))
+	t.Cleanup(safe.Close)
+	secure, err := url.Parse(safe.URL + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
 	none := page(t, "")
 	none.Host = "127.0.0.1:1"
 	d.start("tinyproxy", "-d", "-c", conf)
 	d.live(&HTTPProxy{Addr: d.addr, URL: origin, Expect: mustExpect("OK")}, "GET /: no answer in time", refused, map[string]Checker{
 		`GET /: got "all is OK", want a match of "KO"`: &HTTPProxy{Addr: d.addr, URL: origin, Expect: mustExpect("KO")},
 		"GET /: got 500 ": &HTTPProxy{Addr: d.addr, URL: none},
-	})
+	}, &HTTPProxy{Addr: d.addr, URL: secure, Expect: mustExpect("OK")})
 }
 
 func TestRealGRPC(t *testing.T) {

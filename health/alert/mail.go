@@ -94,13 +94,13 @@ func (c *Mail) connect(ctx context.Context, host string) (*smtp.Client, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	conn, err := dial(ctx, "tcp", c.Server)
+	raw, err := dial(ctx, "tcp", c.Server)
 	if err != nil {
 		return nil, err
 	}
 	// The connection ends with the context; a closed one says so on the next use.
-	context.AfterFunc(ctx, func() { _ = conn.Close() })
-	conn = &limited{Conn: conn, left: maxTalk}
+	context.AfterFunc(ctx, func() { _ = raw.Close() })
+	var conn net.Conn = &limited{Conn: raw, left: maxTalk}
 	cfg := &tls.Config{ServerName: host}
 	if c.TLS != nil {
 		cfg = c.TLS.Clone()
