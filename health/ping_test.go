@@ -80,6 +80,10 @@ func TestPing(t *testing.T) {
 		{"our own request", Ping{Addr: netip.MustParseAddr("192.0.2.1")}, reply(8), "ping: no answer in time", 1},
 		{"reply with other data", Ping{Addr: netip.MustParseAddr("192.0.2.1")}, spoil(20), "ping: no answer in time", 1},
 		{"reply with another number", Ping{Addr: netip.MustParseAddr("192.0.2.1")}, spoil(7), "ping: no answer in time", 1},
+		{"a flood of others' ICMP", Ping{Addr: netip.MustParseAddr("192.0.2.1")}, func([]byte) [][]byte {
+			return repeat([]byte("\x00\x00\x00\x00\x00\x00\x00\x00of others"), 9000)
+		}, "ping: no answer in time", 1},
+		{"unreachable, which a raw socket gets", Ping{Addr: netip.MustParseAddr("192.0.2.1")}, func([]byte) [][]byte { return [][]byte{{3, 1, 0, 0, 0, 0, 0, 0}} }, "ping: no answer in time", 1},
 		{"others' ICMP before it", Ping{Addr: netip.MustParseAddr("192.0.2.1")}, func(p []byte) [][]byte {
 			return append([][]byte{{}, {3, 1}, []byte(strings.Repeat("\x00", 2000))}, reply(0)(p)...)
 		}, "", 1},

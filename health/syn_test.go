@@ -58,6 +58,8 @@ func TestSYN(t *testing.T) {
 		{"another host", "192.0.2.1:99", "192.0.2.2", answers(tcpSYN|tcpACK, 1), "SYN to 192.0.2.1:99: no answer in time", 3},
 		{"another connection's", "192.0.2.1:99", "192.0.2.1", answers(tcpSYN|tcpACK, 7), "SYN to 192.0.2.1:99: no answer in time", 3},
 		{"ACK alone", "192.0.2.1:99", "192.0.2.1", answers(tcpACK, 1), "SYN to 192.0.2.1:99: no answer in time", 3},
+		{"a flood of another connection's", "192.0.2.1:99", "192.0.2.1", func(p []byte) [][]byte { return repeat(answers(tcpSYN|tcpACK, 7)(p)[0], 3000) },
+			"SYN to 192.0.2.1:99: no answer in time", 3},
 		{"cut short", "192.0.2.1:99", "192.0.2.1", func(p []byte) [][]byte { return [][]byte{p[:4], {}} }, "SYN to 192.0.2.1:99: no answer in time", 3},
 	}
 	for _, tt := range tests {
