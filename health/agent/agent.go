@@ -83,12 +83,32 @@ func (c *Client) Ask(ctx context.Context) (Report, error) {
 
 // answer reads the agent's line.
 func (c *Client) answer(conn net.Conn) (string, error) {
-	from := &io.LimitedReader{R: conn, N: maxAnswer}
+	from := &source{conn: conn, left: maxAnswer}
 	line, err := c.converse(conn, bufio.NewReader(from))
-	if err != nil && from.N <= 0 {
+	if err != nil && from.left <= 0 {
 		return "", fmt.Errorf("no answer in the first %d bytes", maxAnswer)
 	}
+	if err != nil && from.err != nil {
+		err = from.err
+	}
 	return line, err
+}
+
+// source reads as many bytes as are left, then io.EOF, and remembers the error at
+// which it stopped: parsers that find half an answer report that instead.
+type source struct {
+	conn net.Conn
+	left int
+	err  error
+}
+
+func (s *source) Read(p []byte) (n int, err error) {
+	if s.left <= 0 {
+		return 0, io.EOF
+	}
+	n, s.err = s.conn.Read(p[:min(len(p), s.left)])
+	s.left -= n
+	return n, s.err
 }
 
 func (c *Client) converse(conn net.Conn, in *bufio.Reader) (string, error) {
