@@ -245,7 +245,7 @@ func webReason(ctx context.Context, err error) error {
 	case isClosed(err), text == "server closed idle connection":
 		return errors.New("connection closed")
 	}
-	if strings.Contains(text, "frame too large") || strings.HasPrefix(text, "connection error: ") || text == "client conn could not be established" {
+	if strings.Contains(text, "frame too large") || strings.HasPrefix(text, "connection error: ") || text == "client conn could not be established" || text == "client conn is closed" {
 		return errors.New("got something that is not HTTP/2")
 	}
 	return errors.New(text)
