@@ -111,6 +111,9 @@ func TestVersionIn(t *testing.T) {
 
 // Every row that this machine has programs for is measured, shortly, in the metrics that differ in what runs.
 func TestEveryRowIsMeasured(t *testing.T) {
+	if testing.Short() {
+		t.Skip("programs of their own, which -short leaves out")
+	}
 	if err := lab.Unavailable(); err != nil {
 		t.Skip(err)
 	}
