@@ -3,6 +3,7 @@ package lb_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -180,6 +181,10 @@ func startBag(t *testing.T, h *lab.Host, dst netip.Addr, proto lb.Protocol) *bag
 	must(t, raw.Control(func(fd uintptr) {
 		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20)
 	}))
+	if errors.Is(err, unix.EPERM) {
+		_ = b.conn.Close()
+		t.Skip("a capture without losses needs more memory than the system lets ordinary users have for a socket")
+	}
 	must(t, err)
 	go func() {
 		defer close(b.done)
