@@ -184,6 +184,21 @@ func (d *daemon) await(c Checker) {
 	}
 }
 
+// becomes asks until the reason is the wanted one: signals take their time, and the
+// kernel closes the sockets of a killed group one process after the other.
+func (d *daemon) becomes(name string, check Checker, want string) {
+	d.t.Helper()
+	got := ""
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if got = d.once(check, 300*time.Millisecond); got == want || time.Now().After(end) {
+			break
+		}
+	}
+	if got != want {
+		d.t.Errorf("%s: got %s, want %s", name, got, want)
+	}
+}
+
 // live tests a check against the daemon: up once it has started; the reason of each
 // question that is wrong; frozen, when the kernel still accepts for it and nobody
 // answers; and killed. The others are up, too.
@@ -202,25 +217,13 @@ func (d *daemon) live(check Checker, frozen, killed string, wrong map[string]Che
 		}
 	}
 	d.signal(syscall.SIGSTOP)
-	becomes := func(name, want string) { // signals take their time
-		t.Helper()
-		got := ""
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-			if got = d.once(check, 300*time.Millisecond); got == want || time.Now().After(end) {
-				break
-			}
-		}
-		if got != want {
-			t.Errorf("%s: got %s, want %s", name, got, want)
-		}
-	}
-	becomes("frozen", frozen)
+	d.becomes("frozen", check, frozen)
 	d.signal(syscall.SIGCONT)
 	if got := d.once(check, 10*time.Second); got != "" {
 		t.Errorf("thawed: %s", got)
 	}
 	d.kill()
-	becomes("killed", strings.ReplaceAll(killed, "ADDR", d.addr.String()))
+	d.becomes("killed", check, strings.ReplaceAll(killed, "ADDR", d.addr.String()))
 }
 
 func mustExpect(s string) *regexp.Regexp { return regexp.MustCompile(s) }
