@@ -34,7 +34,8 @@ func dnsTypes() map[string]dnsmessage.Type {
 	}
 }
 
-// Check asks once. The server must echo number and question.
+// Check asks, over UDP until there is an answer. The server must echo number and
+// question.
 func (c *DNS) Check(ctx context.Context) error {
 	q, err := c.question()
 	if err != nil {
@@ -97,7 +98,7 @@ func reverseName(addr netip.Addr) string {
 // exchange sends a message and reads one.
 func (c *DNS) exchange(ctx context.Context, what string, query []byte) ([]byte, error) {
 	if !c.TCP {
-		return exchangePacket(ctx, c.Dial, c.Addr, what, query)
+		return exchangePacket(ctx, c.Dial, c.Addr, what, query, rhythm{udpFirst, udpMost})
 	}
 	t, err := dialTalk(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
@@ -199,7 +200,7 @@ func recordText(body dnsmessage.ResourceBody) string {
 
 // DNSType is the registry's entry of [DNS].
 func DNSType() Type {
-	return Type{Name: "dns", About: "DNS query", Transport: "udp", Port: 53,
+	return Type{Name: "dns", About: "DNS query, over UDP again after 1 s, 3 s, ...", Transport: "udp", Port: 53,
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &DNS{Addr: p.Addr, Dial: p.Dial}
 			k.String(&c.Name, "name,request", "", "name to ask for, or an address; the root where not given")

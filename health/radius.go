@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // RADIUS asks for access with a name and password and wants Access-Accept (RFC
@@ -31,13 +32,17 @@ const (
 	radiusNASIdentifier = 32
 	radiusAuthenticator = 80
 	radiusHeader        = 20
+
+	// RFC 5080 section 2.2.1: IRT and MRT. What is sent again is the same to the byte.
+	radiusFirst = 2 * time.Second
+	radiusMost  = 16 * time.Second
 )
 
-// Check asks once.
+// Check asks until there is an answer.
 func (c *RADIUS) Check(ctx context.Context) error {
 	const what = "Access-Request"
 	request := c.request()
-	answer, err := exchangePacket(ctx, c.Dial, c.Addr, what, request)
+	answer, err := exchangePacket(ctx, c.Dial, c.Addr, what, request, rhythm{radiusFirst, radiusMost})
 	if err != nil {
 		return err
 	}
@@ -100,7 +105,7 @@ func hidePassword(password, secret string, authenticator []byte) []byte {
 
 // RADIUSType is the registry's entry of [RADIUS].
 func RADIUSType() Type {
-	return Type{Name: "radius", About: "RADIUS Access-Request", Transport: "udp", Port: 1812,
+	return Type{Name: "radius", About: "RADIUS Access-Request, again after 2 s, 6 s, ...", Transport: "udp", Port: 1812,
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &RADIUS{Addr: p.Addr, Dial: p.Dial}
 			k.Login(&c.Login, &c.Password)

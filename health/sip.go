@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // SIP sends OPTIONS and wants 200 (RFC 3261 section 11): ldirectord's sip.
@@ -19,7 +20,14 @@ type SIP struct {
 	Dial   DialFunc
 }
 
-// Check asks once.
+// RFC 3261 section 17.1.1.1: T1 and T2, between which timer E of section 17.1.2.2
+// doubles.
+const (
+	sipT1 = 500 * time.Millisecond
+	sipT2 = 4 * time.Second
+)
+
+// Check asks, over UDP until there is an answer.
 func (c *SIP) Check(ctx context.Context) error {
 	network := "udp"
 	if c.TCP {
@@ -30,6 +38,9 @@ func (c *SIP) Check(ctx context.Context) error {
 		return err
 	}
 	defer t.close()
+	if !c.TCP {
+		t.repeat(rhythm{sipT1, sipT2})
+	}
 	if err := t.send("OPTIONS", c.request(t.conn.LocalAddr(), strings.ToUpper(network))); err != nil {
 		return err
 	}
@@ -91,7 +102,7 @@ func (c *SIP) request(local net.Addr, transport string) string {
 
 // SIPType is the registry's entry of [SIP].
 func SIPType() Type {
-	return Type{Name: "sip", About: "SIP OPTIONS", Transport: "udp", Port: 5060,
+	return Type{Name: "sip", About: "SIP OPTIONS, over UDP again after 0.5 s, 1.5 s, ...", Transport: "udp", Port: 5060,
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &SIP{Addr: p.Addr, Dial: p.Dial}
 			k.String(&c.User, "user,login", "", "user to ask for")

@@ -12,7 +12,8 @@ import (
 
 // UDP sends a datagram: keepalived's UDP_CHECK. Unless an answer is asked for,
 // silence is up, and only the host's word that nobody listens (ICMP port
-// unreachable, or no route) is down.
+// unreachable, or no route) is down. An answer that is asked for is asked for again
+// after a second, two, and so on.
 type UDP struct {
 	Addr   netip.AddrPort
 	Send   string         // as it is; "" means 32 random bytes
@@ -24,7 +25,7 @@ type UDP struct {
 	Dial DialFunc
 }
 
-// Check sends once.
+// Check sends, and listens.
 func (c *UDP) Check(ctx context.Context) error {
 	payload := []byte(c.Send)
 	if len(payload) == 0 {
@@ -32,7 +33,7 @@ func (c *UDP) Check(ctx context.Context) error {
 		_, _ = rand.Read(payload) // never fails
 	}
 	if c.Reply || c.Expect != nil {
-		answer, err := exchangePacket(ctx, c.Dial, c.Addr, "answer", payload)
+		answer, err := exchangePacket(ctx, c.Dial, c.Addr, "answer", payload, rhythm{udpFirst, udpMost})
 		if err == nil && c.Expect != nil && !c.Expect.Match(answer) {
 			err = wanted("answer", answer, fmt.Sprintf("a match of %q", c.Expect))
 		}
@@ -47,20 +48,21 @@ func (c *UDP) Check(ctx context.Context) error {
 	}
 	listen, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	_, err := exchangePacket(listen, c.Dial, c.Addr, "answer", payload)
+	_, err := exchangePacket(listen, c.Dial, c.Addr, "answer", payload, rhythm{})
 	if errors.Is(err, errTimeout) && ctx.Err() == nil {
 		return nil // silence
 	}
 	return err
 }
 
-// exchangePacket sends a datagram and reads one.
-func exchangePacket(ctx context.Context, dial DialFunc, addr netip.AddrPort, what string, out []byte) ([]byte, error) {
+// exchangePacket sends a datagram, again in a rhythm, and reads one.
+func exchangePacket(ctx context.Context, dial DialFunc, addr netip.AddrPort, what string, out []byte, again rhythm) ([]byte, error) {
 	t, err := dialTalk(ctx, dial, "udp", addr.String())
 	if err != nil {
 		return nil, err
 	}
 	defer t.close()
+	t.repeat(again)
 	if err := t.send(what, string(out)); err != nil {
 		return nil, err
 	}
@@ -74,7 +76,7 @@ func exchangePacket(ctx context.Context, dial DialFunc, addr netip.AddrPort, wha
 
 // UDPType is the registry's entry of [UDP].
 func UDPType() Type {
-	return Type{Name: "udp", About: "UDP datagram; without reply or expect, silence is up", Transport: "udp",
+	return Type{Name: "udp", About: "UDP datagram; without reply or expect, silence is up, else again after 1 s, 3 s, ...", Transport: "udp",
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &UDP{Addr: p.Addr, Dial: p.Dial}
 			k.Text(&c.Send, "send,request", "datagram to send; 32 random bytes where not given")
