@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -29,7 +30,11 @@ type daemon struct {
 	addr   netip.AddrPort
 	owner  *syscall.Credential // nil is us
 	leader *exec.Cmd
+	taken  map[int]bool // ports of loopback
 }
+
+// patience is how long what is to happen may take on a machine that does much else.
+const patience = time.Minute
 
 // newDaemon skips the test where a program of the Debian package is missing.
 func newDaemon(t *testing.T, debian string, programs ...string) *daemon {
@@ -47,12 +52,9 @@ func newDaemon(t *testing.T, debian string, programs ...string) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return &daemon{t: t, dir: dir, addr: ln.Addr().(*net.TCPAddr).AddrPort()}
+	d := &daemon{t: t, dir: dir}
+	d.addr = d.another()
+	return d
 }
 
 // program finds a program, also where daemons are; "" is nowhere.
@@ -99,10 +101,35 @@ func (d *daemon) as(name string) {
 
 func (d *daemon) port() string { return strconv.Itoa(int(d.addr.Port())) }
 
-// another is another free address of the daemon.
+// another is another address of the daemon, free for TCP and UDP. Kernels hand out
+// ports from 32768 on: none of these is taken by a connection of another process
+// before the daemon has it.
 func (d *daemon) another() netip.AddrPort {
 	d.t.Helper()
-	return newDaemon(d.t, "").addr
+	for range 1000 {
+		port := 10000 + rand.IntN(32768-10000)
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		if d.taken[port] {
+			continue
+		}
+		stream, err := net.Listen("tcp4", addr)
+		if err != nil {
+			continue
+		}
+		_ = stream.Close()
+		packets, err := net.ListenPacket("udp4", addr)
+		if err != nil {
+			continue
+		}
+		_ = packets.Close()
+		if d.taken == nil {
+			d.taken = map[int]bool{}
+		}
+		d.taken[port] = true
+		return netip.MustParseAddrPort(addr)
+	}
+	d.t.Fatal("no free port")
+	return netip.AddrPort{}
 }
 
 // file writes a file; DIR and PORT are replaced in its content.
@@ -176,8 +203,8 @@ func (d *daemon) once(c Checker, limit time.Duration) string {
 func (d *daemon) await(c Checker) {
 	d.t.Helper()
 	reason := "not asked"
-	for end := time.Now().Add(30 * time.Second); reason != "" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		reason = d.once(c, 5*time.Second)
+	for end := time.Now().Add(patience); reason != "" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		reason = d.once(c, 10*time.Second)
 	}
 	if reason != "" {
 		d.t.Fatalf("not up: %s", reason)
@@ -185,14 +212,17 @@ func (d *daemon) await(c Checker) {
 }
 
 // becomes asks until the reason is the wanted one: signals take their time, and the
-// kernel closes the sockets of a killed group one process after the other.
+// kernel closes the sockets of a killed group one process after the other. Each
+// question has more time than the last: a slow machine gets it, and few of them wait
+// for a frozen server, whose queue is short.
 func (d *daemon) becomes(name string, check Checker, want string) {
 	d.t.Helper()
-	got := ""
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if got = d.once(check, 300*time.Millisecond); got == want || time.Now().After(end) {
+	got, limit := "", 300*time.Millisecond
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		if got = d.once(check, limit); got == want || time.Now().After(end) {
 			break
 		}
+		limit = min(2*limit, 10*time.Second)
 	}
 	if got != want {
 		d.t.Errorf("%s: got %s, want %s", name, got, want)
@@ -207,19 +237,19 @@ func (d *daemon) live(check Checker, frozen, killed string, wrong map[string]Che
 	t.Helper()
 	d.await(check)
 	for want, c := range wrong {
-		if got := d.once(c, 10*time.Second); !strings.HasPrefix(got, want) {
+		if got := d.once(c, patience); !strings.HasPrefix(got, want) {
 			t.Errorf("got  %s\nwant %s...", got, want)
 		}
 	}
 	for i, c := range others {
-		if got := d.once(c, 10*time.Second); got != "" {
+		if got := d.once(c, patience); got != "" {
 			t.Errorf("other %d (%T) is down: %s", i, c, got)
 		}
 	}
 	d.signal(syscall.SIGSTOP)
 	d.becomes("frozen", check, frozen)
 	d.signal(syscall.SIGCONT)
-	if got := d.once(check, 10*time.Second); got != "" {
+	if got := d.once(check, patience); got != "" {
 		t.Errorf("thawed: %s", got)
 	}
 	d.kill()

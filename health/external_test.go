@@ -3,6 +3,7 @@
 package health
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -19,7 +20,40 @@ func sh(script string) *External {
 		Service: netip.MustParseAddrPort("192.0.2.100:80"), Addr: netip.MustParseAddrPort("192.0.2.1:8080")}
 }
 
+// untilWritten is a context whose time is up as soon as there is something in a file:
+// as soon as a command has got that far.
+func untilWritten(t *testing.T, file string) context.Context {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for t.Context().Err() == nil {
+			if info, err := os.Stat(file); err == nil && info.Size() > 0 {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	return expiring{t.Context(), done}
+}
+
+type expiring struct {
+	context.Context
+	done <-chan struct{}
+}
+
+func (e expiring) Done() <-chan struct{} { return e.done }
+
+func (e expiring) Err() error {
+	select {
+	case <-e.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 func TestExternal(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "far")
 	noService := sh(`test "$1 $2" = "0 0"`)
 	noService.Service = netip.AddrPort{}
 	env := sh(`test "$MORE" = things`)
@@ -39,20 +73,19 @@ func TestExternal(t *testing.T) {
 		{"signal", sh("kill -9 $$"), "/bin/sh: got signal: killed, want exit status 0"},
 		{"no such program", &External{Command: "/nonexistent"}, "/nonexistent: no such file or directory"},
 		{"no permission", &External{Command: "/etc/passwd"}, "/etc/passwd: permission denied"},
-		{"silent", sh("echo starting; sleep 60"), `/bin/sh: killed: no answer in time: "starting"`},
-		{"ignores signals", sh("trap '' TERM INT HUP; sleep 60; sleep 60"), "/bin/sh: killed: no answer in time"},
-		{"endless output", sh("while :; do echo yes; done"), `/bin/sh: killed: no answer in time: "yes"`},
+		{"silent", sh("echo starting; echo >" + file + "; sleep 1000"), `/bin/sh: killed: no answer in time: "starting"`},
+		{"ignores signals", sh("trap '' TERM INT HUP; echo >" + file + "; sleep 1000; sleep 1000"), "/bin/sh: killed: no answer in time"},
+		{"endless output", sh("echo yes; echo >" + file + "; while :; do echo yes; done"), `/bin/sh: killed: no answer in time: "yes"`},
 		{"endless output then failure", sh("i=0; while [ $i -lt 2000 ]; do echo xxxxxxxxxxxxxxxxxxxxxxxxxx; i=$((i+1)); done; echo end; exit 1"), `/bin/sh: got exit status 1, want exit status 0: "end"`},
-		{"leaves the output to a child", sh("sleep 60 & exit 0"), ""},
+		{"leaves the output to a child", sh("sleep 1000 & exit 0"), ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			limit := 10 * time.Second
+			_ = os.Remove(file)
+			ctx := t.Context()
 			if strings.Contains(tt.want, "killed: no answer") {
-				limit = 200 * time.Millisecond
+				ctx = untilWritten(t, file)
 			}
-			ctx, cancel := timeout(t, limit)
-			defer cancel()
 			got := reasonOf(tt.check.Check(ctx))
 			if strings.HasSuffix(tt.want, `"yes"`) { // the last line may be cut
 				got = strings.Replace(strings.Replace(got, `"ye"`, `"yes"`, 1), `"y"`, `"yes"`, 1)
@@ -68,15 +101,17 @@ func TestNothingOfAnExternalCheckOutlivesIt(t *testing.T) {
 	tests := []struct {
 		name, script string
 	}{
-		{"killed", "sleep 60 & echo $! > FILE; wait"},
-		{"killed, in a subshell", "(sh -c 'sleep 60 & echo $! > FILE; wait'; true); true"},
-		{"ended by itself", "sleep 60 >/dev/null 2>&1 & echo $! > FILE"},
+		{"killed", "sleep 1000 & echo $! > FILE; wait"},
+		{"killed, in a subshell", "(sh -c 'sleep 1000 & echo $! > FILE; wait'; true); true"},
+		{"ended by itself", "sleep 1000 >/dev/null 2>&1 & echo $! > FILE"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "pid")
-			ctx, cancel := timeout(t, 500*time.Millisecond)
-			defer cancel()
+			ctx := t.Context()
+			if tt.name != "ended by itself" {
+				ctx = untilWritten(t, file)
+			}
 			_ = sh(strings.ReplaceAll(tt.script, "FILE", file)).Check(ctx)
 			b, err := os.ReadFile(file)
 			if err != nil {
@@ -86,7 +121,7 @@ func TestNothingOfAnExternalCheckOutlivesIt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 100 { // a killed process lingers until its new parent has waited
+			for range 2000 { // a killed process lingers until its new parent has waited
 				if syscall.Kill(pid, 0) != nil || zombie(pid) {
 					return
 				}

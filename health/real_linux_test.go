@@ -284,7 +284,7 @@ func TestRealNNTP(t *testing.T) {
 	serve := func(hostname string) *daemon {
 		d := newDaemon(t, "leafnode, socat, util-linux", "leafnode", "socat", "unshare")
 		d.needRoot()
-		d.start("unshare", "--uts", "sh", "-c", "hostname "+hostname+" && exec socat TCP-LISTEN:"+d.port()+",bind=127.0.0.1,reuseaddr,fork 'SYSTEM:"+program("leafnode")+"; sleep 1,pipes'")
+		d.start("unshare", "--uts", "sh", "-c", "hostname "+hostname+" && exec socat TCP-LISTEN:"+d.port()+",bind=127.0.0.1,reuseaddr,fork 'SYSTEM:"+program("leafnode")+"; sleep 10,pipes'")
 		return d
 	}
 	unfit, d := serve("localhost"), serve("news.golb-test.org")
@@ -348,7 +348,7 @@ http {
 
 func TestRealHTTPProxy(t *testing.T) {
 	d := newDaemon(t, "tinyproxy", "tinyproxy")
-	conf := d.file("tinyproxy.conf", "Port PORT\nListen 127.0.0.1\nTimeout 5\nAllow 127.0.0.1\nLogLevel Error\nPidFile \"DIR/pid\"\n")
+	conf := d.file("tinyproxy.conf", "Port PORT\nListen 127.0.0.1\nTimeout 60\nAllow 127.0.0.1\nLogLevel Error\nPidFile \"DIR/pid\"\n")
 	origin := page(t, "all is OK")
 	safe := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "all is OK") }))
 	t.Cleanup(safe.Close)

@@ -114,7 +114,7 @@ func TestSYNOnLoopback(t *testing.T) {
 			}
 			defer ln.Close()
 			open := ln.Addr().(*net.TCPAddr).AddrPort()
-			ctx, cancel := timeout(t, 5*time.Second)
+			ctx, cancel := timeout(t, time.Minute)
 			defer cancel()
 			got := reasonOf((&SYN{Addr: open}).Check(ctx))
 			if strings.Contains(got, "CAP_NET_RAW") {

@@ -294,7 +294,7 @@ func TestSources(t *testing.T) {
 		{"command", &Command{Program: "/bin/sh", Args: []string{"-c", "echo 12.5% idle"}}, 12.5, ""},
 		{"command that fails", &Command{Program: "/bin/false"}, 0, "/bin/false: exit status 1"},
 		{"command that says nothing", &Command{Program: "/bin/true"}, 0, `/bin/true: got "", want a number from 0 to 100`},
-		{"command that hangs", &Command{Program: "/bin/sleep", Args: []string{"60"}, Timeout: 50 * time.Millisecond}, 0, "/bin/sleep: signal: killed"},
+		{"command that hangs", &Command{Program: "/bin/sleep", Args: []string{"1000"}, Timeout: 500 * time.Millisecond}, 0, "/bin/sleep: signal: killed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

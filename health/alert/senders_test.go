@@ -190,7 +190,7 @@ func TestMail(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := tt.mail
 			c.Server, c.From, c.To, c.Dial = "mx.example:25", "golb@example", []string{"a@example", "b@example"}, tt.server.dial
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			err := c.Send(ctx, message())
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.want)) {
@@ -341,10 +341,9 @@ func TestHostileReceivers(t *testing.T) {
 	t.Run("command that hangs", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		began := time.Now()
-		c := &Command{Program: "/bin/sh", Args: []string{"-c", "trap '' TERM; sleep 60 & wait"}}
-		if err := c.Send(ctx, message()); err == nil || time.Since(began) > 30*time.Second {
-			t.Errorf("got %v after %v", err, time.Since(began))
+		c := &Command{Program: "/bin/sh", Args: []string{"-c", "trap '' TERM; sleep 10000 & wait"}}
+		if err := c.Send(ctx, message()); err == nil {
+			t.Error("sent by a command that does not end")
 		}
 	})
 }
