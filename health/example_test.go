@@ -37,10 +37,10 @@ func ExampleRegistry() {
 	key, _, err := r.New("http", peer, map[string]any{"path": "/check.txt", "expect": "OK", "status": 200})
 	fmt.Println(key, err)
 
-	_, _, err = r.New("http", peer, map[string]any{"path": "check.txt", "method": "GTE"})
+	_, _, err = r.New("http", peer, map[string]any{"path": "http://192.0.2.10/", "method": "GTE"})
 	fmt.Println(err)
 	// Output:
 	// http 192.0.2.10:80 expect="OK" path="/check.txt" status="200" <nil>
 	// method "GTE": not allowed; allowed: GET, HEAD, OPTIONS, POST
-	// path "check.txt": not allowed; allowed: a path that begins with /
+	// path "http://192.0.2.10/": not allowed; allowed: a path, without scheme and host
 }

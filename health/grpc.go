@@ -19,7 +19,7 @@ import (
 type GRPC struct {
 	Addr    netip.AddrPort
 	Service string // "" is the server as a whole
-	Host    string // :authority; "" means Addr
+	Host    string // :authority; "" means Addr. Its name is the ServerName where that is ""
 	TLS     bool
 	TLSOptions
 	Dial DialFunc
@@ -47,7 +47,7 @@ func (c *GRPC) Check(ctx context.Context) error {
 	}
 	defer t.close()
 	if c.TLS {
-		if err := t.startTLS(c.config(c.Addr.Addr(), "h2")); err != nil {
+		if err := t.startTLS(c.named(c.Host).config(c.Addr.Addr(), "h2")); err != nil {
 			return err
 		}
 	}
@@ -125,7 +125,7 @@ func GRPCType() Type {
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &GRPC{Addr: p.Addr, Dial: p.Dial, TLSOptions: TLSOptions{ServerName: p.Name}}
 			k.String(&c.Service, "service", "", "service to ask about; the server as a whole where not given")
-			k.String(&c.Host, "host", p.Name, ":authority; the address where not given")
+			k.String(&c.Host, "host", p.Name, ":authority; the address where not given. Its name is asked for by TLS where sni is not given")
 			k.Bool(&c.TLS, "tls", "TLS from the first byte")
 			c.bind(k)
 			return c

@@ -1,10 +1,12 @@
 package health
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -21,10 +23,10 @@ type HTTP struct {
 	Addr   netip.AddrPort
 	Method string         // "" means GET
 	Path   string         // with query; "" means /
-	Host   string         // Host header; "" means Addr
+	Host   string         // Host header; "" means Addr. Its name is the ServerName where that is ""
 	Header http.Header    // more of the request
 	Status StatusSet      // that mean up; nil means 200 to 299
-	Expect *regexp.Regexp // must match the body, in its first 256 KiB; nil does not read it
+	Expect *regexp.Regexp // must match the body, unpacked, in its first 256 KiB; nil does not read it
 	TLS    bool           // HTTPS
 	TLSOptions
 	HTTP2 bool // and nothing less: by ALPN with TLS, else with prior knowledge (RFC 9113 section 3.3)
@@ -48,7 +50,7 @@ func (c *HTTP) Check(ctx context.Context) error {
 	}
 	defer t.close()
 	if c.TLS {
-		if err := t.startTLS(c.config(c.Addr.Addr(), alpn(c.HTTP2)...)); err != nil {
+		if err := t.startTLS(c.named(c.Host).config(c.Addr.Addr(), alpn(c.HTTP2)...)); err != nil {
 			return err
 		}
 	}
@@ -141,7 +143,11 @@ func (t *talk) request(req *http.Request, roundTrip func(*http.Request) (*http.R
 		err = t.below.cause()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", title(req), webReason(t.ctx, err))
+		err = webReason(t.ctx, err)
+		if n := maxTalk - t.from.left; n > 0 && errors.Is(err, errTimeout) {
+			err = fmt.Errorf("%w after %d bytes", err, n)
+		}
+		return nil, fmt.Errorf("%s: %w", title(req), err)
 	}
 	t.from.left = maxTalk // for the body
 	return resp, nil
@@ -225,12 +231,25 @@ func title(req *http.Request) string {
 // judgePage judges an answer.
 func judgePage(ctx context.Context, req *http.Request, resp *http.Response, want StatusSet, expect *regexp.Regexp) error {
 	if !want.has(resp.StatusCode) {
-		return fmt.Errorf("%s: got %s, want %s", title(req), resp.Status, want)
+		got := resp.Status
+		if to := resp.Header.Get("Location"); to != "" {
+			got += " to " + quote(to)
+		}
+		return fmt.Errorf("%s: got %s, want %s", title(req), got, want)
 	}
 	if expect == nil {
 		return nil
 	}
-	return search(ctx, title(req), resp.Body, expect, maxTalk)
+	body := io.Reader(resp.Body)
+	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
+		unpacked, err := gzip.NewReader(body)
+		if err != nil {
+			return fmt.Errorf("%s: %w", title(req), webReason(ctx, err))
+		}
+		unpacked.Multistream(false) // nothing is waited for after its end
+		body = unpacked
+	}
+	return search(ctx, title(req), body, expect, maxTalk)
 }
 
 // webReason is plain for the many errors of net/http.

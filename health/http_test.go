@@ -1,6 +1,7 @@
 package health
 
 import (
+	"compress/gzip"
 	"crypto/tls"
 	"io"
 	"log"
@@ -88,6 +89,19 @@ func (n *notify) Close() error {
 	return nil
 }
 
+// packed is s as gzip.
+func packed(t *testing.T, s string) string {
+	var b strings.Builder
+	z := gzip.NewWriter(&b)
+	if _, err := io.WriteString(z, s); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
 func TestHTTP(t *testing.T) {
 	ok := regexp.MustCompile("OK")
 	testAnswers(t, []answers{
@@ -97,11 +111,17 @@ func TestHTTP(t *testing.T) {
 		{"status", &HTTP{Path: "/x"}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 503 Service Unavailable", "< "}, "GET /x: got 503 Service Unavailable, want 200-299"},
 		{"status that is expected", &HTTP{Status: StatusSet{{401, 401}, {500, 599}}}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 503 Service Unavailable", "< "}, ""},
 		{"status that is not", &HTTP{Status: StatusSet{{401, 401}, {500, 599}}}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< "}, "GET /: got 200 OK, want 401,500-599"},
-		{"redirects are answers", &HTTP{}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 302 Found", "< Location: http://198.51.100.1/", "< "}, "GET /: got 302 Found, want 200-299"},
+		{"redirects are answers", &HTTP{}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 302 Found", "< Location: http://198.51.100.1/", "< "}, `GET /: got 302 Found to "http://198.51.100.1/", want 200-299`},
 		{"body", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.0 200 OK", "< Content-Length: 3", "< ", `< OK!\`}, ""},
 		{"body, by chunks", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Transfer-Encoding: chunked", "< ", "< 1", "< O", "< 1", "< K", "< 0", "< "}, ""},
 		{"other body", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Length: 5", "< ", "< sorry"}, `GET /: got "sorry", want a match of "OK"`},
-		{"silence in the body", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Length: 50", "< ", "< O"}, `GET /: no answer in time after 3 bytes without a match of "OK"`},
+		{"body that ends with a match and goes on", &HTTP{Expect: regexp.MustCompile("^OK\r\n")}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< ", "< OK", "> ..."}, ""},
+		{"body that may go on", &HTTP{Expect: regexp.MustCompile("(?m)^OK$")}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< ", `< OK\`, "< AY", "> ..."},
+			`GET /: no answer in time after 6 bytes without a match of "(?m)^OK$", which begin "OKAY\r\n"`},
+		{"packed body", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Encoding: gzip", "< ", "< " + packed(t, "all is OK") + `\`}, ""},
+		{"other packed body", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Encoding: gzip", "< ", "< " + packed(t, "sorry") + `\`}, `GET /: got "sorry", want a match of "OK"`},
+		{"body that is not packed", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Encoding: gzip", "< ", "< all that is to be said is OK"}, "GET /: gzip: invalid header"},
+		{"silence in the body", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Length: 50", "< ", "< O"}, `GET /: no answer in time after 3 bytes without a match of "OK", which begin "O\r\n"`},
 		{"another protocol", &HTTP{}, []string{"< 220 mx"}, `GET /: got "220 mx\r\n", want HTTP/1`},
 		{"bad path", &HTTP{Path: "x y"}, nil, `path "x y": not a request target`},
 	}, func(c Checker, d DialFunc) { c.(*HTTP).Dial, c.(*HTTP).Addr = d, somewhere })
@@ -112,7 +132,7 @@ func TestHTTPAgainstHostileServers(t *testing.T) {
 	testHostile(t, func(d DialFunc) Checker { return &HTTP{Addr: somewhere, Dial: d} }, dialogue(t, script...), hostile{
 		silent:  "GET /: no answer in time",
 		closes:  "GET /: connection closed",
-		drips:   "GET /: no answer in time",
+		drips:   "GET /: no answer in time after 2 bytes",
 		endless: `GET /: got "` + strings.Repeat("x", 80) + `"..., want HTTP/1`,
 		lines:   `GET /: got "X-Header: more\r\n", want HTTP/1`,
 		more:    "X-Header: more\r\n",
@@ -156,6 +176,9 @@ func TestHTTPVersionsAndTLS(t *testing.T) {
 		want    string
 	}{
 		{"HTTPS", hello, false, true, HTTP{TLS: true, TLSOptions: verified, Expect: regexp.MustCompile("^HTTP/1.1 192.0.2.1:99 OK")}, ""},
+		{"HTTPS, name of the Host header", hello, false, true, HTTP{TLS: true, Host: "www.example:443", TLSOptions: TLSOptions{Verify: true}, Expect: regexp.MustCompile("^HTTP/1.1 www.example:443 OK")}, ""},
+		{"HTTPS, address as Host header", hello, false, true, HTTP{TLS: true, Host: "[2001:db8::1]:443", TLSOptions: TLSOptions{Verify: true}},
+			"tls: failed to verify certificate: x509: cannot validate certificate for 192.0.2.1 because it doesn't contain any IP SANs"},
 		{"HTTPS that does not verify", hello, false, true, HTTP{TLS: true, TLSOptions: TLSOptions{Verify: true}},
 			"tls: failed to verify certificate: x509: cannot validate certificate for 192.0.2.1 because it doesn't contain any IP SANs"},
 		{"HTTPS to an HTTP server", hello, false, false, HTTP{TLS: true}, `tls: got "HTTP/", want a TLS record`},

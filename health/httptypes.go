@@ -14,14 +14,22 @@ func HTTPTypes() []Type {
 		return Type{Name: name, About: about, Transport: "tcp", Port: port,
 			Bind: func(k *Keys, p Peer) Checker {
 				c := &HTTP{Addr: p.Addr, Dial: p.Dial, TLS: secure, TLSOptions: TLSOptions{ServerName: p.Name}}
-				k.Func("path,request", "/", "page to ask for, with its query", "a path that begins with /", func(s string) error {
-					if _, err := url.ParseRequestURI(s); err != nil || !strings.HasPrefix(s, "/") {
+				k.Func("path,request", "/", "page to ask for, with its query; a / before it may be left out", "a path, without scheme and host", func(s string) error {
+					if u, err := url.Parse(s); err != nil || u.Host != "" || u.Scheme != "" {
+						return errNotAllowed
+					}
+					s = "/" + strings.TrimPrefix(s, "/") // as ldirectord takes it
+					if _, err := url.ParseRequestURI(s); err != nil {
 						return errNotAllowed
 					}
 					c.Path = s
 					return nil
 				})
-				k.String(&c.Host, "host,virtualhost", p.Name, "Host header; the address where not given")
+				host := "Host header; the address where not given"
+				if secure {
+					host += ". Its name is asked for by TLS where sni is not given"
+				}
+				k.String(&c.Host, "host,virtualhost", p.Name, host)
 				bindRequest(k, &c.Method, &c.Header, &c.Status, &c.Expect)
 				k.Bool(&c.HTTP2, "http2", "speak HTTP/2")
 				if secure {
@@ -68,4 +76,10 @@ func bindRequest(k *Keys, method *string, header *http.Header, status *StatusSet
 	}).List = true
 	k.Status(status)
 	k.Expect(expect, "the body")
+	k.Then(func() error {
+		if *method == http.MethodHead && *expect != nil {
+			return ParamError{Key: "method", Value: *method, Problem: "its answer has no body to match"}
+		}
+		return nil
+	})
 }

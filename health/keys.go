@@ -129,14 +129,15 @@ func (k *Keys) Duration(p *time.Duration, names string, def time.Duration, about
 	})
 }
 
-// Choice binds a key to one of several words.
+// Choice binds a key to one of several words, which are taken in any case.
 func (k *Keys) Choice(p *string, names, def, about string, words ...string) {
 	*p = def
 	k.Func(names, def, about, strings.Join(words, ", "), func(s string) error {
-		if !slices.Contains(words, s) {
+		i := slices.IndexFunc(words, func(word string) bool { return strings.EqualFold(word, s) })
+		if i < 0 {
 			return errNotAllowed
 		}
-		*p = s
+		*p = words[i]
 		return nil
 	})
 }

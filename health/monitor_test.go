@@ -121,7 +121,7 @@ func TestVerdicts(t *testing.T) {
 		{name: "a check ends at its timeout with its own reason", steps: []string{"wait"},
 			span: 10 * time.Second, want: []string{"3s a unknown->down no greeting: no answer in time"}},
 		{name: "success after the timeout is a failure", steps: []string{"late"},
-			span: 4 * time.Second, want: []string{"3.05s a unknown->down answered after 3.05s: no answer in time"}},
+			span: 4 * time.Second, want: []string{"3.05s a unknown->down passed, but only after 3.05s"}},
 		{name: "fast interval from the first contradiction to the verdict",
 			settings: Settings{Fall: 3, Rise: 3, FastInterval: time.Second}, steps: []string{"", "x", "x", "x", "", "", "", ""},
 			span: time.Minute, want: []string{"0s a unknown->up ", "7s a up->down x", "14s a down->up "}},

@@ -2,16 +2,25 @@ package health
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 func TestRegistryNamesEveryMistake(t *testing.T) {
 	addr := netip.MustParseAddrPort("192.0.2.1:99")
+	pair, _ := certificate(t, time.Hour)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name   string
 		kind   string
@@ -35,6 +44,9 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 		{"pattern and text", "http", addr, map[string]any{"expect": "a", "contains": "b"}, ParamErrors{{Key: "contains", Problem: "expect is given too"}}},
 		{"status", "http", addr, map[string]any{"status": "2xx"}, ParamErrors{{Key: "status", Value: "2xx", Problem: "not allowed", Allowed: "codes and ranges from 100 to 599, as in 200-299,301"}}},
 		{"file", "tls", addr, map[string]any{"ca": "/nonexistent"}, ParamErrors{{Key: "ca", Value: "/nonexistent", Problem: "open /nonexistent: no such file or directory", Allowed: "a PEM file"}}},
+		{"authority that is not asked", "https", addr, map[string]any{"ca": ca}, ParamErrors{{Key: "ca", Problem: "is of no use without verify"}}},
+		{"body of HEAD", "http", addr, map[string]any{"method": "head", "contains": "OK"}, ParamErrors{{Key: "method", Value: "HEAD", Problem: "its answer has no body to match"}}},
+		{"URL as path", "http", addr, map[string]any{"path": "http://www.example/"}, ParamErrors{{Key: "path", Value: "http://www.example/", Problem: "not allowed", Allowed: "a path, without scheme and host"}}},
 		{"key that must be given", "http_proxy", addr, nil, ParamErrors{{Key: "url", Problem: "must be given", Allowed: "an absolute http or https URL"}}},
 		{"no port and no default", "tcp", netip.MustParseAddrPort("192.0.2.1:0"), nil, ParamErrors{{Key: "port", Problem: "must be given: tcp has no port of its own"}}},
 		{"no address", "tcp", netip.AddrPort{}, nil, ParamErrors{{Key: "address", Problem: "must be given"}}},

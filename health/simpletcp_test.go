@@ -19,7 +19,10 @@ func TestSimpleTCP(t *testing.T) {
 		{"match", &SimpleTCP{Send: "status\r\n", Expect: ready}, []string{"> status", "< READY 7"}, ""},
 		{"match over several sends", &SimpleTCP{Expect: ready}, []string{`< REA\`, `< DY 1\`, "< 2"}, ""},
 		{"other answer, then silence", &SimpleTCP{Expect: regexp.MustCompile("READY")}, []string{"< BUSY"},
-			`answer: no answer in time after 6 bytes without a match of "READY"`},
+			`answer: no answer in time after 6 bytes without a match of "READY", which begin "BUSY\r\n"`},
+		{"match and no more, then silence", &SimpleTCP{Expect: regexp.MustCompile("READY")}, []string{`< READY\`, "> ..."}, ""},
+		{"match that what follows ends", &SimpleTCP{Expect: regexp.MustCompile(`READY\b`)}, []string{`< READY\`, `< NOT\`, "> ..."},
+			`answer: no answer in time after 8 bytes without a match of "READY\\b", which begin "READYNOT"`},
 		{"other answer where it is anchored", &SimpleTCP{Expect: ready}, []string{"< BUSY"}, `answer: got "BUSY\r\n", want a match of "^READY [0-9]+\r\n"`},
 		{"match beside bytes that are no text", &SimpleTCP{Expect: regexp.MustCompile("OK")}, []string{"< \xff\xfeOK"}, ""},
 	}, func(c Checker, d DialFunc) { c.(*SimpleTCP).Dial, c.(*SimpleTCP).Addr = d, somewhere })
@@ -42,9 +45,9 @@ func TestSimpleTCPAgainstHostileServers(t *testing.T) {
 		return &SimpleTCP{Addr: somewhere, Dial: d, Expect: regexp.MustCompile("READY")}
 	}
 	want := hostile{
-		silent:  `answer: no answer in time after 0 bytes without a match of "READY"`,
+		silent:  `answer: no answer in time`,
 		closes:  `answer: got "", want a match of "READY"`,
-		drips:   `answer: no answer in time after 2 bytes without a match of "READY"`,
+		drips:   `answer: no answer in time after 2 bytes without a match of "READY", which begin "RE"`,
 		endless: `answer: no match of "READY" in the first 256 KiB, which begin "` + strings.Repeat("x", 80) + `"...`,
 		lines:   `answer: no match of "READY" in the first 256 KiB, which begin "` + strings.Repeat(`BUSY\r\n`, 13) + `BU"...`,
 		more:    "BUSY\r\n",

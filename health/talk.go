@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"sync"
@@ -270,19 +271,38 @@ func quote[T string | []byte](b T) string {
 // beginning. Its error is a reason.
 func search(ctx context.Context, what string, r io.Reader, re *regexp.Regexp, limit int64) error {
 	seen := &beginning{r: io.LimitReader(r, limit)}
-	if re.MatchReader(bufio.NewReader(seen)) {
+	if !looksAhead(re) {
+		seen.re = re
+	}
+	if re.MatchReader(bufio.NewReader(seen)) || seen.matched {
 		return nil
 	}
 	if ctx.Err() != nil {
 		seen.err = ctx.Err()
 	}
-	if seen.err != nil && !isClosed(seen.err) {
-		return fmt.Errorf("%s: %w after %d bytes without a match of %q", what, plain(ctx, seen.err), seen.n, re)
-	}
-	if seen.n == limit {
+	switch failed := seen.err != nil && !isClosed(seen.err); {
+	case failed && seen.n == 0:
+		return fmt.Errorf("%s: %w", what, plain(ctx, seen.err))
+	case failed:
+		return fmt.Errorf("%s: %w after %d bytes without a match of %q, which begin %s", what, plain(ctx, seen.err), seen.n, re, quote(seen.head))
+	case seen.n == limit:
 		return fmt.Errorf("%s: no match of %q in the first %d KiB, which begin %s", what, re, limit>>10, quote(seen.head))
 	}
 	return wanted(what, seen.head, fmt.Sprintf("a match of %q", re))
+}
+
+// looksAhead says whether a match of re may depend on what comes after it.
+func looksAhead(re *regexp.Regexp) bool {
+	var does func(*syntax.Regexp) bool
+	does = func(part *syntax.Regexp) bool {
+		switch part.Op {
+		case syntax.OpEndLine, syntax.OpEndText, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+			return true
+		}
+		return slices.ContainsFunc(part.Sub, does)
+	}
+	tree, err := syntax.Parse(re.String(), syntax.Perl)
+	return err != nil || does(tree)
 }
 
 // beginning passes a reader on and remembers its first bytes, its length and its
@@ -292,12 +312,26 @@ type beginning struct {
 	head []byte
 	n    int64
 	err  error
+
+	// Matching a reader takes one character more than the match. An answer that is
+	// short enough is therefore matched as it is before more of it is waited for,
+	// which may never come.
+	re      *regexp.Regexp // nil where more of the answer may change the match
+	matched bool
 }
 
+// maxHead bounds what is remembered, in bytes: matching it again with each byte of a
+// slow server must cost little.
+const maxHead = 1024
+
 func (b *beginning) Read(p []byte) (int, error) {
+	if b.re != nil && b.n > 0 && b.n == int64(len(b.head)) && b.re.Match(b.head) {
+		b.matched = true
+		return 0, io.EOF
+	}
 	n, err := b.r.Read(p)
 	b.n += int64(n)
-	b.head = append(b.head, p[:min(n, 100-len(b.head))]...)
+	b.head = append(b.head, p[:min(n, maxHead-len(b.head))]...)
 	b.err = err
 	return n, err
 }

@@ -39,6 +39,17 @@ func (o *TLSOptions) config(addr netip.Addr, alpn ...string) *tls.Config {
 	return cfg
 }
 
+// named is o with the name in host, a Host header, as ServerName where o has none.
+func (o TLSOptions) named(host string) *TLSOptions {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil {
+		o.ServerName = or(o.ServerName, host)
+	}
+	return &o
+}
+
 // bind adds the keys of o.
 func (o *TLSOptions) bind(k *Keys) {
 	var cert, key string
@@ -60,6 +71,9 @@ func (o *TLSOptions) bind(k *Keys) {
 	k.String(&cert, "cert", "", "file of the client's PEM certificate")
 	k.String(&key, "key", "", "file of the client's PEM key")
 	k.Then(func() error {
+		if o.Roots != nil && !o.Verify {
+			return ParamError{Key: "ca", Problem: "is of no use without verify"}
+		}
 		if cert == "" && key == "" {
 			return nil
 		}
