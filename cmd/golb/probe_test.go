@@ -164,7 +164,7 @@ func TestProbeUsageErrors(t *testing.T) {
 		{"ping", "ping: HOST must be given"},
 		{"ping 127.0.0.1:80", `target "127.0.0.1:80": ping has no ports; allowed: HOST`},
 		{"ping 127.0.0.1 --size 9000", `size "9000": not allowed; allowed: 16 to 1400`},
-		{"http 127.0.0.1 --path x", `path "x": not allowed; allowed: a path that begins with /`},
+		{"http 127.0.0.1 --path http://x/", `path "http://x/": not allowed; allowed: a path, without scheme and host`},
 		{"http 127.0.0.1 --path /a --request /b", "path \"[/a /b]\": not a single value"},
 		{"http no-such-host.invalid --method EAT", `method "EAT": not allowed; allowed: GET, HEAD, OPTIONS, POST`},
 		{"http 127.0.0.1 --path", "flag needs an argument: --path"},
