@@ -125,7 +125,7 @@ func TestPingWithoutPrivileges(t *testing.T) {
 func TestPingLoopback(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1", "::1", "::ffff:127.0.0.1"} {
 		t.Run(addr, func(t *testing.T) {
-			ctx, cancel := timeout(t, time.Second)
+			ctx, cancel := timeout(t, time.Minute)
 			defer cancel()
 			err := (&Ping{Addr: netip.MustParseAddr(addr), Size: 1400}).Check(ctx)
 			if err != nil && (strings.Contains(err.Error(), "CAP_NET_RAW") || strings.Contains(err.Error(), "address family not supported") || strings.Contains(err.Error(), "cannot assign")) {

@@ -87,7 +87,7 @@ func receiveEach(t testing.TB, ports []*Port, n int) [][]string {
 	total := 0
 	frames := make([]forward.Frame, 64)
 	for start := time.Now(); total < n; {
-		if time.Since(start) > 10*time.Second {
+		if time.Since(start) > time.Minute {
 			t.Fatalf("%d frames of %d: %q", total, n, got)
 		}
 		for i, p := range ports {
@@ -109,8 +109,10 @@ func TestSetFilterTakesEffectOnAnOpenPort(t *testing.T) {
 	ha, hb := newLink(t)
 	a := openPort(t, ha, Config{Interface: "eth0"})
 	b := openPort(t, hb, Config{Interface: "eth0", Filter: program(t, "192.0.2.7/32")})
+	all := openPort(t, hb, Config{Interface: "eth0"})
 	frame := func(dst, payload string) []byte { return udpFrame(b.MAC(), dst, 1, 1, payload) }
-	sendAll(t, a, frame("192.0.2.7", "1"), frame("192.0.2.8", "2"))
+	sendAll(t, a, frame("192.0.2.7", "1"), frame("192.0.2.8", "2"), frame("192.0.2.8", "end"))
+	receive(t, all) // they have come: a busy kernel takes its time
 	must(t, b.SetFilter(program(t, "192.0.2.8/32")))
 	sendAll(t, a, frame("192.0.2.7", "3"), frame("192.0.2.8", "4"), frame("192.0.2.8", "end"))
 	if diff := cmp.Diff([]string{"1", "4"}, receive(t, b)); diff != "" {
@@ -248,7 +250,7 @@ func TestFramesThatFindNoRoomAreCounted(t *testing.T) {
 			n, err := b.Recv(frames)
 			must(t, err)
 			got += n
-			if time.Since(start) > 10*time.Second {
+			if time.Since(start) > time.Minute {
 				t.Fatalf("%d of %d frames received, %+v", got, sent, b.Stats())
 			}
 		}

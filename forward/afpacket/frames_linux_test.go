@@ -65,7 +65,7 @@ func receive(t testing.TB, p *Port) []string {
 	t.Helper()
 	var got []string
 	frames := make([]forward.Frame, 16)
-	watchdog := time.AfterFunc(10*time.Second, p.Wake)
+	watchdog := time.AfterFunc(time.Minute, p.Wake)
 	defer watchdog.Stop()
 	for {
 		n, err := p.Recv(frames)

@@ -120,6 +120,9 @@ func TestMethodsMayRunAtOnce(t *testing.T) {
 	run(func() error { b.Wake(); return b.SetFilter(prog) })
 	run(func() error { b.Stats(); a.Stats(); return b.SetFilter(nil) })
 	time.Sleep(100 * time.Millisecond)
+	for end := time.Now().Add(time.Minute); b.Stats().Received == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	must(t, b.Close())
 	must(t, a.Close())
 	all.Wait()
