@@ -3,6 +3,7 @@ package lab_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -21,7 +22,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	links, fds := interfaces(t), descriptors(t)
 	own := namespaceOfThread(t)
 	goroutines := goleak.IgnoreCurrent()
-	var spaces []string
+	var spaces []*os.File
 	func() {
 		l := newLab(t)
 		a, b, _ := pair(t, l, 0)
@@ -29,9 +30,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		cmd := helper(t, "sleep")
 		must(t, a.Start(cmd))
 		for _, h := range []*lab.Host{a, b} {
-			ns, err := os.Readlink(h.NS())
-			must(t, err)
-			spaces = append(spaces, ns)
+			spaces = append(spaces, pinned(t, h.NS()))
 		}
 		must(t, l.Close())
 		if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 {
@@ -39,12 +38,6 @@ func TestCloseLeavesNothing(t *testing.T) {
 		}
 	}()
 	goleak.VerifyNone(t, goroutines)
-	if got := interfaces(t); got != links {
-		t.Errorf("interfaces before: %s, after: %s", links, got)
-	}
-	if got := descriptors(t); got != fds {
-		t.Errorf("descriptors before:\n%s\nafter:\n%s", fds, got)
-	}
 	// A thread is gone a little after the goroutine that it ends with.
 	eventually(t, "every thread is in the process's namespace", func() bool {
 		for _, ns := range threads(t) {
@@ -56,15 +49,22 @@ func TestCloseLeavesNothing(t *testing.T) {
 	})
 	for _, ns := range spaces {
 		if holders := holding(t, ns); holders != nil {
-			t.Errorf("namespace %s is held by %v", ns, holders)
+			t.Errorf("namespace %s is held by %v", ns.Name(), holders)
 		}
+		must(t, ns.Close())
+	}
+	if got := interfaces(t); got != links {
+		t.Errorf("interfaces before: %s, after: %s", links, got)
+	}
+	if got := descriptors(t); got != fds {
+		t.Errorf("descriptors before:\n%s\nafter:\n%s", fds, got)
 	}
 }
 
 // eventually polls for what the kernel does when it gets round to it.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("not so: ", what)
 		}
@@ -105,12 +105,24 @@ func threads(t *testing.T) (spaces []string) {
 	return spaces
 }
 
-// holding lists the threads and descriptors of any process that hold a namespace.
-func holding(t *testing.T, ns string) (paths []string) {
+// pinned opens a namespace. As long as it is open its number, by which holding knows
+// it, is not given to one that another test makes meanwhile.
+func pinned(t *testing.T, path string) *os.File {
 	t.Helper()
+	ns, err := os.Open(path)
+	must(t, err)
+	return ns
+}
+
+// holding lists the threads and descriptors of any process that hold a namespace, but for ns.
+func holding(t *testing.T, ns *os.File) (paths []string) {
+	t.Helper()
+	own := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd())
+	name, err := os.Readlink(own)
+	must(t, err)
 	for _, pattern := range []string{"/proc/[0-9]*/fd/*", "/proc/[0-9]*/task/*/ns/net"} {
 		for _, path := range glob(t, pattern) {
-			if target, err := os.Readlink(path); err == nil && target == ns {
+			if target, err := os.Readlink(path); err == nil && target == name && path != own {
 				paths = append(paths, path)
 			}
 		}

@@ -111,11 +111,7 @@ func hold(peer string) error {
 	if err := h.Start(cmd); err != nil {
 		return err
 	}
-	ns, err := os.Readlink(h.NS())
-	if err != nil {
-		return err
-	}
-	fmt.Println("ready", os.Getpid(), cmd.Process.Pid, ns)
+	fmt.Println("ready", os.Getpid(), cmd.Process.Pid)
 	select {}
 }
 
@@ -242,13 +238,15 @@ func TestKillingAProcessRemovesItsLab(t *testing.T) {
 	if !hasInterface(t, outside, "probe0") {
 		t.Fatal("no cable into the other process's lab")
 	}
-	if holding(t, words[2]) == nil {
-		t.Fatalf("nothing holds the lab's namespace %s", words[2])
+	ns := pinned(t, "/proc/"+words[1]+"/ns/net")
+	if holding(t, ns) == nil {
+		t.Fatal("nothing holds the lab's namespace")
 	}
 	must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	eventually(t, "the process started in the lab is gone", func() bool { return !alive(pid(t, words[1])) })
-	eventually(t, "nothing holds the namespace", func() bool { return holding(t, words[2]) == nil })
+	eventually(t, "nothing holds the namespace", func() bool { return holding(t, ns) == nil })
+	must(t, ns.Close())
 	// A cable ends when the namespace at its other end does, so this is the kernel's word for it.
 	eventually(t, "the namespace and its interfaces are gone", func() bool { return !hasInterface(t, outside, "probe0") })
 }
@@ -256,12 +254,14 @@ func TestKillingAProcessRemovesItsLab(t *testing.T) {
 func TestKillingAProcessRemovesTheLabOfItsCopy(t *testing.T) {
 	cmd := asNobody(t, helper(t, "hold"))
 	words, _ := ready(t, cmd)
+	ns := pinned(t, "/proc/"+words[1]+"/ns/net")
+	defer ns.Close()
 	must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	for _, w := range words[:2] {
 		eventually(t, "the copy and what it started are gone", func() bool { return !alive(pid(t, w)) })
 	}
-	eventually(t, "nothing holds the namespace", func() bool { return holding(t, words[2]) == nil })
+	eventually(t, "nothing holds the namespace", func() bool { return holding(t, ns) == nil })
 }
 
 func TestStartedProcessesAreInTheHost(t *testing.T) {
