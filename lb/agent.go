@@ -21,7 +21,8 @@ import (
 // drain, or a state other than Active that an operator has set, makes it 0: each has
 // to be taken back by who said it, the agent's by its ready. What the agent says
 // outlives reloads, for as long as the server has one, and silence: an agent that
-// does not answer says nothing new. An agent's down or maint fails the server, as a
+// does not answer says nothing new. Its maxconn is the server's UpperThreshold, in place
+// of the config's. An agent's down or maint fails the server, as a
 // check does, until it says up (or ready, for maint), or, for down, a number alone;
 // its up does not make a server up whose check fails.
 type Agent struct {
@@ -112,6 +113,7 @@ type agentState struct {
 	servers []*server // that it speaks for
 	heard   time.Time // last; zero where it has said nothing
 	percent int       // -1 where it has given no number
+	maxConn int       // -1 where it has given none
 	drain   bool
 	maint   bool
 	down    string // its word for that, "" while it is not
@@ -123,6 +125,9 @@ func (a *agentState) take(r agent.Report) {
 	a.heard, a.reason = time.Now(), r.Reason
 	if r.Percent >= 0 {
 		a.percent = r.Percent
+	}
+	if r.MaxConn >= 0 {
+		a.maxConn = r.MaxConn
 	}
 	switch {
 	case r.Health == agent.Down:
@@ -161,7 +166,7 @@ func (a *agentState) String() string {
 	for _, w := range []struct {
 		word string
 		said bool
-	}{{a.down, a.down != ""}, {"drain", a.drain}, {"maint", a.maint}, {"# " + a.reason, a.reason != ""}} {
+	}{{fmt.Sprintf("maxconn:%d", a.maxConn), a.maxConn >= 0}, {a.down, a.down != ""}, {"drain", a.drain}, {"maint", a.maint}, {"# " + a.reason, a.reason != ""}} {
 		if w.said {
 			words = append(words, w.word)
 		}
@@ -179,6 +184,15 @@ func (s *server) own() int32 {
 		return int32(r.Weight(int(s.runWeight)))
 	}
 	return int32(r.IdleWeight(int(s.runWeight)))
+}
+
+// limit sets the thresholds of a server: its own, or what its agent wants.
+func (s *server) limit() {
+	upper, lower := s.ownUpper, s.ownLower
+	if s.agent != nil && s.agent.maxConn >= 0 {
+		upper, lower = int64(s.agent.maxConn), 0
+	}
+	s.setThresholds(upper, lower)
 }
 
 // open reports whether operator and agent let the server have new connections.
@@ -235,7 +249,7 @@ func (b *Balancer) watchAgents() (targets []health.Target) {
 // joined is what is known of an agent: what it said itself, or, where it is asked
 // another way now, what the server's said before.
 func joined(same, before *agentState) *agentState {
-	a := agentState{percent: -1}
+	a := agentState{percent: -1, maxConn: -1}
 	if known := cmp.Or(same, before); known != nil {
 		a = *known
 		a.servers = nil
@@ -267,6 +281,7 @@ func (b *Balancer) obey(s *server, wasOpen bool) {
 	if s.agent != nil {
 		failure = s.agent.failure()
 	}
+	s.limit()
 	if failure != s.says[byAgent] {
 		b.learn(s, byAgent, failure != "", failure, time.Now())
 	}

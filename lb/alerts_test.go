@@ -90,7 +90,8 @@ func TestAlertsSayWhatSinceWhenWhyAndWhatGolbDid(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		got = box.texts()
 		if len(got) != 1 || !strings.HasPrefix(got[0], "lb1: 2 changes\n") || !strings.Contains(got[0], "cable pulled") ||
-			!strings.Contains(got[0], "web: the service is down: servers of weight 0 of 2 are up, quorum 1") {
+			!strings.Contains(got[0], "web: the service is down since 2000-") ||
+			!strings.Contains(got[0], ": servers of weight 0 of 2 are up, quorum 1; there is no fallback") {
 			t.Errorf("the last server down: %q", got)
 		}
 	})

@@ -299,7 +299,8 @@ func (b *Balancer) applyService(v *service, s *Service, sch sched.Scheduler, glo
 // stays until the config itself changes it.
 func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
 	r.configure(s, cfg)
-	r.setThresholds(int64(cfg.UpperThreshold), int64(cfg.LowerThreshold))
+	r.ownUpper, r.ownLower = int64(cfg.UpperThreshold), int64(cfg.LowerThreshold)
+	r.limit()
 	weight := cfg.weight()
 	switch {
 	case !v.listed(r) && r.up:

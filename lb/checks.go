@@ -30,6 +30,9 @@ func (b *Balancer) learn(s *server, from source, failed bool, reason string, sin
 	if !s.up {
 		e.Kind = ServerDown
 	}
+	for i := range b.noted[before:] { // consequences: they are as old as their cause
+		b.noted[before+i].Since = since
+	}
 	b.noted = slices.Insert(b.noted, before, e) // cause before consequence
 }
 

@@ -148,7 +148,8 @@ type Event struct {
 	Server  string // "" where it concerns no single server
 	Reason  string // in words
 	Action  string // what golb did about it, in words; "" where nothing
-	// Since is when it began, where Time is when it was known: for ServerDown the
-	// start of the first check that failed. It may be zero.
+	// Since is when it began, where Time is when it was known: for ServerDown, and for
+	// ServiceDown that follows from it, the start of the first check that failed. It may
+	// be zero.
 	Since time.Time
 }

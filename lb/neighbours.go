@@ -109,7 +109,7 @@ func (x *neighbours) learn(hop nextHop, mac forward.MAC, ok bool) {
 	}
 	x.announceKnown()
 	x.mu.Unlock()
-	x.balancer.env.Logger.Info("neighbour", "address", hop.addr, "mac", mac, "answers", ok)
+	x.balancer.env.Logger.Info("neighbour", "address", hop.addr, "mac", mac.String(), "answers", ok)
 	x.balancer.emit(Event{Kind: Neighbour, Reason: reason})
 }
 

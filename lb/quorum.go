@@ -1,6 +1,10 @@
 package lb
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+	"log/slog"
+)
 
 // AllDown says what a service does that is down.
 type AllDown uint8
@@ -67,10 +71,10 @@ func (b *Balancer) reckon(v *service) {
 	switch {
 	case v.down && !was:
 		b.note(Event{Kind: ServiceDown, Service: v.name, Reason: fmt.Sprintf(
-			"servers of weight %d of %d are up, quorum %d: %s", sum, total, quorum, v.consequence(set))})
+			"servers of weight %d of %d are up, quorum %d", sum, total, quorum), Action: v.consequence(set)})
 	case was && !v.down:
 		b.note(Event{Kind: ServiceUp, Service: v.name, Reason: fmt.Sprintf(
-			"servers of weight %d of %d are up, quorum %d", sum, total, quorum)})
+			"servers of weight %d of %d are up, quorum %d", sum, total, quorum), Action: "new connections go to its servers"})
 	}
 }
 
@@ -115,6 +119,21 @@ func (b *Balancer) hold(v *service, set *serviceSettings) {
 // note keeps an event to be told by report. The lock is held.
 func (b *Balancer) note(e Event) { b.noted = append(b.noted, e) }
 
+// attrs are what a log has of an event: all that it says.
+func (e *Event) attrs() (attrs []slog.Attr) {
+	for _, a := range []struct{ key, value string }{
+		{"service", e.Service}, {"server", e.Server}, {"reason", e.Reason}, {"action", e.Action},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, a.value))
+		}
+	}
+	if !e.Since.IsZero() {
+		attrs = append(attrs, slog.Time("since", e.Since))
+	}
+	return attrs
+}
+
 // report tells the events that were noted. The lock is not held.
 func (b *Balancer) report() {
 	b.reports.Lock()
@@ -124,8 +143,7 @@ func (b *Balancer) report() {
 	b.noted = nil
 	b.mu.Unlock()
 	for _, e := range events {
-		b.env.Logger.Warn(string(e.Kind), "service", e.Service, "server", e.Server, "reason", e.Reason,
-			"since", e.Since, "action", e.Action)
+		b.env.Logger.LogAttrs(context.Background(), slog.LevelWarn, string(e.Kind), e.attrs()...)
 		b.emit(e)
 	}
 }

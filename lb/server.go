@@ -35,6 +35,8 @@ type server struct {
 	// The balancer's lock guards what follows.
 	weight    int32 // as configured
 	runWeight int32 // as set at run time
+	ownUpper  int64 // thresholds as configured
+	ownLower  int64
 	state     ServerState
 	drainEnd  tick // when what is left is cut, 0 never
 	drained   bool // and told

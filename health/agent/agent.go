@@ -176,7 +176,7 @@ type Health uint8
 const (
 	Silent Health = iota
 	Up            // up
-	Down          // down, failed, stopped
+	Down          // down, fail, failed, stopped
 )
 
 // Admin is what an agent wants done with its server.
@@ -225,7 +225,7 @@ func (r *Report) take(word string) error {
 	switch word {
 	case "up":
 		r.Health, r.Word = Up, word
-	case "down", "failed", "stopped":
+	case "down", "fail", "failed", "stopped":
 		r.Health, r.Word = Down, word
 	case "ready":
 		r.Admin = Ready

@@ -34,6 +34,7 @@ func TestParse(t *testing.T) {
 		{"maint", Report{Percent: -1, MaxConn: -1, Admin: Maint}, ""},
 		{"ready,up,100%,maxconn:30", Report{Percent: 100, MaxConn: 30, Admin: Ready, Health: Up, Word: "up"}, ""},
 		{"down # disk full", Report{Percent: -1, MaxConn: -1, Health: Down, Word: "down", Reason: "disk full"}, ""},
+		{"fail", Report{Percent: -1, MaxConn: -1, Health: Down, Word: "fail"}, ""},
 		{"failed#x", Report{Percent: -1, MaxConn: -1, Health: Down, Word: "failed", Reason: "x"}, ""},
 		{"stopped\r", Report{Percent: -1, MaxConn: -1, Health: Down, Word: "stopped"}, ""},
 		{"", Report{}, `agent: got "", want a percentage or a word`},

@@ -19,7 +19,7 @@ type Event struct {
 	Server  string    `json:"server"`
 	State   string    `json:"state"`            // up, down, or as the caller calls it
 	Reason  string    `json:"reason,omitempty"` // why
-	Since   time.Time `json:"since"`            // when it began
+	Since   time.Time `json:"since,omitzero"`   // when it began; zero where it is not known
 	At      time.Time `json:"at"`               // when it was known
 	Action  string    `json:"action,omitempty"` // what was done about it
 	Changes int       `json:"changes"`          // how many changes this stands for, itself included; more than 1 where it flapped
@@ -33,7 +33,7 @@ func (e Event) String() string {
 		fmt.Fprintf(&b, " after %d changes", e.Changes)
 	}
 	if !e.Since.IsZero() {
-		fmt.Fprintf(&b, " since %s", e.Since.Format(time.DateTime))
+		fmt.Fprintf(&b, " since %s", e.Since.Format(time.DateTime+" MST"))
 	}
 	if e.Reason != "" {
 		b.WriteString(": " + e.Reason)
@@ -56,6 +56,15 @@ type Message struct {
 type Sender interface {
 	Send(ctx context.Context, m Message) error
 }
+
+// PartlySent is the error of a Sender whose message some, but not all, have got. It is
+// not sent again.
+type PartlySent struct{ Err error }
+
+func (e *PartlySent) Error() string { return "sent, but not to all: " + e.Err.Error() }
+
+// Unwrap returns what went wrong with the others.
+func (e *PartlySent) Unwrap() error { return e.Err }
 
 // SenderFunc is a function as a Sender.
 type SenderFunc func(ctx context.Context, m Message) error
@@ -160,7 +169,8 @@ func (n *Notifier) append(e Event, now time.Time) {
 
 // Run sends until ctx ends, then sends what is left, in at most 5 s, and returns
 // nil. Each sender has a goroutine of its own, so that one that hangs does not hold
-// up the others; an attempt that fails is repeated twice, after 30 s and 2 min.
+// up the others; an attempt that fails is repeated twice, after 30 s and 2 min, unless
+// its error is [PartlySent].
 func (n *Notifier) Run(ctx context.Context) error {
 	queues := make([]chan Message, len(n.cfg.Senders))
 	var group sync.WaitGroup
@@ -262,7 +272,7 @@ func (n *Notifier) work(ctx context.Context, s Sender, queue <-chan Message) {
 				break
 			}
 			n.cfg.OnError(fmt.Errorf("alert: attempt %d of %d: %s: %w", try, attempts, m.Subject, err))
-			if try == attempts || ctx.Err() != nil || !sleep(ctx, 30*time.Second<<(2*(try-1))) {
+			if _, some := errors.AsType[*PartlySent](err); some || try == attempts || ctx.Err() != nil || !sleep(ctx, 30*time.Second<<(2*(try-1))) {
 				break
 			}
 		}

@@ -21,6 +21,7 @@ type recorder struct {
 	sent  []string
 	took  time.Duration // of a send
 	fails int           // how many sends fail; -1 all
+	err   error         // with which; nil is some
 }
 
 func (r *recorder) Send(ctx context.Context, m Message) error {
@@ -35,6 +36,9 @@ func (r *recorder) Send(ctx context.Context, m Message) error {
 	}
 	if r.fails != 0 {
 		r.fails--
+		if r.err != nil {
+			return r.err
+		}
 		return errors.New("mail server is down")
 	}
 	r.sent = append(r.sent, fmt.Sprintf("%v %s | %s", time.Since(r.start), m.Subject, strings.ReplaceAll(strings.TrimSpace(m.Text), "\n", " | ")))
@@ -140,6 +144,9 @@ func TestSendersThatFail(t *testing.T) {
 			"0s alert: attempt 1 of 3: golb: web: a is down: mail server is down",
 			"30s alert: attempt 2 of 3: golb: web: a is down: mail server is down",
 			"2m30s alert: attempt 3 of 3: golb: web: a is down: mail server is down",
+		}},
+		{"for some", &recorder{fails: -1, err: &PartlySent{errors.New("b is unknown")}}, 0, []string{
+			"0s alert: attempt 1 of 3: golb: web: a is down: sent, but not to all: b is unknown",
 		}},
 		{"hangs", &recorder{took: time.Hour}, 0, []string{
 			"30s alert: attempt 1 of 3: golb: web: a is down: not sent in time",

@@ -40,7 +40,8 @@ type Mail struct {
 	Dial            func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Send sends m to all of To.
+// Send sends m to all of To. Those whom the server refuses do not keep it from the
+// others: the error is then a [PartlySent].
 func (c *Mail) Send(ctx context.Context, m Message) error {
 	host, _, err := net.SplitHostPort(c.Server)
 	if err != nil {
@@ -69,10 +70,15 @@ func (c *Mail) deliver(ctx context.Context, host string, text []byte) error {
 	if err := client.Mail(c.From); err != nil {
 		return fmt.Errorf("from %s: %w", c.From, err)
 	}
+	var refused []string
 	for _, to := range c.To {
 		if err := client.Rcpt(to); err != nil {
-			return fmt.Errorf("to %s: %w", to, err)
+			refused = append(refused, fmt.Sprintf("to %s: %v", to, err))
 		}
+	}
+	notTo := errors.New(strings.Join(refused, "; "))
+	if len(refused) == len(c.To) {
+		return notTo
 	}
 	w, err := client.Data()
 	if err != nil {
@@ -85,6 +91,9 @@ func (c *Mail) deliver(ctx context.Context, host string, text []byte) error {
 		return err
 	}
 	_ = client.Quit() // it has taken the mail
+	if len(refused) > 0 {
+		return &PartlySent{notTo}
+	}
 	return nil
 }
 

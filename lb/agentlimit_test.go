@@ -1,0 +1,48 @@
+package lb
+
+import (
+	"testing"
+
+	"github.com/golb/golb/health/agent"
+)
+
+func TestAgentsMaxconnIsTheUpperThreshold(t *testing.T) {
+	s := Service{Agent: Agent{Type: agentTCP}}
+	x := newHealthRig(t, s, 1)
+	x.server(1).ownUpper = 1 // the config's
+	x.server(1).limit()
+	says := func(line string) {
+		t.Helper()
+		r, err := agent.Parse(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.b.heard(x.server(1).agentKey, r)
+	}
+	expect := func(what string, want ...int) {
+		t.Helper()
+		for i, w := range want {
+			if got := x.open(); got != w {
+				t.Errorf("%s, connection %d: got %d, want %d", what, i+1, got, w)
+			}
+		}
+	}
+	expect("the config's", 1, refused)
+	says("maxconn:3")
+	expect("the agent's", 1, 1, refused)
+	says("50%")
+	expect("a number changes nothing", refused)
+	if got, want := x.server(1).agent.String(), "50% maxconn:3"; got != want {
+		t.Errorf("the agent says %q, want %q", got, want)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(x.b.Apply(x.b.cfg))
+	expect("a reload keeps it", refused)
+	says("maxconn:0")
+	expect("none", 1, 1)
+}
