@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -18,10 +19,11 @@ import (
 // NOERROR whatever the answer.
 type DNS struct {
 	Addr     netip.AddrPort
-	Name     string          // to ask for; "" means the root. For PTR an address will do
-	Type     dnsmessage.Type // A, AAAA, NS, CNAME, SOA, PTR, MX or TXT; 0 means SOA for the root, PTR for an address, else A
-	Expect   *regexp.Regexp  // must match a record: its address, name or text; nil asks for none
-	AnyRCode bool            // any answer will do, REFUSED and NXDOMAIN too
+	Name     string             // to ask for; "" means the root. For PTR an address will do
+	Type     dnsmessage.Type    // A, AAAA, NS, CNAME, SOA, PTR, MX or TXT; 0 means SOA for the root, PTR for an address, else A
+	Expect   *regexp.Regexp     // must match a record: its address, name or text; nil asks for none
+	RCodes   []dnsmessage.RCode // that mean up; nil means NOERROR
+	AnyRCode bool               // any answer will do, SERVFAIL and REFUSED too
 	TCP      bool
 	Dial     DialFunc
 }
@@ -71,10 +73,14 @@ func (c *DNS) question() (dnsmessage.Question, error) {
 		name += "."
 	}
 	n, err := dnsmessage.NewName(name)
-	if err != nil {
-		return dnsmessage.Question{}, fmt.Errorf("name %s: longer than 255 bytes", quote(c.Name))
+	q := dnsmessage.Question{Name: n, Type: kind, Class: dnsmessage.ClassINET}
+	if err == nil { // parts of the name are looked at only now
+		_, err = (&dnsmessage.Message{Questions: []dnsmessage.Question{q}}).Pack()
 	}
-	return dnsmessage.Question{Name: n, Type: kind, Class: dnsmessage.ClassINET}, nil
+	if err != nil {
+		return q, fmt.Errorf("name %s: longer than 255 bytes, or a part empty or longer than 63", quote(c.Name))
+	}
+	return q, nil
 }
 
 // reverseName is addr in in-addr.arpa (RFC 1035 section 3.5) or ip6.arpa (RFC 3596
@@ -138,11 +144,8 @@ func (c *DNS) judge(what string, id uint16, q dnsmessage.Question, answer []byte
 	if err != nil || h.ID != id || !h.Response || len(got) > 1 || len(got) == 1 && !sameQuestion(got[0], q) {
 		return fmt.Errorf("%s: got an answer to another question", what)
 	}
-	if c.AnyRCode {
-		return nil
-	}
-	if h.RCode != dnsmessage.RCodeSuccess {
-		return fmt.Errorf("%s: got %s, want NOERROR", what, rcodeName(h.RCode))
+	if !c.AnyRCode && !slices.Contains(c.rcodes(), h.RCode) {
+		return fmt.Errorf("%s: got %s, want %s", what, rcodeName(h.RCode), rcodeNames(c.rcodes()))
 	}
 	if c.Expect == nil {
 		return nil
@@ -159,20 +162,64 @@ func (c *DNS) judge(what string, id uint16, q dnsmessage.Question, answer []byte
 		}
 		seen = append(seen, text)
 	}
-	return wanted(what, strings.Join(seen, ", "), fmt.Sprintf("a match of %q", c.Expect))
+	err = wanted(what, strings.Join(seen, ", "), fmt.Sprintf("a match of %q", c.Expect))
+	if h.Truncated {
+		err = fmt.Errorf("%w; the answer is truncated, TCP would bring all of it", err)
+	}
+	return err
+}
+
+// rcodes are the codes that mean up.
+func (c *DNS) rcodes() []dnsmessage.RCode {
+	if c.RCodes == nil {
+		return []dnsmessage.RCode{dnsmessage.RCodeSuccess}
+	}
+	return c.RCodes
 }
 
 func sameQuestion(a, b dnsmessage.Question) bool {
 	return a.Type == b.Type && a.Class == b.Class && strings.EqualFold(a.Name.String(), b.Name.String())
 }
 
+// knownRCodes are the codes as operators know them, by number (RFC 1035 section
+// 4.1.1, RFC 2136 section 2.2).
+func knownRCodes() []string {
+	return []string{"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH", "NOTZONE"}
+}
+
 // rcodeName is the code as operators know it.
 func rcodeName(c dnsmessage.RCode) string {
-	names := map[dnsmessage.RCode]string{1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
-	if name, ok := names[c]; ok {
-		return name
+	if names := knownRCodes(); int(c) < len(names) {
+		return names[c]
 	}
 	return fmt.Sprintf("rcode %d", c)
+}
+
+func rcodeNames(codes []dnsmessage.RCode) string {
+	var names []string
+	for _, c := range codes {
+		names = append(names, rcodeName(c))
+	}
+	return strings.Join(names, " or ")
+}
+
+// bindRCodes adds the key of the codes that mean up.
+func (c *DNS) bindRCodes(k *Keys) {
+	known := knownRCodes()
+	k.Func("rcode", "NOERROR", "codes that mean up", "any, or of "+strings.Join(known, ", ")+", with commas between them", func(s string) error {
+		c.AnyRCode = strings.EqualFold(s, "any")
+		if c.AnyRCode {
+			return nil
+		}
+		for name := range strings.SplitSeq(s, ",") {
+			i := slices.Index(known, strings.ToUpper(strings.TrimSpace(name)))
+			if i < 0 {
+				return errNotAllowed
+			}
+			c.RCodes = append(c.RCodes, dnsmessage.RCode(i))
+		}
+		return nil
+	})
 }
 
 // recordText is what Expect is matched with.
@@ -214,11 +261,11 @@ func DNSType() Type {
 				return nil
 			})
 			k.Expect(&c.Expect, "a record: its address, name or text")
-			k.Bool(&c.AnyRCode, "any_rcode", "any answer will do, REFUSED and NXDOMAIN too")
+			c.bindRCodes(k)
 			k.Bool(&c.TCP, "tcp", "ask over TCP")
 			k.Then(func() error {
 				if _, err := c.question(); err != nil {
-					return ParamError{Key: "name", Value: c.Name, Problem: err.Error()}
+					return ParamError{Key: "name", Value: c.Name, Problem: "not a name", Allowed: "at most 255 bytes, of parts of 1 to 63 with dots between them"}
 				}
 				return nil
 			})

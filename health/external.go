@@ -82,7 +82,7 @@ func (t *tail) lastLine() string {
 
 // ExternalType is the registry's entry of [External].
 func ExternalType() Type {
-	return Type{Name: "external", About: "a command: exit status 0 is up; it gets VIP, port, RIP, port as arguments", PerService: true,
+	return Type{Name: "external", Also: []string{"external-perl"}, About: "a command: exit status 0 is up; it gets VIP, port, RIP, port as arguments", PerService: true,
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &External{Addr: p.Addr, Service: p.Service}
 			k.String(&c.Command, "command,checkcommand", "", "program to run").Required = true

@@ -254,13 +254,16 @@ func judgePage(ctx context.Context, req *http.Request, resp *http.Response, want
 
 // webReason is plain for the many errors of net/http.
 func webReason(ctx context.Context, err error) error {
-	text := plain(ctx, err).Error()
+	reason := plain(ctx, err)
+	text := reason.Error()
 	for _, prefix := range []string{"net/http: ", "http: ", "http2: ", "tls: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return plain(ctx, ctx.Err())
+	case reason == errTimeout: // the connection's deadline may come before the context's
+		return reason
 	case isClosed(err), text == "server closed idle connection":
 		return errors.New("connection closed")
 	}

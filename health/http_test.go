@@ -220,7 +220,7 @@ func TestHTTPProxy(t *testing.T) {
 		dialogue(t, "> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< "), hostile{
 			silent:  "GET /check.txt: no answer in time",
 			closes:  "GET /check.txt: connection closed",
-			drips:   "GET /check.txt: no answer in time",
+			drips:   "GET /check.txt: no answer in time after 2 bytes",
 			endless: `GET /check.txt: got "` + strings.Repeat("x", 80) + `"..., want HTTP/1`,
 		})
 }

@@ -77,17 +77,31 @@ func (m *mysqlTalk) send(what string, payload []byte) error {
 	return m.talk.send(what, string(append(head, payload...)))
 }
 
-// receive reads a packet. An ERR packet is an error.
-func (m *mysqlTalk) receive(what string) ([]byte, error) {
+// head reads a packet's head: its length.
+func (m *mysqlTalk) head(what string, most int) (n int, err error) {
 	head := make([]byte, 4)
 	if err := m.full(what, head); err != nil {
-		return nil, err
+		return 0, err
 	}
-	n := int(head[0]) | int(head[1])<<8 | int(head[2])<<16
-	if n == 0 || n > maxMySQLPacket || head[3] != m.seq {
-		return nil, wanted(what, m.seen(head), "a MySQL packet")
+	n = int(head[0]) | int(head[1])<<8 | int(head[2])<<16
+	if n == 0 || n > most || head[3] != m.seq {
+		return 0, wanted(what, m.seen(head), "a MySQL packet")
 	}
 	m.seq++
+	return n, nil
+}
+
+// receive reads a packet. An ERR packet is an error.
+func (m *mysqlTalk) receive(what string) ([]byte, error) {
+	n, err := m.head(what, maxMySQLPacket)
+	if err != nil {
+		return nil, err
+	}
+	return m.payload(what, n)
+}
+
+// payload reads n bytes.
+func (m *mysqlTalk) payload(what string, n int) ([]byte, error) {
 	payload := make([]byte, n)
 	if err := m.full(what, payload); err != nil {
 		return nil, err
@@ -247,7 +261,12 @@ func (m *mysqlTalk) query(sql string) error {
 			return err
 		}
 	}
-	if p, err = m.receive("query"); err != nil {
+	const most = 1<<24 - 1 // of a row, which is not read: it may be large
+	n, err := m.head("query", most)
+	if err != nil || n > maxMySQLPacket {
+		return err
+	}
+	if p, err = m.payload("query", n); err != nil {
 		return err
 	}
 	if eof(p) {

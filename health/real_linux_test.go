@@ -106,7 +106,7 @@ func TestRealDNS(t *testing.T) {
 	d.start("dnsmasq", args...)
 	name := func(c DNS) Checker { c.Addr = d.addr; return &c }
 	expect := mustExpect
-	d.live(name(DNS{Name: "www.example", Expect: expect(`^192\.0\.2\.7$`)}), "A www.example.: no answer in time", "A www.example.: connection refused", map[string]Checker{
+	d.live(name(DNS{Name: "www.example", Expect: expect(`^192\.0\.2\.7$`)}), "A www.example.: no answer in time", "A www.example.: ICMP port unreachable: nobody listens there", map[string]Checker{
 		"":                       name(DNS{Name: "www.example", Type: dnsTypes()["AAAA"], TCP: true, Expect: expect("^2001:db8::7$")}),
 		"A none.example.: got N": name(DNS{Name: "none.example"}),
 		"SOA .: got REFUSED":     name(DNS{}),
@@ -134,7 +134,7 @@ request_route {
 	d.live(&SIP{Addr: d.addr, TCP: true}, "OPTIONS: no answer in time", refused, map[string]Checker{
 		`OPTIONS: got "486 Busy Here", want 200-299`: &SIP{Addr: d.addr, User: "busy"},
 	}, udp, &SIP{Addr: d.addr, User: "busy", Status: StatusSet{{486, 486}}})
-	d.becomes("UDP, killed", udp, "OPTIONS: connection refused")
+	d.becomes("UDP, killed", udp, "OPTIONS: ICMP port unreachable: nobody listens there")
 }
 
 func TestRealRADIUS(t *testing.T) {
@@ -178,7 +178,7 @@ server default {
 	ask := func(password, secret string) Checker {
 		return &RADIUS{Addr: d.addr, Login: "bob", Password: password, Secret: secret}
 	}
-	d.live(ask("hello", "testing123"), "Access-Request: no answer in time", "Access-Request: connection refused", map[string]Checker{
+	d.live(ask("hello", "testing123"), "Access-Request: no answer in time", "Access-Request: ICMP port unreachable: nobody listens there", map[string]Checker{
 		"Access-Request: got Access-Reject (3), want Access-Accept": ask("guess", "testing123"),
 	})
 }

@@ -15,6 +15,9 @@ import (
 
 // dialReason says in one line why a connection to address failed.
 func dialReason(ctx context.Context, address string, err error) error {
+	if errors.Is(err, syscall.EACCES) {
+		err = errProhibited
+	}
 	return fmt.Errorf("connect to %s: %w", address, plain(ctx, err))
 }
 
@@ -47,6 +50,10 @@ func isClosed(err error) bool {
 
 // errTimeout is the reason of every check that ran out of time.
 var errTimeout = errors.New("no answer in time")
+
+// errProhibited is what sockets of IPv6 call EACCES, which sounds as if it were this
+// host's permission (RFC 4443 section 3.1, codes 1 and 5).
+var errProhibited = errors.New("ICMP administratively prohibited: a firewall refuses it")
 
 // maxReason bounds a reason in bytes.
 const maxReason = 300

@@ -29,19 +29,16 @@ const (
 
 // Check asks, over UDP until there is an answer.
 func (c *SIP) Check(ctx context.Context) error {
-	network := "udp"
+	transport, dial := "UDP", func() (*talk, error) { return dialPackets(ctx, c.Dial, c.Addr, rhythm{sipT1, sipT2}) }
 	if c.TCP {
-		network = "tcp"
+		transport, dial = "TCP", func() (*talk, error) { return dialTalk(ctx, c.Dial, "tcp", c.Addr.String()) }
 	}
-	t, err := dialTalk(ctx, c.Dial, network, c.Addr.String())
+	t, err := dial()
 	if err != nil {
 		return err
 	}
 	defer t.close()
-	if !c.TCP {
-		t.repeat(rhythm{sipT1, sipT2})
-	}
-	if err := t.send("OPTIONS", c.request(t.conn.LocalAddr(), strings.ToUpper(network))); err != nil {
+	if err := t.send("OPTIONS", c.request(t.conn.LocalAddr(), transport)); err != nil {
 		return err
 	}
 	for range 10 { // 1xx come before the answer

@@ -237,6 +237,7 @@ func TestMySQL(t *testing.T) {
 		{"row", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), columns+mysqlPacket(4, "\x011")), ""},
 		{"no row", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), columns+eof(4)), "query: got no row, want one"},
 		{"no rows at all", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), ok(1)), "query: got no row, want one"},
+		{"large row", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), columns+"\xff\xff\xff\x04\xfd"), ""},
 		{"asks for a file of ours", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), mysqlPacket(1, "\xfb/etc/passwd")), "query: server asks for a local file"},
 		{"endless columns", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), endlessColumns()), "query: more than 256 KiB"},
 		{"silence after the query", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), ""), "query: no answer in time"},

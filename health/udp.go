@@ -11,8 +11,8 @@ import (
 )
 
 // UDP sends a datagram: keepalived's UDP_CHECK. Unless an answer is asked for,
-// silence is up, and only the host's word that nobody listens (ICMP port
-// unreachable, or no route) is down. An answer that is asked for is asked for again
+// silence is up, and only ICMP's word that nobody listens, or that the host cannot be
+// reached, is down. An answer that is asked for is asked for again
 // after a second, two, and so on.
 type UDP struct {
 	Addr   netip.AddrPort
@@ -20,7 +20,8 @@ type UDP struct {
 	Reply  bool           // there must be an answer
 	Expect *regexp.Regexp // that it must match, in its first 4096 bytes; implies Reply
 	// Wait is how long silence is listened to where it means up; 0 means 1 s. It is
-	// cut to half of what is left of the check's timeout.
+	// cut to half of what is left of the check's timeout. That a host of our own
+	// network is gone is known after 3 s.
 	Wait time.Duration
 	Dial DialFunc
 }
@@ -57,12 +58,11 @@ func (c *UDP) Check(ctx context.Context) error {
 
 // exchangePacket sends a datagram, again in a rhythm, and reads one.
 func exchangePacket(ctx context.Context, dial DialFunc, addr netip.AddrPort, what string, out []byte, again rhythm) ([]byte, error) {
-	t, err := dialTalk(ctx, dial, "udp", addr.String())
+	t, err := dialPackets(ctx, dial, addr, again)
 	if err != nil {
 		return nil, err
 	}
 	defer t.close()
-	t.repeat(again)
 	if err := t.send(what, string(out)); err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func UDPType() Type {
 			k.Text(&c.Send, "send,request", "datagram to send; 32 random bytes where not given")
 			k.Bool(&c.Reply, "reply", "there must be an answer")
 			k.Expect(&c.Expect, "the answer")
-			k.Duration(&c.Wait, "wait", time.Second, "how long silence is listened to")
+			k.Duration(&c.Wait, "wait", time.Second, "how long silence is listened to, at most half the timeout; that a host of our own network is gone is known after 3s")
 			return c
 		}}
 }

@@ -88,10 +88,10 @@ func TestUDP(t *testing.T) {
 	testPackets(t, []packetCase{
 		{"silence is up", &UDP{}, datagrams(silence), ""},
 		{"any answer is up", &UDP{}, datagrams(echo), ""},
-		{"nobody listens", &UDP{}, noPort, "answer: connection refused"},
+		{"nobody listens", &UDP{}, noPort, "answer: ICMP port unreachable: nobody listens there"},
 		{"answer wanted", &UDP{Send: "ping", Reply: true}, datagrams(echo), ""},
 		{"answer wanted, silence", &UDP{Reply: true}, datagrams(silence), "answer: no answer in time"},
-		{"answer wanted, nobody listens", &UDP{Reply: true}, noPort, "answer: connection refused"},
+		{"answer wanted, nobody listens", &UDP{Reply: true}, noPort, "answer: ICMP port unreachable: nobody listens there"},
 		{"match", &UDP{Send: "OK?", Expect: ok}, datagrams(echo), ""},
 		{"no match", &UDP{Send: "KO", Expect: ok}, datagrams(echo), `answer: got "KO", want a match of "OK"`},
 		{"endless answers", &UDP{Expect: ok}, flood("KO"), `answer: got "KO", want a match of "OK"`},
@@ -106,7 +106,7 @@ func TestUDPOnLoopback(t *testing.T) {
 	addr := conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	_ = conn.Close()
 	c := &UDP{Addr: addr, Reply: true}
-	if got, want := reasonOf(c.Check(t.Context())), "answer: connection refused"; got != want {
+	if got, want := reasonOf(c.Check(t.Context())), "answer: ICMP port unreachable: nobody listens there"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -162,19 +162,26 @@ func TestDNS(t *testing.T) {
 		{"no records", &DNS{Name: "www.example", Expect: seven}, datagrams(nameServer(t, 0, nil)), `A www.example.: got "", want a match of "^192\\.0\\.2\\.7$"`},
 		{"servfail", &DNS{}, datagrams(nameServer(t, 2, nil)), "SOA .: got SERVFAIL, want NOERROR"},
 		{"refused is an answer", &DNS{AnyRCode: true}, datagrams(nameServer(t, 5, nil)), ""},
+		{"code that is expected", &DNS{RCodes: []dnsmessage.RCode{0, 3}}, datagrams(nameServer(t, 3, nil)), ""},
+		{"code that is not", &DNS{RCodes: []dnsmessage.RCode{0, 3}}, datagrams(nameServer(t, 11, nil)), "SOA .: got rcode 11, want NOERROR or NXDOMAIN"},
+		{"any code, but with a match", &DNS{Name: "www.example", AnyRCode: true, Expect: seven}, datagrams(nameServer(t, 5, nil)), `A www.example.: got "", want a match of "^192\\.0\\.2\\.7$"`},
+		{"truncated", &DNS{Name: "www.example", Expect: seven}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.Truncated = true })),
+			`A www.example.: got "", want a match of "^192\\.0\\.2\\.7$"; the answer is truncated, TCP would bring all of it`},
+		{"truncated, with a match", &DNS{Name: "www.example", Expect: seven}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.Truncated = true }, a)), ""},
 		{"other number", &DNS{}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.ID++ })), "SOA .: got an answer to another question"},
 		{"other question", &DNS{}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.Questions[0].Type = dnsmessage.TypeA })), "SOA .: got an answer to another question"},
 		{"the question itself", &DNS{}, datagrams(func(in []byte) []byte { return in }), "SOA .: got an answer to another question"},
 		{"no DNS", &DNS{}, datagrams(func([]byte) []byte { return []byte("hello") }), `SOA .: got "hello", want a DNS message`},
 		{"silence", &DNS{}, datagrams(silence), "SOA .: no answer in time"},
-		{"nobody listens", &DNS{}, noPort, "SOA .: connection refused"},
+		{"nobody listens", &DNS{}, noPort, "SOA .: ICMP port unreachable: nobody listens there"},
 		{"endless answers", &DNS{}, flood("x"), `SOA .: got "x", want a DNS message`},
 		{"over TCP", &DNS{Name: "www.example", TCP: true, Expect: seven}, overTCP(nameServer(t, 0, nil, a)), ""},
 		{"over TCP, closes", &DNS{TCP: true}, server(func(net.Conn) {}).dial, "SOA .: connection closed"},
 		{"over TCP, silence", &DNS{TCP: true}, datagrams(silence), "SOA .: no answer in time"},
 		{"over TCP, byte by byte", &DNS{TCP: true}, server(func(conn net.Conn) { _, _ = drip{conn}.Write([]byte("\x00\x20xxx")) }).dial, "SOA .: no answer in time"},
 		{"over TCP, endless", &DNS{TCP: true}, flood("xx"), `SOA .: got "` + strings.Repeat("x", 14) + `", want an answer to this question`},
-		{"bad name", &DNS{Name: strings.Repeat("x", 300)}, nil, `name "` + strings.Repeat("x", 80) + `"...: longer than 255 bytes`},
+		{"bad name", &DNS{Name: strings.Repeat("x", 300)}, nil, `name "` + strings.Repeat("x", 80) + `"...: longer than 255 bytes, or a part empty or longer than 63`},
+		{"empty part of a name", &DNS{Name: "www..example"}, nil, `name "www..example": longer than 255 bytes, or a part empty or longer than 63`},
 	}, func(c Checker, d DialFunc) { c.(*DNS).Dial, c.(*DNS).Addr = d, somewhere })
 }
 
@@ -210,7 +217,7 @@ func TestRADIUS(t *testing.T) {
 		{"no RADIUS", c(), datagrams(func([]byte) []byte { return []byte("hello") }), `Access-Request: got "hello", want a RADIUS packet`},
 		{"length that lies", c(), datagrams(func([]byte) []byte { return []byte("\x02\x00\xff\xff0123456789abcdef") }), `Access-Request: got "\x02\x00\xff\xff0123456789abcdef", want a RADIUS packet`},
 		{"silence", c(), datagrams(silence), "Access-Request: no answer in time"},
-		{"nobody listens", c(), noPort, "Access-Request: connection refused"},
+		{"nobody listens", c(), noPort, "Access-Request: ICMP port unreachable: nobody listens there"},
 		{"endless answers", c(), flood("x"), `Access-Request: got "x", want a RADIUS packet`},
 	}, func(c Checker, d DialFunc) { c.(*RADIUS).Dial, c.(*RADIUS).Addr = d, somewhere })
 }
@@ -247,7 +254,7 @@ func TestSIP(t *testing.T) {
 		{"no SIP", c(), answer("HTTP/1.0 200 OK\r\n\r\n"), `OPTIONS: got "HTTP/1.0 200 OK", want SIP/2.0 and a status`},
 		{"short", c(), answer("SIP/2.0\r\n\r\n"), `OPTIONS: got "SIP/2.0", want SIP/2.0 and a status`},
 		{"silence", c(), datagrams(silence), "OPTIONS: no answer in time"},
-		{"nobody listens", c(), noPort, "OPTIONS: connection refused"},
+		{"nobody listens", c(), noPort, "OPTIONS: ICMP port unreachable: nobody listens there"},
 	}, func(c Checker, d DialFunc) { c.(*SIP).Dial, c.(*SIP).Addr = d, somewhere })
 
 	testHostile(t, func(d DialFunc) Checker { return &SIP{Addr: somewhere, TCP: true, Dial: d} },

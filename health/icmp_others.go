@@ -1,0 +1,7 @@
+//go:build !linux
+
+package health
+
+import "net"
+
+func hearICMP(net.Conn) {}
