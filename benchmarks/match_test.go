@@ -20,27 +20,54 @@ func BenchmarkMatch(b *testing.B) {
 	}{{"services=1", 1, 1}, {"services=10k", 10_000, 10_000}, {"services=10k/to=one", 10_000, 1}} {
 		b.Run(c.name, func(b *testing.B) {
 			p := newLoopPort()
-			var random draw
-			x := p.start(b, lb.Config{MaxConnections: 1 << 10, Services: manyServices(c.services)})
-			k := newKind(5, netip.Addr{})
-			p.fill = func(frames []forward.Frame) {
-				for i := range frames {
-					f, n := &frames[i], random.below(c.used)
-					f.Tail += k.write(f.Buf[f.Head:], n, false)
-					direct(f.Bytes(), manyVIP(n))
-				}
-			}
-			sent, n := 0, 0
-			p.sent = func(frames []forward.Frame) { sent += len(frames) }
-			for b.Loop() {
-				p.run(1 << 10)
-				n += 1 << 10
-			}
-			each(b, n, "packets")
-			if sent != n {
-				b.Fatalf("%d packets sent of %d; drops %v", sent, n, x.Stats().Drops)
+			x := p.start(b, lb.Config{MaxConnections: 1 << 10, Services: manyServices(c.services, true)})
+			manyPackets(b, p, x, c.used, c.used)
+		})
+	}
+}
+
+// BenchmarkKnown is packets of known flows, at random, of as many services.
+func BenchmarkKnown(b *testing.B) {
+	const flows = 100_000
+	for _, c := range []struct {
+		name     string
+		services uint32
+	}{{"services=1", 1}, {"services=10k", 10_000}} {
+		b.Run(c.name, func(b *testing.B) {
+			p := newLoopPort()
+			x := p.start(b, lb.Config{MaxConnections: flows, Services: manyServices(int(c.services), false)})
+			manyPackets(b, p, x, c.services, flows)
+			if n := x.Stats().Connections; n != flows {
+				b.Fatalf("%d connections of %d", n, flows)
 			}
 		})
+	}
+}
+
+// manyPackets forwards packets of random flows, of which each has the service of its
+// number.
+func manyPackets(b *testing.B, p *loopPort, x *lb.Balancer, services, flows uint32) {
+	k, next := newKind(5, netip.Addr{}), uint32(0)
+	pick := func() uint32 { next++; return next % flows }
+	p.fill = func(frames []forward.Frame) {
+		for i := range frames {
+			f, n := &frames[i], pick()
+			f.Tail += k.write(f.Buf[f.Head:], n, false)
+			direct(f.Bytes(), manyVIP(n%services))
+		}
+	}
+	p.run(int(flows))
+	var random draw
+	pick = func() uint32 { return random.below(flows) }
+	sent, n := 0, 0
+	p.sent = func(frames []forward.Frame) { sent += len(frames) }
+	for b.Loop() {
+		p.run(1 << 10)
+		n += 1 << 10
+	}
+	each(b, n, "packets")
+	if sent != n {
+		b.Fatalf("%d packets sent of %d; drops %v", sent, n, x.Stats().Drops)
 	}
 }
 
@@ -59,12 +86,12 @@ func direct(frame []byte, to uint32) {
 // manyVIP is the VIP of service n: a thousand ports would match as fast.
 func manyVIP(n uint32) uint32 { return 172<<24 | 16<<16 | n }
 
-func manyServices(n int) []lb.Service {
+func manyServices(n int, onePacket bool) []lb.Service {
 	list := make([]lb.Service, n)
 	for i := range list {
 		list[i] = lb.Service{
 			VIP:      netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, manyVIP(uint32(i))))),
-			Protocol: lb.UDP, Port: vipPort, OnePacket: true, Scheduler: "rr",
+			Protocol: lb.UDP, Port: vipPort, OnePacket: onePacket, Scheduler: "rr",
 			Servers: []lb.Server{{Address: serverAddr(0, false)}, {Address: serverAddr(1, false)}},
 		}
 	}

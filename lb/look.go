@@ -36,6 +36,32 @@ func (w *worker) look(frames []forward.Frame) {
 		s.ref = ref(b.refs[b.matching(s.hash).first()].Load())
 		t.conns[s.ref.conn()].meta.Load()
 	}
+	if len(w.servers.all()) > fewServers {
+		w.lookFarther(all)
+	}
+}
+
+// fewServers are so many that what packets read of them stays in the processor's own
+// cache.
+const fewServers = 512
+
+// lookFarther reads what packets of known connections will need of their servers.
+func (w *worker) lookFarther(all []arrival) {
+	var found [batchSize]*server
+	for i := range all {
+		s := w.servers.get(w.table.conns[all[i].ref.conn()].load().server())
+		if s != nil {
+			s.path.Load()
+		}
+		found[i] = s
+	}
+	for _, s := range found[:len(all)] {
+		if s != nil {
+			_ = s.path.Load().dst
+			s.counters[w.id].inPackets.Load()
+			s.service.settings.Load()
+		}
+	}
 }
 
 // ofPacket makes the key of the packet's tuple. It reads and writes whole words, each

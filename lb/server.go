@@ -14,20 +14,21 @@ import (
 //
 // Workers read it without a lock; what changes is atomic.
 type server struct {
+	// What every packet reads, on one line of the cache where the heap has put a word
+	// before it.
+	service  *service
+	path     atomic.Pointer[path]
+	counters []counters  // one per worker
+	gone     atomic.Bool // as Gone
+	words    [2]uint64   // the address as words of a tuple
+	_        line
+
 	// What connections write when they come, go and change.
 	sched.Server
 	upper, lower atomic.Int64 // connection thresholds, 0 none
 	templates    atomic.Int64 // persistence templates (persistconns)
 	evidence     evidence
 	_            line
-
-	// What every packet reads.
-	words    [2]uint64 // the address as words of a tuple
-	service  *service
-	path     atomic.Pointer[path]
-	counters []counters  // one per worker
-	gone     atomic.Bool // as Gone
-	_        line
 
 	name    string
 	address netip.Addr
@@ -69,14 +70,17 @@ func (s *server) setGone(gone bool) {
 // path is how packets get to a server: the method, and the next hop. It is
 // replaced, never changed.
 type path struct {
+	// What every packet reads, on one line.
 	method   Method
-	tunnel   Tunnel
-	dst, src forward.MAC  // dst is zero while the next hop's MAC is not known
-	port     int          // index of the port that they leave by
-	mtu      int          // bytes of IP packet
-	source   forward.Addr // the host's own towards the server
-	wrap     forward.Tunnel
-	room     int // bytes of IP packet that the tunnel takes
+	dst, src forward.MAC // dst is zero while the next hop's MAC is not known
+	port     int         // index of the port that they leave by
+	mtu      int         // bytes of IP packet
+	room     int         // bytes of IP packet that the tunnel takes
+
+	tunnel Tunnel
+	source forward.Addr // the host's own towards the server
+	wrap   forward.Tunnel
+	_      [24]byte // up to a size that the heap aligns
 }
 
 // forward is the tunnel as package forward knows it.
