@@ -41,7 +41,7 @@ func wait(t *testing.T, client *lab.Host, ln net.Listener, to netip.AddrPort) wa
 
 // isReset waits for a reset, without sending anything.
 func isReset(c net.Conn) error {
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(giveUpAfter))
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		return fmt.Errorf("got %v, want a reset", err)
 	}

@@ -104,13 +104,12 @@ func (s *ftpSite) serveFTP(h *lab.Host) {
 	}))
 }
 
-// eventually tries for up to five seconds.
+// eventually tries until it succeeds, or it is time to give up.
 func eventually(try func() error) (err error) {
-	for range 100 {
+	for end := time.Now().Add(giveUpAfter); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if err = try(); err == nil {
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	return err
 }
@@ -136,7 +135,7 @@ func (s *ftpSite) config() lb.Config {
 // program runs one on the client's host and returns what it printed.
 func (s *ftpSite) program(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*giveUpAfter)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "LC_ALL=C")
@@ -235,7 +234,7 @@ func TestFTPSessionsOfManyTransfers(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/passive=%v", method, f, passive), func(t *testing.T) {
 					sent, back := t.TempDir(), t.TempDir()
 					var script strings.Builder
-					fmt.Fprintf(&script, "set net:max-retries 1; set net:timeout 10; set cmd:fail-exit yes; set ftp:fix-pasv-address no; set ftp:prefer-epsv no; set ftp:passive-mode %v; cd in; ", passive)
+					fmt.Fprintf(&script, "set net:max-retries 1; set net:timeout 60; set cmd:fail-exit yes; set ftp:fix-pasv-address no; set ftp:prefer-epsv no; set ftp:passive-mode %v; cd in; ", passive)
 					for i := range files {
 						must(t, os.WriteFile(filepath.Join(sent, name(i)), content(i), 0o600))
 						fmt.Fprintf(&script, "put %s/%s; ls; get %[2]s -o %[3]s/%[2]s; ", sent, name(i), back)

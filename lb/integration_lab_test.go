@@ -170,7 +170,7 @@ func sumOf(r io.Reader) ([]byte, error) {
 }
 
 func newHTTPClient(h *lab.Host) *http.Client {
-	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+	return &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{
 		DialContext: h.DialContext, DisableKeepAlives: true, WriteBufferSize: 256 << 10,
 	}}
 }

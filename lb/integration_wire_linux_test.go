@@ -95,17 +95,23 @@ func (c *capture) run() {
 			}
 			return
 		}
-		if frame := buf[:n]; !bytes.Equal(frame[6:12], c.mac) {
-			c.check(frame)
-		}
+		c.take(buf[:n])
+	}
+}
+
+// take checks a frame that is not the host's own.
+func (c *capture) take(frame []byte) {
+	if !bytes.Equal(frame[6:12], c.mac) {
+		c.check(frame)
 	}
 }
 
 // end waits until what is captured is checked, and says what was wrong.
 func (c *capture) end(t *testing.T) {
 	t.Helper()
-	must(t, c.conn.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
+	must(t, c.conn.SetReadDeadline(time.Now()))
 	<-c.done
+	rest(t, c.conn, c.take)
 	t.Logf("%s: checked %v", c.host.Name(), c.seen)
 	if c.seen["TCP"] == 0 || c.seen["UDP"] == 0 {
 		t.Errorf("%s: checked %v only", c.host.Name(), c.seen)

@@ -20,7 +20,7 @@ import (
 // listed, and connections expire, since time runs two hundred times as fast. In
 // the end all counts must agree and nothing be left.
 func TestEverythingAtOnce(t *testing.T) {
-	const speed = 200
+	const speed, enough = 200, 100 // entries
 	start := time.Now()
 	now := func() time.Time { return start.Add(time.Since(start) * speed) }
 	cfg := crowdConfig(0)
@@ -33,9 +33,16 @@ func TestEverythingAtOnce(t *testing.T) {
 	if testing.Short() {
 		length /= 4
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), length)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var tasks sync.WaitGroup
+	tasks.Go(func() { // on a busy machine it takes longer until there is something to see
+		time.Sleep(length)
+		for b.table.used() < enough && time.Since(start) < time.Minute {
+			time.Sleep(10 * time.Millisecond)
+		}
+		cancel()
+	})
 	for i, task := range []func(){
 		func() { crowdApply(t, b, cfg.Env) }, func() { crowdOperate(t, b) }, func() { b.Stats() },
 		func() { b.Connections(func(c Connection) bool { return c.Server.IsValid() }) },
@@ -57,7 +64,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	if err := r.audit(); err != nil {
 		t.Fatal(err)
 	}
-	if n := b.table.used(); n < 100 {
+	if n := b.table.used(); n < enough {
 		t.Errorf("only %d entries were ever in use: there was no traffic to speak of", n)
 	}
 	end := b.tick()
@@ -130,7 +137,7 @@ func crowdConfig(n int) Config {
 func crowdApply(t *testing.T, b *Balancer, env Env) {
 	cfg := crowdConfig(rand.N(100))
 	cfg.Env = env
-	if err := b.Apply(cfg); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	if err := b.Apply(cfg); err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
