@@ -7,6 +7,7 @@ import (
 	"crypto/md5"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -43,6 +44,9 @@ func (c *RADIUS) Check(ctx context.Context) error {
 	const what = "Access-Request"
 	request := c.request()
 	answer, err := exchangePacket(ctx, c.Dial, c.Addr, what, request, rhythm{radiusFirst, radiusMost})
+	if errors.Is(err, errTimeout) { // RFC 2865 section 3: those are discarded silently
+		return fmt.Errorf("%w: it is dead, or does not know this host or its secret", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -178,7 +178,12 @@ server default {
 	ask := func(password, secret string) Checker {
 		return &RADIUS{Addr: d.addr, Login: "bob", Password: password, Secret: secret}
 	}
-	d.live(ask("hello", "testing123"), "Access-Request: no answer in time", "Access-Request: ICMP port unreachable: nobody listens there", map[string]Checker{
+	d.await(ask("hello", "testing123"))
+	silent := "Access-Request: no answer in time: it is dead, or does not know this host or its secret"
+	if got := d.once(ask("hello", "guess"), 300*time.Millisecond); got != silent {
+		t.Errorf("another secret: got %s, want %s", got, silent)
+	}
+	d.live(ask("hello", "testing123"), silent, "Access-Request: ICMP port unreachable: nobody listens there", map[string]Checker{
 		"Access-Request: got Access-Reject (3), want Access-Accept": ask("guess", "testing123"),
 	})
 }

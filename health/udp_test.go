@@ -216,7 +216,7 @@ func TestRADIUS(t *testing.T) {
 		{"other secret", c(), datagrams(radiusServer(t, 2, "guess")), "Access-Request: got an answer that is not signed with the secret"},
 		{"no RADIUS", c(), datagrams(func([]byte) []byte { return []byte("hello") }), `Access-Request: got "hello", want a RADIUS packet`},
 		{"length that lies", c(), datagrams(func([]byte) []byte { return []byte("\x02\x00\xff\xff0123456789abcdef") }), `Access-Request: got "\x02\x00\xff\xff0123456789abcdef", want a RADIUS packet`},
-		{"silence", c(), datagrams(silence), "Access-Request: no answer in time"},
+		{"silence", c(), datagrams(silence), "Access-Request: no answer in time: it is dead, or does not know this host or its secret"},
 		{"nobody listens", c(), noPort, "Access-Request: ICMP port unreachable: nobody listens there"},
 		{"endless answers", c(), flood("x"), `Access-Request: got "x", want a RADIUS packet`},
 	}, func(c Checker, d DialFunc) { c.(*RADIUS).Dial, c.(*RADIUS).Addr = d, somewhere })

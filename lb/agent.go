@@ -70,14 +70,8 @@ func (v *validator) agent(path string, a *Agent) {
 	if a.Scale != "" && a.Scale != scaleIdle && a.Scale != scalePercent {
 		v.fail(path+".scale", a.Scale, "unknown scale", scaleIdle+" or "+scalePercent)
 	}
-	for _, d := range []struct {
-		key   string
-		value time.Duration
-	}{{"interval", a.Interval}, {"timeout", a.Timeout}} {
-		if d.value != 0 && (d.value < minCheckDuration || d.value > maxCheckDuration) {
-			v.fail(path+"."+d.key, d.value, "out of range", fmt.Sprintf("%v to %v", minCheckDuration, maxCheckDuration))
-		}
-	}
+	v.duration(path+".interval", a.Interval, minCheckDuration)
+	v.duration(path+".timeout", a.Timeout, minCheckDuration)
 }
 
 // orNothing is s as the value of a mistake.

@@ -79,14 +79,8 @@ func (v *validator) alerts(path string, a *Alerts) {
 			v.fail(fmt.Sprintf("%s.commands[%d].command", path, i), nil, "no program", "one to run")
 		}
 	}
-	for _, d := range []struct {
-		key   string
-		value time.Duration
-	}{{"gather", a.Gather}, {"hold", a.Hold}} {
-		if d.value != 0 && (d.value < minCheckDuration || d.value > maxCheckDuration) {
-			v.fail(path+"."+d.key, d.value, "out of range", fmt.Sprintf("%v to %v", minCheckDuration, maxCheckDuration))
-		}
-	}
+	v.duration(path+".gather", a.Gather, minCheckDuration)
+	v.duration(path+".hold", a.Hold, minCheckDuration)
 }
 
 func (v *validator) mail(path string, m *MailAlert) {

@@ -19,12 +19,15 @@ func (b *Balancer) judged(e health.Event) {
 	b.report()
 }
 
-// learn has a server follow what a source says of it since some time, and notes what
-// came of it. The lock is held.
+// learn has a server follow what a source says of it since some time, since now where
+// that is zero, and notes what came of it. The lock is held.
 func (b *Balancer) learn(s *server, from source, failed bool, reason string, since time.Time) {
 	before := len(b.noted)
 	if !b.verdict(s, from, failed, reason) {
 		return
+	}
+	if since.IsZero() {
+		since = time.Now()
 	}
 	e := Event{Kind: ServerUp, Service: s.service.name, Server: s.name, Reason: s.reason, Since: since, Action: s.action()}
 	if !s.up {

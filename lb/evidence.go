@@ -40,14 +40,8 @@ func (v *validator) passive(path string, p *Passive) {
 	if p.Failures < 0 || p.Failures > maxChecksInARow {
 		v.fail(path+".failures", p.Failures, "out of range", fmt.Sprintf("1 to %d, 0 for never", maxChecksInARow))
 	}
-	for _, d := range []struct {
-		key   string
-		value time.Duration
-	}{{"window", p.Window}, {"hold", p.Hold}} {
-		if d.value != 0 && (d.value < time.Second || d.value > maxCheckDuration) {
-			v.fail(path+"."+d.key, d.value, "out of range", fmt.Sprintf("1s to %v", maxCheckDuration))
-		}
-	}
+	v.duration(path+".window", p.Window, time.Second)
+	v.duration(path+".hold", p.Hold, time.Second)
 }
 
 // passive is Passive with nothing left to default.
@@ -172,7 +166,7 @@ func (b *Balancer) suspect(s *server, now tick) {
 	if e.until != 0 && !now.before(e.until) {
 		b.acquit(s, now)
 		if b.verdict(s, byClients, false, "") {
-			b.note(Event{Kind: ServerUp, Service: v.name, Server: s.name, Action: s.action(),
+			b.note(Event{Kind: ServerUp, Service: v.name, Server: s.name, Action: s.action(), Since: time.Now(),
 				Reason: "on trial: the time after which it gets connections again is over"})
 		}
 		return
@@ -197,7 +191,7 @@ func (b *Balancer) suspect(s *server, now tick) {
 	}
 	if bad.sum() >= suspectAfter && s.up && !e.suspected {
 		e.suspected = true
-		b.note(Event{Kind: ServerSuspect, Service: v.name, Server: s.name, Reason: s.explain(bad)})
+		b.note(Event{Kind: ServerSuspect, Service: v.name, Server: s.name, Reason: s.explain(bad), Since: time.Now()})
 	}
 }
 

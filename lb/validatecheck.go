@@ -14,14 +14,9 @@ import (
 // check finds the mistakes in a service's check and in what its servers change of it.
 func (v *validator) check(path string, s *Service) {
 	c, at := &s.Check, path+".check"
-	for _, d := range []struct {
-		key   string
-		value time.Duration
-	}{{"interval", c.Interval}, {"fast_interval", c.Fast}, {"timeout", c.Timeout}} {
-		if d.value != 0 && (d.value < minCheckDuration || d.value > maxCheckDuration) {
-			v.fail(at+"."+d.key, d.value, "out of range", fmt.Sprintf("%v to %v", minCheckDuration, maxCheckDuration))
-		}
-	}
+	v.duration(at+".interval", c.Interval, minCheckDuration)
+	v.duration(at+".fast_interval", c.Fast, minCheckDuration)
+	v.duration(at+".timeout", c.Timeout, minCheckDuration)
 	for _, n := range []struct {
 		key   string
 		value int
@@ -47,6 +42,13 @@ func (v *validator) check(path string, s *Service) {
 			plain[r.Port] = true
 		}
 		v.question(at, own, s, r, told)
+	}
+}
+
+// duration checks a time that has a default where it is 0.
+func (v *validator) duration(path string, d, least time.Duration) {
+	if d != 0 && (d < least || d > maxCheckDuration) {
+		v.fail(path, d, "out of range", fmt.Sprintf("%v to %v", least, maxCheckDuration))
 	}
 }
 

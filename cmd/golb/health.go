@@ -100,7 +100,7 @@ func printServers(w io.Writer, servers []api.Server, now time.Time) error {
 			fmt.Fprintf(w, "    failed %d in a row: %s\n", r.Check.Failures, r.Check.Reason)
 		}
 		if r.Path != nil {
-			fmt.Fprintf(w, "    %s\n", pathLine(now, r.Path))
+			fmt.Fprintf(w, "    %s\n", pathLine(now, r.Path, r.Reason))
 		}
 		if f := r.Fruitless; f != (lb.Fruitless{}) {
 			fmt.Fprintf(w, "    connections that came to nothing so far: %d not answered, %d refused, %d unreachable\n",
@@ -113,10 +113,10 @@ func printServers(w io.Writer, servers []api.Server, now time.Time) error {
 	return nil
 }
 
-// pathLine is what the check of the true path found.
-func pathLine(now time.Time, c *api.Check) string {
+// pathLine is what the check of the true path found, beside a reason that was told.
+func pathLine(now time.Time, c *api.Check, told string) string {
 	s := fmt.Sprintf("true path: %s, %s (%s ago), last results %s", c.State, took(c), ago(now, c.Checked), row(c.Recent))
-	if c.Reason != "" {
+	if c.Reason != "" && c.Reason != told {
 		s += ": " + c.Reason
 	}
 	return s
