@@ -338,6 +338,7 @@ func (b *Balancer) dropServer(v *service, s *server) {
 		v.remove(s)
 	}
 	s.setGone(true)
+	b.orphan.Store(true)
 	if v.trash == nil {
 		v.trash = map[netip.AddrPort]*server{}
 	}

@@ -81,6 +81,7 @@ func (b *Balancer) admit(s *server) {
 		b.weigh(s, true)
 	case listed:
 		v.remove(s)
+		b.orphan.Store(true)
 	}
 }
 

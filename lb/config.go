@@ -60,9 +60,12 @@ type Service struct {
 	// SchedulerFlags are "fallback" and "port", which sh and mh know (ipvsadm -b).
 	SchedulerFlags []string    `yaml:"scheduler_flags"`
 	Persistence    Persistence `yaml:"persistence"` // whether clients stick to servers
-	OnePacket      bool        `yaml:"one_packet"`  // UDP: schedule each packet anew (ipvsadm -o)
-	Method         Method      `yaml:"method"`      // for servers that name none; DSR where not given
-	Tunnel         Tunnel      `yaml:"tunnel"`      // for servers of method TUN that name none
+	// OnePacket, of UDP, schedules each packet anew and keeps no connection (ipvsadm
+	// -o). Replies through NAT then stay as they are: it is refused with that, unless
+	// the settings say IPVSCompat.
+	OnePacket bool   `yaml:"one_packet"`
+	Method    Method `yaml:"method"` // for servers that name none; DSR where not given
+	Tunnel    Tunnel `yaml:"tunnel"` // for servers of method TUN that name none
 	// Quiescent leaves a server that failed its check in the service, with weight 0:
 	// its connections go on, and persistent clients stay with it where the settings
 	// let them. Otherwise it is taken out, and its connections end.
@@ -71,9 +74,9 @@ type Service struct {
 	// weight, so that it is not run over; 0 means at once.
 	SlowStart time.Duration `yaml:"slow_start"`
 	Passive   Passive       `yaml:"passive"` // what the servers' connections show of their health
-	// CutFailed cuts the connections of a server that failed at once, by a reset to the
-	// client, and with NAT to the server, as when it is halted. Otherwise they are cut with their next packet, if the setting
-	// expire_nodest_conn says so.
+	// CutFailed cuts the connections of a server that failed by a reset to the client,
+	// and with NAT to the server, as when it is halted. Otherwise the client's next
+	// segment is answered by the reset, if the setting expire_nodest_conn says so.
 	CutFailed bool `yaml:"cut_failed"`
 	// Quorum is the weight, summed over the servers that are up and active, below which
 	// the service is down; 0 means 1. More than all servers have counts as what they
@@ -158,9 +161,9 @@ type Tunnel struct {
 type Settings struct {
 	IPVSCompat bool `yaml:"ipvs_compat"`
 
-	// ExpireNodestConn ends the connections of a server that is removed, or failed,
-	// with its next packet, instead of dropping their packets until they time out.
-	// nil means true; ip_vs: false.
+	// ExpireNodestConn ends the connections and templates of a server that is removed,
+	// or failed, at once, instead of dropping their packets until they time out. nil
+	// means true; ip_vs: false.
 	ExpireNodestConn *bool `yaml:"expire_nodest_conn"`
 	// ExpireQuiescentTemplate lets a persistent client go from a server of weight 0
 	// with its next connection. nil means true; ip_vs: false.

@@ -33,6 +33,9 @@ func (x *plane) expire(now tick) {
 
 	x.expiry.mu.Lock()
 	defer x.expiry.mu.Unlock()
+	if x.orphan.Swap(false) && x.snap.Load().settings.expireNodest {
+		x.endOrphans()
+	}
 	begin := time.Now()
 	for i := range x.table.shards {
 		sh := &x.table.shards[i]
@@ -66,5 +69,18 @@ func (w *worker) help(n int) {
 	defer sh.mu.Unlock()
 	if w.expireSome(sh, w.now, n) > 0 {
 		w.late++
+	}
+}
+
+// endOrphans ends the connections and templates of servers that left their service
+// (ip_vs_expire_nodest_conn_flush): those that controlled others in the second round.
+func (x *plane) endOrphans() {
+	for range 2 {
+		for c := uint32(1); c < x.table.used(); c++ {
+			m := x.table.conns[c].load()
+			if m.has(flagLive) && x.servers.get(m.server()).gone.Load() {
+				x.killOne(c, m)
+			}
+		}
 	}
 }

@@ -160,13 +160,16 @@ func (c *modelConfig) clone() modelConfig {
 // apply makes cfg the model's configuration: lvs-behaviour 2.10, 3.3 and 4 say what
 // becomes of servers that come, go and come back.
 func (m *model) apply(cfg modelConfig) {
+	left := false
 	for k, d := range m.servers {
+		was := d.available
 		s := cfg.services[k.service]
 		if s == nil {
 			d.available = false
 		} else if _, in := s.servers[k.addr]; !in {
 			d.available = false
 		}
+		left = left || was && !d.available
 		if !d.available && d.active+d.inactive+d.templates == 0 {
 			delete(m.servers, k)
 		}
@@ -196,4 +199,21 @@ func (m *model) apply(cfg modelConfig) {
 		}
 	}
 	m.cfg = cfg
+	if left && cfg.expireNodest {
+		m.endOrphans()
+	}
+}
+
+// endOrphans: lvs-behaviour 2.10.
+func (m *model) endOrphans() {
+	for _, c := range m.conns {
+		if !c.server.available {
+			m.end(c)
+		}
+	}
+	for t := range m.allTemplates() {
+		if !t.server.available {
+			m.endTemplate(t)
+		}
+	}
 }

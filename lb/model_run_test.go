@@ -310,6 +310,7 @@ func (x *modelRun) apply(rt *rapid.T, cfg modelConfig) {
 	if err := x.b.Apply(c); err != nil {
 		rt.Fatal(err)
 	}
+	x.b.expire(x.b.tick())
 	x.m.apply(cfg)
 }
 

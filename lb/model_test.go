@@ -144,17 +144,26 @@ func (m *model) fromClient(f modelFlow, flags uint8, got seen) error {
 	if c := m.conns[f]; c != nil {
 		switch {
 		case f.proto == TCP && flags&forward.FlagSYN != 0 && m.reusable(c):
-			m.kill(c)
+			return m.renew(c, flags, got)
 		case c.server.available:
 			m.touch(c, flags, false)
 			return got.goesTo(c)
 		case !m.cfg.expireNodest:
 			return got.dropped(ServerGone)
 		default:
-			m.kill(c)
+			return m.renew(c, flags, got)
 		}
 	}
 	return m.schedule(f, flags, got)
+}
+
+// renew is a packet in the place of c, which its server counts until it is
+// scheduled.
+func (m *model) renew(c *modelConn, flags uint8, got seen) error {
+	delete(m.conns, c.modelFlow)
+	err := m.schedule(c.modelFlow, flags, got)
+	m.uncount(c)
+	return err
 }
 
 // reusable: lvs-behaviour 2.10.
@@ -206,7 +215,7 @@ func (m *model) schedule(f modelFlow, flags uint8, got seen) error {
 		d.templates++
 		d.bound()
 	}
-	t.end = m.now + t.timeout
+	t.end = m.now + t.timeout + 1 // later than a connection that ends then
 	return m.enter(f, flags, t.server, t, s, got)
 }
 
@@ -388,6 +397,10 @@ func (m *model) end(c *modelConn) {
 	if m.touched == c {
 		m.touched = nil
 	}
+	m.uncount(c)
+}
+
+func (m *model) uncount(c *modelConn) {
 	if c.active {
 		c.server.active--
 	} else {

@@ -23,6 +23,7 @@ type plane struct {
 	_ line // what follows has locks
 
 	expiry expiry
+	orphan atomic.Bool // a server left its service: its connections may have to end
 	frags  fragments
 	vias   vias
 	ftp    ftp
@@ -95,6 +96,12 @@ func (x *plane) due(sh *shard, c uint32, now tick) {
 
 // bury ends a connection that is not in the wheel any more. The shard is held.
 func (x *plane) bury(c uint32) {
+	s, m := x.unlist(c)
+	s.unbind(x.table.isTemplate(c), m.has(flagInactive))
+}
+
+// unlist is bury, but that the server still counts the connection.
+func (x *plane) unlist(c uint32) (*server, meta) {
 	e, cold := &x.table.conns[c], &x.table.cold[c]
 	m := e.load()
 	for !e.swap(m, m&^flagLive) {
@@ -102,7 +109,6 @@ func (x *plane) bury(c uint32) {
 	}
 	s := x.servers.get(m.server())
 	x.table.remove(c, m, s)
-	s.unbind(x.table.isTemplate(c), m.has(flagInactive))
 	switch {
 	case m.has(flagFTP):
 		x.ftp.forget(c, m)
@@ -113,11 +119,12 @@ func (x *plane) bury(c uint32) {
 		x.table.cold[t].controls.Add(-1)
 	}
 	x.table.release(x.table.shardOf(c), c)
+	return s, m
 }
 
 // kill ends a connection before its time, if it still lives the life of m. A
 // template that it was the only one of goes too, unless it is assured
-// (ip_vs_conn_expire_now).
+// (ip_vs_conn_del).
 func (x *plane) kill(c uint32, m meta) {
 	if t, tm := x.killOne(c, m); t != 0 && !tm.has(flagAssured) {
 		x.killOne(t, tm)
@@ -159,7 +166,8 @@ func (x *plane) void(c uint32, was meta) {
 }
 
 // hold adds a connection to those that a template controls, and starts its timer
-// anew. It fails where the template is gone.
+// anew: a tick longer than a connection of that time, so that one which ends with it
+// does not hold it up. It fails where the template is gone.
 func (x *plane) hold(c uint32, m meta, now tick) bool {
 	cold := &x.table.cold[c]
 	sh := x.table.shardOf(c)
@@ -170,7 +178,7 @@ func (x *plane) hold(c uint32, m meta, now tick) bool {
 		return false
 	}
 	cold.controls.Add(1)
-	if end := now + tick(cold.timeout.Load()); e.deadline().before(end) { // not with a slower worker's clock
+	if end := now + tick(cold.timeout.Load()) + 1; e.deadline().before(end) { // not with a slower worker's clock
 		e.rearm(end)
 	}
 	return true

@@ -74,6 +74,11 @@ func (w *worker) schedule(snap *snapshot, v *service, f *forward.Frame, p *forwa
 // once is the target of a packet of a one-packet service: counted as a connection
 // that is over at once.
 func (w *worker) once(s *server, dport uint16) target {
+	if s.upper.Load() != 0 {
+		s.count(false)
+		s.bind()
+		s.unbind(false, true)
+	}
 	s.counters[w.id].conns.bump(1)
 	return target{server: s, dport: dport}
 }

@@ -98,12 +98,12 @@ func (v *service) remove(s *server) {
 	v.scheduler().Removed(v.schedulerServers(), &s.Server)
 }
 
-// reschedule gives the service another scheduler, which gets to know the servers in
-// the order in which they came.
+// reschedule gives the service another scheduler, which finds the servers that there
+// are (ip_vs_bind_scheduler).
 func (v *service) reschedule(s sched.Scheduler) {
 	list := v.schedulerServers()
-	for i := len(list) - 1; i >= 0; i-- {
-		s.Added(list[i:], list[i])
+	for _, r := range slices.Backward(list) {
+		s.Added(list, r)
 	}
 	v.sched.Store(&s)
 }

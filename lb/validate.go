@@ -33,7 +33,7 @@ const (
 // Validate finds every mistake that can be seen in the Config alone; it returns
 // nil or ConfigErrors. ValidateHost finds those that show on this host only.
 func (c *Config) Validate() error {
-	v := &validator{checks: c.Env.Checks}
+	v := &validator{checks: c.Env.Checks, compat: c.Settings.IPVSCompat}
 	if v.checks == nil {
 		v.checks = health.NewRegistry()
 	}
@@ -55,6 +55,7 @@ func (c *Config) Validate() error {
 type validator struct {
 	errs   ConfigErrors
 	checks *health.Registry
+	compat bool // what ip_vs takes is no mistake, though of no use
 }
 
 // fail notes a mistake; value nil means that there is none to show.
@@ -335,7 +336,7 @@ func (v *validator) tunnel(path string, t *Tunnel) {
 func (v *validator) server(path string, s *Service, r *Server) {
 	v.address(path+".address", r.Address)
 	v.method(path+".method", r.Method)
-	if s.OnePacket && r.method(s) == NAT {
+	if s.OnePacket && r.method(s) == NAT && !v.compat {
 		v.fail(path+".method", r.method(s), "one_packet keeps no connection by which replies could be translated", "dsr or tun")
 	}
 	v.tunnel(path+".tunnel", &r.Tunnel)

@@ -171,8 +171,7 @@ func (w *worker) known(snap *snapshot, f *forward.Frame, r ref, m meta, key *wor
 	}
 	if isFirst(p) {
 		if w.reusable(snap, c, m, s) {
-			w.kill(c, m)
-			return w.unknown(snap, f, key, hash)
+			return w.renew(snap, f, c, m, key, hash)
 		}
 		w.repeated(c, m, s)
 	}
@@ -180,8 +179,7 @@ func (w *worker) known(snap *snapshot, f *forward.Frame, r ref, m meta, key *wor
 		if !snap.settings.expireNodest {
 			return ServerGone
 		}
-		w.kill(c, m)
-		return w.unknown(snap, f, key, hash)
+		return w.renew(snap, f, c, m, key, hash)
 	}
 	return w.transmit(snap, f, w.targetOf(snap, c, m))
 }

@@ -68,7 +68,7 @@ func TestPickByConnections(t *testing.T) {
 func TestTwosDrawsByWeightAndTakesTheLessLoaded(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		draws   []uint64 // below the sum of weights, 6
+		draws   []uint64 // up to the sum of weights, 6
 		actives []int64
 		want    string
 	}{
@@ -78,8 +78,9 @@ func TestTwosDrawsByWeightAndTakesTheLessLoaded(t *testing.T) {
 		{"equal ratio: first drawn", []uint64{4, 2}, []int64{0, 2, 3}, "C"},
 		{"A's last chance", []uint64{1, 1}, []int64{0, 0, 0}, "A"},
 		{"B's first chance", []uint64{2, 2}, []int64{0, 0, 0}, "B"},
-		{"C's last chance", []uint64{5, 5}, []int64{0, 0, 0}, "C"},
-		{"modulo the sum", []uint64{6, 12}, []int64{0, 0, 0}, "A"},
+		{"C, neither first nor last", []uint64{5, 5}, []int64{0, 0, 0}, "C"},
+		{"C's last chance", []uint64{6, 6}, []int64{0, 0, 0}, "C"},
+		{"modulo what there is to draw", []uint64{7, 14}, []int64{0, 0, 0}, "A"},
 	} {
 		n := 0
 		x := newFixture(t, "twos", Options{Rand: func() uint64 { n++; return tt.draws[n-1] }}).weights(1, 2, 3)

@@ -16,7 +16,7 @@ import (
 // Cost of a pick: O(size of the set) where its best is not beyond its weight, else
 // O(n). Picks of a service go one at a time. A destination not seen before, and a
 // set that grows, may allocate; at most cacheMax sets are kept, none larger than
-// the service.
+// twice the service (setSlack).
 type lblcr struct {
 	servers
 	now func() int64
@@ -98,13 +98,16 @@ func (v *serverSet) shrink(now int64) {
 	}
 }
 
+// setSlack is how many servers a set may have at least, those that are gone included.
+const setSlack = 16
+
 // join adds s if it is not in the set. Servers that are gone stay, since ip_vs
-// knows them again should they return, until the set is as large as the service.
+// knows them again should they return, until the set is twice as large as the service.
 func (v *serverSet) join(s *Server, now int64, limit int) {
 	if slices.Contains(v.list, s) {
 		return
 	}
-	if len(v.list) >= limit {
+	if len(v.list) >= max(2*limit, setSlack) {
 		v.list = slices.DeleteFunc(v.list, func(o *Server) bool { return o.Gone.Load() })
 	}
 	v.list = slices.Insert(v.list, 0, s)

@@ -157,7 +157,7 @@ func TestLBLCRSetDoesNotOutgrowTheService(t *testing.T) {
 		l.add(newServer("10.0.0.8", 80, 1))
 		l.to(1)
 	}
-	if n := len(l.set()); n > 2 {
+	if n := len(l.set()); n > setSlack {
 		t.Errorf("%d servers", n)
 	}
 }

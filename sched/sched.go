@@ -49,7 +49,8 @@ type Flow struct {
 // Scheduler picks servers for one service. The owner keeps the list of servers in
 // ip_vs's order, newest first, never changes a list once passed, and calls Added,
 // Removed and Edited one at a time, after the fact, once for each server: state
-// such as wrr's depends on it. Pick may be called from many goroutines at once,
+// such as wrr's depends on it. A scheduler that takes over from another is told of
+// each server with the whole list. Pick may be called from many goroutines at once,
 // also while the list changes. It allocates nothing, unless its scheduler says so.
 type Scheduler interface {
 	// Name returns the name that New takes.

@@ -4,10 +4,9 @@ package sched
 // each with a probability by weight, and the one with the smaller load for its
 // weight is picked, the first where they are equal. They may be the same.
 //
-// A draw is a number below the sum of the weights, from which the weights are
+// A draw is a number from 0 to the sum of the weights, from which the weights are
 // subtracted down the list; the server at which it is 0 or less is drawn. As in
-// ip_vs the first server so gets one chance more than its weight, and the last one
-// less.
+// ip_vs the first server so gets one chance more than its weight.
 //
 // Cost of a pick: O(n), two passes.
 type twos struct {
@@ -30,7 +29,7 @@ func (t *twos) Pick(*Flow) *Server {
 	if sum == 0 {
 		return nil
 	}
-	left1, left2 := int64(t.rand()%sum), int64(t.rand()%sum)
+	left1, left2 := int64(t.rand()%(sum+1)), int64(t.rand()%(sum+1))
 	var first, second *Server
 	var w1, w2 int64
 	for _, s := range list {

@@ -111,8 +111,23 @@ func (s *Simulator) Apply(cfg lb.Config) error {
 // Balancer is the balancer itself, to list and count.
 func (s *Simulator) Balancer() *lb.Balancer { return s.balancer }
 
-// Advance turns the clock on. What expires by then is gone.
-func (s *Simulator) Advance(d time.Duration) { s.clock.Advance(d) }
+// Advance turns the clock on. What expires by then is gone, each at its time:
+// whether a template ends depends on the connections that there still are.
+func (s *Simulator) Advance(d time.Duration) {
+	for d > 0 {
+		next := d
+		s.balancer.Connections(func(c lb.Connection) bool {
+			next = min(next, max(c.Expires, expireStep))
+			return true
+		})
+		s.clock.Advance(next)
+		d -= next
+	}
+}
+
+// expireStep is at most the balancer's own unit of time, so that none of what expires
+// is passed over, and not 0, so that what is about to expire does.
+const expireStep = time.Second / 16
 
 // Send gives the balancer an IP packet, from the MAC that its source address
 // says, and returns when all that follows from it is done. It fails where the
