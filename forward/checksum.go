@@ -46,9 +46,13 @@ func sum(b []byte) uint16 {
 		s, c = bits.Add64(s, uint64(b[0]), 0)
 		s += c
 	}
+	return bits.ReverseBytes16(fold64(s))
+}
+
+// fold64 is fold for a sum of longer words.
+func fold64(s uint64) uint16 {
 	s = s>>32 + s&0xffffffff
-	s = s>>32 + s&0xffffffff
-	return bits.ReverseBytes16(fold(uint32(s)))
+	return fold(uint32(s>>32 + s&0xffffffff))
 }
 
 // fold adds the carries back in (RFC 1071 §2).

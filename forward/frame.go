@@ -51,8 +51,11 @@ func AddrFrom4(a [4]byte) Addr {
 }
 
 // Is4 reports whether the address is an IPv4 one.
-func (a Addr) Is4() bool {
-	return binary.LittleEndian.Uint64(a[:]) == 0 && binary.LittleEndian.Uint32(a[8:]) == mappedPrefix
+func (a Addr) Is4() bool { return isMapped(&a) }
+
+// isMapped reads in two words, as copyAddr does.
+func isMapped(a *Addr) bool {
+	return binary.LittleEndian.Uint64(a[:]) == 0 && uint32(binary.LittleEndian.Uint64(a[8:])) == mappedPrefix
 }
 
 // As4 returns the last four bytes: the IPv4 address where Is4 holds.

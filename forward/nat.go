@@ -1,6 +1,9 @@
 package forward
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // side is which end of a packet NAT rewrites.
 type side uint8
@@ -30,7 +33,7 @@ func NATReply(f *Frame, p *Packet, src *Addr, sport uint16) Reason {
 }
 
 func translate(f *Frame, p *Packet, s side, addr *Addr, port uint16) Reason {
-	if addr.Is4() != (p.Version == 4) {
+	if isMapped(addr) != (p.Version == 4) {
 		return FamilyMismatch
 	}
 	oldPort := p.port(s)
@@ -38,9 +41,11 @@ func translate(f *Frame, p *Packet, s side, addr *Addr, port uint16) Reason {
 	if p.Proto == ProtoSCTP && p.Frag == FirstFrag && *oldPort != port {
 		return FragmentedSCTP
 	}
-	settle(f, p)
+	if f.Offload.NeedsCsum || f.Offload.GSO != GSONone {
+		settle(f, p)
+	}
 	b := f.Bytes()
-	addrChange := replaceAddr(b[p.L3:], p.Version, s, addr)
+	changed := replaceAddr(b[p.L3:], p.Version, s, addr)
 	copyAddr(p.addr(s), addr)
 	if p.Frag == LaterFrag {
 		return None
@@ -61,7 +66,7 @@ func translate(f *Frame, p *Packet, s side, addr *Addr, port uint16) Reason {
 	if !ok || p.Proto == ProtoICMP || p.Proto == ProtoICMPv6 && p.Version == 4 {
 		return None
 	}
-	fixTransport(h[off:], p.Proto, unfinished(f, p), addrChange, portChange)
+	fixTransport(h[off:], p.Proto, unfinished(f, p), changed, portChange)
 	return None
 }
 
@@ -90,10 +95,19 @@ func replaceAddr(h []byte, version uint8, s side, addr *Addr) uint16 {
 		update(h[ip4Checksum:], c)
 		return c
 	}
-	field := h[ip6Src+16*int(s):][:16]
-	c := change(sum(field), sum(addr[:]))
-	copy(field, addr[:])
+	field := (*Addr)(h[ip6Src+16*int(s):])
+	c := addrChange(field, addr)
+	copyAddr(field, addr)
 	return c
+}
+
+// addrChange is change for whole addresses, read as they were written (see copyAddr).
+func addrChange(before, after *Addr) uint16 {
+	s, c := bits.Add64(^binary.LittleEndian.Uint64(before[:]), binary.LittleEndian.Uint64(after[:]), 0)
+	s, c = bits.Add64(s, ^binary.LittleEndian.Uint64(before[8:]), c)
+	s, c = bits.Add64(s, binary.LittleEndian.Uint64(after[8:]), c)
+	s, c = bits.Add64(s, 0, c)
+	return bits.ReverseBytes16(fold64(s + c))
 }
 
 // replaceSCTPPort writes a port and computes the CRC32c anew. A packet that was
