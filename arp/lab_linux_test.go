@@ -124,9 +124,9 @@ func must(t testing.TB, err error) {
 
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in 20 s: %s", what)
+			t.Fatalf("not in a minute: %s", what)
 		}
 	}
 }
@@ -181,7 +181,7 @@ func TestKernelResolvesAVIPThatNoHostHas(t *testing.T) {
 				say(t, n.peer, fam.vip)
 				eventually(t, "the peer's kernel knows the VIP", func() bool {
 					mac, state := neighbour(t, n.peer, fam, fam.vip)
-					return mac == tc.want.String() && state&unix.NUD_REACHABLE != 0
+					return mac == tc.want.String() && state&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) == 0
 				})
 				// Its entry ages, and the next packet has it ask that MAC alone.
 				asked := l.Stats().Answered
@@ -273,7 +273,7 @@ func TestResolveDSRServersWithoutAnAddress(t *testing.T) {
 					must(t, bare.Sysctl("net.ipv6.conf.eth0.disable_ipv6", "1"))
 				}
 				must(t, n.peer.SolveARPProblem(fam.vip))
-				l, _ := n.link(bare, arp.Config{Retry: 20 * time.Millisecond, Refresh: 50 * time.Millisecond})
+				l, _ := n.link(bare, arp.Config{Retry: 5 * time.Second, Refresh: 50 * time.Millisecond})
 				must(t, l.SetVIPs([]netip.Addr{fam.vip}))
 				var calls atomic.Int32
 				defer l.Resolve(fam.peer, func(mac [6]byte, ok bool) {
@@ -314,7 +314,7 @@ func TestConflictWithARealHostIsTold(t *testing.T) {
 			if c.VIP != fam.vip || c.MAC.String() != thiefMAC.String() || c.Interface != "eth0" {
 				t.Errorf("%+v", c)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("not told")
 		}
 	})
@@ -377,7 +377,7 @@ func TestDeletedInterfaceEndsRun(t *testing.T) {
 		if err == nil || err.Error() != "arp: eth0: interface deleted" {
 			t.Errorf("got %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("Run goes on")
 	}
 }

@@ -72,12 +72,10 @@ func TestProcessorTimeOfThisProcessGrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for start := time.Now(); time.Since(start) < 20*time.Millisecond; {
-		continue
-	}
-	after, err := timeOf([]int{os.Getpid()})
-	if err != nil || after <= before {
-		t.Errorf("%s, then %s, %v", before, after, err)
+	for after := before; after <= before; { // how long it takes is the machine's affair
+		if after, err = timeOf([]int{os.Getpid()}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
