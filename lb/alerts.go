@@ -2,6 +2,9 @@ package lb
 
 import (
 	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -38,6 +41,7 @@ type MailAlert struct {
 	From     string   `yaml:"from" also:"emailalertfrom"` // "" means golb at the host's name
 	Server   string   `yaml:"server" also:"smtp"`         // host or host:port; "" means localhost. The port is 25 where not given
 	TLS      string   `yaml:"tls"`                        // start: STARTTLS or nothing; yes: from the first byte; no: never; "" STARTTLS where offered
+	CA       string   `yaml:"ca"`                         // file of PEM certificates that may sign the server's; "" means the system's
 	Login    string   `yaml:"login"`                      // "" does not log in
 	Password string   `yaml:"password"`                   // told over TLS, or to this host, only
 }
@@ -103,6 +107,9 @@ func (v *validator) mail(path string, m *MailAlert) {
 	if m.TLS != "" && !slices.Contains(words, m.TLS) {
 		v.fail(path+".tls", m.TLS, "unknown word", strings.Join(words, ", "))
 	}
+	if _, err := m.tls(); err != nil {
+		v.fail(path+".ca", m.CA, err.Error(), "a PEM file")
+	}
 	if m.Password != "" && m.Login == "" {
 		v.fail(path+".login", nil, "password is given without it", "the name to log in with")
 	}
@@ -117,12 +124,32 @@ func (m *MailAlert) server() string {
 	return s
 }
 
+// tls is how the server's certificate is verified; nil is the default.
+func (m *MailAlert) tls() (*tls.Config, error) {
+	if m.CA == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(m.CA)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("no certificate in it")
+	}
+	return &tls.Config{RootCAs: roots}, nil
+}
+
 // senders are all that a message goes to.
 func (a *Alerts) senders() (list []alert.Sender) {
 	host := hostname()
 	for _, m := range a.Mail {
+		verify, err := m.tls()
+		if err != nil { // the file is gone since the config was read: nobody is trusted
+			verify = &tls.Config{RootCAs: x509.NewCertPool()}
+		}
 		list = append(list, &alert.Mail{
-			Server: m.server(), Security: alert.Security(m.TLS), Login: m.Login, Password: m.Password,
+			Server: m.server(), Security: alert.Security(m.TLS), TLS: verify, Login: m.Login, Password: m.Password,
 			From: cmp.Or(m.From, "golb@"+host), To: m.To, Hello: host,
 		})
 	}
