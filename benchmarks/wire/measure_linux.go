@@ -33,7 +33,7 @@ const (
 	// settle is how long a load runs before it is measured, at most.
 	settle = 200 * time.Millisecond
 	// patience is how long to wait for what should come at once.
-	patience = 5 * time.Second
+	patience = 30 * time.Second
 )
 
 func measureAll(ctx context.Context, o options) error {
