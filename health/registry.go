@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -120,7 +121,7 @@ func (r *Registry) Find(name string) (Type, bool) {
 func (r *Registry) New(name string, p Peer, params map[string]any) (key string, c Checker, err error) {
 	t, ok := r.Find(name)
 	if !ok {
-		return "", nil, ParamErrors{{Key: "type", Value: name, Problem: "no such type of check", Allowed: r.names()}}
+		return "", nil, ParamErrors{{Key: "type", Value: name, Problem: unknownType(name), Allowed: r.names()}}
 	}
 	if p.Addr.Port() == 0 {
 		p.Addr = netip.AddrPortFrom(p.Addr.Addr(), t.Port)
@@ -142,6 +143,18 @@ func (r *Registry) New(name string, p Peer, params map[string]any) (key string, 
 		c = &Alternate{Full: c, Cheap: &TCP{Addr: p.Addr, Dial: p.Dial}, N: *connects}
 	}
 	return identity(t, p, said), c, nil
+}
+
+// unknownType says what is wrong with the name of a type; of ldirectord's words for
+// checktype that name none, it says what takes their place.
+func unknownType(name string) string {
+	if name == "negotiate" {
+		return "no such type of check: what ldirectord calls service is the type"
+	}
+	if _, err := strconv.Atoi(name); err == nil {
+		return "no such type of check: how many connects come between two is the key connects of a type"
+	}
+	return "no such type of check"
 }
 
 // set sets all parameters and returns them in order, as text.

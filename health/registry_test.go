@@ -29,6 +29,8 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 		want   ParamErrors
 	}{
 		{"type", "tpc", addr, nil, ParamErrors{{Key: "type", Value: "tpc", Problem: "no such type of check", Allowed: NewRegistry().names()}}},
+		{"type that is ldirectord's", "negotiate", addr, nil, ParamErrors{{Key: "type", Value: "negotiate", Problem: "no such type of check: what ldirectord calls service is the type", Allowed: NewRegistry().names()}}},
+		{"number as type", "5", addr, nil, ParamErrors{{Key: "type", Value: "5", Problem: "no such type of check: how many connects come between two is the key connects of a type", Allowed: NewRegistry().names()}}},
 		{"all at once, in order", "tls", addr, map[string]any{"days": -1, "verify": "maybe", "colour": "red", "alpn": map[string]any{"a": []string{"b", "c"}}, "sni": []any{"a", "b"}}, ParamErrors{
 			{Key: "alpn", Value: "map[a:[b c]]", Problem: "not a single value", Allowed: "a list of texts without control characters"},
 			{Key: "colour", Value: "", Problem: "unknown", Allowed: "alpn, ca, cert, connects, days, key, sni, verify"},

@@ -137,20 +137,12 @@ func (c *Command) Room(ctx context.Context) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.Program, c.Args...)
-	var out beginning
+	out := procgroup.Head{Most: 100}
 	cmd.Stdout = &out
 	if err := procgroup.Run(cmd); err != nil {
 		return 0, fmt.Errorf("%s: %w", c.Program, err)
 	}
-	return percentage(c.Program, out)
-}
-
-// beginning keeps the first bytes written to it.
-type beginning []byte
-
-func (b *beginning) Write(p []byte) (int, error) {
-	*b = append(*b, p[:min(len(p), 100-len(*b))]...)
-	return len(p), nil
+	return percentage(c.Program, out.Bytes)
 }
 
 func percentage(what string, out []byte) (float64, error) {

@@ -66,18 +66,10 @@ func (c *Command) Send(ctx context.Context, m Message) error {
 	if b, err := json.Marshal(m); err == nil && len(b) <= 64<<10 {
 		cmd.Env = append(cmd.Env, "GOLB_ALERT="+string(b))
 	}
-	var said beginning
+	said := procgroup.Head{Most: 200}
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := procgroup.Run(cmd); err != nil {
-		return fmt.Errorf("%s: %w: %q", c.Program, err, said)
+		return fmt.Errorf("%s: %w: %q", c.Program, err, said.Bytes)
 	}
 	return nil
-}
-
-// beginning keeps the first bytes written to it.
-type beginning []byte
-
-func (b *beginning) Write(p []byte) (int, error) {
-	*b = append(*b, p[:min(len(p), 200-len(*b))]...)
-	return len(p), nil
 }
