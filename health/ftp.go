@@ -9,8 +9,8 @@ import (
 )
 
 // FTP checks that a file server takes a login and, where a path is given, hands
-// out that file (RFC 959; passive mode by EPSV, RFC 2428): ldirectord's ftp. Unlike
-// it, every step must succeed.
+// out that file (RFC 959; passive mode by EPSV, RFC 2428, or by PASV where an IPv4
+// server does not know that): ldirectord's ftp. Unlike it, every step must succeed.
 type FTP struct {
 	Addr            netip.AddrPort
 	Login, Password string         // "" means anonymous, with password golb@
@@ -73,11 +73,7 @@ func (c *FTP) login(t *talk) error {
 // whatever address it names: with NAT that is the one that works, and a hostile
 // server cannot point the check elsewhere.
 func (c *FTP) fetch(ctx context.Context, t *talk, private bool) error {
-	answer, err := t.command("EPSV", "EPSV", "229")
-	if err != nil {
-		return err
-	}
-	port, err := epsvPort(answer)
+	port, err := c.passive(t)
 	if err != nil {
 		return err
 	}
@@ -98,6 +94,39 @@ func (c *FTP) fetch(ctx context.Context, t *talk, private bool) error {
 		return data.full("file "+c.Path, make([]byte, 1))
 	}
 	return search(ctx, "file "+c.Path, data.in, c.Expect, maxTalk)
+}
+
+// passive has the server listen for a data connection, and returns the port.
+func (c *FTP) passive(t *talk) (uint16, error) {
+	var also []string
+	if c.Addr.Addr().Unmap().Is4() {
+		also = []string{"5"}
+	}
+	answer, err := t.command("EPSV", "EPSV", "229", also...)
+	if err != nil {
+		return 0, err
+	}
+	if answer[0] == '2' {
+		return epsvPort(answer)
+	}
+	if answer, err = t.command("PASV", "PASV", "227"); err != nil {
+		return 0, err
+	}
+	return pasvPort(answer)
+}
+
+// pasvPort is the port in "227 text (h1,h2,h3,h4,p1,p2)"; not all servers write the
+// brackets.
+func pasvPort(answer string) (uint16, error) {
+	var h [4]uint8
+	var high, low uint8
+	if i := strings.IndexAny(answer[3:], "0123456789"); i >= 0 {
+		_, err := fmt.Sscanf(answer[3+i:], "%d,%d,%d,%d,%d,%d", &h[0], &h[1], &h[2], &h[3], &high, &low)
+		if port := uint16(high)<<8 | uint16(low); err == nil && port > 0 {
+			return port, nil
+		}
+	}
+	return 0, wanted("PASV", answer, "227 text (h1,h2,h3,h4,p1,p2)")
 }
 
 // epsvPort is the port in "229 text (|||port|)"; any character may be the bar.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -72,7 +73,7 @@ type HTTPProxy struct {
 	Addr   netip.AddrPort
 	URL    *url.URL       // absolute
 	Method string         // "" means GET
-	Header http.Header    // more of the request
+	Header http.Header    // more of the request; with https, what begins with Proxy- is of CONNECT instead
 	Status StatusSet      // that mean up; nil means 200 to 299
 	Expect *regexp.Regexp // must match the body, in its first 256 KiB; nil does not read it
 	TLSOptions
@@ -82,6 +83,9 @@ type HTTPProxy struct {
 // Check asks once, on a connection of its own.
 func (c *HTTPProxy) Check(ctx context.Context) error {
 	req := &http.Request{Method: or(c.Method, http.MethodGet), URL: c.URL, Header: c.Header.Clone()}
+	if c.URL.Scheme == "https" {
+		maps.DeleteFunc(req.Header, func(name string, _ []string) bool { return strings.HasPrefix(name, proxyHeader) })
+	}
 	t, err := dialTalk(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err
@@ -104,11 +108,20 @@ func (c *HTTPProxy) Check(ctx context.Context) error {
 	return judgePage(ctx, req, resp, c.Status, c.Expect)
 }
 
+// proxyHeader begins what is said to the proxy only, as Proxy-Authorization.
+const proxyHeader = "Proxy-"
+
 // connect has the proxy connect to the URL's host, and shakes hands with that.
 func (c *HTTPProxy) connect(t *talk) error {
 	port := or(c.URL.Port(), "443")
 	host := net.JoinHostPort(c.URL.Hostname(), port)
-	resp, err := t.request(&http.Request{Method: http.MethodConnect, URL: &url.URL{Host: host}, Host: host}, t.http1)
+	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Host: host}, Host: host, Header: http.Header{}}
+	for name, values := range c.Header {
+		if strings.HasPrefix(name, proxyHeader) {
+			request.Header[name] = values
+		}
+	}
+	resp, err := t.request(request, t.http1)
 	if err != nil {
 		return err
 	}

@@ -214,6 +214,9 @@ func TestHTTPProxy(t *testing.T) {
 	testAnswers(t, []answers{
 		{"up", &HTTPProxy{URL: u}, []string{"> GET http://www.example/check.txt HTTP/1.1", "> Host: www.example", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< "}, ""},
 		{"status", &HTTPProxy{URL: u}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 504 Gateway Timeout", "< "}, "GET /check.txt: got 504 Gateway Timeout, want 200-299"},
+		{"login", &HTTPProxy{URL: u, Header: http.Header{"Proxy-Authorization": {"Basic Ym9i"}}}, []string{"> ...", "> ...", "> ...", "> ...", "> Proxy-Authorization: Basic Ym9i", "> ", "< HTTP/1.1 200 OK", "< "}, ""},
+		{"login for CONNECT", &HTTPProxy{URL: secure, Header: http.Header{"Proxy-Authorization": {"Basic Ym9i"}, "X-Probe": {"1"}}}, []string{"> ...", "> ...", "> ...", "> ...", "> Proxy-Authorization: Basic Ym9i", "> ", "< HTTP/1.1 403 Forbidden", "< "},
+			"CONNECT www.example:443: got 403 Forbidden, want 200-299"},
 		{"CONNECT refused", &HTTPProxy{URL: secure}, []string{"> CONNECT www.example:443 HTTP/1.1", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 403 Forbidden", "< "}, "CONNECT www.example:443: got 403 Forbidden, want 200-299"},
 	}, func(c Checker, d DialFunc) { c.(*HTTPProxy).Dial, c.(*HTTPProxy).Addr = d, somewhere })
 	testHostile(t, func(d DialFunc) Checker { return &HTTPProxy{URL: u, Addr: somewhere, Dial: d} },

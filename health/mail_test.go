@@ -16,6 +16,8 @@ func TestSMTP(t *testing.T) {
 		{"up", &SMTP{}, []string{"< 220 mx", "> EHLO localhost", "< 250 mx", "> QUIT", "< 221 bye"}, ""},
 		{"replies on several lines", &SMTP{Hello: "lb.example"}, []string{"< 220-mx", "< 220 ready", "> EHLO lb.example", "< 250-mx", "< 250-SIZE 1", "< 250 HELP", "> QUIT"}, ""},
 		{"not in service", &SMTP{}, []string{"< 554 no service"}, `greeting: got "554 no service", want 220`},
+		{"old server", &SMTP{Hello: "lb.example"}, []string{"< 220 mx", "> EHLO lb.example", "< 502 what", "> HELO lb.example", "< 250 mx", "> QUIT"}, ""},
+		{"old server that refuses", &SMTP{}, []string{"< 220 mx", "> ...", "< 500 what", "> HELO localhost", "< 550 go away"}, `HELO: got "550 go away", want 250`},
 		{"hello refused", &SMTP{}, []string{"< 220 mx", "> ...", "< 550 go away"}, `EHLO: got "550 go away", want 250`},
 		{"another protocol", &SMTP{}, []string{"< SSH-2.0-OpenSSH"}, `greeting: got "SSH-2.0-OpenSSH", want 220`},
 		{"silence after the hello", &SMTP{}, []string{"< 220 mx", "> ..."}, "EHLO: no answer in time"},

@@ -28,7 +28,7 @@ func (c *SMTP) Check(ctx context.Context) error {
 	say := func(what, command, want string) func() error {
 		return func() error { _, err := t.command(what, command, want); return err }
 	}
-	hello := say("EHLO", "EHLO "+or(c.Hello, "localhost"), "250")
+	hello := func() error { return c.hello(t) }
 	login := base64.StdEncoding.EncodeToString([]byte("\x00" + c.Login + "\x00" + c.Password))
 	steps := []step{
 		{on: c.Security == Implicit, do: t.secure(&c.TLSOptions, c.Addr)},
@@ -44,6 +44,17 @@ func (c *SMTP) Check(ctx context.Context) error {
 	}
 	t.bye("QUIT")
 	return nil
+}
+
+// hello says hello, as old servers know it where they do not know EHLO (RFC 5321
+// section 3.2).
+func (c *SMTP) hello(t *talk) error {
+	name := or(c.Hello, "localhost")
+	answer, err := t.command("EHLO", "EHLO "+name, "250", "500", "502")
+	if err == nil && answer[0] == '5' {
+		_, err = t.command("HELO", "HELO "+name, "250")
+	}
+	return err
 }
 
 // or is s, or def where s is empty.

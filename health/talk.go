@@ -210,13 +210,15 @@ func (t *talk) bye(command string) { _, _ = io.WriteString(t.conn, command+"\r\n
 
 // reply reads a reply of SMTP, FTP or NNTP: three digits and text, on several lines
 // where a hyphen follows the digits (RFC 5321 section 4.2.1, RFC 959 section 4.2).
-// It fails where the code does not begin with want, one to three digits.
-func (t *talk) reply(what, want string) (string, error) {
+// It fails where the code does not begin with want, one to three digits, nor with one
+// of also, which the caller deals with.
+func (t *talk) reply(what, want string, also ...string) (string, error) {
 	first, err := t.line(what)
 	if err != nil {
 		return "", err
 	}
-	if len(first) < 3 || strings.Trim(first[:3], "0123456789") != "" || !strings.HasPrefix(first, want) {
+	begins := func(code string) bool { return strings.HasPrefix(first, code) }
+	if len(first) < 3 || strings.Trim(first[:3], "0123456789") != "" || !begins(want) && !slices.ContainsFunc(also, begins) {
 		if want == "" {
 			return "", wanted(what, first, "a reply")
 		}
@@ -235,11 +237,11 @@ func (t *talk) reply(what, want string) (string, error) {
 }
 
 // command sends a command line and reads its reply.
-func (t *talk) command(what, command, want string) (string, error) {
+func (t *talk) command(what, command, want string, also ...string) (string, error) {
 	if err := t.send(what, command+"\r\n"); err != nil {
 		return "", err
 	}
-	return t.reply(what, want)
+	return t.reply(what, want, also...)
 }
 
 // wanted is the reason where an answer is not the right one.

@@ -236,7 +236,13 @@ func parseTarget(t health.Type, args []string) (host string, port uint16, err er
 		return "", 0, fmt.Errorf("%s: %s must be given", t.Name, want)
 	}
 	host = args[0]
-	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	bare := host
+	if strings.HasPrefix(host, "[") { // with a port behind it, a zone would seem to be all of "eth0]:80"
+		bare, _ = strings.CutSuffix(host[1:], "]")
+		if bare == host[1:] {
+			bare = ""
+		}
+	}
 	if _, err := netip.ParseAddr(bare); err == nil {
 		return bare, 0, nil
 	}

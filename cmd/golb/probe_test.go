@@ -157,6 +157,8 @@ func TestProbeUsageErrors(t *testing.T) {
 		{"tcp 127.0.0.1:80 --reset=maybe", `reset "maybe": not allowed; allowed: true or false`},
 		{"tcp 127.0.0.1:http", `port "http": not allowed; allowed: 1 to 65535`},
 		{"tcp 127.0.0.1:0", `port "0": not allowed; allowed: 1 to 65535`},
+		{"tcp [fe80::1%lo", `target "[fe80::1%lo": allowed: HOST:PORT, an IPv6 address with a port in brackets`},
+		{"tcp [fe80::1%lo]", `port: must be given: tcp has no port of its own`},
 		{"tcp fe80::x:80", `target "fe80::x:80": allowed: HOST:PORT, an IPv6 address with a port in brackets`},
 		{"tcp :80", `target ":80": allowed: HOST:PORT`},
 		{"tcp 127.0.0.1:80 --timeout 0", `invalid argument "0" for "--timeout" flag: not allowed; allowed: a time of at least 1ms`},
@@ -284,5 +286,28 @@ func TestProbeEndsWithItsContext(t *testing.T) {
 	root.SetErr(io.Discard)
 	if err := root.ExecuteContext(ctx); err == nil || err.Error() != "probe: interrupted" || out.Len() > 0 {
 		t.Errorf("error %v, output %q", err, out.String())
+	}
+}
+
+func TestProbeTargets(t *testing.T) {
+	web, _ := health.NewRegistry().Find("http")
+	for _, tt := range []struct {
+		target, host string
+		port         uint16
+	}{
+		{"192.0.2.1", "192.0.2.1", 0},
+		{"192.0.2.1:81", "192.0.2.1", 81},
+		{"2001:db8::1", "2001:db8::1", 0},
+		{"[2001:db8::1]", "2001:db8::1", 0},
+		{"[2001:db8::1]:81", "2001:db8::1", 81},
+		{"fe80::1%eth0", "fe80::1%eth0", 0},
+		{"[fe80::1%eth0]", "fe80::1%eth0", 0},
+		{"[fe80::1%eth0]:81", "fe80::1%eth0", 81},
+		{"www.example:81", "www.example", 81},
+	} {
+		host, port, err := parseTarget(web, []string{tt.target})
+		if err != nil || host != tt.host || port != tt.port {
+			t.Errorf("%s: got %q, %d, %v; want %q, %d", tt.target, host, port, err, tt.host, tt.port)
+		}
 	}
 }
