@@ -63,9 +63,9 @@ func TestCurlGetsThePage(t *testing.T) {
 
 	upload := filepath.Join(t.TempDir(), "upload")
 	must(t, os.WriteFile(upload, make([]byte, 1<<20), 0o600))
-	// Of each direction every fifth: at random, there is now and then a SYN that is
-	// lost as often as curl repeats it.
-	const drop = "meta l4proto tcp numgen inc mod 5 1 drop;"
+	// A tenth of each direction: of a fifth, now and then a SYN is lost as often as the
+	// kernel repeats it.
+	const drop = "meta l4proto tcp numgen random mod 100 < 10 drop;"
 	for _, c := range []struct {
 		name   string
 		rule   string // of what the client loses
