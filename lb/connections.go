@@ -3,6 +3,7 @@ package lb
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"math/bits"
 	"net/netip"
 	"time"
 
@@ -19,6 +20,8 @@ type Connection struct {
 	Method   Method
 	State    string // ESTABLISHED, UDP, … as ipvsadm -Lc prints it
 	Template bool
+	Clients  netip.Prefix  // of a template: whom it is for, as the service's prefix now is
+	Void     bool          // of a template: no new connection finds it, and it ends by and by
 	Call     string        // of a template of engine sip, in place of Client: a hash of the Call-ID, in hex
 	Expires  time.Duration // until it is dropped, if nothing comes
 	Packets  uint16        // from the client, modulo 65,536
@@ -81,11 +84,28 @@ func (b *Balancer) connection(c uint32, now tick) (conn Connection, ok bool) {
 		if m.has(flagAssured) {
 			conn.State = "ASSURED"
 		}
+		conn.Void = m.has(flagOrphan)
+		conn.Clients = s.service.clients(conn.Client.Addr())
 		if conn.Protocol == 0 {
 			conn.VIP = netip.AddrPortFrom(markAddr(s.service.shown.Load()).Netip(), 0)
 		}
 	}
 	return conn, e.load().sameLife(m)
+}
+
+// clients are those whom a template of that client is for. The template may be older
+// than the service's prefix: where it has bits beyond that, it is for that client.
+func (v *service) clients(client netip.Addr) netip.Prefix {
+	set := v.settings.Load()
+	n := 0
+	for _, b := range set.mask {
+		n += bits.OnesCount8(b)
+	}
+	p, err := client.Prefix(n - 128 + client.BitLen())
+	if err != nil || set.persistence == 0 || p.Addr() != client {
+		return netip.PrefixFrom(client, client.BitLen())
+	}
+	return p
 }
 
 func addrPort(hi, lo uint64, port uint16) netip.AddrPort {

@@ -6,7 +6,7 @@ import "net/netip"
 // means any; the zero value is all.
 type ConnectionFilter struct {
 	Protocol Protocol
-	Client   netip.Prefix   // that the client's address is in; no template of engine sip has one
+	Client   netip.Prefix   // that the client's address is in, or some that a template is for; one of engine sip has none
 	VIP      netip.AddrPort // port 0: any; templates of all ports have 0 themselves
 	Server   netip.AddrPort // port 0: any
 }
@@ -14,7 +14,7 @@ type ConnectionFilter struct {
 // Match reports whether c is meant.
 func (f *ConnectionFilter) Match(c *Connection) bool {
 	return (f.Protocol == 0 || f.Protocol == c.Protocol) &&
-		(!f.Client.IsValid() || f.Client.Contains(c.Client.Addr())) &&
+		(!f.Client.IsValid() || f.Client.Contains(c.Client.Addr()) || f.Client.Overlaps(c.Clients)) &&
 		matchAddrPort(f.VIP, c.VIP) && matchAddrPort(f.Server, c.Server)
 }
 

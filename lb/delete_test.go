@@ -116,3 +116,21 @@ func TestDeleteTemplates(t *testing.T) {
 		t.Errorf("client 3: server %d, want that of its template", got)
 	}
 }
+
+func TestTemplatesOfANetworkAreThoseOfItsClients(t *testing.T) {
+	s := service(vip4, 2)
+	s.Persistence = lb.Persistence{Timeout: time.Minute, Prefix: 28}
+	b := start(t, lb.Config{Services: []lb.Service{s}})
+	for n := range 20 { // of two networks
+		b.picks(client(n), netip.AddrPortFrom(vip4, 80))
+	}
+	for c := range b.balancer.Connections {
+		if c.Template != (c.Clients.Bits() == 28) {
+			t.Errorf("%v, template %v: for %v", c.Client, c.Template, c.Clients)
+		}
+	}
+	one := lb.ConnectionFilter{Client: netip.PrefixFrom(client(3).Addr(), 32)}
+	if n := b.balancer.DeleteTemplates(one); n != 1 {
+		t.Errorf("%d templates ended, want that of the client's network", n)
+	}
+}

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"time"
@@ -18,8 +19,12 @@ const (
 )
 
 // SetWeight changes a server's weight at once (ipvsadm -e -w). It stays until a
-// config with another weight for the server is applied; an agent scales it. 0 ends new connections to
-// it, and leaves those that there are.
+// config with another weight for the server is applied; an agent scales it. 0 ends
+// new connections to it, and leaves those that there are.
+//
+// A service with Match has protocol 0, and its mark as an IPv4 address for VIP, as
+// Connection has of its templates. The errors are ErrNoService and ErrNoServer, and
+// one of a weight that is out of range.
 func (b *Balancer) SetWeight(p Protocol, vip, server netip.AddrPort, weight int) error {
 	if weight < 0 || weight > maxWeight {
 		return fmt.Errorf("lb: weight %d of %s: out of range; allowed: 0 to %d", weight, server, maxWeight)
@@ -39,7 +44,8 @@ func (b *Balancer) SetWeight(p Protocol, vip, server netip.AddrPort, weight int)
 // SetState drains or halts a server, or makes it active again. A drained server
 // whose last connection ended is told of by the event Drained; where within is not
 // 0, what is left then is cut. Connections are cut by a reset, which the client
-// gets soon, and with NAT the server too.
+// gets soon, and with NAT the server too. How far it is Stats says. The server is
+// named as to SetWeight.
 func (b *Balancer) SetState(p Protocol, vip, server netip.AddrPort, state ServerState, within time.Duration) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -54,7 +60,7 @@ func (b *Balancer) SetState(p Protocol, vip, server netip.AddrPort, state Server
 	default:
 		return fmt.Errorf("lb: state %q of %s: unknown; allowed: %s, %s or %s", state, server, Active, Drain, Halt)
 	}
-	r.state, r.drainEnd = state, 0
+	r.state, r.drainEnd, r.drained = state, 0, false
 	if state == Drain && within > 0 {
 		r.drainEnd = b.tick() + ticksOf(within)
 	}
@@ -65,17 +71,32 @@ func (b *Balancer) SetState(p Protocol, vip, server netip.AddrPort, state Server
 
 // findServer finds a server by what a client and a listing know. The lock is held.
 func (b *Balancer) findServer(p Protocol, vip, server netip.AddrPort) (*server, error) {
-	s := Service{VIP: vip.Addr(), Port: vip.Port(), Protocol: p}
-	v := b.services[s.id()]
+	v, id := b.findService(p, vip)
 	if v == nil {
-		return nil, fmt.Errorf("lb: service %s: %w", s.id(), ErrNoService)
+		return nil, fmt.Errorf("lb: service %s: %w", id, ErrNoService)
 	}
 	for _, r := range v.all {
 		if r.addrPort() == server {
 			return r, nil
 		}
 	}
-	return nil, fmt.Errorf("lb: server %s of service %s: %w", server, s.id(), ErrNoServer)
+	return nil, fmt.Errorf("lb: server %s of service %s: %w", server, id, ErrNoServer)
+}
+
+// findService returns nil where there is none, and in words what was looked for.
+func (b *Balancer) findService(p Protocol, vip netip.AddrPort) (v *service, id string) {
+	s := Service{VIP: vip.Addr(), Port: vip.Port(), Protocol: p}
+	if v = b.services[s.id()]; v != nil || p != 0 || !vip.Addr().Is4() {
+		return v, s.id()
+	}
+	a := vip.Addr().As4()
+	mark := binary.BigEndian.Uint32(a[:])
+	for _, v := range b.services {
+		if v.grouped && v.shown.Load() == mark {
+			return v, v.name
+		}
+	}
+	return nil, fmt.Sprintf("mark %d", mark)
 }
 
 // weigh gives a server the weight that follows from its own, its agent, its state,
@@ -110,20 +131,24 @@ func (b *Balancer) operate(now tick) {
 		if r.state != Drain {
 			continue
 		}
+		reason := "no connection is left"
 		late := r.drainEnd != 0 && !now.before(r.drainEnd)
 		if late {
+			if n := r.total(); n > 0 {
+				reason = fmt.Sprintf("its time is over: what was left is cut, connections: %d", n)
+			}
 			b.cut(r)
 		}
 		if !r.drained && (late || r.total() == 0) {
 			r.drained = true
-			events = append(events, Event{Kind: Drained, Service: r.service.name, Server: r.name, Reason: "no connection is left"})
+			events = append(events, Event{Kind: Drained, Service: r.service.name, Server: r.name, Reason: reason})
 		}
 	}
 	b.mu.Unlock()
 	b.report()
 	b.tellSevered(now)
 	for _, e := range events {
-		b.env.Logger.Info(string(e.Kind), "service", e.Service, "server", e.Server)
+		b.env.Logger.Info(string(e.Kind), "service", e.Service, "server", e.Server, "reason", e.Reason)
 		b.emit(e)
 	}
 }

@@ -1,8 +1,10 @@
 package lb_test
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,7 +47,13 @@ func TestDrainEndsNewConnectionsOnly(t *testing.T) {
 }
 
 func TestDrainedIsToldWhenTheLastConnectionEnded(t *testing.T) {
-	for name, within := range map[string]time.Duration{"by itself": 0, "at the deadline": 30 * time.Second} {
+	for name, tt := range map[string]struct {
+		within time.Duration
+		reason string
+	}{
+		"by itself":       {0, "no connection is left"},
+		"at the deadline": {30 * time.Second, "its time is over: what was left is cut, connections: 1"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			drained := make(chan lb.Event, 1)
 			b := startWith(t, lb.Config{Services: []lb.Service{service(vip4, 1)}}, func(e lb.Event) {
@@ -53,21 +61,27 @@ func TestDrainedIsToldWhenTheLastConnectionEnded(t *testing.T) {
 					drained <- e
 				}
 			})
-			to := netip.AddrPortFrom(vip4, 80)
-			b.establish(client(1), to)
-			must(t, b.balancer.SetState(lb.TCP, to, netip.AddrPortFrom(server4(1), 80), lb.Drain, within))
-			if within == 0 {
-				b.clock.Advance(16 * time.Minute) // past the timeout of the connection
-			} else {
-				b.clock.Advance(within)
-			}
-			select {
-			case <-drained:
-			case <-time.After(time.Minute):
-				t.Fatal("nobody was told")
-			}
-			if n := b.balancer.Stats().Connections; n != 0 {
-				t.Errorf("%d connections are left", n)
+			to, server := netip.AddrPortFrom(vip4, 80), netip.AddrPortFrom(server4(1), 80)
+			for range 2 { // once more after it was active again
+				must(t, b.balancer.SetState(lb.TCP, to, server, lb.Active, 0))
+				b.establish(client(1), to)
+				must(t, b.balancer.SetState(lb.TCP, to, server, lb.Drain, tt.within))
+				if tt.within == 0 {
+					b.clock.Advance(16 * time.Minute) // past the timeout of the connection
+				} else {
+					b.clock.Advance(tt.within)
+				}
+				select {
+				case e := <-drained:
+					if e.Reason != tt.reason {
+						t.Errorf("reason %q, want %q", e.Reason, tt.reason)
+					}
+				case <-time.After(time.Minute):
+					t.Fatal("nobody was told")
+				}
+				if n := b.balancer.Stats().Connections; n != 0 {
+					t.Errorf("%d connections are left", n)
+				}
 			}
 		})
 	}
@@ -182,5 +196,23 @@ func TestAFullTableDropsHalfOpenConnectionsFirst(t *testing.T) {
 	}
 	if n := b.balancer.Stats().Connections; n > tableSize {
 		t.Errorf("the table has %d connections, more than its %d", n, tableSize)
+	}
+}
+
+func TestServersOfAServiceByMarkAreOperatedOnToo(t *testing.T) {
+	s := service(vip4, 2)
+	s.VIP, s.Port, s.Scheduler, s.Mark = netip.Addr{}, 0, "rr", 7
+	s.Match = []lb.Match{{VIP: lb.VIP{Prefix: netip.PrefixFrom(vip4, 32)}, Protocols: []lb.Protocol{lb.TCP}}}
+	b := start(t, lb.Config{Services: []lb.Service{s}})
+	mark, server := netip.AddrPortFrom(netip.AddrFrom4([4]byte{0, 0, 0, 7}), 0), netip.AddrPortFrom(server4(1), 0)
+	must(t, b.balancer.SetState(0, mark, server, lb.Drain, 0))
+	for n := range 4 {
+		if got := b.establish(client(n), netip.AddrPortFrom(vip4, uint16(80+n))); got != 2 {
+			t.Errorf("a new connection went to server %d, want 2", got)
+		}
+	}
+	other := netip.AddrPortFrom(netip.AddrFrom4([4]byte{0, 0, 0, 8}), 0)
+	if err := b.balancer.SetWeight(0, other, server, 1); !errors.Is(err, lb.ErrNoService) || !strings.Contains(err.Error(), "mark 8") {
+		t.Errorf("error %v of a mark that is none", err)
 	}
 }

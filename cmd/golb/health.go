@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -35,10 +34,7 @@ It speaks to golb's socket, as golb's user or root; curl can too:
 				return err
 			}
 			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetEscapeHTML(false)
-				enc.SetIndent("", "  ")
-				return enc.Encode(h)
+				return printJSON(cmd.OutOrStdout(), h)
 			}
 			return printHealth(cmd.OutOrStdout(), h, time.Now())
 		},
@@ -83,7 +79,7 @@ func printServers(w io.Writer, servers []api.Server, now time.Time) error {
 	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "  server\tis\tfor\tweight\tchecked\ttook\tlast results\tnext\tcheck")
 	for _, r := range servers {
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, condition(&r), ago(now, &r.Since), r.Weight,
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, condition(r.Up, r.State), ago(now, &r.Since), r.Weight,
 			ago(now, r.Check.Checked), took(&r.Check), row(r.Check.Recent), next(now, &r.Check), r.Check.Asks)
 	}
 	if err := tw.Flush(); err != nil {
@@ -137,13 +133,13 @@ func agentLine(now time.Time, a *api.Agent) string {
 }
 
 // condition is up or down, and what an operator did to the server.
-func condition(r *api.Server) string {
+func condition(up bool, state lb.ServerState) string {
 	s := "down"
-	if r.Up {
+	if up {
 		s = "up"
 	}
-	if r.State != lb.Active {
-		s += "," + string(r.State)
+	if state != lb.Active {
+		s += "," + string(state)
 	}
 	return s
 }

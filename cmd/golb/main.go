@@ -74,7 +74,9 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newRunCommand(), newAgentCommand(), newCheckCommand(), newDemoCommand(), newHealthCommand(), newProbeCommand(), newSimulateCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newAgentCommand(), newCheckCommand(), newDemoCommand(), newHealthCommand(), newProbeCommand(), newSimulateCommand(), newVersionCommand(),
+		newListCommand(), newConnectionsCommand(), newTemplatesCommand())
+	root.AddCommand(newOperateCommands()...)
 	return root
 }
 
@@ -94,6 +96,8 @@ Try it:
   golb probe tcp HOST:PORT  check one server once, as the health monitor would
   golb run -c golb.yaml     balance; reload with SIGHUP, end with SIGTERM
   golb health               how the servers of the running golb are, and why
+  golb list                 what is balanced, and how much; also connections, templates
+  golb drain SERVER         no new connections to it; also halt, activate, weight
   golb agent                on a server: tell golb how busy it is
 
 A config:

@@ -30,8 +30,8 @@ SIGHUP reads the file again and applies it, all or nothing: connections go on, a
 a file with mistakes is refused while the old config stays. Interfaces, workers
 and the size of the connection table change at a restart only.
 
-A Unix socket, for root and golb's user only, tells golb health and other programs
-how things are.
+Through a Unix socket, for root and golb's user only, golb health, list, drain and
+others see and steer it.
 
 The log goes to standard error, as text on a terminal and as JSON elsewhere.
 golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
@@ -88,7 +88,7 @@ func (s *server) listen() (net.Listener, error) {
 	}
 	l, err := api.Listen(s.socket)
 	if err != nil && !s.wanted {
-		s.log.Warn("nothing will be known to golb health", "reason", err.Error())
+		s.log.Warn("golb health, list, drain and others will not reach it", "reason", err.Error())
 		return nil, nil
 	}
 	return l, err

@@ -1,5 +1,5 @@
-// Package api shows a running balancer to programs on its host: JSON over HTTP on a
-// Unix socket.
+// Package api shows a running balancer to programs on its host, and takes an
+// operator's orders: JSON over HTTP on a Unix socket.
 //
 //	l, err := api.Listen(api.DefaultPath())
 //	if err != nil {
@@ -9,33 +9,66 @@
 //
 // Handler alone serves it in a program's own server. What there is:
 //
-//	GET /v1/health    how each server is, and why: [Health]
+//	GET    /v1/health         how each server is, and why: [Health]
+//	GET    /v1/services       services, servers and what they count: [Services]
+//	POST   /v1/servers        weight, drain, halt: [Order], answered by [Ordered]
+//	GET    /v1/connections    the connection table, a [Connection] a line
+//	DELETE /v1/connections    ends connections or templates: [Ended]
 //
-// A mistake is answered with a status of 4xx and {"error": "..."}.
+// The last two take a query, each part of which may be missing: protocol=tcp,
+// client=192.0.2.0/24, vip=192.0.2.100:80, server=192.0.2.11, and templates=true for
+// persistence templates in place of connections.
+//
+// A mistake is answered with a status of 4xx and {"error": "..."}, which names the
+// field.
 package api
 
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/golb/golb/lb"
 )
 
-// pathHealth is where a balancer's health is.
-const pathHealth = "/v1/health"
+const (
+	pathHealth      = "/v1/health"
+	pathServices    = "/v1/services"
+	pathServers     = "/v1/servers"
+	pathConnections = "/v1/connections"
+)
 
-// Handler serves a balancer. It only reads, and checks nobody's right to.
+// Handler serves a balancer. It checks nobody's right to anything.
 func Handler(b *lb.Balancer) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+pathHealth, func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, healthOf(b.Health()))
-	})
-	mux.HandleFunc(pathHealth, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", "GET, HEAD")
-		answer(w, http.StatusMethodNotAllowed, failure{r.Method + " " + r.URL.Path + ": allowed: GET"})
-	})
+	for path, methods := range map[string]map[string]http.HandlerFunc{
+		pathHealth: {http.MethodGet: func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, http.StatusOK, healthOf(b.Health()))
+		}},
+		pathServices: {http.MethodGet: func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, http.StatusOK, servicesOf(b.Stats()))
+		}},
+		pathServers: {http.MethodPost: func(w http.ResponseWriter, r *http.Request) { order(b, w, r) }},
+		pathConnections: {
+			http.MethodGet:    func(w http.ResponseWriter, r *http.Request) { list(b, w, r) },
+			http.MethodDelete: func(w http.ResponseWriter, r *http.Request) { end(b, w, r) },
+		},
+	} {
+		allowed := make([]string, 0, len(methods))
+		for method, handle := range methods {
+			mux.HandleFunc(method+" "+path, handle)
+			allowed = append(allowed, method)
+		}
+		slices.Sort(allowed)
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			answer(w, http.StatusMethodNotAllowed, failure{r.Method + " " + r.URL.Path + ": allowed: " + strings.Join(allowed, ", ")})
+		})
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, http.StatusNotFound, failure{r.URL.Path + ": not found; there is " + pathHealth})
+		all := strings.Join([]string{pathHealth, pathServices, pathServers, pathConnections}, ", ")
+		answer(w, http.StatusNotFound, failure{r.URL.Path + ": not found; there are " + all})
 	})
 	return mux
 }

@@ -37,7 +37,7 @@ func balancer(t *testing.T) *lb.Balancer {
 }
 
 // serve serves a balancer at a path until the test ends.
-func serve(t *testing.T, path string) {
+func serve(t *testing.T, path string, b *lb.Balancer) {
 	t.Helper()
 	l, err := Listen(path)
 	if err != nil {
@@ -45,7 +45,7 @@ func serve(t *testing.T, path string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
-	go func() { ended <- Serve(ctx, l, Handler(balancer(t))) }()
+	go func() { ended <- Serve(ctx, l, Handler(b)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -59,7 +59,7 @@ func serve(t *testing.T, path string) {
 
 func TestHealthComesThroughTheSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "golb.sock")
-	serve(t, path)
+	serve(t, path, balancer(t))
 	info, err := os.Stat(path)
 	if err != nil || info.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("mode %v, %v; want that of a socket, 0600", info.Mode(), err)
@@ -86,7 +86,14 @@ func TestMistakesAreAnsweredInJSON(t *testing.T) {
 		want         string
 	}{
 		{"POST", pathHealth, 405, `{"error":"POST /v1/health: allowed: GET"}`},
-		{"GET", "/v1/x", 404, `{"error":"/v1/x: not found; there is /v1/health"}`},
+		{"GET", "/v1/x", 404, `{"error":"/v1/x: not found; there are /v1/health, /v1/services, /v1/servers, /v1/connections"}`},
+		{"PUT", pathConnections, 405, `{"error":"PUT /v1/connections: allowed: DELETE, GET"}`},
+		{"GET", pathConnections + "?client=x", 400, `{"error":"client: \"x\": allowed: an address or a prefix"}`},
+		{"GET", pathConnections + "?vip=x", 400, `{"error":"vip: \"x\": allowed: an address or address:port"}`},
+		{"DELETE", pathConnections + "?protocol=x", 400, `{"error":"protocol: allowed: tcp, udp or sctp"}`},
+		{"DELETE", pathConnections + "?templates=x", 400, `{"error":"templates: \"x\": allowed: true or false"}`},
+		{"DELETE", pathConnections + "?clint=x", 400, `{"error":"clint: unknown; allowed: protocol, client, vip, server, templates"}`},
+		{"POST", pathServers, 400, `{"error":"body: EOF"}`},
 		{"HEAD", pathHealth, 200, ""},
 	} {
 		w := httptest.NewRecorder()
@@ -113,7 +120,7 @@ func TestSocketIsTakenOverFromTheDeadOnly(t *testing.T) {
 	if _, err := client.Health(t.Context()); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("with a dead socket: %v", err)
 	}
-	serve(t, path)
+	serve(t, path, balancer(t))
 	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another process serves it") {
 		t.Errorf("beside one that is served: %v", err)
 	}

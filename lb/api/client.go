@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,17 +27,72 @@ func (c *Client) Health(ctx context.Context) (Health, error) {
 	return h, c.get(ctx, pathHealth, &h)
 }
 
+// Services asks for all services, their servers, and what they count.
+func (c *Client) Services(ctx context.Context) (Services, error) {
+	var l Services
+	return l, c.get(ctx, pathServices, &l)
+}
+
+// Order has an order carried out.
+func (c *Client) Order(ctx context.Context, o Order) (Ordered, error) {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return Ordered{}, fmt.Errorf("api: %w", err)
+	}
+	var done Ordered
+	return done, c.call(ctx, http.MethodPost, pathServers, body, &done)
+}
+
+// Connections calls yield with each connection that is meant, in no order, until it
+// returns false.
+func (c *Client) Connections(ctx context.Context, f Filter, yield func(Connection) bool) error {
+	what := pathConnections + "?" + f.query().Encode()
+	return c.ask(ctx, http.MethodGet, what, nil, func(body io.Reader) error {
+		for in := json.NewDecoder(body); ; {
+			var one Connection
+			switch err := in.Decode(&one); {
+			case errors.Is(err, io.EOF):
+				return nil
+			case err != nil:
+				return err
+			}
+			if !yield(one) {
+				return nil
+			}
+		}
+	})
+}
+
+// End ends the connections or templates that are meant, and returns how many.
+func (c *Client) End(ctx context.Context, f Filter) (int, error) {
+	var n Ended
+	err := c.call(ctx, http.MethodDelete, pathConnections+"?"+f.query().Encode(), nil, &n)
+	return n.Ended, err
+}
+
 func (c *Client) get(ctx context.Context, what string, into any) error {
+	return c.call(ctx, http.MethodGet, what, nil, into)
+}
+
+// call asks for what is answered soon, and by one value.
+func (c *Client) call(ctx context.Context, method, what string, body []byte, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return c.ask(ctx, method, what, body, func(body io.Reader) error {
+		return json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(into)
+	})
+}
+
+// ask reads an answer by read.
+func (c *Client) ask(ctx context.Context, method, what string, body []byte, read func(io.Reader) error) error {
 	path := c.Path
 	if path == "" {
 		path = DefaultPath()
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://golb"+what, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://golb"+what, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
 	}
@@ -45,17 +101,27 @@ func (c *Client) get(ctx context.Context, what string, into any) error {
 		return unreachable(ctx, path, err)
 	}
 	defer resp.Body.Close()
-	in := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer))
 	if resp.StatusCode != http.StatusOK {
 		var f failure
-		_ = in.Decode(&f) // without a reason the status has to do
+		_ = json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&f)
+		if f.Error != "" && resp.StatusCode/100 == 4 {
+			return &RefusedError{resp.StatusCode, f.Error}
+		}
 		return fmt.Errorf("api: %s: %s: %s", path, resp.Status, f.Error)
 	}
-	if err := in.Decode(into); err != nil {
+	if err := read(resp.Body); err != nil {
 		return fmt.Errorf("api: %s: %s: %w", path, what, err)
 	}
 	return nil
 }
+
+// RefusedError is a balancer's answer to a mistake.
+type RefusedError struct {
+	Status int // of HTTP, 400 to 499
+	Reason string
+}
+
+func (e *RefusedError) Error() string { return e.Reason }
 
 // ErrNotRunning is what calls fail with where no balancer serves a socket.
 var ErrNotRunning = errors.New("golb does not run, or serves another socket")

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/api"
+	"github.com/golb/golb/lb/lbtest"
+	"github.com/golb/golb/lb/simulate"
+)
+
+// farm serves a balancer, on which two clients have a connection each, at a socket;
+// after each answer it calls answered.
+func farm(t *testing.T, answered func(*http.Request)) (*lb.Balancer, string) {
+	t.Helper()
+	vip := netip.MustParseAddrPort("10.0.0.100:80")
+	sim, err := simulate.New(lb.Config{Services: []lb.Service{{
+		Name: "web", VIP: vip.Addr(), Port: 80, Scheduler: "rr", Check: lb.Check{Type: "none"},
+		Persistence: lb.Persistence{Timeout: 90 * time.Second},
+		Servers:     []lb.Server{{Name: "s1", Address: netip.MustParseAddr("10.9.1.1")}, {Name: "s2", Address: netip.MustParseAddr("10.9.1.2")}},
+	}}}, simulate.World{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, client := range []string{"192.0.2.1:4000", "192.0.2.2:4000"} {
+		syn := lbtest.Packet{Protocol: lb.TCP, Flags: forward.FlagSYN, Src: netip.MustParseAddrPort(client), Dst: vip}
+		if _, err := sim.Send(syn.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "golb.sock")
+	l, err := api.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	h := api.Handler(sim.Balancer())
+	go func() {
+		ended <- api.Serve(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(w, r)
+			answered(r)
+		}))
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return sim.Balancer(), path
+}
+
+func TestTheRunningBalancerIsListedAndOperated(t *testing.T) {
+	t.Cleanup(func() { goleak.VerifyNone(t) })
+	_, socket := farm(t, func(*http.Request) {})
+	for _, tt := range []struct {
+		args, want string // a regular expression
+	}{
+		{"list", `web: tcp 10.0.0.100:80, rr
+  server  method  weight  is  active  inactive  templates  connections  packets  bytes
+  s1      dsr     1       up  1       0         1          1            1        40
+  s2      dsr     1       up  1       0         1          1            1        40
+`},
+		{"list --json", `(?s)\{\n  "services": \[.*"connections": 4,\n  "drops": \{\}\n\}\n`},
+		{"connections", `protocol  client          VIP            server       method  state     expires  packets
+tcp       192.0.2.1:4000  10.0.0.100:80  10.9.1.2:80  dsr     SYN_RECV  60s      1
+tcp       192.0.2.2:4000  10.0.0.100:80  10.9.1.1:80  dsr     SYN_RECV  60s      1
+`},
+		{"connections --server 10.9.1.1 --json", `\{"protocol":"tcp","client":"192.0.2.2:4000","vip":"10.0.0.100:80","server":"10.9.1.1:80","method":"dsr","state":"SYN_RECV","template":false,"expires_s":60,"packets":1\}
+`},
+		{"connections --client 192.0.2.0/30 --count", "2\n"},
+		{"connections --client 192.0.2.2 --delete", "1\n"},
+		{"connections --count", "1\n"},
+		{"templates", `protocol  client        VIP            server       method  state  expires  packets
+tcp       192.0.2.1/32  10.0.0.100:80  10.9.1.2:80  dsr     NONE   90s      0
+tcp       192.0.2.2/32  10.0.0.100:80  10.9.1.1:80  dsr     NONE   90s      0
+`},
+		{"templates --vip 10.0.0.100:80 --delete", "2\n"},
+		{"templates --count", "0\n"},
+		{"weight s1 7", `web: tcp 10.0.0.100:80, rr\n.*\n  s1      dsr     7       up .*\n`},
+		{"halt 10.9.1.1", `web: .*\n.*\n  s1      dsr     0       up,halt .*\n`},
+		{"activate 10.9.1.1:80 --service web", `web: .*\n.*\n  s1      dsr     7       up .*\n`},
+		{"drain s1 --wait", "0 left\n"},
+		{"drain s2 --within 5m", `web: .*\n.*\n  s2      dsr     0       up,drain  1 .*\n`},
+		{"connections --delete --all", "1\n"},
+		{"connections", "protocol  client  VIP  server  method  state  expires  packets\n"},
+	} {
+		code, stdout, stderr := golb(t, append(strings.Fields(tt.args), "--socket", socket)...)
+		if code != exitOK || stderr != "" || !regexp.MustCompile("^"+tt.want+"$").MatchString(stdout) {
+			t.Errorf("golb %s: exit code %d\n%s%swant\n%s", tt.args, code, stdout, stderr, tt.want)
+		}
+	}
+}
+
+func TestWaitingForADrainTellsHowManyAreLeft(t *testing.T) {
+	told := make(chan *lb.Balancer, 1)
+	b, socket := farm(t, func(r *http.Request) {
+		if r.Method == http.MethodGet { // how many are left
+			select {
+			case b := <-told:
+				b.DeleteConnections(lb.ConnectionFilter{})
+			default:
+			}
+		}
+	})
+	told <- b
+	_, got, stderr := golb(t, "drain", "s2", "--wait", "--socket", socket)
+	if got != "1 left\n0 left\n" || stderr != "" {
+		t.Errorf("told %q, %s", got, stderr)
+	}
+}
+
+func TestOrdersThatCannotBeCarriedOut(t *testing.T) {
+	_, socket := farm(t, func(*http.Request) {})
+	for args, want := range map[string]struct {
+		code   int
+		stderr string
+	}{
+		"weight s1":                  {exitUsage, "accepts 2 arg(s), received 1"},
+		"weight s1 much":             {exitUsage, `weight "much": allowed: 0 to 65535`},
+		"weight s1 65536":            {exitFailed, "weight: 65536: out of range; allowed: 0 to 65535"},
+		"halt s3":                    {exitFailed, "server s3: no service has it"},
+		"drain s1 --service ftp":     {exitFailed, "server s1 of service ftp: there is none"},
+		"drain s1 --within 0s":       {exitFailed, `within: "0s": allowed: a time above 0, as 5m`},
+		"connections --delete":       {exitUsage, "--delete: say which, or --all"},
+		"connections --all":          {exitUsage, "--all: with --delete only, and with nothing that says which"},
+		"templates --client one":     {exitFailed, `client: "one": allowed: an address or a prefix`},
+		"templates --count --delete": {exitUsage, "--count, --delete, --json: one of them"},
+		"list --socket /nowhere":     {exitFailed, "no balancer at /nowhere: golb does not run, or serves another socket"},
+	} {
+		line := strings.Fields(args)
+		if !strings.Contains(args, "--socket") {
+			line = append(line, "--socket", socket)
+		}
+		if code, stdout, stderr := golb(t, line...); code != want.code || stdout != "" || !strings.Contains(stderr, want.stderr) {
+			t.Errorf("golb %s: exit code %d, want %d\n%s%swant %s", args, code, want.code, stdout, stderr, want.stderr)
+		}
+	}
+}
