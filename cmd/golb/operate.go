@@ -102,7 +102,8 @@ func newDrainCommand() *cobra.Command {
 		Short: "Let no new connections to a server, and those that there are finish",
 		Long: `Let no new connections to a server; those that there are go on. --within bounds how
 long: what is left then is cut, as golb halt does. --wait tells how many are left,
-each second in which that changes, and ends when none is.` + operateHelp,
+each second in which that changes, and ends when none is: also one that the client
+has closed is left for two minutes, since the server may still answer.` + operateHelp,
 		Example: "  golb drain 192.0.2.11 --within 10m --wait",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -131,18 +132,17 @@ each second in which that changes, and ends when none is.` + operateHelp,
 func waitDrained(ctx context.Context, w io.Writer, client *api.Client, of []api.Listed) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	told := int64(-1)
+	told := left{-1, -1}
 	for {
 		l, err := client.Services(ctx)
 		if err != nil {
 			return err
 		}
-		left := leftOn(l.Services, of)
-		if left != told {
-			fmt.Fprintf(w, "%d left\n", left)
-			told = left
+		if n := leftOn(l.Services, of); n != told {
+			fmt.Fprintf(w, "%d left, %d of them active\n", n.all, n.active)
+			told = n
 		}
-		if left == 0 {
+		if told.all == 0 {
 			return nil
 		}
 		select {
@@ -153,8 +153,11 @@ func waitDrained(ctx context.Context, w io.Writer, client *api.Client, of []api.
 	}
 }
 
+// left is how many connections there are.
+type left struct{ all, active int64 }
+
 // leftOn counts the connections of those servers that are draining.
-func leftOn(now, of []api.Listed) (n int64) {
+func leftOn(now, of []api.Listed) (n left) {
 	type key struct{ service, server string }
 	meant := map[key]bool{}
 	for _, v := range of {
@@ -165,7 +168,8 @@ func leftOn(now, of []api.Listed) (n int64) {
 	for _, v := range now {
 		for _, r := range v.Servers {
 			if meant[key{v.Name, r.Name}] && r.State == lb.Drain {
-				n += r.Active + r.Inactive
+				n.all += r.Active + r.Inactive
+				n.active += r.Active
 			}
 		}
 	}

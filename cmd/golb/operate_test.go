@@ -94,7 +94,7 @@ tcp       192.0.2.2/32  10.0.0.100:80  10.9.1.1:80  dsr     NONE   90s      0
 		{"weight s1 7", `web: tcp 10.0.0.100:80, rr\n.*\n  s1      dsr     7       up .*\n`},
 		{"halt 10.9.1.1", `web: .*\n.*\n  s1      dsr     0       up,halt .*\n`},
 		{"activate 10.9.1.1:80 --service web", `web: .*\n.*\n  s1      dsr     7       up .*\n`},
-		{"drain s1 --wait", "0 left\n"},
+		{"drain s1 --wait", "0 left, 0 of them active\n"},
 		{"drain s2 --within 5m", `web: .*\n.*\n  s2      dsr     0       up,drain  1 .*\n`},
 		{"connections --delete --all", "1\n"},
 		{"connections", "protocol  client  VIP  server  method  state  expires  packets\n"},
@@ -119,7 +119,7 @@ func TestWaitingForADrainTellsHowManyAreLeft(t *testing.T) {
 	})
 	told <- b
 	_, got, stderr := golb(t, "drain", "s2", "--wait", "--socket", socket)
-	if got != "1 left\n0 left\n" || stderr != "" {
+	if got != "1 left, 1 of them active\n0 left, 0 of them active\n" || stderr != "" {
 		t.Errorf("told %q, %s", got, stderr)
 	}
 }

@@ -46,7 +46,8 @@ func TestREADMECommandsAreTheTestedOnes(t *testing.T) {
 	for _, b := range blocks(t, "sh") {
 		got = append(got, strings.Split(strings.TrimSpace(b), "\n")...)
 	}
-	want := []string{readmeDemo, readmeTest, readmeBuild, readmeCheck, readmeRun, readmeProbe, readmeList, readmeHealth}
+	want := []string{readmeDemo, readmeTest, readmeBuild, readmeCheck, readmeRun, readmeProbe, readmeList, readmeHealth,
+		readmeServices, readmeConnections, readmeTemplates, readmeDrain}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -69,6 +70,11 @@ const (
 	readmeProbe  = "./golb probe tcp 192.0.2.11:80"
 	readmeList   = "./golb probe --list"
 	readmeHealth = "sudo ./golb health"
+
+	readmeServices    = "sudo ./golb list"
+	readmeConnections = "sudo ./golb connections --server 192.0.2.11 --count"
+	readmeTemplates   = "sudo ./golb templates --client 203.0.113.7 --delete"
+	readmeDrain       = "sudo ./golb drain 192.0.2.11 --within 10m"
 )
 
 // shell runs a command line of the README in a directory.
@@ -209,6 +215,18 @@ func TestREADMEConfigBalances(t *testing.T) {
 	}
 	if got := shell(t, dir, strings.TrimPrefix(readmeHealth, "sudo ")); !strings.HasPrefix(got, "tcp 192.0.2.100:80: 2 of 2 servers up\n") {
 		t.Errorf("health says %q", got)
+	}
+	for line, want := range map[string]string{
+		readmeServices:    `tcp 192\.0\.2\.100:80, wlc\n.*\n  192\.0\.2\.11:80  dsr +1 .*\n  192\.0\.2\.12:80  dsr +2 .*\n`,
+		readmeConnections: `1\n`, // of the three: wlc minds the weights
+		readmeTemplates:   `0\n`,
+	} {
+		if got := shell(t, dir, strings.TrimPrefix(line, "sudo ")); !regexp.MustCompile("^" + want + "$").MatchString(got) {
+			t.Errorf("%s says %q, want %q", line, got, want)
+		}
+	}
+	if got := shell(t, dir, strings.TrimPrefix(readmeDrain, "sudo ")); !strings.Contains(got, "up,drain") {
+		t.Errorf("drain says %q", got)
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
