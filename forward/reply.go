@@ -72,8 +72,8 @@ func writeIPv6(b []byte, q *Packet) {
 	h[0], h[1], h[2], h[3] = 6<<4|q.TOS>>4, q.TOS<<4, 0, 0
 	h.setPayloadLen(q.End - q.L3 - ip6HeaderLen)
 	h[ip6Next], h[ip6HopLimit] = q.Proto, q.TTL
-	copy(h[ip6Src:], q.Src[:])
-	copy(h[ip6Dst:], q.Dst[:])
+	copyAddr((*Addr)(h[ip6Src:]), &q.Src)
+	copyAddr((*Addr)(h[ip6Dst:]), &q.Dst)
 }
 
 // MayAnswer reports whether the packet may be answered with an ICMP error or a

@@ -51,7 +51,7 @@ type Tunnel struct {
 // Overhead returns how many bytes Encapsulate puts before a packet.
 func (t *Tunnel) Overhead() int {
 	n := ip6HeaderLen
-	if t.Remote.Is4() {
+	if isMapped(&t.Remote) {
 		n = ip4MinLen
 	}
 	return n + t.shimLen()
@@ -87,7 +87,7 @@ func (t *Tunnel) shimLen() int {
 func Encapsulate(f *Frame, p *Packet, t *Tunnel, id, srcPort uint16) Reason {
 	n := t.Overhead()
 	switch {
-	case t.Local.Is4() != t.Remote.Is4():
+	case isMapped(&t.Local) != isMapped(&t.Remote):
 		return FamilyMismatch
 	case f.Offload.GSO != GSONone:
 		return BadOffload
@@ -103,24 +103,28 @@ func Encapsulate(f *Frame, p *Packet, t *Tunnel, id, srcPort uint16) Reason {
 	b := f.Bytes()
 	*(*[EthernetLen]byte)(b) = *(*[EthernetLen]byte)(b[n:])
 	inner := p.Version
-	t.outerPacket(p, srcPort)
+	t.outerPacket(p, n, srcPort)
 	setEtherType(b, p.Version)
 	if p.Version == 4 {
 		writeIPv4(b[p.L3:], p, id)
 	} else {
 		writeIPv6(b[p.L3:], p)
 	}
-	t.writeShim(f, p, inner)
+	if t.Kind != IPIP {
+		t.writeShim(f, p, inner)
+	}
 	return None
 }
 
-// outerPacket turns p from the inner packet into the outer one.
-func (t *Tunnel) outerPacket(p *Packet, srcPort uint16) {
-	version, ttl, tos, df, end := p.Version, p.TTL, p.TOS, p.DF, p.End+t.Overhead()
-	*p = Packet{SCTPChunk: SCTPNoChunk}
-	p.Src, p.Dst, p.TTL, p.TOS = t.Local, t.Remote, ttl, outerTOS(tos)
+// outerPacket turns p from the inner packet into the outer one, which is n bytes
+// longer.
+func (t *Tunnel) outerPacket(p *Packet, n int, srcPort uint16) {
+	version, ttl, tos, df, end := p.Version, p.TTL, p.TOS, p.DF, p.End+n
+	*p = Packet{SCTPChunk: SCTPNoChunk, TTL: ttl, TOS: outerTOS(tos)}
+	copyAddr(&p.Src, &t.Local)
+	copyAddr(&p.Dst, &t.Remote)
 	p.Version, p.L3, p.L4, p.End = 6, EthernetLen, EthernetLen+ip6HeaderLen, end
-	if t.Remote.Is4() {
+	if isMapped(&t.Remote) {
 		p.Version, p.L4 = 4, EthernetLen+ip4MinLen
 		p.DF = t.PMTUDisc && version == 4 && df
 	}
