@@ -50,7 +50,7 @@ type Config struct {
 // persistent: then TCP to port 20 and to those from 1024 on of its VIP is the
 // service's too, unless another service has the port.
 type Service struct {
-	Name      string     `yaml:"name"`      // for logs and lists; "" means "tcp 192.0.2.1:80", or "mark 1"
+	Name      string     `yaml:"name"`      // for logs, lists and alerts, unlike any other; "" means "tcp 192.0.2.1:80", or "mark 1"
 	VIP       netip.Addr `yaml:"vip"`       // must not be an address of this host
 	Protocol  Protocol   `yaml:"protocol"`  // TCP where not given
 	Port      uint16     `yaml:"port"`      // 1 to 65535; 0, with persistence, all ports
@@ -130,7 +130,7 @@ type Persistence struct {
 
 // Server is a real server of a service.
 type Server struct {
-	Name    string     `yaml:"name"`    // for logs and lists; "" means its address and port
+	Name    string     `yaml:"name"`    // for logs, lists and alerts, unlike the service's others; "" means its address and port
 	Address netip.Addr `yaml:"address"` // where its packets go
 	Port    uint16     `yaml:"port"`    // 0 means the packet's own; with DSR it must be the service's
 	Weight  *int       `yaml:"weight"`  // 0 to 65535, share of new connections; nil means 1, 0 none

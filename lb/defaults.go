@@ -53,6 +53,9 @@ func (s *Service) name() string {
 	if s.Name != "" {
 		return s.Name
 	}
+	if s.Mark != 0 && s.anyVIP().Is6() { // beside one of IPv4, as ipvsadm lists them
+		return fmt.Sprintf("mark %d IPv6", s.Mark)
+	}
 	if s.Mark != 0 {
 		return fmt.Sprintf("mark %d", s.Mark)
 	}

@@ -238,7 +238,7 @@ func (b *Balancer) watchPath(targets []health.Target, s *Service, r *server) []h
 		return targets
 	}
 	check := &pathCheck{balancer: b, server: r, name: r.name, vip: netip.AddrPortFrom(s.anyVIP(), s.checkedPort()), acceptsReset: !s.takes(TCP)}
-	key := fmt.Sprintf("path %s to %s, every %v %v, timeout %v, fall %d, rise %d", check.vip, r.addrPort(), c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise)
+	key := fmt.Sprintf("path %s to %s of %s, every %v %v, timeout %v, fall %d, rise %d", check.vip, r.addrPort(), s.id(), c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise)
 	b.paths[key] = r
 	return append(targets, health.Target{Key: key, Checker: check, Settings: health.Settings{
 		Interval: c.Interval, FastInterval: c.Fast, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise,

@@ -115,10 +115,11 @@ func (v *validator) services(list []Service) {
 		number uint32
 		is6    bool
 	}
-	first, marks := map[claim]int{}, map[mark]int{}
+	first, marks, names := map[claim]int{}, map[mark]int{}, map[string]int{}
 	for i := range list {
 		s := &list[i]
 		v.service(fmt.Sprintf("services[%d]", i), s)
+		v.ownName(names, i, "services", s.Name)
 		if m := (mark{s.Mark, s.anyVIP().Is6()}); s.Mark != 0 {
 			if other, dup := marks[m]; dup {
 				v.fail(fmt.Sprintf("services[%d].mark", i), s.Mark, fmt.Sprintf("services[%d] has the same mark", other), "a number of its own in each IP version")
@@ -144,6 +145,19 @@ func (v *validator) services(list []Service) {
 			}
 		}
 	}
+}
+
+// ownName checks that a name that was given, by which logs and alerts tell things
+// apart, is not another's of its list.
+func (v *validator) ownName(first map[string]int, i int, list, name string) {
+	if name == "" {
+		return
+	}
+	if other, dup := first[name]; dup {
+		v.fail(fmt.Sprintf("%s[%d].name", list, i), name, fmt.Sprintf("%s[%d] has the same name", list, other), "a name of its own")
+		return
+	}
+	first[name] = i
 }
 
 // destination checks what a service takes.
@@ -236,11 +250,12 @@ func (v *validator) service(path string, s *Service) {
 	v.quorum(path, s)
 	v.passive(path+".passive", &s.Passive)
 	v.fallback(path+".fallback", s)
-	seen := map[netip.AddrPort]int{}
+	seen, names := map[netip.AddrPort]int{}, map[string]int{}
 	for i := range s.Servers {
 		r := &s.Servers[i]
 		spath := fmt.Sprintf("%s.servers[%d]", path, i)
 		v.server(spath, s, r)
+		v.ownName(names, i, path+".servers", r.Name)
 		if first, dup := seen[r.addrPort(s)]; dup && r.Address.IsValid() {
 			v.fail(spath+".address", r.addrPort(s), fmt.Sprintf("%s.servers[%d] has the same address and port", path, first), "")
 			continue
