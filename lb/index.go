@@ -64,6 +64,8 @@ func (s slots) first() int {
 
 func (s slots) rest() slots { return s & (s - 1) }
 
+func (s slots) has(i int) bool { return s>>(i/2*16+i%2)&1 != 0 }
+
 // put fills or, with tag 0, empties a slot. The bucket is locked.
 func (b *bucket) put(i int, tag uint64, r ref) {
 	word, shift := &b.tags[i%2], i/2*16
@@ -94,6 +96,38 @@ func (t *table) link(hash uint64, r ref) {
 			return
 		}
 	}
+	t.chain(b, r)
+}
+
+// linkReply enters r for the tuple of a server's replies, which other connections
+// may have too: those of the same client with other VIPs of the same server. The
+// newest is found first, as in ip_vs, since the others are most likely over: each
+// takes the slot of the next newest, and none of them is asked for meanwhile.
+func (t *table) linkReply(w *words, r ref, servers []*server) {
+	hash := w.hash(t.seed)
+	b := t.bucket(hash)
+	b.lock()
+	defer b.unlock()
+	like := b.matching(hash)
+	for i := range b.refs {
+		other := ref(b.refs[i].Load())
+		if other == 0 {
+			b.put(i, tagOf(hash), r)
+			return
+		}
+		if !like.has(i) || !other.reply() {
+			continue
+		}
+		if _, same := t.match(other, w, servers); same {
+			b.put(i, tagOf(hash), r)
+			r = other
+		}
+	}
+	t.chain(b, r)
+}
+
+// chain puts r before what hangs on a bucket, which is locked.
+func (t *table) chain(b *bucket, r ref) {
 	t.setNext(r, ref(b.chain.Load()))
 	b.chain.Store(uint32(r))
 }

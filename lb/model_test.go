@@ -21,6 +21,7 @@ type model struct {
 	voided    map[*modelTemplate]bool             // found no more, but still alive
 	timeouts  map[int]map[string]tick             // by service, as of its last configuration: in seconds, those that are not ip_vs's
 	touched   *modelConn                          // by the last packet
+	made      int                                 // connections
 }
 
 type modelServerKey struct {
@@ -49,6 +50,7 @@ func (f modelFlow) String() string { return fmt.Sprintf("%v %v %v", f.proto, f.c
 
 type modelConn struct {
 	modelFlow
+	number   int // of those ever made
 	server   *modelServer
 	method   Method
 	port     uint16 // of the server
@@ -227,11 +229,17 @@ func (m *model) enter(f modelFlow, flags uint8, d *modelServer, t *modelTemplate
 	}
 	c.oneWay = c.method != NAT
 	if s.onePacket {
+		d.inactive++
+		d.bound()
+		d.inactive--
+		d.unbound()
 		return got.goesTo(c)
 	}
 	if t != nil {
 		t.controls++
 	}
+	m.made++
+	c.number = m.made
 	m.conns[f] = c
 	d.inactive++
 	d.bound()
@@ -273,22 +281,19 @@ func (m *model) eligible(d *modelServer) bool {
 // fromServer is fromClient for a packet that a server sends.
 func (m *model) fromServer(proto Protocol, server, client netip.AddrPort, flags uint8, got seen) error {
 	m.touched = nil
-	var hit []*modelConn
+	var hit *modelConn // of those to one server that share their reply tuple the newest
 	for _, c := range m.conns {
-		if c.method == NAT && c.proto == proto && c.client == client && netip.AddrPortFrom(c.server.addr.Addr(), c.port) == server {
-			hit = append(hit, c)
+		if c.method == NAT && c.proto == proto && c.client == client && netip.AddrPortFrom(c.server.addr.Addr(), c.port) == server &&
+			(hit == nil || c.number > hit.number) {
+			hit = c
 		}
 	}
-	// Two connections to one server may share their reply tuple: it is the first's or
-	// the second's, as long as it is one's.
-	for _, c := range hit {
-		if got.reason == forwarded && got.frames == 1 && got.mac == rigClient && got.src == c.vip && got.dst == c.client {
-			m.touch(c, flags, true)
-			return nil
+	if hit != nil {
+		if got.reason != forwarded || got.frames != 1 || got.mac != rigClient || got.src != hit.vip || got.dst != hit.client {
+			return fmt.Errorf("reply of %v: %v", hit.modelFlow, got)
 		}
-	}
-	if len(hit) > 0 {
-		return fmt.Errorf("reply of %v: %v", hit[0].modelFlow, got)
+		m.touch(hit, flags, true)
+		return nil
 	}
 	if got.frames > 0 && got.src != server {
 		return fmt.Errorf("reply of no connection: %v", got)

@@ -267,7 +267,7 @@ func (t *table) insert(b *birth, now tick, servers []*server) (c uint32, m meta,
 	t.link(b.hash, makeRef(c, false))
 	if b.replies {
 		w := t.replyWords(c, b.server)
-		t.link(w.hash(t.seed), makeRef(c, true))
+		t.linkReply(&w, makeRef(c, true), servers)
 	}
 	return c, m, true
 }

@@ -73,6 +73,21 @@ func (c *cache[V]) put(addr *[16]byte, now int64) *V {
 	return &e.value
 }
 
+// values calls see with each value, to be read and changed.
+func (c *cache[V]) values(see func(*V)) {
+	for e := c.used.next; e != &c.used; e = e.next {
+		see(&e.value)
+	}
+}
+
+// adopt puts s in the place of *known if that is the same server, which was gone and
+// whose owner has made it anew: ip_vs keeps a server that a cache refers to.
+func adopt(known **Server, s *Server) {
+	if k := *known; k.Gone.Load() && k.Addr == s.Addr && k.Port == s.Port {
+		*known = s
+	}
+}
+
 func (c *cache[V]) tidy(now int64) {
 	for range 2 {
 		e := c.used.prev

@@ -24,6 +24,14 @@ type lblc struct {
 // Name implements Scheduler.
 func (*lblc) Name() string { return "lblc" }
 
+// Added implements Scheduler. Destinations that know s from before know it again.
+func (l *lblc) Added(list []*Server, s *Server) {
+	l.servers.Added(list, s)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cache.values(func(known **Server) { adopt(known, s) })
+}
+
 // Pick implements Scheduler. It uses f.Dst.
 func (l *lblc) Pick(f *Flow) *Server {
 	list, now := l.load(), l.now()

@@ -34,6 +34,18 @@ type serverSet struct {
 // Name implements Scheduler.
 func (*lblcr) Name() string { return "lblcr" }
 
+// Added implements Scheduler. Sets that had s know it again.
+func (l *lblcr) Added(list []*Server, s *Server) {
+	l.servers.Added(list, s)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cache.values(func(set *serverSet) {
+		for i := range set.list {
+			adopt(&set.list[i], s)
+		}
+	})
+}
+
 // Pick implements Scheduler. It uses f.Dst.
 func (l *lblcr) Pick(f *Flow) *Server {
 	list, now := l.load(), l.now()

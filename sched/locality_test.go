@@ -97,6 +97,20 @@ func TestLocalityKnowsAServerThatComesBack(t *testing.T) {
 	}
 }
 
+func TestLocalityKnowsAServerThatIsMadeAnew(t *testing.T) {
+	for _, name := range []string{"lblc", "lblcr"} {
+		l := newLocality(t, name, 0)
+		l.expect(t, "first", 1, l.a)
+		l.remove(l.a)
+		again := &Server{Addr: l.a.Addr, Port: l.a.Port}
+		again.SetWeight(2)
+		l.b.Inactive.Store(1)
+		again.Inactive.Store(9) // so that wlc would not pick it
+		l.add(again)
+		l.expect(t, "after it came back", 1, again)
+	}
+}
+
 func TestLocalityForgetsAfterExpiration(t *testing.T) {
 	for _, name := range []string{"lblc", "lblcr"} {
 		l := newLocality(t, name, 100)

@@ -2,6 +2,7 @@ package simulate_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,6 +84,8 @@ func TestCornersWhereIPVSsRulesMeet(t *testing.T) {
 			[]string{"-E" + tcp + "-s wrr", "syn 1", "syn 2", "syn 3", "syn 4"}, "2221"},
 		{"lblcr knows a server again that comes back", "", []string{"-A" + tcp + "-s lblcr", server + "1 -w 4"},
 			[]string{"syn 1", "-d" + tcp + "-r 10.9.1.1", server + "2 -w 4", "syn 2", "syn 3", server + "1 -w 4", "syn 4"}, "1221"},
+		{"timeouts are those of the next packet, and 0 leaves one", "", []string{"-A" + udp + "-s rr", "-a" + udp + "-r 10.9.1.1 -g", "-a" + udp + "-r 10.9.1.2 -g", "--set 0 0 20"},
+			[]string{"udp 1", "19 s", "--set 100 0 0", "udp 1", "19 s", "--set 0 0 30", "udp 1", "29 s", "udp 1", "31 s", "udp 1"}, "22221"},
 		{"a network is one client", "", []string{"-A" + tcp + "-s rr -p 60 -M 255.255.255.128", server + "1", server + "2"},
 			[]string{"syn 1", "syn 2", "syn 127", "syn 128", "syn 255"}, "22211"},
 	} {
@@ -142,4 +145,39 @@ func wentTo(p simulate.Played) string {
 		return "-"
 	}
 	return fmt.Sprint(p.Frames[0].Dst[5])
+}
+
+// A client may have one port open to two VIPs of one server: most likely after it
+// closed the first connection.
+func TestRepliesThatTwoConnectionsMayHaveAreOfTheNewest(t *testing.T) {
+	const (
+		client        = "192.0.2.1:4000"
+		first, second = "10.0.0.100:80", "10.0.0.101:80"
+	)
+	from := func(kind, vip string) simulate.Event {
+		return simulate.Event{Type: kind, Src: "10.9.1.1:80", Dst: client, Key: client + " " + vip}
+	}
+	sc := simulate.Scenario{
+		Setup: []string{"-A -t " + first, "-a -t " + first + " -r 10.9.1.1 -m", "-A -t " + second, "-a -t " + second + " -r 10.9.1.1 -m"},
+		Events: []simulate.Event{
+			{Type: "syn", Src: client, Dst: first},
+			from("fin", first),
+			{Type: "syn", Src: client, Dst: second},
+			from("ack", second),
+			from("rst", second),
+			{Type: "sleep", Seconds: 11}, // the second is gone
+			from("rst", first),
+		},
+	}
+	played, err := simulate.Play(&sc, simulate.World{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range played {
+		got = append(got, p.State)
+	}
+	if want := []string{"SYN_RECV", "TIME_WAIT", "SYN_RECV", "ESTABLISHED", "CLOSE", "", "TIME_WAIT"}; !slices.Equal(got, want) {
+		t.Errorf("states %v, want %v", got, want)
+	}
 }

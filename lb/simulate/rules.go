@@ -1,10 +1,12 @@
 package simulate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/golb/golb/lb"
 	"github.com/golb/golb/lb/ipvsadm"
@@ -45,21 +47,21 @@ var parser = ipvsadm.Parser{LookupHost: func(name string) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("host name %q; allowed: an address", name)
 }}
 
-// parse reads a command that changes services or servers.
+// parse reads a command that changes services, servers or timeouts.
 func parse(line string) (*ipvsadm.Command, error) {
 	c, err := parser.ParseLine(line)
 	if err != nil {
 		return nil, err
 	}
 	switch c.Op {
-	case ipvsadm.Clear:
+	case ipvsadm.Clear, ipvsadm.SetTimeouts:
 	case ipvsadm.AddService, ipvsadm.EditService, ipvsadm.DeleteService,
 		ipvsadm.AddServer, ipvsadm.EditServer, ipvsadm.DeleteServer:
 		if c.Service.Mark != 0 {
 			return nil, errors.New("services by mark are not simulated")
 		}
 	default:
-		return nil, errors.New("no command to simulate; allowed: -A -E -D -C -a -e -d")
+		return nil, errors.New("no command to simulate; allowed: -A -E -D -C -a -e -d --set")
 	}
 	return &c, nil
 }
@@ -72,6 +74,12 @@ func (r *rules) apply(c *ipvsadm.Command) error {
 	switch {
 	case c.Op == ipvsadm.Clear:
 		r.services = nil
+		return nil
+	case c.Op == ipvsadm.SetTimeouts:
+		t := &r.settings.Timeouts
+		for i, d := range []*time.Duration{&t.Established, &t.FinWait, &t.UDP} {
+			*d = cmp.Or(c.Timeouts[i], *d)
+		}
 		return nil
 	case c.Op == ipvsadm.AddService && at >= 0:
 		return errServiceExists
