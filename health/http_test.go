@@ -183,7 +183,7 @@ func TestHTTPVersionsAndTLS(t *testing.T) {
 			"tls: failed to verify certificate: x509: cannot validate certificate for 192.0.2.1 because it doesn't contain any IP SANs"},
 		{"HTTPS to an HTTP server", hello, false, false, HTTP{TLS: true}, `tls: got "HTTP/", want a TLS record`},
 		{"HTTP/2 over TLS", hello, true, true, HTTP{TLS: true, HTTP2: true, TLSOptions: verified, Expect: regexp.MustCompile("^HTTP/2.0 .* OK")}, ""},
-		{"HTTP/2 wanted, not spoken", hello, false, true, HTTP{TLS: true, HTTP2: true}, "tls: server refused: no application protocol"},
+		{"HTTP/2 wanted, not spoken", hello, false, true, HTTP{TLS: true, HTTP2: true}, "tls: server takes none of h2"},
 		{"HTTP/2 with prior knowledge", hello, true, false, HTTP{HTTP2: true, Expect: regexp.MustCompile("^HTTP/2.0 .* OK")}, ""},
 		{"HTTP/2, endless body that nobody reads", endless, true, false, HTTP{HTTP2: true}, ""},
 		{"HTTP/2, endless body", endless, true, false, HTTP{HTTP2: true, Expect: regexp.MustCompile("OK")},

@@ -345,7 +345,7 @@ http {
 		`GET /: got "all is OK\n", want a match of "KO"`:                      &HTTP{Addr: secure, TLS: true, HTTP2: true, Expect: mustExpect("KO")},
 		"GET /: got 400 Bad Request, want 200-299":                            &HTTP{Addr: locked, TLS: true},
 		`GET /: got "none", want a match of "^other.example$"`:                &HTTP{Addr: locked, TLS: true, TLSOptions: TLSOptions{Certificates: []tls.Certificate{ours}}, Expect: mustExpect("^other.example$")},
-		"tls: server refused: no application protocol":                        &TLS{Addr: locked, ALPN: []string{"imap"}},
+		"tls: server takes none of imap":                                      &TLS{Addr: locked, ALPN: []string{"imap"}},
 	}, &HTTP{Addr: locked, TLS: true, Host: "other.example", Expect: mustExpect("^other.example$"), TLSOptions: TLSOptions{ServerName: "other.example", Certificates: []tls.Certificate{ours}}},
 		&HTTP{Addr: secure, TLS: true, Method: "HEAD"}, &HTTP{Addr: d.addr, Path: "/broken", Status: StatusSet{{503, 503}}},
 		&TLS{Addr: secure, ALPN: []string{"h2"}}, &SYN{Addr: d.addr}, &TCP{Addr: d.addr, Reset: true})

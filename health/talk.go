@@ -198,7 +198,7 @@ func (t *talk) startTLS(cfg *tls.Config) error {
 	}
 	conn := tls.Client(t.bound(t.conn), cfg)
 	if err := conn.HandshakeContext(t.ctx); err != nil {
-		return tlsReason(t.ctx, err)
+		return tlsReason(t.ctx, err, cfg.NextProtos)
 	}
 	t.conn = conn
 	t.read(conn)

@@ -158,8 +158,8 @@ func (c *TLS) Check(ctx context.Context) error {
 	return nil
 }
 
-// tlsReason says in one line why a handshake failed.
-func tlsReason(ctx context.Context, err error) error {
+// tlsReason says in one line why a handshake, which offered some protocols, failed.
+func tlsReason(ctx context.Context, err error, offered []string) error {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
 		return wanted("tls", record.RecordHeader[:], "a TLS record")
@@ -172,6 +172,9 @@ func tlsReason(ctx context.Context, err error) error {
 	}
 	var remote *net.OpError
 	if errors.As(err, &remote) && remote.Op == "remote error" {
+		if remote.Err.Error() == "tls: no application protocol" { // the alert's own type is private
+			return fmt.Errorf("tls: server takes none of %s", strings.Join(offered, ", "))
+		}
 		return fmt.Errorf("tls: server refused: %s", strings.TrimPrefix(remote.Err.Error(), "tls: "))
 	}
 	return fmt.Errorf("tls: %s", strings.TrimPrefix(plain(ctx, err).Error(), "tls: "))
