@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -203,15 +204,16 @@ func TestREADMEConfigBalances(t *testing.T) {
 	}
 	log := &entries{t, bufio.NewScanner(stderr)}
 	log.next("forwarding")
-	for range 3 {
+	for n := range 3 {
 		c, err := client.DialContext(t.Context(), "tcp", "192.0.2.100:80")
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer c.Close()
 		if got, err := io.ReadAll(c); string(got) != "hello" {
 			t.Errorf("got %q, error %v", got, err)
 		}
-		c.Close()
+		awaitActive(t, dir, n+1)
 	}
 	if got := shell(t, dir, strings.TrimPrefix(readmeHealth, "sudo ")); !strings.HasPrefix(got, "tcp 192.0.2.100:80: 2 of 2 servers up\n") {
 		t.Errorf("health says %q", got)
@@ -235,6 +237,23 @@ func TestREADMEConfigBalances(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
+// awaitActive waits until golb has seen that n connections are established: another
+// worker may come to the next one first.
+func awaitActive(t *testing.T, dir string, n int) {
+	t.Helper()
+	column := regexp.MustCompile(` dsr +\d+ +up +(\d+) `)
+	for active := -1; active != n; {
+		active = 0
+		for _, m := range column.FindAllStringSubmatch(shell(t, dir, strings.TrimPrefix(readmeServices, "sudo ")), -1) {
+			of, err := strconv.Atoi(m[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			active += of
+		}
 	}
 }
 
