@@ -43,8 +43,8 @@ first of its addresses, and is asked for where the protocol has a place for it
 (Host, SNI). Keys are those of a check in a config; what is true or false is written
 --tls or --tls=false, and a list is its key given several times.
 
-The exit code is 0 where the server is up, 1 where it is down or could not be
-checked, and 2 for a mistake in the command line.`,
+The exit code is 0 where the server is up, 1 where it is down, its name has no
+address, or it could not be checked, and 2 for a mistake in the command line.`,
 		Example: `  golb probe http 192.0.2.1:80 --path /check.txt --expect OK --timeout 1s
   golb probe --list                    # every type, its keys and their defaults
   golb probe http --help               # those of one`,
@@ -179,6 +179,13 @@ type verdict struct {
 	took   time.Duration
 }
 
+// after is v with the time it took.
+func (v verdict) after(took time.Duration) verdict {
+	v.took = took.Round(time.Microsecond)
+	v.MS = float64(v.took.Microseconds()) / 1000
+	return v
+}
+
 func (v verdict) String() string {
 	word, reason := "up", ""
 	if !v.Up {
@@ -208,8 +215,13 @@ func (p *probe) run(cmd *cobra.Command, t health.Type, args []string, params map
 		return usageError{err}
 	}
 	if named {
-		if peer.Addr, err = p.lookUp(ctx, peer); err != nil {
-			return err
+		began := time.Now()
+		peer.Addr, err = p.lookUp(ctx, peer)
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		if err != nil { // which names the host
+			return p.print(cmd.OutOrStdout(), verdict{Type: t.Name, Reason: err.Error()}.after(time.Since(began)))
 		}
 	}
 	key, checker, err := p.registry.New(t.Name, peer, params)
@@ -287,10 +299,13 @@ func (p *probe) lookUp(ctx context.Context, peer health.Peer) (netip.AddrPort, e
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", peer.Name)
 	if err != nil {
-		return netip.AddrPort{}, err // it names the host
+		return netip.AddrPort{}, err
 	}
 	return netip.AddrPortFrom(addrs[0].Unmap(), peer.Addr.Port()), nil
 }
+
+// errInterrupted is that of a probe which has found out nothing yet.
+var errInterrupted = errors.New("probe: interrupted")
 
 // check lets a monitor check the target once, so that a check that panics or hangs
 // means what it means there.
@@ -309,14 +324,13 @@ func (p *probe) check(ctx context.Context, target health.Target) (health.Event, 
 		return first, err
 	}
 	if ctx.Err() != nil { // a result that came with it would tell of that only
-		return first, errors.New("probe: interrupted")
+		return first, errInterrupted
 	}
 	return first, nil
 }
 
 func newVerdict(t health.Type, peer health.Peer, e health.Event) verdict {
-	v := verdict{Type: t.Name, Up: e.State == health.Up, Reason: e.Reason, took: e.Latency.Round(time.Microsecond)}
-	v.MS = float64(v.took.Microseconds()) / 1000
+	v := verdict{Type: t.Name, Up: e.State == health.Up, Reason: e.Reason}.after(e.Latency)
 	addr, port := peer.Addr.Addr(), peer.Addr.Port()
 	if port == 0 {
 		port = t.Port

@@ -188,7 +188,12 @@ func TestProbeUsageErrors(t *testing.T) {
 func TestProbeFailsWhereANameHasNoAddress(t *testing.T) {
 	// An empty label is no name, which the resolver knows without asking anyone.
 	code, stdout, stderr := golb(t, "probe", "tcp", "no..name:80")
-	if code != exitFailed || stdout != "" || !strings.Contains(stderr, "lookup no..name") {
+	if code != exitFailed || !regexp.MustCompile(`^down in [0-9.]+(s|ms|µs): lookup no\.\.name: .*\n$`).MatchString(stdout) || stderr != "" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	var v verdict
+	code, stdout, stderr = golb(t, "probe", "--json", "tcp", "no..name:80")
+	if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != exitFailed || v.Up || v.Type != "tcp" || !strings.HasPrefix(v.Reason, "lookup no..name: ") || stderr != "" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }
