@@ -3,6 +3,7 @@ package lb
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"reflect"
 
 	"github.com/golb/golb/health/alert"
@@ -104,4 +105,36 @@ func (e *Event) alert() (a alert.Event, ok bool) {
 		return a, false
 	}
 	return a, true
+}
+
+// note keeps an event to be told by report. The lock is held.
+func (b *Balancer) note(e Event) { b.noted = append(b.noted, e) }
+
+// attrs are what a log has of an event: all that it says.
+func (e *Event) attrs() (attrs []slog.Attr) {
+	for _, a := range []struct{ key, value string }{
+		{"service", e.Service}, {"server", e.Server}, {"reason", e.Reason}, {"action", e.Action},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, a.value))
+		}
+	}
+	if !e.Since.IsZero() {
+		attrs = append(attrs, slog.Time("since", e.Since))
+	}
+	return attrs
+}
+
+// report tells the events that were noted. The lock is not held.
+func (b *Balancer) report() {
+	b.reports.Lock()
+	defer b.reports.Unlock()
+	b.mu.Lock()
+	events := b.noted
+	b.noted = nil
+	b.mu.Unlock()
+	for _, e := range events {
+		b.env.Logger.LogAttrs(context.Background(), slog.LevelWarn, string(e.Kind), e.attrs()...)
+		b.emit(e)
+	}
 }
