@@ -41,6 +41,8 @@ const (
 	// that it goes down, not that it comes up or is deleted after.
 	downPoll = 100 * time.Millisecond
 
+	maxMisses = 6 // spins in vain in a row that are told apart
+
 	// hotBytes is how much one batch is to bring, so that of super-packets what has been
 	// copied in is still in the processor's own cache when it is copied out.
 	hotBytes = 256 << 10
@@ -73,7 +75,7 @@ func (s *socket) recv(frames []forward.Frame) (int, error) {
 		got, errno := r.batch.recv(r.fd, n)
 		if errno == 0 {
 			if !idle.IsZero() {
-				r.misses = 0
+				r.spun(time.Since(idle))
 			}
 			if got = r.take(frames, got); got > 0 {
 				return got, nil
@@ -100,10 +102,9 @@ func (s *socket) recv(frames []forward.Frame) (int, error) {
 }
 
 // spinning decides whether to ask again at once; idle is since when that has been done.
-// Each spin in a row that nothing came in doubles the number of pauses that are slept
+// Each spin in a row that was in vain doubles the number of pauses that are slept
 // through without one, since traffic comes either in shorter pauses or in longer ones.
 func (r *receiver) spinning(idle *time.Time) bool {
-	const maxMisses = 6
 	switch {
 	case r.spin == SpinForever:
 		return !r.down
@@ -118,10 +119,22 @@ func (r *receiver) spinning(idle *time.Time) bool {
 	case time.Since(*idle) < r.spin:
 		return true
 	}
-	r.misses = min(r.misses+1, maxMisses)
-	r.unspun = 1<<r.misses - 1
+	r.forgo(min(r.misses+1, maxMisses))
 	return false
 }
+
+// spun learns from a spin that frames ended. One that took far too long has given the
+// processor to a program that keeps it: who sleeps gets it back sooner.
+func (r *receiver) spun(d time.Duration) {
+	const tooLong = 10
+	r.misses = 0
+	if d > tooLong*r.spin {
+		r.forgo(maxMisses)
+	}
+}
+
+// forgo has so many spins in vain cost their pauses.
+func (r *receiver) forgo(misses int) { r.misses, r.unspun = misses, 1<<misses-1 }
 
 // take makes frames of the first n received and returns how many are usable.
 func (r *receiver) take(frames []forward.Frame, n int) int {

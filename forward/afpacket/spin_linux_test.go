@@ -55,3 +55,44 @@ func TestPortThatSpinsForEver(t *testing.T) {
 		t.Errorf("on an interface that is gone: %v", r.err)
 	}
 }
+
+// Spins that came to nothing, and those that others took the processor in, make the
+// next pauses ones to sleep in; a spin that was worth it makes none.
+func TestSpinsInVainAreForgone(t *testing.T) {
+	const spin = 20 * time.Microsecond
+	for _, x := range []struct {
+		name    string
+		spins   []time.Duration // how long they took; 0: frames came only after
+		forgoes int
+	}{
+		{"frames soon", []time.Duration{spin / 2}, 0},
+		{"frames from who had the processor for a while", []time.Duration{5 * spin}, 0},
+		{"frames when the processor was given back", []time.Duration{3 * time.Millisecond}, 63},
+		{"none", []time.Duration{0}, 1},
+		{"none twice", []time.Duration{0, 0}, 3},
+		{"none, then frames soon", []time.Duration{0, spin / 2}, 0},
+		{"never any", make([]time.Duration, 100), 63},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			r := receiver{spin: spin, hot: true}
+			for _, d := range x.spins {
+				r.unspun = 0
+				if d != 0 {
+					r.spun(d)
+					continue
+				}
+				long := time.Now().Add(-time.Second)
+				if r.spinning(&long) {
+					t.Fatal("spins for longer than it is told")
+				}
+			}
+			forgone := 0
+			for idle := (time.Time{}); !r.spinning(&idle); idle = (time.Time{}) {
+				forgone++
+			}
+			if forgone != x.forgoes {
+				t.Errorf("%d pauses without a spin, want %d", forgone, x.forgoes)
+			}
+		})
+	}
+}
