@@ -72,6 +72,7 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 		want     string // without the file name; … stands for what package lb has to say
 	}{
 		{"unknown key", "port: 80", "port: 80\n    color: red", `5:5: services[0].color: unknown key; allowed: ` + keys[lb.Service]()},
+		{"empty key", "port: 80", "port: 80\n    \"\": red", `5:5: services[0].: unknown key; allowed: ` + keys[lb.Service]()},
 		{"mistyped key is not missing too", "port: 80", "prot: 80", `4:5: services[0].prot: unknown key, did you mean "port"?; allowed: ` + keys[lb.Service]()},
 		{"key in another case", "interfaces", "Interfaces", `1:1: Interfaces: unknown key, did you mean "interfaces"?; allowed: ` + keys[lb.Config]()},
 		{"duplicate key", "port: 80", "port: 80\n    port: 81", `5:5: services[0].port: key given twice, first on line 4`},

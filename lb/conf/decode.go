@@ -232,8 +232,10 @@ func fieldsOf(t reflect.Type) fields {
 		case name != "":
 			f.list = append(f.list, name)
 			f.names[name] = i
-			for _, other := range strings.Split(field.Tag.Get("also"), ",") {
-				f.also[other] = name
+			if also := field.Tag.Get("also"); also != "" {
+				for other := range strings.SplitSeq(also, ",") {
+					f.also[other] = name
+				}
 			}
 		}
 	}
