@@ -114,7 +114,7 @@ func (s *Simulator) Balancer() *lb.Balancer { return s.balancer }
 // Advance turns the clock on. What expires by then is gone, each at its time:
 // whether a template ends depends on the connections that there still are.
 func (s *Simulator) Advance(d time.Duration) {
-	for d > 0 {
+	for d > expireStep {
 		next := d
 		s.balancer.Connections(func(c lb.Connection) bool {
 			next = min(next, max(c.Expires, expireStep))
@@ -123,6 +123,8 @@ func (s *Simulator) Advance(d time.Duration) {
 		s.clock.Advance(next)
 		d -= next
 	}
+	s.clock.Advance(d)
+	s.balancer.Stats() // what servers that are gone have left ends by itself
 }
 
 // expireStep is at most the balancer's own unit of time, so that none of what expires
