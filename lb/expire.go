@@ -13,13 +13,19 @@ import (
 type expiry struct {
 	late atomic.Bool // there is more to do: workers help
 	_    line
-	mu   sync.Mutex // one at a time
+	mu   sync.Mutex // one at a time, and for what follows
+
+	done  tick      // up to which all is done
+	begin time.Time // of the burst
 }
 
 const (
 	// expireBudget is how many connections may expire before the shard is let go for
 	// workers that wait for it.
 	expireBudget = 32
+
+	// expireApart is how many ticks are gone through one by one at most.
+	expireApart = ticksPerSecond
 
 	expireBurst = 100 * time.Microsecond
 	expirePause = 100 * time.Microsecond
@@ -36,21 +42,34 @@ func (x *plane) expire(now tick) {
 	if x.orphan.Swap(false) && x.snap.Load().settings.expireNodest {
 		x.endOrphans()
 	}
-	begin := time.Now()
-	for i := range x.table.shards {
-		sh := &x.table.shards[i]
-		for left := 0; left == 0; {
-			sh.mu.Lock()
-			left = x.expireSome(sh, now, expireBudget)
-			sh.mu.Unlock()
-			if left == 0 && time.Since(begin) > expireBurst {
-				x.expiry.late.Store(true)
-				time.Sleep(expirePause)
-				begin = time.Now()
-			}
+	x.expiry.begin = time.Now()
+	// Tick by tick, so that a template does not wait for a connection that ends before
+	// it in another shard; but not through what was slept over.
+	at := x.expiry.done + 1
+	if (at + expireApart).before(now) {
+		at = now - expireApart
+	}
+	for ; !now.before(at); at++ {
+		for i := range x.table.shards {
+			x.expireShard(&x.table.shards[i], at)
 		}
+		x.expiry.done = at
 	}
 	x.expiry.late.Store(false)
+}
+
+// expireShard is expire for one shard.
+func (x *plane) expireShard(sh *shard, now tick) {
+	for left := 0; left == 0; {
+		sh.mu.Lock()
+		left = x.expireSome(sh, now, expireBudget)
+		sh.mu.Unlock()
+		if left == 0 && time.Since(x.expiry.begin) > expireBurst {
+			x.expiry.late.Store(true)
+			time.Sleep(expirePause)
+			x.expiry.begin = time.Now()
+		}
+	}
 }
 
 // expireSome is expire for one shard, which is held, with a bound on the work: 0 is

@@ -3,6 +3,7 @@ package lb
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/golb/golb/forward"
 )
@@ -42,5 +43,23 @@ func TestWorkersHelpToExpire(t *testing.T) {
 	r.b.expire(r.b.tick())
 	if r.b.expiry.late.Load() {
 		t.Error("workers go on helping when all is done")
+	}
+}
+
+// TestTemplatesEndWithTheirLastConnection whichever shards the two are in, though both
+// are over when it is looked.
+func TestTemplatesEndWithTheirLastConnection(t *testing.T) {
+	vip := netip.MustParseAddrPort("192.0.2.80:80")
+	r := newRig(t, Config{Workers: 1, MaxConnections: 1 << 13, Services: []Service{{
+		VIP: vip.Addr(), Port: vip.Port(), Check: Check{Type: "none"}, Servers: []Server{{Address: netip.MustParseAddr("10.0.0.1")}},
+		Persistence: Persistence{Timeout: time.Minute},
+	}}})
+	for i := range 100 {
+		client := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 4000)
+		r.handle(0, rigFrame(rigClient, TCP, client, vip, forward.FlagSYN))
+	}
+	r.advance(60*ticksPerSecond + 2) // half-open connections live for a minute too
+	if left := r.b.table.inUse(); left != 0 {
+		t.Errorf("%d entries are left", left)
 	}
 }

@@ -239,8 +239,16 @@ func (x *modelRun) time(rt *rapid.T) {
 
 func (x *modelRun) pass(ticks tick) {
 	x.advance(ticks)
-	x.m.expire(x.b.tick(), func(t *modelTemplate) bool {
-		want, more := t.after(x.m.now), 0
+	x.m.expire(x.b.tick(), x.again)
+}
+
+// again says until when the engine has put off the end of t, if it has. It goes through
+// the last ticks one by one, and what is over before them at once.
+func (x *modelRun) again(t *modelTemplate) (end tick, lives bool) {
+	for late := range tick(expireApart + 1) {
+		later := *t
+		later.timeout, later.end = templateStep, x.m.now-late+templateStep
+		want, more := later.describe(), 0
 		for c := uint32(1); c < x.b.table.used(); c++ {
 			if x.b.table.conns[c].load().has(flagLive) && describeEntry(x.rig, c) == want {
 				more++
@@ -251,15 +259,11 @@ func (x *modelRun) pass(ticks tick) {
 				more--
 			}
 		}
-		return more > 0
-	})
-}
-
-// after is t as it looks once its expiry was put off at now.
-func (t *modelTemplate) after(now tick) string {
-	later := *t
-	later.timeout, later.end = 60*ticksPerSecond, now+60*ticksPerSecond
-	return later.describe()
+		if more > 0 {
+			return later.end, true
+		}
+	}
+	return 0, false
 }
 
 // edit changes one thing of one service, and reloads.

@@ -435,9 +435,9 @@ func (m *model) kill(c *modelConn) {
 	}
 }
 
-// expire ends what is over at now. Of a template whose last connection ends at the
-// same time it asks lives whether it outlived that.
-func (m *model) expire(now tick, lives func(*modelTemplate) bool) {
+// expire ends what is over at now. Of a template that has connections, or whose last
+// one ends at the same time, it asks again until when its end was put off.
+func (m *model) expire(now tick, again func(*modelTemplate) (end tick, lives bool)) {
 	m.now = now
 	held := map[*modelTemplate]bool{}
 	for _, c := range m.conns {
@@ -449,11 +449,16 @@ func (m *model) expire(now tick, lives func(*modelTemplate) bool) {
 		}
 	}
 	for t := range m.allTemplates() {
-		switch {
-		case now.before(t.end):
-		case t.controls > 0 || held[t] && lives(t):
-			t.timeout, t.end = 60*ticksPerSecond, now+60*ticksPerSecond
-		default:
+		if now.before(t.end) {
+			continue
+		}
+		end, lives := tick(0), false
+		if t.controls > 0 || held[t] {
+			end, lives = again(t)
+		}
+		if lives {
+			t.timeout, t.end = 60*ticksPerSecond, end
+		} else if t.controls == 0 {
 			m.endTemplate(t)
 		}
 	}
