@@ -92,14 +92,12 @@ func (w *worker) help(n int) {
 }
 
 // endOrphans ends the connections and templates of servers that left their service
-// (ip_vs_expire_nodest_conn_flush): those that controlled others in the second round.
+// (ip_vs_expire_nodest_conn_flush): a template that controls connections with the last
+// of them.
 func (x *plane) endOrphans() {
-	for range 2 {
-		for c := uint32(1); c < x.table.used(); c++ {
-			m := x.table.conns[c].load()
-			if m.has(flagLive) && x.servers.get(m.server()).gone.Load() {
-				x.killOne(c, m)
-			}
+	for c := uint32(1); c < x.table.used(); c++ {
+		for n, m := c, x.table.conns[c].load(); m.has(flagLive) && x.servers.get(m.server()).gone.Load(); {
+			n, m = x.killOne(n, m)
 		}
 	}
 }

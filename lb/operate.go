@@ -1,8 +1,10 @@
 package lb
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"time"
 )
@@ -148,7 +150,7 @@ func (b *Balancer) operate(now tick) {
 	b.report()
 	b.tellSevered(now)
 	for _, e := range events {
-		b.env.Logger.Info(string(e.Kind), "service", e.Service, "server", e.Server, "reason", e.Reason)
+		b.env.Logger.LogAttrs(context.Background(), slog.LevelInfo, string(e.Kind), e.attrs()...)
 		b.emit(e)
 	}
 }

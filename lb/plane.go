@@ -137,16 +137,25 @@ func (x *plane) killOne(c uint32, m meta) (template uint32, tm meta) {
 	sh := x.table.shardOf(c)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if !x.table.conns[c].load().sameLife(m) || x.table.cold[c].controls.Load() > 0 {
+	if !x.takeOut(sh, c, m) {
 		return 0, 0
 	}
 	template = x.table.cold[c].template.Load()
 	if template != 0 {
 		tm = x.table.conns[template].load() // while c keeps it alive
 	}
-	sh.unfile(x.table, c)
 	x.bury(c)
 	return template, tm
+}
+
+// takeOut takes a connection that is to end before its time out of the wheel, if it
+// still lives the life of m, and controls no others. The shard is held.
+func (x *plane) takeOut(sh *shard, c uint32, m meta) bool {
+	if !x.table.conns[c].load().sameLife(m) || x.table.cold[c].controls.Load() > 0 {
+		return false
+	}
+	sh.unfile(x.table, c)
+	return true
 }
 
 // void makes a template unfindable, if it still lives the life of was; its timer runs
