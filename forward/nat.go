@@ -41,9 +41,7 @@ func translate(f *Frame, p *Packet, s side, addr *Addr, port uint16) Reason {
 	if p.Proto == ProtoSCTP && p.Frag == FirstFrag && *oldPort != port {
 		return FragmentedSCTP
 	}
-	if f.Offload.NeedsCsum || f.Offload.GSO != GSONone {
-		settle(f, p)
-	}
+	settle(f, p)
 	b := f.Bytes()
 	changed := replaceAddr(b[p.L3:], p.Version, s, addr)
 	copyAddr(p.addr(s), addr)

@@ -22,11 +22,16 @@ func unfinished(f *Frame, p *Packet) bool {
 //     NeedsCsum, their checksum field undefined; virtio 1.2 §5.1.6.2 wants
 //     NeedsCsum with every super-packet.
 func settle(f *Frame, p *Packet) {
-	o := &f.Offload
-	if !o.NeedsCsum && o.GSO == GSONone {
-		return
+	if f.Offload.pending() {
+		settlePending(f, p)
 	}
-	if o.NeedsCsum {
+}
+
+// pending reports whether something is left to do to the frame.
+func (o *Offload) pending() bool { return o.NeedsCsum || o.GSO != GSONone }
+
+func settlePending(f *Frame, p *Packet) {
+	if f.Offload.NeedsCsum {
 		f.Tail = f.Head + p.End
 		if p.Proto == ProtoSCTP && unfinished(f, p) {
 			FinishChecksum(f, p)

@@ -21,7 +21,7 @@ func Parse(f *Frame, p *Packet) Reason {
 			return r
 		}
 	}
-	if f.Offload.NeedsCsum || f.Offload.GSO != GSONone {
+	if f.Offload.pending() {
 		return checkOffload(&f.Offload, p)
 	}
 	return None

@@ -63,9 +63,7 @@ func (w *worker) nat(snap *snapshot, f *forward.Frame, dst target, to *path, rel
 		if r := forward.NATRequest(f, p, (*forward.Addr)(&dst.server.Addr), dst.dport); r != forward.None {
 			return Reason(r)
 		}
-		if snap.settings.clampMSS {
-			w.clamp(f, to.mtu)
-		}
+		w.clamp(snap, f, to.mtu)
 	}
 	forward.DecTTL(f, p)
 	forward.SetMACs(f, to.dst, to.src)
@@ -75,9 +73,7 @@ func (w *worker) nat(snap *snapshot, f *forward.Frame, dst target, to *path, rel
 // tunnel sends a packet on inside others. Super-packets are cut first.
 func (w *worker) tunnel(snap *snapshot, f *forward.Frame, to *path, room int) Reason {
 	p := w.packet
-	if snap.settings.clampMSS {
-		w.clamp(f, room)
-	}
+	w.clamp(snap, f, room)
 	forward.DecTTL(f, p)
 	srcPort := uint16(w.flowHash) | 0xc000 // in the range that RFC 6335 §6 leaves to senders
 	if f.Offload.GSO == forward.GSONone {
@@ -126,8 +122,15 @@ func (w *worker) emit(f *forward.Frame, port, mtu int) Reason {
 	}
 }
 
-// clamp lowers the segment size that a SYN offers to what fits in mtu bytes.
-func (w *worker) clamp(f *forward.Frame, mtu int) {
+// clamp lowers the segment size that a SYN offers to what fits in mtu bytes, where
+// the settings say so.
+func (w *worker) clamp(snap *snapshot, f *forward.Frame, mtu int) {
+	if snap.settings.clampMSS {
+		w.lowerMSS(f, mtu)
+	}
+}
+
+func (w *worker) lowerMSS(f *forward.Frame, mtu int) {
 	const tcpHeader, header4, header6 = 20, 20, 40
 	mss := mtu - tcpHeader - header4
 	if w.packet.Version == 6 {
@@ -200,9 +203,7 @@ func (w *worker) exceeds(f *forward.Frame, v *via) bool {
 
 // route is the end of forwarding as a router does it.
 func (w *worker) route(snap *snapshot, f *forward.Frame, v *via) Reason {
-	if snap.settings.clampMSS {
-		w.clamp(f, w.mtus[v.port])
-	}
+	w.clamp(snap, f, w.mtus[v.port])
 	forward.DecTTL(f, w.packet)
 	forward.SetMACs(f, v.mac, w.macs[v.port])
 	return w.emit(f, v.port, w.mtus[v.port])
