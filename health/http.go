@@ -150,19 +150,19 @@ func (t *talk) request(req *http.Request, roundTrip func(*http.Request) (*http.R
 		req.Header.Set("User-Agent", "golb")
 	}
 	resp, err := roundTrip(req)
-	if err != nil && t.from.err != nil {
-		err = t.from.err
+	if err != nil && t.from.Err != nil {
+		err = t.from.Err
 	} else if err != nil && t.below != nil && t.below.cause() != nil {
 		err = t.below.cause()
 	}
 	if err != nil {
 		err = webReason(t.ctx, err)
-		if n := maxTalk - t.from.left; n > 0 && errors.Is(err, errTimeout) {
+		if n := maxTalk - t.from.Left; n > 0 && errors.Is(err, errTimeout) {
 			err = fmt.Errorf("%w after %d bytes", err, n)
 		}
 		return nil, fmt.Errorf("%s: %w", title(req), err)
 	}
-	t.from.left = maxTalk // for the body
+	t.from.Left = maxTalk // for the body
 	return resp, nil
 }
 

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/golb/golb/health/internal/budget"
 )
 
 const (
@@ -35,7 +37,7 @@ type talk struct {
 	conn net.Conn // what is spoken on: TLS, or raw
 	raw  net.Conn
 	in   *bufio.Reader
-	from *budget // what in reads
+	from *budget.Reader // what in reads
 	// below is under TLS and HTTP/2; nil where there is neither.
 	below *bounded
 	stop  func() bool
@@ -64,34 +66,15 @@ func newTalk(ctx context.Context, conn net.Conn) *talk {
 
 // read makes r what is read from now on.
 func (t *talk) read(r io.Reader) {
-	t.from = &budget{r: r, left: maxTalk}
+	t.from = &budget.Reader{From: r, Left: maxTalk, Spent: errTooMuch}
 	t.in = bufio.NewReaderSize(t.from, maxLine)
-}
-
-// budget reads as many bytes as are left, and remembers the error at which it
-// stopped: parsers that find half an answer report that instead.
-type budget struct {
-	r    io.Reader
-	left int
-	err  error
-}
-
-func (b *budget) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		b.err = errTooMuch
-		return 0, b.err
-	}
-	n, err := b.r.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	b.err = err
-	return n, err
 }
 
 // bounded is a connection of which no more than maxFramed bytes are read. It
 // remembers why reading ended, which those who read on by themselves may not tell.
 type bounded struct {
 	net.Conn
-	from budget // of one reader at a time
+	from budget.Reader // of one reader at a time
 
 	mu  sync.Mutex
 	err error
@@ -99,7 +82,7 @@ type bounded struct {
 
 // bound makes conn, which t speaks on, a bounded one.
 func (t *talk) bound(conn net.Conn) net.Conn {
-	t.below = &bounded{Conn: conn, from: budget{r: conn, left: maxFramed}}
+	t.below = &bounded{Conn: conn, from: budget.Reader{From: conn, Left: maxFramed, Spent: errTooMuch}}
 	return t.below
 }
 

@@ -22,6 +22,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/golb/golb/health/internal/budget"
 )
 
 // Port is where appliances' agents listen.
@@ -83,32 +85,15 @@ func (c *Client) Ask(ctx context.Context) (Report, error) {
 
 // answer reads the agent's line.
 func (c *Client) answer(conn net.Conn) (string, error) {
-	from := &source{conn: conn, left: maxAnswer}
+	from := &budget.Reader{From: conn, Left: maxAnswer, Spent: io.EOF}
 	line, err := c.converse(conn, bufio.NewReader(from))
-	if err != nil && from.left <= 0 {
+	if err != nil && from.Left <= 0 {
 		return "", fmt.Errorf("no answer in the first %d bytes", maxAnswer)
 	}
-	if err != nil && from.err != nil {
-		err = from.err
+	if err != nil && from.Err != nil {
+		err = from.Err
 	}
 	return line, err
-}
-
-// source reads as many bytes as are left, then io.EOF, and remembers the error at
-// which it stopped: parsers that find half an answer report that instead.
-type source struct {
-	conn net.Conn
-	left int
-	err  error
-}
-
-func (s *source) Read(p []byte) (n int, err error) {
-	if s.left <= 0 {
-		return 0, io.EOF
-	}
-	n, s.err = s.conn.Read(p[:min(len(p), s.left)])
-	s.left -= n
-	return n, s.err
 }
 
 func (c *Client) converse(conn net.Conn, in *bufio.Reader) (string, error) {

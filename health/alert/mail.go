@@ -13,6 +13,8 @@ import (
 	"net/smtp"
 	"strings"
 	"time"
+
+	"github.com/golb/golb/health/internal/budget"
 )
 
 // Security is how a mail server is spoken to.
@@ -109,7 +111,7 @@ func (c *Mail) connect(ctx context.Context, host string) (*smtp.Client, error) {
 	}
 	// The connection ends with the context; a closed one says so on the next use.
 	context.AfterFunc(ctx, func() { _ = raw.Close() })
-	var conn net.Conn = &limited{Conn: raw, left: maxTalk}
+	var conn net.Conn = &limited{raw, budget.Reader{From: raw, Left: maxTalk, Spent: errTooMuch}}
 	cfg := &tls.Config{ServerName: host}
 	if c.TLS != nil {
 		cfg = c.TLS.Clone()
@@ -136,19 +138,14 @@ func (c *Mail) connect(ctx context.Context, host string) (*smtp.Client, error) {
 // of any length.
 const maxTalk = 256 << 10
 
+var errTooMuch = fmt.Errorf("server says more than %d KiB", maxTalk>>10)
+
 type limited struct {
 	net.Conn
-	left int
+	from budget.Reader
 }
 
-func (l *limited) Read(p []byte) (int, error) {
-	if l.left <= 0 {
-		return 0, fmt.Errorf("server says more than %d KiB", maxTalk>>10)
-	}
-	n, err := l.Conn.Read(p[:min(len(p), l.left)])
-	l.left -= n
-	return n, err
-}
+func (l *limited) Read(p []byte) (int, error) { return l.from.Read(p) }
 
 func (c *Mail) secure(client *smtp.Client, cfg *tls.Config) error {
 	if c.Hello != "" {
