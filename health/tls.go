@@ -50,23 +50,29 @@ func (o TLSOptions) named(host string) *TLSOptions {
 	return &o
 }
 
+// ReadRoots reads a file of PEM certificates that may sign others. It fails where the
+// file cannot be read, and, with an empty pool, where none is in it.
+func ReadRoots(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return roots, errors.New("no certificate in it")
+	}
+	return roots, nil
+}
+
 // bind adds the keys of o.
 func (o *TLSOptions) bind(k *Keys) {
 	var cert, key string
 	k.String(&o.ServerName, "sni", o.ServerName, "server name to ask for, and to verify")
 	k.Bool(&o.Verify, "verify", "fail where the certificate is not valid")
 	k.Func("ca", "", "file of PEM certificates that may sign the server's; default is the system's", "a PEM file", func(file string) error {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		if o.Roots == nil {
-			o.Roots = x509.NewCertPool()
-		}
-		if !o.Roots.AppendCertsFromPEM(pem) {
-			return errors.New("no certificate in it")
-		}
-		return nil
+		var err error
+		o.Roots, err = ReadRoots(file)
+		return err
 	})
 	k.String(&cert, "cert", "", "file of the client's PEM certificate")
 	k.String(&key, "key", "", "file of the client's PEM key")

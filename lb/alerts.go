@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golb/golb/health"
 	"github.com/golb/golb/health/alert"
 )
 
@@ -129,13 +129,9 @@ func (m *MailAlert) tls() (*tls.Config, error) {
 	if m.CA == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(m.CA)
+	roots, err := health.ReadRoots(m.CA)
 	if err != nil {
 		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, errors.New("no certificate in it")
 	}
 	return &tls.Config{RootCAs: roots}, nil
 }

@@ -87,7 +87,7 @@ func (b *Balancer) connection(c uint32, now tick) (conn Connection, ok bool) {
 		conn.Void = m.has(flagOrphan)
 		conn.Clients = s.service.clients(conn.Client.Addr())
 		if conn.Protocol == 0 {
-			conn.VIP = netip.AddrPortFrom(markAddr(s.service.shown.Load()).Netip(), 0)
+			conn.VIP = netip.AddrPortFrom(MarkAddr(s.service.shown.Load()), 0)
 		}
 	}
 	return conn, e.load().sameLife(m)

@@ -24,7 +24,7 @@ const (
 // config with another weight for the server is applied; an agent scales it. 0 ends
 // new connections to it, and leaves those that there are.
 //
-// A service with Match has protocol 0, and its mark as an IPv4 address for VIP, as
+// A service with Match has protocol 0, and for VIP MarkAddr of its mark, as
 // Connection has of its templates. The errors are ErrNoService and ErrNoServer, and
 // one of a weight that is out of range.
 func (b *Balancer) SetWeight(p Protocol, vip, server netip.AddrPort, weight int) error {
@@ -91,14 +91,13 @@ func (b *Balancer) findService(p Protocol, vip netip.AddrPort) (v *service, id s
 	if v = b.services[s.id()]; v != nil || p != 0 || !vip.Addr().Is4() {
 		return v, s.id()
 	}
-	a := vip.Addr().As4()
-	mark := binary.BigEndian.Uint32(a[:])
 	for _, v := range b.services {
-		if v.grouped && v.shown.Load() == mark {
+		if v.grouped && MarkAddr(v.shown.Load()) == vip.Addr() {
 			return v, v.name
 		}
 	}
-	return nil, fmt.Sprintf("mark %d", mark)
+	a := vip.Addr().As4()
+	return nil, fmt.Sprintf("mark %d", binary.BigEndian.Uint32(a[:]))
 }
 
 // weigh gives a server the weight that follows from its own, its agent, its state,

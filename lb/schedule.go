@@ -2,6 +2,7 @@ package lb
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/sched"
@@ -214,6 +215,10 @@ func (v *service) templateTuple(set *serviceSettings, p *forward.Packet) tuple {
 func markAddr(mark uint32) forward.Addr {
 	return forward.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, mark)))
 }
+
+// MarkAddr is a mark as an IPv4 address, which stands for it where there is no VIP: in
+// templates, and in the names of services to SetWeight and SetState.
+func MarkAddr(mark uint32) netip.Addr { return markAddr(mark).Netip() }
 
 func (v *service) templatePort(s *server) uint16 {
 	if v.port == ftpPort || v.grouped {

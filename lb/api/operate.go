@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,7 +45,8 @@ func order(b *lb.Balancer, w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, failure{err.Error()})
 		return
 	}
-	if o.find(b.Stats(), func(*lb.ServiceStats, *lb.ServerStats) {}) == 0 {
+	servers := o.find(b.Stats())
+	if len(servers) == 0 {
 		what := "server " + o.Server + ": no service has it"
 		if o.Service != "" {
 			what = "server " + o.Server + " of service " + o.Service + ": there is none"
@@ -55,19 +55,19 @@ func order(b *lb.Balancer, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var failed []error
-	o.find(b.Stats(), func(v *lb.ServiceStats, s *lb.ServerStats) {
-		failed = append(failed, o.carryOut(b, v, s, within))
-	})
+	for _, m := range servers {
+		failed = append(failed, o.carryOut(b, m, within))
+	}
 	if err := errors.Join(failed...); err != nil {
 		answer(w, http.StatusConflict, failure{err.Error()}) // a config applied meanwhile took it away
 		return
 	}
 	done := Ordered{}
-	o.find(b.Stats(), func(v *lb.ServiceStats, s *lb.ServerStats) {
-		one := *v
-		one.Servers, one.Fallback = []lb.ServerStats{*s}, nil
+	for _, m := range o.find(b.Stats()) {
+		one := *m.service
+		one.Servers, one.Fallback = []lb.ServerStats{*m.server}, nil
 		done.Services = append(done.Services, listed(&one))
-	})
+	}
 	answer(w, http.StatusOK, done)
 }
 
@@ -94,8 +94,14 @@ func (o *Order) check() (within time.Duration, err error) {
 	return within, nil
 }
 
-// find calls found with each server that is meant, and counts them.
-func (o *Order) find(st lb.Stats, found func(*lb.ServiceStats, *lb.ServerStats)) (n int) {
+// meant is a server of a service that an order is about.
+type meant struct {
+	service *lb.ServiceStats
+	server  *lb.ServerStats
+}
+
+// find returns the servers that are meant.
+func (o *Order) find(st lb.Stats) (list []meant) {
 	for i := range st.Services {
 		v := &st.Services[i]
 		if o.Service != "" && o.Service != v.Name {
@@ -104,18 +110,18 @@ func (o *Order) find(st lb.Stats, found func(*lb.ServiceStats, *lb.ServerStats))
 		for j := range v.Servers {
 			s := &v.Servers[j]
 			if o.Server == s.Name || o.Server == s.Address.String() || o.Server == netip.AddrPortFrom(s.Address, s.Port).String() {
-				found(v, s)
-				n++
+				list = append(list, meant{v, s})
 			}
 		}
 	}
-	return n
+	return list
 }
 
-func (o *Order) carryOut(b *lb.Balancer, v *lb.ServiceStats, s *lb.ServerStats, within time.Duration) error {
+func (o *Order) carryOut(b *lb.Balancer, m meant, within time.Duration) error {
+	v, s := m.service, m.server
 	proto, vip, server := v.Protocol, netip.AddrPortFrom(v.VIP, v.Port), netip.AddrPortFrom(s.Address, s.Port)
 	if byMark(v) {
-		proto, vip = 0, netip.AddrPortFrom(markAddr(v.Mark), 0)
+		proto, vip = 0, netip.AddrPortFrom(lb.MarkAddr(v.Mark), 0)
 	}
 	if o.Weight != nil {
 		if err := b.SetWeight(proto, vip, server, *o.Weight); err != nil {
@@ -126,9 +132,4 @@ func (o *Order) carryOut(b *lb.Balancer, v *lb.ServiceStats, s *lb.ServerStats, 
 		return b.SetState(proto, vip, server, o.State, within)
 	}
 	return nil
-}
-
-// markAddr is how package lb writes a mark in place of a VIP.
-func markAddr(mark uint32) netip.Addr {
-	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, mark)))
 }
