@@ -96,8 +96,7 @@ func (e *tableQuery) run(cmd *cobra.Command) error {
 			return failed == nil
 		})
 		return errors.Join(failed, err)
-	}
-	if e.count {
+	case e.count:
 		n := 0
 		err := e.client.Connections(ctx, e.filter, func(api.Connection) bool { n++; return true })
 		if err == nil {

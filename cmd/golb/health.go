@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -15,8 +17,7 @@ import (
 )
 
 func newHealthCommand() *cobra.Command {
-	client, asJSON := api.Client{}, false
-	cmd := &cobra.Command{
+	return newReportCommand(&cobra.Command{
 		Use:   "health",
 		Short: "Show how the servers of the running golb are, and why",
 		Long: `Ask the golb that runs on this host how its servers are: since when each is up or
@@ -27,20 +28,32 @@ It speaks to golb's socket, as golb's user or root; curl can too:
   curl --unix-socket /run/golb.sock http://golb/v1/health`,
 		Example: `  golb health
   golb health --json | jq '.services[].servers[] | select(.up | not)'`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			h, err := client.Health(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), h)
-			}
-			return printHealth(cmd.OutOrStdout(), h, time.Now())
-		},
+	}, "print all that is known as JSON", (*api.Client).Health, func(w io.Writer, h api.Health) error {
+		return printHealth(w, h, time.Now())
+	})
+}
+
+// newReportCommand makes a command that asks the running golb for something, and
+// prints it for people or, as asJSON says, as JSON.
+func newReportCommand[T any](cmd *cobra.Command, asJSON string, ask func(*api.Client, context.Context) (T, error), print func(io.Writer, T) error) *cobra.Command {
+	var client api.Client
+	var raw bool
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		answer, err := ask(&client, cmd.Context())
+		if err != nil {
+			return err
+		}
+		if raw {
+			enc := json.NewEncoder(cmd.OutOrStdout())
+			enc.SetEscapeHTML(false)
+			enc.SetIndent("", "  ")
+			return enc.Encode(answer)
+		}
+		return print(cmd.OutOrStdout(), answer)
 	}
 	bindSocket(cmd, &client.Path)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print all that is known as JSON")
+	cmd.Flags().BoolVar(&raw, "json", false, asJSON)
 	return cmd
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -13,8 +12,7 @@ import (
 )
 
 func newListCommand() *cobra.Command {
-	client, asJSON := api.Client{}, false
-	cmd := &cobra.Command{
+	return newReportCommand(&cobra.Command{
 		Use:   "list",
 		Short: "List the services and servers of the running golb, and what they count",
 		Long: `Ask the golb that runs on this host for its services: what each takes, its
@@ -23,28 +21,9 @@ other connections and persistence templates now, and the connections, packets an
 bytes of clients that it got since golb started.`,
 		Example: `  golb list
   golb list --json | jq '.drops'`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := client.Services(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), l)
-			}
-			return printServices(cmd.OutOrStdout(), l.Services)
-		},
-	}
-	bindSocket(cmd, &client.Path)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print all that is counted as JSON, dropped frames by reason too")
-	return cmd
-}
-
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	}, "print all that is counted as JSON, dropped frames by reason too", (*api.Client).Services, func(w io.Writer, l api.Services) error {
+		return printServices(w, l.Services)
+	})
 }
 
 func printServices(w io.Writer, services []api.Listed) error {

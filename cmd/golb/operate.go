@@ -38,7 +38,7 @@ the config has another weight for the server.` + operateHelp,
 		}
 		o.Weight = &weight
 		return nil
-	})
+	}, printOrdered)
 }
 
 func newHaltCommand() *cobra.Command {
@@ -52,7 +52,7 @@ with NAT the server too. golb activate undoes it.` + operateHelp,
 	}, func(o *api.Order, _ []string) error {
 		o.State = lb.Halt
 		return nil
-	})
+	}, printOrdered)
 }
 
 func newActivateCommand() *cobra.Command {
@@ -65,14 +65,15 @@ func newActivateCommand() *cobra.Command {
 	}, func(o *api.Order, _ []string) error {
 		o.State = lb.Active
 		return nil
-	})
+	}, printOrdered)
 }
 
-// newOrderCommand makes a command that has one order carried out and prints what
+// newOrderCommand makes a command that has one order carried out, and then tells what
 // became of it.
-func newOrderCommand(cmd *cobra.Command, order func(o *api.Order, args []string) error) *cobra.Command {
+func newOrderCommand(cmd *cobra.Command, order func(o *api.Order, args []string) error, tell teller) *cobra.Command {
 	client, o := api.Client{}, api.Order{}
-	bindOrder(cmd, &client, &o)
+	bindSocket(cmd, &client.Path)
+	cmd.Flags().StringVar(&o.Service, "service", "", "the only service that is meant, by `name`")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o.Server = args[0]
 		if err := order(&o, args); err != nil {
@@ -82,19 +83,19 @@ func newOrderCommand(cmd *cobra.Command, order func(o *api.Order, args []string)
 		if err != nil {
 			return err
 		}
-		return printServices(cmd.OutOrStdout(), done.Services)
+		return tell(cmd.Context(), cmd.OutOrStdout(), &client, done.Services)
 	}
 	return cmd
 }
 
-func bindOrder(cmd *cobra.Command, client *api.Client, o *api.Order) {
-	bindSocket(cmd, &client.Path)
-	cmd.Flags().StringVar(&o.Service, "service", "", "the only service that is meant, by `name`")
+// teller tells of the servers that an order was about.
+type teller func(ctx context.Context, w io.Writer, client *api.Client, of []api.Listed) error
+
+func printOrdered(_ context.Context, w io.Writer, _ *api.Client, of []api.Listed) error {
+	return printServices(w, of)
 }
 
 func newDrainCommand() *cobra.Command {
-	var client api.Client
-	var o api.Order
 	var within time.Duration
 	var wait bool
 	cmd := &cobra.Command{
@@ -106,25 +107,22 @@ each second in which that changes, and ends when none is: also one that the clie
 has closed is left for two minutes, since the server may still answer.` + operateHelp,
 		Example: "  golb drain 192.0.2.11 --within 10m --wait",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Server, o.State = args[0], lb.Drain
-			if cmd.Flags().Changed("within") {
-				o.Within = within.String()
-			}
-			done, err := client.Order(cmd.Context(), o)
-			if err != nil {
-				return err
-			}
-			if !wait {
-				return printServices(cmd.OutOrStdout(), done.Services)
-			}
-			return waitDrained(cmd.Context(), cmd.OutOrStdout(), &client, done.Services)
-		},
 	}
-	bindOrder(cmd, &client, &o)
-	cmd.Flags().DurationVar(&within, "within", 0, "cut what is left after this `time`, as 10m")
-	cmd.Flags().BoolVar(&wait, "wait", false, "wait until no connection is left, and tell how many are")
-	return cmd
+	flags := cmd.Flags()
+	flags.DurationVar(&within, "within", 0, "cut what is left after this `time`, as 10m")
+	flags.BoolVar(&wait, "wait", false, "wait until no connection is left, and tell how many are")
+	return newOrderCommand(cmd, func(o *api.Order, _ []string) error {
+		o.State = lb.Drain
+		if flags.Changed("within") {
+			o.Within = within.String()
+		}
+		return nil
+	}, func(ctx context.Context, w io.Writer, client *api.Client, of []api.Listed) error {
+		if wait {
+			return waitDrained(ctx, w, client, of)
+		}
+		return printServices(w, of)
+	})
 }
 
 // waitDrained tells how many connections servers have left until none has any. One
