@@ -3,6 +3,8 @@ package lb
 import (
 	"net/netip"
 
+	"golang.org/x/net/bpf"
+
 	"github.com/golb/golb/arp"
 	"github.com/golb/golb/forward/afpacket"
 )
@@ -24,6 +26,18 @@ func openPorts(cfg PortConfig) ([]Port, error) {
 	return ports, nil
 }
 
+// pinTo binds the calling thread to a processor.
+func pinTo(cpu int) func() error { return func() error { return afpacket.Pin(cpu) } }
+
+// processors are those that golb may run on.
+func processors() ([]int, error) { return afpacket.Processors() }
+
+// program is the socket filter that passes what f says; exact is false where it passes
+// more.
+func (f *filterConfig) program() (prog []bpf.RawInstruction, exact bool, err error) {
+	return (&afpacket.Filter{VIPs: f.vips, Servers: f.servers, ICMP: f.icmp}).Program()
+}
+
 // openLink opens ARP and ND.
 func openLink(cfg LinkConfig) (Link, error) {
 	return arp.Open(arp.Config{
@@ -42,7 +56,7 @@ func (b *Balancer) linkConfig(iface string) LinkConfig {
 		Logger:    b.env.Logger,
 		OnConflict: func(vip netip.Addr, reason string) {
 			b.env.Logger.Error("another host claims a VIP", "vip", vip, "reason", reason)
-			b.emit(Event{Kind: VIPConflict, Reason: reason})
+			b.emit(Event{Kind: EventVIPConflict, Reason: reason})
 		},
 	}
 }
