@@ -30,11 +30,16 @@ func checkEligible(t *rapid.T, name string) {
 		t.Fatal(err)
 	}
 	x := &fixture{Scheduler: s}
-	known := map[[16]byte]*Server{} // lblc's
+	cached := map[[16]byte]*Server{} // lblc's server of each destination
 	for range rapid.IntRange(1, 30).Draw(t, "steps") {
 		switch op := rapid.IntRange(0, 9).Draw(t, "op"); {
 		case len(x.list) == 0 || op < 3:
-			x.add(newServer(serverAddr(rapid.IntRange(0, 99).Draw(t, "address")), 80, rapid.Int32Range(0, 5).Draw(t, "weight")))
+			s := x.add(newServer(serverAddr(rapid.IntRange(0, 99).Draw(t, "address")), 80, rapid.Int32Range(0, 5).Draw(t, "weight")))
+			for dst, old := range cached {
+				if old.Gone.Load() && old.Addr == s.Addr {
+					cached[dst] = s // lblc.Added: a server that was removed is back
+				}
+			}
 		case op == 3:
 			x.remove(rapid.SampledFrom(x.list).Draw(t, "remove"))
 		case op == 4:
@@ -55,7 +60,7 @@ func checkEligible(t *rapid.T, name string) {
 		case got != nil && !slices.Contains(x.list, got):
 			t.Fatal("picked a server that is gone")
 		case got != nil && !slices.Contains(candidates, got):
-			if name != "lblc" || got.Weight.Load() == 0 || known[f.Dst] != got {
+			if name != "lblc" || got.Weight.Load() == 0 || cached[f.Dst] != got {
 				t.Fatalf("picked weight %d, overloaded %v", got.Weight.Load(), got.Overloaded.Load())
 			}
 		case got == nil && len(candidates) > 0:
@@ -67,7 +72,7 @@ func checkEligible(t *rapid.T, name string) {
 			}
 		}
 		if got != nil {
-			known[f.Dst] = got
+			cached[f.Dst] = got
 		}
 	}
 }
