@@ -237,7 +237,7 @@ func (b *Balancer) applyServerLocked(r *server, s *Service, cfg *Server) {
 	switch {
 	case !v.dp.Has(r.dp) && r.up:
 		r.weight, r.runWeight = weight, weight
-		r.dp.LastWeight.Store(0) // a server that comes back has no history
+		r.dp.ResetLastWeight() // a server that comes back has no history
 		r.dp.Server.SetWeight(weight)
 		v.dp.Add(r.dp)
 		b.updateWeightLocked(r, false)

@@ -101,7 +101,7 @@ func (s *server) health() ServerHealth {
 	c := s.dp.Counters()
 	return ServerHealth{
 		Name: s.name, Address: s.address, Port: s.port, Up: s.up, Since: s.since, Reason: s.reason,
-		State: s.state, Weight: int(s.dp.Weight.Load()), Failed: failedConnections(&c.Failed),
+		State: s.state, Weight: int(s.dp.Weight()), Failed: failedConnections(&c.Failed),
 	}
 }
 

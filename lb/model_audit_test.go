@@ -63,7 +63,7 @@ func (m *model) compareServers(r *rig) error {
 		}
 		known[k] = true
 		got := fmt.Sprintf("active %d inactive %d templates %d overloaded %v gone %v",
-			c.Active, c.Inactive, c.Templates, s.Overloaded.Load(), s.Gone.Load())
+			c.Active, c.Inactive, c.Templates, s.Overloaded(), s.Gone())
 		want := "active 0 inactive 0 templates 0 overloaded false gone true"
 		if d := m.servers[k]; d != nil {
 			want = fmt.Sprintf("active %d inactive %d templates %d overloaded %v gone %v", d.active, d.inactive, d.templates, d.overload, !d.available)

@@ -165,7 +165,7 @@ func (b *Balancer) holdLastKnownLocked(v *service) {
 func (b *Balancer) updateSchedulerLocked(s *server) {
 	v := s.service
 	listed, alive := v.dp.Has(s.dp), s.up || s.held
-	if s.up && v.policy.slowStart != 0 && (!listed || s.dp.Weight.Load() == 0) {
+	if s.up && v.policy.slowStart != 0 && (!listed || s.dp.Weight() == 0) {
 		s.rampStart = b.env.Now()
 	}
 	switch {
@@ -194,7 +194,7 @@ func (b *Balancer) updateWeightLocked(s *server, always bool) {
 			s.rampStart = time.Time{}
 		}
 	}
-	if always || weight != s.dp.Weight.Load() {
+	if always || weight != s.dp.Weight() {
 		s.service.dp.SetWeight(s.dp, weight)
 	}
 }

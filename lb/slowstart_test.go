@@ -23,12 +23,12 @@ func TestFailedServersAreTakenOutOrQuiescent(t *testing.T) {
 		key := s.checkKey
 		for range 3 {
 			b.onCheckEvent(health.Event{Key: key, State: health.Down})
-			if s.dp.Gone.Load() == quiescent || quiescent && s.dp.Weight.Load() != 0 {
-				t.Errorf("quiescent %v: failed: gone %v, weight %d", quiescent, s.dp.Gone.Load(), s.dp.Weight.Load())
+			if s.dp.Gone() == quiescent || quiescent && s.dp.Weight() != 0 {
+				t.Errorf("quiescent %v: failed: gone %v, weight %d", quiescent, s.dp.Gone(), s.dp.Weight())
 			}
 			b.onCheckEvent(health.Event{Key: key, State: health.Up})
-			if s.dp.Gone.Load() || s.dp.Weight.Load() != 50 {
-				t.Errorf("quiescent %v: back: gone %v, weight %d", quiescent, s.dp.Gone.Load(), s.dp.Weight.Load())
+			if s.dp.Gone() || s.dp.Weight() != 50 {
+				t.Errorf("quiescent %v: back: gone %v, weight %d", quiescent, s.dp.Gone(), s.dp.Weight())
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func (s *server) stats() ServerStats {
 	c := s.dp.Counters()
 	return ServerStats{
 		Name: s.name, Address: s.address, Port: s.port, Method: s.method,
-		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.dp.Weight.Load()),
+		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.dp.Weight()),
 		Active: c.Active, Inactive: c.Inactive, Templates: c.Templates, Connections: c.Connections,
 		InPackets: c.InPackets, InBytes: c.InBytes, OutPackets: c.OutPackets, OutBytes: c.OutBytes,
 		Failed: failedConnections(&c.Failed),

@@ -68,7 +68,7 @@ func (a *auditor) checkCounts() error {
 		if s == nil {
 			continue
 		}
-		if got := [3]int64{s.Active.Load(), s.Inactive.Load(), s.templates.Load()}; got != a.counts[s.ID] {
+		if got := [3]int64{s.Active(), s.Inactive(), s.templates.Load()}; got != a.counts[s.ID] {
 			return fmt.Errorf("server %v counts %d, the table has %d", s.AddrPort(), got, a.counts[s.ID])
 		}
 	}

@@ -67,7 +67,7 @@ func (w *Worker) template(x *rxPacket, key *flowKey, hash uint64) (uint32, meta)
 		return 0, 0
 	}
 	s := w.plane.servers.get(m.server())
-	if s.gone.Load() || x.snap.settings.ExpireQuiescentTemplate && s.Weight.Load() == 0 {
+	if s.gone.Load() || x.snap.settings.ExpireQuiescentTemplate && s.Weight() == 0 {
 		w.plane.invalidate(m.id(r.conn()))
 		return 0, 0
 	}

@@ -7,7 +7,7 @@ import "github.com/golb/golb/forward"
 // (is_new_conn_expected).
 func (w *Worker) reusable(x *rxPacket) bool {
 	set, m := &x.snap.settings, x.meta
-	if set.ExpireNodestConn && x.server.Weight.Load() == 0 {
+	if set.ExpireNodestConn && x.server.Weight() == 0 {
 		return true
 	}
 	if set.ConnReuseMode == 0 || w.plane.table.cold[x.conn].template.Load() != 0 {

@@ -161,7 +161,7 @@ type Counters struct {
 // Counters reads the counters of all workers.
 func (s *Server) Counters() Counters {
 	c := Counters{
-		Active: s.Active.Load(), Inactive: s.Inactive.Load(), Templates: s.templates.Load(), Failed: s.failed.read(),
+		Active: s.Active(), Inactive: s.Inactive(), Templates: s.templates.Load(), Failed: s.failed.read(),
 	}
 	for i := range s.counters {
 		w := &s.counters[i]
@@ -181,19 +181,19 @@ func (s *Server) AddrPort() netip.AddrPort {
 
 // setGone says whether the server is in its service.
 func (s *Server) setGone(gone bool) {
-	s.Gone.Store(gone)
+	s.SetGone(gone)
 	s.gone.Store(gone)
 }
 
 // Total is the number of connections that thresholds count.
-func (s *Server) Total() int64 { return s.Active.Load() + s.Inactive.Load() }
+func (s *Server) Total() int64 { return s.Connections() }
 
 // count counts a connection or template that is about to be entered.
 func (s *Server) count(template bool) {
 	if template {
 		s.templates.Add(1)
 	} else {
-		s.Inactive.Add(1)
+		s.AddConnections(0, 1)
 	}
 }
 
@@ -202,7 +202,7 @@ func (s *Server) uncount(template bool) {
 	if template {
 		s.templates.Add(-1)
 	} else {
-		s.Inactive.Add(-1)
+		s.AddConnections(0, -1)
 	}
 }
 
@@ -210,7 +210,7 @@ func (s *Server) uncount(template bool) {
 // has its upper threshold of connections (ip_vs_bind_dest).
 func (s *Server) bind() {
 	if upper := s.upper.Load(); upper != 0 && s.Total() >= upper {
-		s.Overloaded.Store(true)
+		s.SetOverloaded(true)
 	}
 }
 
@@ -221,16 +221,16 @@ func (s *Server) unbind(template, inactive bool) {
 	case template:
 		s.templates.Add(-1)
 	case inactive:
-		s.Inactive.Add(-1)
+		s.AddConnections(0, -1)
 	default:
-		s.Active.Add(-1)
+		s.AddConnections(-1, 0)
 	}
-	if !s.Overloaded.Load() {
+	if !s.Overloaded() {
 		return
 	}
 	total, lower, upper := s.Total(), s.lower.Load(), s.upper.Load()
 	if lower != 0 && total < lower || lower == 0 && (upper == 0 || 4*total < 3*upper) {
-		s.Overloaded.Store(false)
+		s.SetOverloaded(false)
 	}
 }
 
@@ -239,7 +239,7 @@ func (s *Server) unbind(template, inactive bool) {
 // connection.
 func (s *Server) SetThresholds(upper, lower int64) {
 	if upper == 0 || upper > s.upper.Load() {
-		s.Overloaded.Store(false)
+		s.SetOverloaded(false)
 	}
 	s.upper.Store(upper)
 	s.lower.Store(lower)
@@ -248,15 +248,13 @@ func (s *Server) SetThresholds(upper, lower int64) {
 // activate moves one connection between the two counts.
 func (s *Server) activate(active bool) {
 	if active {
-		s.Active.Add(1)
-		s.Inactive.Add(-1)
+		s.AddConnections(1, -1)
 	} else {
-		s.Inactive.Add(1)
-		s.Active.Add(-1)
+		s.AddConnections(-1, 1)
 	}
 }
 
 // referred reports whether a connection or template still names the server.
 func (s *Server) referred() bool {
-	return s.Active.Load() != 0 || s.Inactive.Load() != 0 || s.templates.Load() != 0
+	return s.Active() != 0 || s.Inactive() != 0 || s.templates.Load() != 0
 }

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+
+	"github.com/golb/golb/sched"
 )
 
 // serverTable is all servers by number, also those that were dropped and that
@@ -14,6 +16,7 @@ import (
 type serverTable struct {
 	list atomic.Pointer[[]*Server] // replaced, never changed; nil where free, as 0 is
 	free []uint32
+	slab sched.Slab // what schedulers read of them
 }
 
 func (x *serverTable) start() { x.list.Store(&[]*Server{nil}) }
@@ -24,8 +27,9 @@ func (x *serverTable) all() []*Server { return *x.list.Load() }
 // ended a moment before, nor for one that a scheduler returned (see quietTime).
 func (x *serverTable) get(n uint32) *Server { return x.all()[n] }
 
-// add gives s a number.
+// add gives s a number, and its place among what schedulers read.
 func (x *serverTable) add(s *Server) {
+	x.slab.Init(&s.Server)
 	list := x.all()
 	if last := len(x.free) - 1; last >= 0 {
 		s.ID = x.free[last]

@@ -45,8 +45,8 @@ func (v *Service) rendezvous(hash uint64) *Server {
 	var best *Server
 	highest := math.Inf(-1)
 	for _, s := range *v.servers.Load() {
-		weight := s.Weight.Load()
-		if weight <= 0 || s.Overloaded.Load() || s.path.Load().method == NAT {
+		weight := s.Weight()
+		if weight <= 0 || s.Overloaded() || s.path.Load().method == NAT {
 			continue
 		}
 		h := fold(hash^uint64(s.ID)*0xa0761d6478bd642f, 0xe7037ed1a0b428db)
