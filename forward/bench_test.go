@@ -28,7 +28,7 @@ func BenchmarkNATOfSCTP(b *testing.B) {
 }
 
 func BenchmarkFragTable(b *testing.B) {
-	first, later := piece(udp4Spec, 0, 1400, true), piece(udp4Spec, 1400, 800, false)
+	first, later := fragmentFrame(udp4Spec, 0, 1400, true), fragmentFrame(udp4Spec, 1400, 800, false)
 	p, q := mustParse(b, first), mustParse(b, later)
 	t := NewFragTable(FragConfig{})
 	b.Run("in order", func(b *testing.B) {

@@ -218,7 +218,7 @@ func (s spec) transport() []byte {
 
 // leave makes the packet's transport checksum an unfinished one, as a sender with
 // checksum offload hands it down.
-func leave(t tb, f *Frame) {
+func makePartial(t tb, f *Frame) {
 	p := mustParse(t, f)
 	off := map[uint8]int{ProtoTCP: 16, ProtoUDP: 6, ProtoSCTP: 8, ProtoICMPv6: 2}[p.Proto]
 	f.Offload.NeedsCsum = true

@@ -17,54 +17,54 @@ type candidate struct {
 type relation uint8
 
 const (
-	ofFlow    relation = iota // it is of one with the hash candidate.flow
-	unrelated                 // it is of none
-	unclear                   // it may be of any
+	knownFlow relation = iota // it is of one with the hash candidate.flow
+	noFlow                    // it is of none
+	anyFlow                   // it may be of any
 )
 
 // read looks at a frame that need not be whole.
 func (c *candidate) read(f *Frame, udp bool) relation {
 	b := f.Bytes()
 	if len(b) < EthernetLen+ip4MinLen {
-		return unclear
+		return anyFlow
 	}
 	var h uint64
 	switch binary.BigEndian.Uint16(b[ethType:]) {
 	case etherTypeIPv4:
 		ip := ipv4(b[EthernetLen:])
 		if c.proto = ip[ip4Proto]; c.proto != ProtoTCP && c.proto != ProtoUDP {
-			return unrelated
+			return noFlow
 		}
 		c.l4, c.end, c.id = EthernetLen+ip4MinLen, EthernetLen+ip.totalLen(), ip.id()
 		if ip[ip4VerIHL] != 4<<4|ip4MinLen/4 || ip.frag()&(ip4MF|ip4OffMask) != 0 {
-			return unclear
+			return anyFlow
 		}
 		h = binary.LittleEndian.Uint64(ip[ip4Src:])
 	case etherTypeIPv6:
 		if len(b) < EthernetLen+ip6HeaderLen {
-			return unclear
+			return anyFlow
 		}
 		ip := ipv6(b[EthernetLen:])
 		if ip[ip6VerClassFlow]>>4 != 6 {
-			return unclear
+			return anyFlow
 		}
 		switch c.proto = ip[ip6Next]; c.proto {
 		case ProtoTCP, ProtoUDP:
 		case extHopByHop, extRouting, extFragment, extDest:
-			return unclear
+			return anyFlow
 		default:
-			return unrelated
+			return noFlow
 		}
 		c.l4, c.end = EthernetLen+ip6HeaderLen, EthernetLen+ip6HeaderLen+ip.payloadLen()
 		h = binary.LittleEndian.Uint64(ip[ip6Src+8:]) ^ binary.LittleEndian.Uint64(ip[ip6Dst+8:])
 	default:
-		return unrelated
+		return noFlow
 	}
 	if c.proto == ProtoUDP && !udp {
-		return unrelated
+		return noFlow
 	}
 	if c.end > len(b) || c.l4+udpHeaderLen > c.end {
-		return unclear
+		return anyFlow
 	}
 	l4 := b[c.l4:c.end]
 	c.flow = flowHash(h, binary.LittleEndian.Uint32(l4))
@@ -72,10 +72,10 @@ func (c *candidate) read(f *Frame, udp bool) relation {
 	if c.proto == ProtoUDP {
 		c.payload = c.l4 + udpHeaderLen
 		c.fits = plain && c.payload < c.end && int(binary.BigEndian.Uint16(l4[udpLen:])) == len(l4)
-		return ofFlow
+		return knownFlow
 	}
 	c.fits = plain && c.readTCP(l4)
-	return ofFlow
+	return knownFlow
 }
 
 // readTCP reports whether the segment may be merged with others.
@@ -132,7 +132,7 @@ func sameTCP(a, b []byte) bool {
 // intact reports whether the packet's checksums are right or known to be, and would
 // come out the same when computed anew: 0xffff in place of 0 would not, nor no
 // checksum at all.
-func intact(f *Frame, l4, end int, proto uint8) bool {
+func checksumsValid(f *Frame, l4, end int, proto uint8) bool {
 	b := f.Bytes()
 	if ip := ipv4(b[EthernetLen:]); ip[ip4VerIHL]>>4 == 4 {
 		if sum(ip[:ip4MinLen]) != 0xffff || binary.BigEndian.Uint16(ip[ip4Checksum:]) == 0xffff {

@@ -23,7 +23,7 @@ func DecTTL(f *Frame, p *Packet) {
 // Ethernet addresses change, nothing else does. The caller has checked the TTL
 // as for DecTTL.
 func DSR(f *Frame, p *Packet, dst, src MAC) {
-	settle(f, p)
+	normalizeOffload(f, p)
 	DecTTL(f, p)
 	SetMACs(f, dst, src)
 }

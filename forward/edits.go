@@ -19,9 +19,9 @@ type Edits struct {
 }
 
 type replacement struct {
-	at      uint32 // sequence number of the first byte replaced
-	was, is uint8  // lengths
-	text    [MaxEdit]byte
+	at             uint32 // sequence number of the first byte replaced
+	oldLen, newLen uint8  // lengths
+	text           [MaxEdit]byte
 }
 
 const (
@@ -35,13 +35,13 @@ const (
 // are to be text. It reports false, and notes nothing, where one of them is empty
 // or too long (255 and MaxEdit bytes), or where at is not behind all that was
 // replaced before.
-func (e *Edits) Add(at uint32, was int, text []byte) bool {
-	if was < 1 || was > 255 || len(text) < 1 || len(text) > MaxEdit {
+func (e *Edits) Add(at uint32, oldLen int, text []byte) bool {
+	if oldLen < 1 || oldLen > 255 || len(text) < 1 || len(text) > MaxEdit {
 		return false
 	}
 	if e.n > 0 {
 		last := &e.list[e.n-1]
-		if int32(at-last.at) < int32(last.was) {
+		if int32(at-last.at) < int32(last.oldLen) {
 			return false
 		}
 	}
@@ -51,7 +51,7 @@ func (e *Edits) Add(at uint32, was int, text []byte) bool {
 		e.n--
 	}
 	x := &e.list[e.n]
-	*x = replacement{at: at, was: uint8(was), is: uint8(len(text))}
+	*x = replacement{at: at, oldLen: uint8(oldLen), newLen: uint8(len(text))}
 	copy(x.text[:], text)
 	e.n++
 	return true
@@ -68,16 +68,16 @@ func (e *Edits) At(at uint32) bool {
 	return false
 }
 
-func (x *replacement) shift() uint32 { return uint32(x.is) - uint32(x.was) }
+func (x *replacement) shift() uint32 { return uint32(x.newLen) - uint32(x.oldLen) }
 
 // out turns a sequence number of the sender into the receiver's.
-func (e *Edits) out(seq uint32) uint32 {
+func (e *Edits) toReceiver(seq uint32) uint32 {
 	d := e.shift
 	for i := range e.n {
 		x := &e.list[i]
-		if into := int32(seq - x.at); into <= 0 {
+		if offset := int32(seq - x.at); offset <= 0 {
 			break
-		} else if into < int32(x.was) {
+		} else if offset < int32(x.oldLen) {
 			return x.at + d
 		}
 		d += x.shift()
@@ -87,13 +87,13 @@ func (e *Edits) out(seq uint32) uint32 {
 
 // in turns an acknowledgment number of the receiver into the sender's. Of bytes
 // that were replaced, either all are acknowledged or none.
-func (e *Edits) in(ack uint32) uint32 {
+func (e *Edits) toSender(ack uint32) uint32 {
 	d := e.shift
 	for i := range e.n {
 		x := &e.list[i]
-		if into := int32(ack - d - x.at); into <= 0 {
+		if offset := int32(ack - d - x.at); offset <= 0 {
 			break
-		} else if into < int32(x.is) {
+		} else if offset < int32(x.newLen) {
 			return x.at
 		}
 		d += x.shift()
@@ -119,33 +119,33 @@ func (e *Edits) Rewrite(f *Frame, p *Packet, room int) Reason {
 		first++
 	}
 	if p.Frag == FirstFrag {
-		if e.out(first)-first != e.out(first+0xffff)-first-0xffff {
+		if e.toReceiver(first)-first != e.toReceiver(first+0xffff)-first-0xffff {
 			return BadFragment
 		}
-		setSequence(f, p, tcpSeq, e.out(seq))
+		setSequence(f, p, tcpSeq, e.toReceiver(seq))
 		return None
 	}
-	grows, touched := e.growth(first, p.PayloadLen())
-	if !touched {
-		settle(f, p)
-		setSequence(f, p, tcpSeq, e.out(seq))
+	growth, edited := e.growth(first, p.PayloadLen())
+	if !edited {
+		normalizeOffload(f, p)
+		setSequence(f, p, tcpSeq, e.toReceiver(seq))
 		return None
 	}
-	if f.Head < grows {
+	if f.Head < growth {
 		return NoHeadroom
 	}
-	if p.End-p.L3+grows > 65535 {
+	if p.End-p.L3+growth > 65535 {
 		return TooLong
 	}
-	ok, size := ChecksumOK(f, p), p.PayloadLen()
+	valid, size := ChecksumOK(f, p), p.PayloadLen()
 	f.Tail = f.Head + p.End
-	tcp(f.Bytes()[p.L4:]).setSeq(e.out(seq))
+	tcp(f.Bytes()[p.L4:]).setSeq(e.toReceiver(seq))
 	for i := e.n - 1; i >= 0; i-- {
-		if lo, hi, text, ok := e.list[i].within(first, size); ok {
+		if lo, hi, text, valid := e.list[i].overlap(first, size); valid {
 			splice(f, p, lo, hi, text)
 		}
 	}
-	finishEdit(f, p, ok, size, room)
+	finishEdit(f, p, valid, size, room)
 	return None
 }
 
@@ -155,41 +155,41 @@ func (e *Edits) Acknowledge(f *Frame, p *Packet) {
 	if p.Proto != ProtoTCP || p.Frag == LaterFrag || p.TCPFlags&FlagACK == 0 {
 		return
 	}
-	settle(f, p)
+	normalizeOffload(f, p)
 	h := f.Bytes()[p.L4:p.Payload]
-	setSequence(f, p, tcpAck, e.in(tcp(h).ack()))
+	setSequence(f, p, tcpAck, e.toSender(tcp(h).ack()))
 	at, n := findOption(h, tcpOptSACK)
 	for ; n >= 4; at, n = at+4, n-4 {
-		setSequence(f, p, at, e.in(binary.BigEndian.Uint32(h[at:])))
+		setSequence(f, p, at, e.toSender(binary.BigEndian.Uint32(h[at:])))
 	}
 }
 
 // within returns which bytes lo to hi of a segment, of n bytes from first on, the
 // replacement is about, and what they become. The segment with the last of them
 // has the whole text.
-func (x *replacement) within(first uint32, n int) (lo, hi int, text []byte, ok bool) {
+func (x *replacement) overlap(first uint32, n int) (lo, hi int, text []byte, ok bool) {
 	begin := int(int32(x.at - first))
-	end := begin + int(x.was)
+	end := begin + int(x.oldLen)
 	lo, hi = max(begin, 0), min(end, n)
 	if lo >= hi {
 		return 0, 0, nil, false
 	}
 	if hi == end {
-		text = x.text[:x.is]
+		text = x.text[:x.newLen]
 	}
 	return lo, hi, text, true
 }
 
 // growth returns how many bytes longer than it was the segment may be while it is
 // edited, and whether any of its bytes are replaced.
-func (e *Edits) growth(first uint32, n int) (grows int, touched bool) {
+func (e *Edits) growth(first uint32, n int) (growth int, edited bool) {
 	for i := range e.n {
-		if lo, hi, text, ok := e.list[i].within(first, n); ok {
-			grows += max(0, len(text)-(hi-lo))
-			touched = true
+		if lo, hi, text, ok := e.list[i].overlap(first, n); ok {
+			growth += max(0, len(text)-(hi-lo))
+			edited = true
 		}
 	}
-	return grows, touched
+	return growth, edited
 }
 
 // splice puts text in place of the payload's bytes lo to hi. What is before them
@@ -205,13 +205,13 @@ func splice(f *Frame, p *Packet, lo, hi int, text []byte) {
 
 // finishEdit sets lengths and checksums of an edited segment whose payload was size
 // bytes long.
-func finishEdit(f *Frame, p *Packet, ok bool, size, room int) {
+func finishEdit(f *Frame, p *Packet, valid bool, size, room int) {
 	b := f.Bytes()
 	if p.Version == 4 {
 		h := ipv4(b[p.L3:])
-		was := uint16(h.totalLen())
+		old := uint16(h.totalLen())
 		h.setTotalLen(p.End - p.L3)
-		update(h[ip4Checksum:], change(was, uint16(h.totalLen())))
+		update(h[ip4Checksum:], change(old, uint16(h.totalLen())))
 	} else {
 		ipv6(b[p.L3:]).setPayloadLen(p.End - p.L3 - ip6HeaderLen)
 	}
@@ -222,12 +222,12 @@ func finishEdit(f *Frame, p *Packet, ok bool, size, room int) {
 			o.GSO = GSOTCPv6
 		}
 	}
-	if o.GSO != GSONone || unfinished(f, p) {
-		leaveChecksum(f, p, tcpChecksum)
+	if o.GSO != GSONone || partialChecksum(f, p) {
+		setPartialChecksum(f, p, tcpChecksum)
 		return
 	}
-	fillTransport(b[p.L4:p.End], p, tcpChecksum)
-	if !ok {
+	fillTransportChecksum(b[p.L4:p.End], p, tcpChecksum)
+	if !valid {
 		b[p.L4+tcpChecksum] ^= 1
 	}
 }
@@ -236,12 +236,12 @@ func finishEdit(f *Frame, p *Packet, ok bool, size, room int) {
 // RFC 1624; an unfinished one does not cover it yet.
 func setSequence(f *Frame, p *Packet, off int, n uint32) {
 	h := f.Bytes()[p.L4:p.Payload]
-	was := binary.BigEndian.Uint32(h[off:])
+	old := binary.BigEndian.Uint32(h[off:])
 	binary.BigEndian.PutUint32(h[off:], n)
-	if was == n || unfinished(f, p) {
+	if old == n || partialChecksum(f, p) {
 		return
 	}
-	c := add(change(uint16(was>>16), uint16(n>>16)), change(uint16(was), uint16(n)))
+	c := add(change(uint16(old>>16), uint16(n>>16)), change(uint16(old), uint16(n)))
 	if off%2 != 0 { // the number straddles words of the sum (RFC 1071 §2 (B))
 		c = c<<8 | c>>8
 	}

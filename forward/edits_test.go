@@ -162,7 +162,7 @@ func TestAcknowledgeMapsAckAndSACK(t *testing.T) {
 		for _, unfinish := range []bool{false, true} {
 			f := frameOf(s.build(), 0)
 			if unfinish {
-				leave(t, f)
+				makePartial(t, f)
 			}
 			p := mustParse(t, f)
 			e.Acknowledge(f, p)
@@ -179,7 +179,7 @@ func TestAcknowledgeMapsAckAndSACK(t *testing.T) {
 		}
 	}
 	for ack, want := range map[uint32]uint32{999: 999, 1000: 1000, 1001: 1000, 1014: 1000, 1015: 1012, 2000: 1997} {
-		if got := e.in(ack); got != want {
+		if got := e.toSender(ack); got != want {
 			t.Errorf("acknowledgment %d: %d, want %d", ack, got, want)
 		}
 	}

@@ -164,7 +164,7 @@ func translateEmbedded(f *Frame, p, q *Packet, outer side, addr Addr, port uint1
 		*q.port(inner) = port
 	}
 	if p.Version == 6 {
-		leaveChecksum(f, p, icmpChecksum)
+		setPartialChecksum(f, p, icmpChecksum)
 		return None
 	}
 	f.Offload = Offload{}

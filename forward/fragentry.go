@@ -56,7 +56,7 @@ func (t *FragTable) find(k *fragKey) (i int32, bucket *int32) {
 }
 
 // enter returns the entry of p's datagram and makes it where there is none.
-func (t *FragTable) enter(p *Packet, now uint32) int32 {
+func (t *FragTable) findOrInsert(p *Packet, now uint32) int32 {
 	k := keyOf(p)
 	i, bucket := t.find(&k)
 	if i != nil32 {
@@ -71,7 +71,7 @@ func (t *FragTable) enter(p *Packet, now uint32) int32 {
 		t.evictOldest(&t.lists)
 	}
 	// A source has gone with its last entry, so it may be new only now.
-	s := t.sources.enter(sourceOf(&p.Src), t.seed)
+	s := t.sources.findOrInsert(sourceOf(&p.Src), t.seed)
 	i = t.free
 	e := &t.entries[i]
 	t.free = e.next
@@ -157,7 +157,7 @@ const maxSpans = 32
 func (s *fragSpans) add(p *Packet) Reason {
 	off, n := p.fragmentData()
 	start, end := uint16(off), uint16(off+n)
-	if !s.agrees(end, p.MoreFrags) {
+	if !s.lengthFits(end, p.MoreFrags) {
 		return FragmentOverlap
 	}
 	at := 0
@@ -181,7 +181,7 @@ func (s *fragSpans) add(p *Packet) Reason {
 
 // agrees reports whether a fragment that ends at end fits what is known of the
 // datagram's length.
-func (s *fragSpans) agrees(end uint16, more bool) bool {
+func (s *fragSpans) lengthFits(end uint16, more bool) bool {
 	if s.total != 0 {
 		return more && end < s.total || !more && end == s.total
 	}

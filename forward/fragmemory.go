@@ -45,7 +45,7 @@ func (t *fragSources) find(a Addr, seed uint64) int32 {
 	return i
 }
 
-func (t *fragSources) enter(a Addr, seed uint64) int32 {
+func (t *fragSources) findOrInsert(a Addr, seed uint64) int32 {
 	if i := t.find(a, seed); i != nil32 {
 		return i
 	}

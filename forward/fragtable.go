@@ -74,7 +74,7 @@ type fragEntry struct {
 	decision uint64
 	deadline uint32
 	state    uint8
-	dead     Reason // why nothing more of it passes
+	failed   Reason // why nothing more of it passes
 	spans    fragSpans
 	queue    fragQueue
 	source   int32
@@ -142,10 +142,10 @@ func (t *FragTable) Len() int { return t.lists[fragWaiting].n + t.lists[fragDeci
 // as Parse left it.
 func (t *FragTable) First(p *Packet, now uint32, decision uint64) Reason {
 	t.Expire(now)
-	i := t.enter(p, now)
+	i := t.findOrInsert(p, now)
 	e := &t.entries[i]
-	if e.dead != None {
-		return e.dead
+	if e.failed != None {
+		return e.failed
 	}
 	switch r := e.spans.add(p); r {
 	case None:
@@ -154,13 +154,13 @@ func (t *FragTable) First(p *Packet, now uint32, decision uint64) Reason {
 		e.spans = fragSpans{}
 		e.spans.add(p)
 	default:
-		t.kill(i, r, now)
+		t.discard(i, r, now)
 		return r
 	}
 	e.decision = decision
 	t.move(i, fragDecided)
 	e.deadline = now + t.timeout
-	t.forgetIfDone(i)
+	t.removeIfComplete(i)
 	return None
 }
 
@@ -169,28 +169,28 @@ func (t *FragTable) First(p *Packet, now uint32, decision uint64) Reason {
 // every other Reason than None, f is to be dropped.
 func (t *FragTable) Later(f *Frame, p *Packet, now uint32) (decision uint64, r Reason) {
 	t.Expire(now)
-	i := t.enter(p, now)
+	i := t.findOrInsert(p, now)
 	e := &t.entries[i]
-	if e.dead != None {
-		return 0, e.dead
+	if e.failed != None {
+		return 0, e.failed
 	}
 	switch r := e.spans.add(p); r {
 	case None:
 	case FragmentDuplicate:
 		return 0, r
 	default:
-		t.kill(i, r, now)
+		t.discard(i, r, now)
 		return 0, r
 	}
 	if e.state == fragWaiting {
 		if !t.enqueue(i, f, p) {
-			t.kill(i, FragmentQueueFull, now)
+			t.discard(i, FragmentQueueFull, now)
 			return 0, FragmentQueueFull
 		}
 		return 0, FragmentQueued
 	}
 	decision = e.decision
-	t.forgetIfDone(i)
+	t.removeIfComplete(i)
 	return decision, None
 }
 
@@ -209,7 +209,7 @@ func (t *FragTable) Take(p *Packet, dst *Frame) bool {
 		return false
 	}
 	t.sources.recs[e.source].chunks -= n
-	t.forgetIfDone(i)
+	t.removeIfComplete(i)
 	return true
 }
 
@@ -262,14 +262,14 @@ func (t *FragTable) evict(l *fragList, keep int32) bool {
 }
 
 // kill ends a datagram: what waits goes, and what still comes, until its time is up.
-func (t *FragTable) kill(i int32, why Reason, now uint32) {
+func (t *FragTable) discard(i int32, why Reason, now uint32) {
 	t.dropQueue(i)
 	e := &t.entries[i]
-	e.dead, e.deadline = why, now+t.timeout
+	e.failed, e.deadline = why, now+t.timeout
 	t.move(i, fragDecided)
 }
 
-func (t *FragTable) forgetIfDone(i int32) {
+func (t *FragTable) removeIfComplete(i int32) {
 	if e := &t.entries[i]; e.queue.empty() && e.spans.complete() {
 		t.remove(i)
 	}

@@ -291,7 +291,7 @@ func FuzzFragTable(f *testing.F) {
 				if step[0]&128 != 0 {
 					s = udp6Spec
 				}
-				fr = piece(from(s, step[0]&3, uint16(step[0]>>4&3)), int(step[1])*8, int(step[2])*8+8, step[3]&1 != 0)
+				fr = fragmentFrame(from(s, step[0]&3, uint16(step[0]>>4&3)), int(step[1])*8, int(step[2])*8+8, step[3]&1 != 0)
 				frames[step] = fr
 			}
 			var p Packet

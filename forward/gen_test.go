@@ -128,14 +128,14 @@ func (s spec) sampleIn(t *rapid.T, state string) sample {
 		f.Offload.DataValid = true
 	case "unfinished":
 		if s.proto != ProtoICMP && !s.noChecksum {
-			leave(t, f)
+			makePartial(t, f)
 		}
 	case "gso", "gso merged by hardware":
 		if gso == GSONone || s.noChecksum || len(s.payload) == 0 {
 			break
 		}
 		if state == "gso" {
-			leave(t, f)
+			makePartial(t, f)
 		} else if p := mustParse(t, f); true {
 			off, _ := checksumOffset(p.Proto)
 			binary.BigEndian.PutUint16(f.Bytes()[p.L4+off:], 0xdead) // of the first of the merged, perhaps

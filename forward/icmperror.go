@@ -57,7 +57,7 @@ func PortUnreachable(out *Frame, f *Frame, p *Packet, src Addr, id uint16) bool 
 // in f has, but about p: a packet that f quotes, inside a tunnel. So the tunnel's
 // source tells the sender of p what befell its packet (RFC 2003 §4, RFC 2473 §8). It
 // reports as TimeExceeded does.
-func PassError(out *Frame, f *Frame, p *Packet, src Addr, id uint16, typ, code uint8) bool {
+func RelayICMPError(out *Frame, f *Frame, p *Packet, src Addr, id uint16, typ, code uint8) bool {
 	return icmpError(out, f, p, src, id, typ, code, 0)
 }
 
@@ -122,11 +122,11 @@ func EchoReply(f *Frame, p *Packet, id uint16) bool {
 		return true
 	}
 	m := b[p.L4:]
-	was := binary.BigEndian.Uint16(m)
+	old := binary.BigEndian.Uint16(m)
 	p.ICMPType = [2]uint8{ICMPEchoReply, ICMPv6EchoReply}[p.Version/6]
 	m[icmpType] = p.ICMPType
-	if !unfinished(f, p) {
-		update(m[icmpChecksum:], change(was, binary.BigEndian.Uint16(m)))
+	if !partialChecksum(f, p) {
+		update(m[icmpChecksum:], change(old, binary.BigEndian.Uint16(m)))
 	}
 	return true
 }

@@ -71,7 +71,7 @@ func parseIPv4(b []byte, p *Packet) Reason {
 }
 
 // plainIntact reports whether the checksum of a header without options is right.
-func plainIntact(h *[ip4MinLen]byte) bool {
+func plainChecksumValid(h *[ip4MinLen]byte) bool {
 	s := binary.LittleEndian.Uint64(h[:])
 	s, c := bits.Add64(s, binary.LittleEndian.Uint64(h[8:]), 0)
 	s, c = bits.Add64(s, uint64(binary.LittleEndian.Uint32(h[16:])), c)

@@ -216,7 +216,7 @@ func outerPort(b []byte) uint16 {
 
 // own blanks what a director may choose: identification and with it the header
 // checksum, and the flow label.
-func own(b []byte) []byte {
+func blankVariable(b []byte) []byte {
 	b = append([]byte{}, b...)
 	if b[0]>>4 == 4 {
 		copy(b[4:6], []byte{0, 0})
@@ -262,7 +262,7 @@ func (d *director) compare(t *testing.T, r recording) {
 			copy(want[26:28], []byte{0, 0}) // the kernel fills it in; 0 is as right (RFC 768)
 		}
 		if d.made {
-			got, want = own(got), own(want)
+			got, want = blankVariable(got), blankVariable(want)
 		}
 		if !bytes.Equal(got, want) {
 			t.Errorf("frame %d:\n got %x\nwant %x", i, got, want)

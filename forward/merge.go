@@ -24,13 +24,13 @@ import (
 // The zero value is ready. A Merger keeps nothing between calls but memory, and does
 // not allocate. Not for concurrent use.
 type Merger struct {
-	held  [mergeSets * mergeWays]held // sets by the flow's hash
+	held  [mergeSets * mergeWays]heldFrame // sets by the flow's hash
 	flows [mergeSets * mergeWays]uint32
 	open  uint64 // which of held are in use, by bit
 }
 
 // held is a frame that the next packets of its flow may be appended to.
-type held struct {
+type heldFrame struct {
 	at       int32 // index of the frame
 	end      uint32
 	seq      uint32 // TCP: the next
@@ -66,7 +66,7 @@ func (m *Merger) Merge(frames []Frame, udp bool) []Frame {
 	}
 	kept := 0
 	for i := range frames {
-		if m.take(frames[:kept], &frames[i], udp) {
+		if m.tryMerge(frames[:kept], &frames[i], udp) {
 			continue
 		}
 		if kept != i {
@@ -74,18 +74,18 @@ func (m *Merger) Merge(frames []Frame, udp bool) []Frame {
 		}
 		kept++
 	}
-	m.closeAll(frames)
+	m.flushAll(frames)
 	return frames[:kept]
 }
 
 // take reports whether f became part of one of kept, else it is the next of them.
-func (m *Merger) take(kept []Frame, f *Frame, udp bool) bool {
+func (m *Merger) tryMerge(kept []Frame, f *Frame, udp bool) bool {
 	var c candidate
 	switch c.read(f, udp) {
-	case unrelated:
+	case noFlow:
 		return false
-	case unclear:
-		m.closeAll(kept)
+	case anyFlow:
+		m.flushAll(kept)
 		return false
 	}
 	i := m.find(c.flow)
@@ -93,20 +93,20 @@ func (m *Merger) take(kept []Frame, f *Frame, udp bool) bool {
 	if m.open>>i&1 != 0 && m.flows[i] == c.flow {
 		if c.fits && h.append(&kept[h.at], f, &c) {
 			if c.last || c.end-c.payload < int(h.size) || h.count == maxSegments {
-				m.close(i, kept)
+				m.flush(i, kept)
 			}
 			return true
 		}
-		m.close(i, kept)
+		m.flush(i, kept)
 	}
 	if c.fits && !c.last {
 		if m.open>>i&1 != 0 {
-			m.close(i, kept)
+			m.flush(i, kept)
 		}
 		m.open |= 1 << i
 		m.flows[i] = c.flow
 		n := c.end - c.payload
-		*h = held{
+		*h = heldFrame{
 			at: int32(len(kept)), end: uint32(c.end), seq: c.seq + uint32(n), l4: uint16(c.l4), payload: uint16(c.payload),
 			size: uint16(n), id: c.id + 1, proto: c.proto, count: 1,
 		}
@@ -135,21 +135,21 @@ func (m *Merger) find(flow uint32) int {
 	return oldest
 }
 
-func (m *Merger) closeAll(kept []Frame) {
+func (m *Merger) flushAll(kept []Frame) {
 	for m.open != 0 {
-		m.close(bits.TrailingZeros64(m.open), kept)
+		m.flush(bits.TrailingZeros64(m.open), kept)
 	}
 }
 
 // close ends a flow that is held.
-func (m *Merger) close(i int, kept []Frame) {
+func (m *Merger) flush(i int, kept []Frame) {
 	m.open &^= 1 << i
 	h := &m.held[i]
 	h.finish(&kept[h.at])
 }
 
 // append puts c, which is f, behind the packets of h, which are head, or reports false.
-func (h *held) append(head, f *Frame, c *candidate) bool {
+func (h *heldFrame) append(head, f *Frame, c *candidate) bool {
 	n, end := c.end-c.payload, int(h.end)
 	a, b := head.Bytes(), f.Bytes()
 	switch {
@@ -161,7 +161,7 @@ func (h *held) append(head, f *Frame, c *candidate) bool {
 		c.proto == ProtoUDP && binary.BigEndian.Uint32(a[h.l4:]) != binary.BigEndian.Uint32(b[c.l4:]):
 		return false
 	}
-	if !h.verified && !intact(head, c.l4, end, h.proto) || !intact(f, c.l4, c.end, c.proto) {
+	if !h.verified && !checksumsValid(head, c.l4, end, h.proto) || !checksumsValid(f, c.l4, c.end, c.proto) {
 		return false
 	}
 	copy(head.Buf[head.Head+end:], b[c.payload:c.end])
@@ -178,7 +178,7 @@ func (h *held) append(head, f *Frame, c *candidate) bool {
 
 // finish makes a super-packet of what was appended to f: lengths, checksums, offload
 // header.
-func (h *held) finish(f *Frame) {
+func (h *heldFrame) finish(f *Frame) {
 	if h.count < 2 {
 		return
 	}

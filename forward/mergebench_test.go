@@ -21,7 +21,7 @@ func BenchmarkMerge(b *testing.B) {
 		for i := range n {
 			s := mergeSpecs[name]
 			s.sport += uint16(i)
-			runs = append(runs, s.run(64/n, size))
+			runs = append(runs, s.segments(64/n, size))
 		}
 		return interleave(runs...)
 	}

@@ -68,7 +68,7 @@ func (s *stream) next(t *rapid.T) Frame {
 	x.payload = pattern(n, byte(s.seq))
 	s.seq += uint32(n)
 	s.id += s.idStep
-	f := roomy(x.build())
+	f := roomyFrame(x.build())
 	s.state(t, &f, x.noChecksum, odd)
 	return f
 }
@@ -81,7 +81,7 @@ func (s *stream) state(t *rapid.T, f *Frame, bare bool, odd int) {
 		return
 	case odd == 14 && s.src.Is4():
 		b[EthernetLen+6] = byte(rapid.IntRange(0, 0x3f).Draw(t, "fragment"))
-		refinish4(b[EthernetLen:])
+		fixHeaderChecksum(b[EthernetLen:])
 		return
 	}
 	switch rapid.IntRange(0, 3).Draw(t, "offload") {
@@ -89,7 +89,7 @@ func (s *stream) state(t *rapid.T, f *Frame, bare bool, odd int) {
 		f.Offload.DataValid = true
 	case 1:
 		if !bare {
-			leave(t, f)
+			makePartial(t, f)
 		}
 	case 2:
 		for range rapid.IntRange(0, 20).Draw(t, "padding") {
@@ -99,7 +99,7 @@ func (s *stream) state(t *rapid.T, f *Frame, bare bool, odd int) {
 	}
 }
 
-func refinish4(ip []byte) {
+func fixHeaderChecksum(ip []byte) {
 	ip[10], ip[11] = 0, 0
 	binary.BigEndian.PutUint16(ip[10:], ^refSum(ip[:int(ip[0]&15)*4]))
 }
@@ -112,7 +112,7 @@ func flowsOf(t tb, fs []Frame) map[string][][]byte {
 	type fragment struct{ hosts string }
 	var keys []any
 	for i := range fs {
-		for _, b := range takeApart(t, &fs[i]) {
+		for _, b := range segmentAsKernel(t, &fs[i]) {
 			b = withoutPadding(b)
 			all = append(all, b)
 			if len(b) < EthernetLen+20 {
@@ -228,7 +228,7 @@ func segmentsAgree(t tb, f *Frame) {
 		return
 	}
 	check(t, f)
-	want := takeApart(t, f)
+	want := segmentAsKernel(t, f)
 	var s Segmenter
 	mustDo(t, s.Start(f, mustParse(t, f), 0))
 	out, q := frameOf(nil, s.FrameLen()), new(Packet)
@@ -270,7 +270,7 @@ func FuzzMerge(f *testing.F) {
 		for ; len(edits) >= 3; edits = edits[3:] {
 			at, plus, cut := int(edits[0]), edits[1], int(edits[2])
 			if at == 255 { // which ends a frame
-				refit(b)
+				fixLengths(b)
 				add()
 				continue
 			}
@@ -295,7 +295,7 @@ func FuzzMerge(f *testing.F) {
 func roomyBytes(s spec) []byte { return frameOf(s.build(), 0).Bytes() }
 
 // refit makes lengths and checksums right where the frame is one of the merging tests'.
-func refit(b []byte) {
+func fixLengths(b []byte) {
 	if len(b) < EthernetLen+20+8 {
 		return
 	}
@@ -305,7 +305,7 @@ func refit(b []byte) {
 	switch {
 	case b[12] == 8 && b[13] == 0 && ip[0] == 0x45:
 		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
-		refinish4(ip)
+		fixHeaderChecksum(ip)
 		l4, proto = ip[20:], ip[9]
 		pseudo = refPseudo(AddrFrom4([4]byte(ip[12:16])), AddrFrom4([4]byte(ip[16:20])), proto, len(l4))
 	case b[12] == 0x86 && b[13] == 0xdd && len(ip) >= 48:
@@ -333,7 +333,7 @@ func refit(b []byte) {
 
 // Not parallel: AllocsPerRun counts every goroutine's.
 func TestMergingAllocatesNothing(t *testing.T) {
-	b := newMergeBatch(mergeSpecs["tcp4"].run(16, 1000), mergeSpecs["tcp6"].run(16, 1000), mergeSpecs["udp4"].run(16, 1000), mergeSpecs["udp6"].run(16, 1000))
+	b := newMergeBatch(mergeSpecs["tcp4"].segments(16, 1000), mergeSpecs["tcp6"].segments(16, 1000), mergeSpecs["udp4"].segments(16, 1000), mergeSpecs["udp6"].segments(16, 1000))
 	var m Merger
 	left := 0
 	if n := testing.AllocsPerRun(100, func() { left = len(m.Merge(b.fresh(), true)) }); n != 0 || left != 4 {

@@ -24,15 +24,15 @@ func ClampMSS(f *Frame, p *Packet, mss uint16) bool {
 	if at == 0 {
 		return false
 	}
-	was := binary.BigEndian.Uint16(h[at:])
-	if was <= mss {
+	old := binary.BigEndian.Uint16(h[at:])
+	if old <= mss {
 		return false
 	}
 	binary.BigEndian.PutUint16(h[at:], mss)
-	if unfinished(f, p) {
+	if partialChecksum(f, p) {
 		return true
 	}
-	c := change(was, mss)
+	c := change(old, mss)
 	if at%2 != 0 { // the value straddles two words of the sum (RFC 1071 §2 (B))
 		c = c<<8 | c>>8
 	}

@@ -41,7 +41,7 @@ func translate(f *Frame, p *Packet, s side, addr *Addr, port uint16) Reason {
 	if p.Proto == ProtoSCTP && p.Frag == FirstFrag && *oldPort != port {
 		return FragmentedSCTP
 	}
-	settle(f, p)
+	normalizeOffload(f, p)
 	b := f.Bytes()
 	changed := replaceAddr(b[p.L3:], p.Version, s, addr)
 	copyAddr(p.addr(s), addr)
@@ -64,15 +64,15 @@ func translate(f *Frame, p *Packet, s side, addr *Addr, port uint16) Reason {
 	if !ok || p.Proto == ProtoICMP || p.Proto == ProtoICMPv6 && p.Version == 4 {
 		return None
 	}
-	fixTransport(h[off:], p.Proto, unfinished(f, p), changed, portChange)
+	fixTransport(h[off:], p.Proto, partialChecksum(f, p), changed, portChange)
 	return None
 }
 
 // fixTransport applies changes to a transport checksum field.
-func fixTransport(field []byte, proto uint8, unfinished bool, addrChange, otherChange uint16) {
+func fixTransport(field []byte, proto uint8, partial bool, addrChange, otherChange uint16) {
 	c := binary.BigEndian.Uint16(field)
 	switch {
-	case unfinished:
+	case partial:
 		binary.BigEndian.PutUint16(field, add(c, addrChange))
 	case proto != ProtoUDP:
 		update(field, add(addrChange, otherChange))

@@ -8,7 +8,7 @@ import (
 // unfinished reports whether the transport header's own checksum is the one that
 // the offload header leaves to be computed, so that its field holds a
 // pseudo-header's sum, not complemented (virtio 1.2 §5.1.6.2).
-func unfinished(f *Frame, p *Packet) bool {
+func partialChecksum(f *Frame, p *Packet) bool {
 	return f.Offload.NeedsCsum && int(f.Offload.CsumStart) == p.L4
 }
 
@@ -21,19 +21,19 @@ func unfinished(f *Frame, p *Packet) bool {
 //   - Receivers that merge in hardware (LRO) hand up super-packets without
 //     NeedsCsum, their checksum field undefined; virtio 1.2 §5.1.6.2 wants
 //     NeedsCsum with every super-packet.
-func settle(f *Frame, p *Packet) {
+func normalizeOffload(f *Frame, p *Packet) {
 	if f.Offload.pending() {
-		settlePending(f, p)
+		normalizePending(f, p)
 	}
 }
 
 // pending reports whether something is left to do to the frame.
 func (o *Offload) pending() bool { return o.NeedsCsum || o.GSO != GSONone }
 
-func settlePending(f *Frame, p *Packet) {
+func normalizePending(f *Frame, p *Packet) {
 	if f.Offload.NeedsCsum {
 		f.Tail = f.Head + p.End
-		if p.Proto == ProtoSCTP && unfinished(f, p) {
+		if p.Proto == ProtoSCTP && partialChecksum(f, p) {
 			FinishChecksum(f, p)
 		}
 		return
@@ -43,12 +43,12 @@ func settlePending(f *Frame, p *Packet) {
 	if p.Proto == ProtoUDP && binary.BigEndian.Uint16(field) == 0 {
 		return
 	}
-	leaveChecksum(f, p, off)
+	setPartialChecksum(f, p, off)
 }
 
 // leaveChecksum makes the transport checksum an unfinished one: the
 // pseudo-header's sum in the field at off, the rest in the offload header.
-func leaveChecksum(f *Frame, p *Packet, off int) {
+func setPartialChecksum(f *Frame, p *Packet, off int) {
 	f.Tail = f.Head + p.End
 	binary.BigEndian.PutUint16(f.Bytes()[p.L4+off:], pseudo(&p.Src, &p.Dst, p.Proto, p.End-p.L4))
 	o := &f.Offload
@@ -89,7 +89,7 @@ func notZero(c uint16) uint16 {
 // of 0, protocols that have none, and fragments, of which it cannot be told. f is
 // as it was afterwards.
 func ChecksumOK(f *Frame, p *Packet) bool {
-	if p.Frag != NotFrag || f.Offload.DataValid || unfinished(f, p) {
+	if p.Frag != NotFrag || f.Offload.DataValid || partialChecksum(f, p) {
 		return true
 	}
 	b := f.Bytes()[p.L4:p.End]
@@ -130,9 +130,9 @@ func fillCRC(b []byte) {
 // it was.
 func crcOK(b []byte) bool {
 	field := b[sctpChecksum : sctpChecksum+4]
-	was := binary.LittleEndian.Uint32(field)
+	old := binary.LittleEndian.Uint32(field)
 	fillCRC(b)
-	ok := binary.LittleEndian.Uint32(field) == was
-	binary.LittleEndian.PutUint32(field, was)
+	ok := binary.LittleEndian.Uint32(field) == old
+	binary.LittleEndian.PutUint32(field, old)
 	return ok
 }

@@ -63,7 +63,7 @@ func (p *Packet) parsePlain(b []byte) bool {
 	}
 	end := EthernetLen + int(binary.BigEndian.Uint16(h[EthernetLen+ip4Len:]))
 	frag := binary.BigEndian.Uint16(h[EthernetLen+ip4Frag:])
-	if end > len(b) || frag&(ip4MF|ip4OffMask) != 0 || !plainIntact((*[ip4MinLen]byte)(h[EthernetLen:])) {
+	if end > len(b) || frag&(ip4MF|ip4OffMask) != 0 || !plainChecksumValid((*[ip4MinLen]byte)(h[EthernetLen:])) {
 		return false
 	}
 	payload, ok := p.plainTransport((*[tcpMinLen]byte)(h[plain:]), h[EthernetLen+ip4Proto], plain, end)

@@ -41,7 +41,7 @@ func TestDSRChangesTTLAndMACsAlone(t *testing.T) {
 		want := s.spec.build()
 		o := s.frame.Offload
 		if o.NeedsCsum {
-			leave(t, withPacket(want))
+			makePartial(t, withPacket(want))
 			blank(want, int(o.CsumStart)+int(o.CsumOffset)-EthernetLen)
 			blank(b, int(o.CsumStart)+int(o.CsumOffset))
 		}
@@ -59,7 +59,7 @@ func TestNATKeepsEveryChecksum(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
-		bare := s.proto == ProtoUDP && s.noChecksum
+		noChecksum := s.proto == ProtoUDP && s.noChecksum
 		request := rapid.Bool().Draw(t, "request")
 		to, port := server4, anyPort(t)
 		if p.Version == 6 {
@@ -83,7 +83,7 @@ func TestNATKeepsEveryChecksum(t *testing.T) {
 		if !bytes.Equal(b[EthernetLen:p.End], want) {
 			t.Fatalf("packet:\n got % x\nwant % x", b[EthernetLen:min(p.End, 120)], want[:min(len(want), 106)])
 		}
-		if bare && b[p.L4+6]|b[p.L4+7] != 0 {
+		if noChecksum && b[p.L4+6]|b[p.L4+7] != 0 {
 			t.Fatal("a UDP checksum of 0 did not stay 0")
 		}
 	})
@@ -271,7 +271,7 @@ func fragmentAndJoin(t *rapid.T, g *Fragmenter, p *Packet, mtu int) (got []byte)
 			t.Fatalf("fragment at %d, want %d", q.FragOff, len(got))
 		}
 		if q.Version == 4 {
-			got = append(got, again(t, f, q)...)
+			got = append(got, refragment(t, f, q)...)
 		} else {
 			got = append(got, f.Bytes()[q.L4:q.End]...)
 		}
@@ -280,7 +280,7 @@ func fragmentAndJoin(t *rapid.T, g *Fragmenter, p *Packet, mtu int) (got []byte)
 	return got
 }
 
-func again(t *rapid.T, f *Frame, p *Packet) (got []byte) {
+func refragment(t *rapid.T, f *Frame, p *Packet) (got []byte) {
 	var g Fragmenter
 	mustDo(t, g.Start(f, p, 96, 0))
 	for {

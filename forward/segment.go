@@ -16,13 +16,13 @@ import "encoding/binary"
 // The zero value has nothing to give. A Segmenter refers to f until its last
 // packet is out; f must stay as it is until then. Not for concurrent use.
 type Segmenter struct {
-	f    *Frame
-	p    Packet
-	size int // payload bytes of each packet but the last
-	at   int // offset in f of the next packet's payload
-	n    int // packets given so far
-	last bool
-	bare bool // UDP without checksum
+	f          *Frame
+	p          Packet
+	size       int // payload bytes of each packet but the last
+	at         int // offset in f of the next packet's payload
+	n          int // packets given so far
+	last       bool
+	noChecksum bool // UDP without checksum
 }
 
 // Start takes up the TCP or UDP packet in f, which p describes. size is the
@@ -39,7 +39,7 @@ func (s *Segmenter) Start(f *Frame, p *Packet, size int) Reason {
 	}
 	*s = Segmenter{f: f, p: *p, size: size, at: p.Payload}
 	if p.Proto == ProtoUDP && !f.Offload.NeedsCsum {
-		s.bare = binary.BigEndian.Uint16(f.Bytes()[p.L4+udpChecksum:]) == 0
+		s.noChecksum = binary.BigEndian.Uint16(f.Bytes()[p.L4+udpChecksum:]) == 0
 	}
 	return None
 }
@@ -115,19 +115,19 @@ func (s *Segmenter) writeTCP(b []byte, q *Packet) {
 		q.TCPFlags &^= FlagCWR
 	}
 	h[tcpFlags] = q.TCPFlags
-	fillTransport(h, q, tcpChecksum)
+	fillTransportChecksum(h, q, tcpChecksum)
 }
 
 func (s *Segmenter) writeUDP(b []byte, q *Packet) {
 	h := b[q.L4:]
 	binary.BigEndian.PutUint16(h[udpLen:], uint16(len(h)))
-	if !s.bare {
-		fillTransport(h, q, udpChecksum)
+	if !s.noChecksum {
+		fillTransportChecksum(h, q, udpChecksum)
 	}
 }
 
 // fillTransport computes a checksum at off of the transport packet h.
-func fillTransport(h []byte, q *Packet, off int) {
+func fillTransportChecksum(h []byte, q *Packet, off int) {
 	field := h[off:]
 	binary.BigEndian.PutUint16(field, 0)
 	c := ^add(sum(h), pseudo(&q.Src, &q.Dst, q.Proto, len(h)))

@@ -152,7 +152,7 @@ func (t *Tunnel) writeShim(f *Frame, p *Packet, inner uint8) {
 		binary.BigEndian.PutUint16(h[udpLen:], uint16(p.End-p.L4))
 		h[udpHeaderLen+gueProto] = ipProto(inner)
 		if t.Csum {
-			leaveChecksum(f, p, udpChecksum)
+			setPartialChecksum(f, p, udpChecksum)
 		}
 	case GRE:
 		et := uint16(etherTypeIPv4)
