@@ -46,7 +46,7 @@ func segmentAsKernel(t tb, f *Frame) (list [][]byte) {
 		b = slices.Clone(b)
 		if o.NeedsCsum {
 			c := ^refSum(b[o.CsumStart:])
-			if c == 0 {
+			if c == 0 && o.CsumOffset == 6 { // UDP, where 0 would mean none (RFC 768)
 				c = 0xffff
 			}
 			binary.BigEndian.PutUint16(b[o.CsumStart+o.CsumOffset:], c)

@@ -120,10 +120,12 @@ func flowsOf(t tb, fs []Frame) map[string][][]byte {
 				continue
 			}
 			ip := b[EthernetLen:]
-			switch {
-			case b[12] == 0x86 && len(ip) >= 44:
+			switch etherType := binary.BigEndian.Uint16(b[12:]); {
+			case etherType == etherTypeIPv6 && len(ip) >= 44:
 				keys = append(keys, fmt.Sprintf("%x %x %x", ip[6], ip[8:40], ip[40:44]))
-			case b[12] == 8 && b[13] == 0 && (ip[6]&0x3f != 0 || ip[7] != 0):
+			case etherType != etherTypeIPv4:
+				keys = append(keys, "not IP")
+			case ip[6]&0x3f != 0 || ip[7] != 0:
 				keys = append(keys, fragment{fmt.Sprintf("%x %x", ip[9], ip[12:20])})
 			default:
 				hl := min(int(ip[0]&15)*4, len(ip)-4)
@@ -148,8 +150,8 @@ func flowsOf(t tb, fs []Frame) map[string][][]byte {
 func withoutPadding(b []byte) []byte {
 	if len(b) >= EthernetLen+20 {
 		n := int(b[16])<<8 | int(b[17])
-		if b[12] == 0x86 {
-			n = 40 + int(b[18])<<8 | int(b[19])
+		if b[12] == 0x86 && b[13] == 0xdd {
+			n = 40 + (int(b[18])<<8 | int(b[19]))
 		}
 		b = b[:min(len(b), EthernetLen+n)]
 	}
