@@ -2,27 +2,27 @@ package forward
 
 import "encoding/binary"
 
-// candidate is a packet as Merger sees it.
+// candidate is what Merger reads of a packet.
 type candidate struct {
-	l4, payload, end int
-	flow             uint32 // its hash
+	l4, payload, end int    // offsets in the frame
+	flow             uint32 // hash of addresses and ports
 	proto            uint8
-	fits             bool // may be merged with others, as far as it alone can tell
-	first, last      bool // if merged, then only as the first, or the last
+	fits             bool // has no property that forbids merging
+	first, last      bool // may be merged only as the first, or the last, of its super-packet
 	seq              uint32
 	id               uint16
 }
 
-// relation is what a frame has to do with the flows that Merger merges.
+// relation says which flows a frame must not overtake.
 type relation uint8
 
 const (
-	knownFlow relation = iota // it is of one with the hash candidate.flow
-	noFlow                    // it is of none
-	anyFlow                   // it may be of any
+	knownFlow relation = iota // those with the hash candidate.flow
+	noFlow                    // none that is merged
+	anyFlow                   // any
 )
 
-// read looks at a frame that need not be whole.
+// read reads a frame, which may be malformed.
 func (c *candidate) read(f *Frame, udp bool) relation {
 	b := f.Bytes()
 	if len(b) < EthernetLen+ip4MinLen {
@@ -78,7 +78,7 @@ func (c *candidate) read(f *Frame, udp bool) relation {
 	return knownFlow
 }
 
-// readTCP reports whether the segment may be merged with others.
+// readTCP reads a TCP header and reports whether the segment may be merged.
 func (c *candidate) readTCP(l4 tcp) bool {
 	if len(l4) < tcpMinLen {
 		return false
@@ -92,15 +92,15 @@ func (c *candidate) readTCP(l4 tcp) bool {
 	return n >= tcpMinLen && n < len(l4) && flags&(FlagACK|FlagSYN|FlagRST|FlagURG) == FlagACK
 }
 
-// flowHash tells flows apart, as well as a hash can: those that it does not are merged
-// less, no more.
+// flowHash hashes a flow. Flows with the same hash are merged less often, but never with
+// each other.
 func flowHash(addrs uint64, ports uint32) uint32 {
 	const odd = 0x9e3779b97f4a7c15 // 2^64 / golden ratio
 	return uint32((addrs*odd ^ uint64(ports)) * odd >> 32)
 }
 
-// sameNetwork reports whether b's Ethernet and network headers are those of a in all
-// but length, and b has the IPv4 identification id.
+// sameNetwork reports whether a and b have the same Ethernet and network headers, apart
+// from length and header checksum, and b has the IPv4 identification id.
 func sameNetwork(a, b []byte, id uint16) bool {
 	u64, u16 := binary.BigEndian.Uint64, binary.BigEndian.Uint16
 	// Ethernet header, IPv4 version, header length and TOS; IPv6 version and class
@@ -116,8 +116,9 @@ func sameNetwork(a, b []byte, id uint16) bool {
 		u64(x[8:]) == u64(y[8:]) && u64(x[16:]) == u64(y[16:]) && u64(x[24:]) == u64(y[24:]) && u64(x[32:]) == u64(y[32:])
 }
 
-// sameTCP reports whether two headers of the same length are the same in all but
-// sequence number, checksum, and the flags that only the first or the last may have.
+// sameTCP reports whether two TCP headers of the same length are the same, apart from
+// sequence number, checksum, and the flags that only the first or the last packet may
+// have.
 func sameTCP(a, b []byte) bool {
 	const mayDiffer = FlagFIN | FlagPSH | FlagCWR
 	u16 := binary.BigEndian.Uint16
@@ -129,9 +130,9 @@ func sameTCP(a, b []byte) bool {
 	return string(a[tcpMinLen:]) == string(b[tcpMinLen:])
 }
 
-// intact reports whether the packet's checksums are right or known to be, and would
-// come out the same when computed anew: 0xffff in place of 0 would not, nor no
-// checksum at all.
+// checksumsValid reports whether the packet's checksums are right, and are what
+// segmentation would write. That excludes 0xffff in place of 0, which is right too, and
+// UDP without a checksum.
 func checksumsValid(f *Frame, l4, end int, proto uint8) bool {
 	b := f.Bytes()
 	if ip := ipv4(b[EthernetLen:]); ip[ip4VerIHL]>>4 == 4 {
@@ -157,7 +158,8 @@ func checksumsValid(f *Frame, l4, end int, proto uint8) bool {
 	return add(sum(b[l4:end]), pseudoOf(b, proto, end-l4)) == 0xffff
 }
 
-// pseudoOf is pseudo for n bytes in a frame without IPv4 options or IPv6 extensions.
+// pseudoOf is pseudo for n bytes of transport packet in the frame b, which has no IPv4
+// options or IPv6 extension headers.
 func pseudoOf(b []byte, proto uint8, n int) uint16 {
 	from, to := EthernetLen+ip4Src, EthernetLen+ip4MinLen
 	if b[EthernetLen]>>4 == 6 {

@@ -2,39 +2,39 @@ package forward
 
 import "encoding/binary"
 
-// Edits are the replacements that NAT made in one direction of a TCP connection,
-// where the application's own protocol names addresses: which bytes of the stream,
-// by sequence number, and what stands there instead. Replacements of another
-// length shift all that follows, so later segments get other sequence numbers,
-// acknowledgments and SACK blocks too (nf_conntrack_seqadj).
+// Edits are the bytes that NAT replaces in one direction of a TCP connection, because
+// the application's protocol names addresses, as FTP does. Where old and new text differ
+// in length, all that follows is shifted, so sequence numbers, acknowledgments and SACK
+// blocks of later segments change too (nf_conntrack_seqadj).
 //
-// The stream is edited, not the segments: a retransmission comes out right however
-// it is cut. The last four replacements are kept; what came before the oldest is taken
-// for acknowledged, and only its shift is remembered. The zero value is a stream
-// as it is. Not for concurrent use.
+// What is edited is the stream, not a segment: a retransmission is edited correctly
+// whatever its boundaries are. The last four replacements are kept. What is before the
+// oldest counts as acknowledged; of replacements there only the sum of their shifts is
+// kept. The zero value changes nothing. Not for concurrent use.
+//
+// "Sender" and "receiver" are those of the edited direction.
 type Edits struct {
 	list  [maxEdits]replacement // oldest first
 	n     int
-	shift uint32 // of all that was forgotten
+	shift uint32 // sum over the replacements that are no longer in list
 }
 
 type replacement struct {
-	at             uint32 // sequence number of the first byte replaced
-	oldLen, newLen uint8  // lengths
+	at             uint32 // sequence number of the first byte replaced, as the sender counts
+	oldLen, newLen uint8  // bytes
 	text           [MaxEdit]byte
 }
 
 const (
 	maxEdits = 4
-	// MaxEdit is the length in bytes of the longest replacement: that of an EPRT
-	// command with an IPv6 address.
+	// MaxEdit is the length in bytes of the longest replacement: that of an EPRT command
+	// with an IPv6 address.
 	MaxEdit = 48
 )
 
-// Add notes that the was bytes from sequence number at on, in the sender's count,
-// are to be text. It reports false, and notes nothing, where one of them is empty
-// or too long (255 and MaxEdit bytes), or where at is not behind all that was
-// replaced before.
+// Add replaces the oldLen bytes from sequence number at on, as the sender counts, by
+// text, which is copied. It returns false and changes nothing where oldLen is not 1 to
+// 255, text not 1 to MaxEdit bytes long, or at not after all earlier replacements.
 func (e *Edits) Add(at uint32, oldLen int, text []byte) bool {
 	if oldLen < 1 || oldLen > 255 || len(text) < 1 || len(text) > MaxEdit {
 		return false
@@ -57,8 +57,7 @@ func (e *Edits) Add(at uint32, oldLen int, text []byte) bool {
 	return true
 }
 
-// At reports whether a replacement begins at sequence number at, in the sender's
-// count.
+// At reports whether a replacement begins at sequence number at, as the sender counts.
 func (e *Edits) At(at uint32) bool {
 	for i := range e.n {
 		if e.list[i].at == at {
@@ -68,9 +67,10 @@ func (e *Edits) At(at uint32) bool {
 	return false
 }
 
+// shift is how much longer the stream is after the replacement, modulo 2^32.
 func (x *replacement) shift() uint32 { return uint32(x.newLen) - uint32(x.oldLen) }
 
-// out turns a sequence number of the sender into the receiver's.
+// toReceiver turns a sequence number of the sender into the receiver's.
 func (e *Edits) toReceiver(seq uint32) uint32 {
 	d := e.shift
 	for i := range e.n {
@@ -85,8 +85,8 @@ func (e *Edits) toReceiver(seq uint32) uint32 {
 	return seq + d
 }
 
-// in turns an acknowledgment number of the receiver into the sender's. Of bytes
-// that were replaced, either all are acknowledged or none.
+// toSender turns an acknowledgment number of the receiver into the sender's. It
+// acknowledges all bytes of a replacement or none.
 func (e *Edits) toSender(ack uint32) uint32 {
 	d := e.shift
 	for i := range e.n {
@@ -101,15 +101,15 @@ func (e *Edits) toSender(ack uint32) uint32 {
 	return ack - d
 }
 
-// Rewrite makes a segment of the edited direction what the receiver is to see: its
-// sequence number, and its bytes that were replaced. Lengths and checksums follow;
-// a checksum that was wrong stays wrong. A segment that outgrows room, in bytes of
-// IP packet, becomes a super-packet of segments of its old size. The headers move
-// into the frame's headroom by what the segment has grown.
+// Rewrite edits a segment from the sender: its sequence number, and the bytes to replace.
+// Lengths and checksums are updated; a wrong checksum stays wrong. Where the segment
+// becomes longer, its headers move into the frame's headroom. Where it becomes longer than
+// mtu, in bytes of the IP packet, it becomes a super-packet with segments of its old
+// length.
 //
-// It returns NoHeadroom or TooLong, with f as it was, where the bytes find no
-// room, and BadFragment for a fragment that replaced bytes may be in.
-func (e *Edits) Rewrite(f *Frame, p *Packet, room int) Reason {
+// The result is NoHeadroom or TooLong where the new text does not fit, and BadFragment for
+// a fragment that may have bytes to replace.
+func (e *Edits) Rewrite(f *Frame, p *Packet, mtu int) Reason {
 	if p.Proto != ProtoTCP || p.Frag == LaterFrag {
 		return None
 	}
@@ -145,12 +145,12 @@ func (e *Edits) Rewrite(f *Frame, p *Packet, room int) Reason {
 			splice(f, p, lo, hi, text)
 		}
 	}
-	finishEdit(f, p, valid, size, room)
+	finishEdit(f, p, valid, size, mtu)
 	return None
 }
 
-// Acknowledge makes a segment of the other direction what the edited one's sender
-// is to see: its acknowledgment number and SACK blocks (RFC 2018).
+// Acknowledge rewrites a segment from the receiver to the sender: its acknowledgment
+// number and SACK blocks (RFC 2018).
 func (e *Edits) Acknowledge(f *Frame, p *Packet) {
 	if p.Proto != ProtoTCP || p.Frag == LaterFrag || p.TCPFlags&FlagACK == 0 {
 		return
@@ -164,9 +164,9 @@ func (e *Edits) Acknowledge(f *Frame, p *Packet) {
 	}
 }
 
-// within returns which bytes lo to hi of a segment, of n bytes from first on, the
-// replacement is about, and what they become. The segment with the last of them
-// has the whole text.
+// overlap returns which bytes, lo to hi, of a segment are replaced, and by which text.
+// The segment has n bytes from sequence number first on. Where the old text is in several
+// segments, the one with its last byte gets all of the new text.
 func (x *replacement) overlap(first uint32, n int) (lo, hi int, text []byte, ok bool) {
 	begin := int(int32(x.at - first))
 	end := begin + int(x.oldLen)
@@ -180,8 +180,8 @@ func (x *replacement) overlap(first uint32, n int) (lo, hi int, text []byte, ok 
 	return lo, hi, text, true
 }
 
-// growth returns how many bytes longer than it was the segment may be while it is
-// edited, and whether any of its bytes are replaced.
+// growth returns by how many bytes at most the segment is longer while it is edited, and
+// whether any of its bytes are replaced.
 func (e *Edits) growth(first uint32, n int) (growth int, edited bool) {
 	for i := range e.n {
 		if lo, hi, text, ok := e.list[i].overlap(first, n); ok {
@@ -192,8 +192,7 @@ func (e *Edits) growth(first uint32, n int) (growth int, edited bool) {
 	return growth, edited
 }
 
-// splice puts text in place of the payload's bytes lo to hi. What is before them
-// moves, headers and all.
+// splice replaces the payload's bytes lo to hi by text. All that is before them moves.
 func splice(f *Frame, p *Packet, lo, hi int, text []byte) {
 	by := len(text) - (hi - lo)
 	to := f.Head - by
@@ -203,9 +202,9 @@ func splice(f *Frame, p *Packet, lo, hi int, text []byte) {
 	p.End += by
 }
 
-// finishEdit sets lengths and checksums of an edited segment whose payload was size
-// bytes long.
-func finishEdit(f *Frame, p *Packet, valid bool, size, room int) {
+// finishEdit sets lengths and checksums of an edited segment, whose payload was size bytes
+// long before. valid says that its checksum was right.
+func finishEdit(f *Frame, p *Packet, valid bool, size, mtu int) {
 	b := f.Bytes()
 	if p.Version == 4 {
 		h := ipv4(b[p.L3:])
@@ -216,7 +215,7 @@ func finishEdit(f *Frame, p *Packet, valid bool, size, room int) {
 		ipv6(b[p.L3:]).setPayloadLen(p.End - p.L3 - ip6HeaderLen)
 	}
 	o := &f.Offload
-	if o.GSO == GSONone && p.End-p.L3 > room && p.PayloadLen() > size {
+	if o.GSO == GSONone && p.End-p.L3 > mtu && p.PayloadLen() > size {
 		o.GSO, o.GSOSize = GSOTCPv4, uint16(size)
 		if p.Version == 6 {
 			o.GSO = GSOTCPv6
@@ -232,8 +231,8 @@ func finishEdit(f *Frame, p *Packet, valid bool, size, room int) {
 	}
 }
 
-// setSequence writes a number at off of the TCP header. The checksum follows by
-// RFC 1624; an unfinished one does not cover it yet.
+// setSequence writes a sequence number at off of the TCP header and updates the checksum
+// (RFC 1624), unless it is partial and does not cover the number.
 func setSequence(f *Frame, p *Packet, off int, n uint32) {
 	h := f.Bytes()[p.L4:p.Payload]
 	old := binary.BigEndian.Uint32(h[off:])
@@ -242,7 +241,7 @@ func setSequence(f *Frame, p *Packet, off int, n uint32) {
 		return
 	}
 	c := add(change(uint16(old>>16), uint16(n>>16)), change(uint16(old), uint16(n)))
-	if off%2 != 0 { // the number straddles words of the sum (RFC 1071 §2 (B))
+	if off%2 != 0 { // the number begins within a word of the sum (RFC 1071 §2 (B))
 		c = c<<8 | c>>8
 	}
 	update(h[tcpChecksum:], c)

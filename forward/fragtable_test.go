@@ -7,11 +7,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-// piece makes one fragment of a datagram: off and n in bytes.
+// fragmentFrame makes a fragment with n bytes at offset off of a datagram.
 func fragmentFrame(s spec, off, n int, more bool) *Frame {
 	v := uint16(off)
 	if s.src.Is4() {
-		s.proto, s.payload = 254, pattern(n, byte(off)) // 254: no transport header to satisfy
+		s.proto, s.payload = 254, pattern(n, byte(off)) // 254 (RFC 3692) has no transport header
 		b := s.build()
 		v >>= 3
 		if more {
@@ -27,7 +27,7 @@ func fragmentFrame(s spec, off, n int, more bool) *Frame {
 	return frameOf(s.with(extFragment, h...).build(), 0)
 }
 
-// fragTest drives a table and keeps what comes out of it.
+// fragTest is a table and its clock.
 type fragTest struct {
 	*testing.T
 	table *FragTable
@@ -38,8 +38,8 @@ func newFragTest(t *testing.T, c FragConfig) *fragTest {
 	return &fragTest{T: t, table: NewFragTable(c)}
 }
 
-// give hands in a fragment and wants a result. It returns how many waiting ones came
-// with a first fragment.
+// give passes a fragment to the table, which must return want. It returns how many
+// fragments had waited for a first fragment.
 func (t *fragTest) give(f *Frame, want Reason) (waited int) {
 	t.Helper()
 	p := mustParse(t, f)
@@ -190,7 +190,7 @@ func TestRepeatedFragmentsAreDropped(t *testing.T) {
 	ft.give(fragmentFrame(udp4Spec, 1600, 800, true), FragmentDuplicate)
 }
 
-func TestAFirstFragmentAgainBeginsAnew(t *testing.T) {
+func TestARepeatedFirstFragmentBeginsANewDatagram(t *testing.T) {
 	ft := newFragTest(t, FragConfig{})
 	ft.give(fragmentFrame(udp4Spec, 0, 800, true), None)
 	ft.give(fragmentFrame(udp4Spec, 1600, 13, false), None) // 800 to 1600 is lost
@@ -216,7 +216,7 @@ func TestTheClockMayWrap(t *testing.T) {
 	}
 }
 
-func TestAFloodPushesOutItsOwnDatagrams(t *testing.T) {
+func TestAFloodEvictsItsOwnDatagrams(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		for _, s := range []spec{udp4Spec, udp6Spec} {
 			ft := newFragTest(t, FragConfig{MaxDatagrams: 64, PerSource: 8, MaxBytes: 64 * chunkSize})
@@ -267,7 +267,7 @@ func TestWaitingMemoryIsBoundedPerSource(t *testing.T) {
 			t.Errorf("datagram %d: %d waited, want %d", i, n, want)
 		}
 	}
-	// One datagram cannot have more than its source's share, and is then lost whole.
+	// A datagram that needs more than its source's share is dropped as a whole.
 	for i := range 4 {
 		ft.give(fragmentFrame(from(udp4Spec, 6, 1), 1400*(i+1), 1400, true), FragmentQueued)
 	}
@@ -280,7 +280,7 @@ func TestWaitingMemoryIsBoundedPerSource(t *testing.T) {
 	}
 }
 
-func TestAFullTableForgetsTheOldest(t *testing.T) {
+func TestAFullTableEvictsTheOldest(t *testing.T) {
 	ft := newFragTest(t, FragConfig{MaxDatagrams: 16, PerSource: 4, MaxBytes: 8 * chunkSize})
 	for i := range 12 {
 		ft.now = uint32(i)
@@ -308,9 +308,9 @@ func TestTooManyHolesEndTheDatagram(t *testing.T) {
 	ft.give(fragmentFrame(udp4Spec, 0, 8, true), FragmentQueueFull)
 }
 
-// A datagram whose fragments come in any order, some of them twice, mixed with
-// others, passes whole and once.
-func TestAnyOrderOfFragmentsPassesWhole(t *testing.T) {
+// All fragments of a datagram pass exactly once, whatever their order and whichever
+// others they are mixed with.
+func TestAllFragmentsPassInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		table := NewFragTable(FragConfig{Seed: rapid.Uint64().Draw(t, "seed"), MaxDatagrams: 64, PerSource: 64})
 		type ev struct {
@@ -398,7 +398,7 @@ func TestAnyOrderOfFragmentsPassesWhole(t *testing.T) {
 	})
 }
 
-// checkTable holds the table's chains and counters against each other.
+// checkTable checks that the table's chains and counters agree.
 func checkTable(t tb, table *FragTable) {
 	t.Helper()
 	entries, chunks := 0, int32(0)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The flows of merging tests: plain headers, as merging wants them.
+// mergeSpecs are flows whose packets can be merged.
 var mergeSpecs = map[string]spec{
 	"tcp4": {src: client4, dst: vip4, sport: 40001, dport: 80, proto: ProtoTCP, flags: FlagACK, tcpOptions: []byte{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2}},
 	"tcp6": {src: client6, dst: vip6, sport: 40001, dport: 80, proto: ProtoTCP, flags: FlagACK},
@@ -15,7 +15,7 @@ var mergeSpecs = map[string]spec{
 	"udp6": {src: client6, dst: vip6, sport: 40001, dport: 443, proto: ProtoUDP},
 }
 
-// run is n packets of a flow as a sender's segmentation makes them.
+// segments returns n packets of a flow, as a sender's segmentation makes them.
 func (s spec) segments(n, size int) (list []spec) {
 	for i := range n {
 		x := s
@@ -27,7 +27,7 @@ func (s spec) segments(n, size int) (list []spec) {
 	return list
 }
 
-// roomy is a frame in a buffer as ports lend them.
+// roomyFrame returns a frame in a buffer like that of a port.
 func roomyFrame(packet []byte) Frame { return *frameOf(packet, 65536) }
 
 func framesOf(list []spec) (fs []Frame) {
@@ -37,8 +37,8 @@ func framesOf(list []spec) (fs []Frame) {
 	return fs
 }
 
-// takeApart takes a super-packet apart as inet_gso_segment, ipv6_gso_segment,
-// tcp_gso_segment and __udp_gso_segment do, and finishes the checksum of what is none.
+// segmentAsKernel splits a super-packet as inet_gso_segment, ipv6_gso_segment,
+// tcp_gso_segment and __udp_gso_segment do. Of any other frame it completes the checksum.
 func segmentAsKernel(t tb, f *Frame) (list [][]byte) {
 	t.Helper()
 	b, o := f.Bytes(), f.Offload
@@ -129,7 +129,7 @@ func TestAFlowBecomesOnePacket(t *testing.T) {
 	}
 }
 
-// sameSegments cuts what was merged, and compares.
+// sameSegments checks that out, when segmented, is list.
 func sameSegments(t *testing.T, list []spec, out []Frame) {
 	t.Helper()
 	var got [][]byte
@@ -148,7 +148,7 @@ func sameSegments(t *testing.T, list []spec, out []Frame) {
 	}
 }
 
-// refinish computes the checksums of a packet without IPv4 options anew.
+// fixChecksums computes the checksums of a packet without IPv4 options.
 func fixChecksums(f *Frame) {
 	ip := f.Bytes()[EthernetLen:]
 	ip[10], ip[11] = 0, 0
@@ -164,7 +164,8 @@ func fixChecksums(f *Frame) {
 
 const mergeL4 = EthernetLen + 20
 
-// differences are what makes two packets two, by what they are of.
+// differences are changes to two mergeable packets that forbid merging them, by the flow
+// that they apply to: all or one of mergeSpecs.
 func differences(t *testing.T) map[string]map[string]func(a, b *Frame) {
 	type change = func(a, b *Frame)
 	flip := func(off int) change { return func(_, b *Frame) { b.Bytes()[off] ^= 1; fixChecksums(b) } }
@@ -205,13 +206,13 @@ func differences(t *testing.T) map[string]map[string]func(a, b *Frame) {
 			"damage in the first": func(a, _ *Frame) { a.Bytes()[a.Len()-1] ^= 1 },
 			"damage in the next":  func(_, b *Frame) { b.Bytes()[b.Len()-1] ^= 1 },
 			"damage in its IP":    func(_, b *Frame) { b.Bytes()[EthernetLen+10] ^= 1 },
-			"wrong unfinished checksum": func(_, b *Frame) {
+			"wrong partial checksum": func(_, b *Frame) {
 				makePartial(t, b)
 				b.Bytes()[mergeL4+checksumAt(b)]++
 			},
-			"unfinished at the wrong place": func(_, b *Frame) { makePartial(t, b); b.Offload.CsumOffset ^= 4 },
-			"unfinished elsewhere":          offload(Offload{NeedsCsum: true, CsumStart: mergeL4 + 40, CsumOffset: 6}),
-			"a super-packet":                func(_, b *Frame) { makePartial(t, b); b.Offload.GSO, b.Offload.GSOSize = GSOTCPv4, 500 },
+			"partial checksum at the wrong place": func(_, b *Frame) { makePartial(t, b); b.Offload.CsumOffset ^= 4 },
+			"partial checksum elsewhere":          offload(Offload{NeedsCsum: true, CsumStart: mergeL4 + 40, CsumOffset: 6}),
+			"a super-packet":                      func(_, b *Frame) { makePartial(t, b); b.Offload.GSO, b.Offload.GSOSize = GSOTCPv4, 500 },
 			"IPv4 checksum ffff": func(a, b *Frame) {
 				findID(a, b)
 				b.Bytes()[EthernetLen+10], b.Bytes()[EthernetLen+11] = 0xff, 0xff
@@ -219,7 +220,7 @@ func differences(t *testing.T) map[string]map[string]func(a, b *Frame) {
 		},
 		"tcp4": {
 			"sequence number":  flip(mergeL4 + 7),
-			"acknowledgement":  flip(mergeL4 + 11),
+			"acknowledgment":   flip(mergeL4 + 11),
 			"reserved bits":    flip(mergeL4 + 12),
 			"window":           flip(mergeL4 + 15),
 			"urgent pointer":   flip(mergeL4 + 19),
@@ -274,7 +275,7 @@ func findID(a, b *Frame) {
 	}
 }
 
-func TestWhatSegmentationCouldNotRestoreIsNotMerged(t *testing.T) {
+func TestPacketsThatSegmentationCannotRestoreAreNotMerged(t *testing.T) {
 	all := differences(t)
 	for _, proto := range []string{"tcp4", "udp4"} {
 		for _, of := range []string{"", proto} {
@@ -317,8 +318,8 @@ func TestUDPIsMergedOnlyWhereItMayBe(t *testing.T) {
 	}
 }
 
-// Merging moves packets forward, to the place of their flow's first. None may pass one
-// of its own flow.
+// Merging moves a packet to the place of its flow's first one. It must not overtake another
+// packet of its flow.
 func TestPacketsOfAFlowDoNotOvertakeEachOther(t *testing.T) {
 	for name, between := range map[string]func(s spec) spec{
 		"pure ACK":  func(s spec) spec { s.payload = nil; return s },
@@ -347,7 +348,7 @@ func TestPacketsOfAFlowDoNotOvertakeEachOther(t *testing.T) {
 	}
 }
 
-func TestFlowsAreMergedBesideEachOther(t *testing.T) {
+func TestInterleavedFlowsAreMerged(t *testing.T) {
 	var fs []Frame
 	for i := range 16 {
 		for _, name := range []string{"tcp4", "tcp6", "udp4", "udp6"} {
@@ -360,8 +361,8 @@ func TestFlowsAreMergedBesideEachOther(t *testing.T) {
 	}
 }
 
-// There is room for more flows than there are in a batch, mostly.
-func TestManyFlowsAreMergedBesideEachOther(t *testing.T) {
+// A Merger has room for most of the flows of a batch.
+func TestManyInterleavedFlowsAreMerged(t *testing.T) {
 	left := 0
 	const flows, rounds = 16, 50
 	for round := range rounds {
@@ -385,15 +386,15 @@ func TestManyFlowsAreMergedBesideEachOther(t *testing.T) {
 	}
 }
 
-func TestChecksumsThatAreKnownAreNotAskedFor(t *testing.T) {
+func TestPartialAndVerifiedChecksumsAreNotComputed(t *testing.T) {
 	for name, s := range mergeSpecs {
-		for _, state := range []string{"unfinished", "verified"} {
+		for _, state := range []string{"partial", "verified"} {
 			fs := framesOf(s.segments(3, 1000))
 			for i := range fs {
-				if fs[i].Offload.DataValid = true; state == "unfinished" {
+				if fs[i].Offload.DataValid = true; state == "partial" {
 					makePartial(t, &fs[i])
 				} else {
-					fs[i].Bytes()[fs[i].Len()-1] ^= 1 // which nobody may notice
+					fs[i].Bytes()[fs[i].Len()-1] ^= 1 // not noticed: the checksum is not computed
 				}
 			}
 			var m Merger

@@ -4,8 +4,8 @@ import (
 	"testing"
 )
 
-// traffic is one frame of each kind that a balancer meets, with its offload state;
-// super-packets carry super bytes.
+// traffic returns one frame of each kind that a balancer receives, with its offload
+// state. Super-packets have super bytes of payload.
 func traffic(t tb, super int) (fs []*Frame) {
 	long := func(s spec, n int) spec { s.payload = pattern(n, 1); return s }
 	opt := tcp4Spec
@@ -37,7 +37,7 @@ func traffic(t tb, super int) (fs []*Frame) {
 	return fs
 }
 
-// everything sends a copy of each frame of traffic through every function.
+// exerciser passes a copy of each frame of traffic to every function.
 type exerciser struct {
 	frames  []*Frame
 	work    Frame
