@@ -81,6 +81,9 @@ func (b *Balancer) fixed(cfg *Config) error {
 	if cfg.MaxConnections != b.cfg.MaxConnections {
 		v.fail("max_connections", cfg.MaxConnections, problem, allowed)
 	}
+	if !slices.Equal(cfg.macs(), b.cfg.macs()) {
+		v.fail("groups", cfg.macs(), "virtual MACs "+problem, allowed)
+	}
 	return v.result()
 }
 

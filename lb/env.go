@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/net/bpf"
-
 	"github.com/golb/golb/arp"
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/health"
@@ -101,6 +99,9 @@ type PortConfig struct {
 	SendOnly bool
 	// BusyPoll is for ports whose Recv is not to sleep.
 	BusyPoll bool
+	// MACs are virtual MACs: addresses beside the interface's own whose frames the ports
+	// receive.
+	MACs []forward.MAC
 }
 
 // Port is one queue of one interface: frames in, frames out. Recv and Send are
@@ -116,12 +117,15 @@ type Port interface {
 	Send(frames []forward.Frame) (int, error)
 	// Wake makes a Recv return.
 	Wake()
-	// SetFilter replaces the classic BPF program that chooses frames.
-	SetFilter(prog []bpf.RawInstruction) error
+	// SetFilter replaces the filter that chooses frames, or fails and leaves it. exact is
+	// false where the port cannot filter so finely, and lets in more.
+	SetFilter(f forward.Filter) (exact bool, err error)
 	// MAC is the interface's own address.
 	MAC() forward.MAC
 	// MTU is the longest IP packet in bytes that the interface passes.
 	MTU() int
+	// Stats counts what the port did since it was opened, also after Close.
+	Stats() forward.PortStats
 	// Close ends the port; a Recv that waits returns.
 	Close() error
 }

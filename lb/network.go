@@ -34,10 +34,11 @@ type network struct {
 	ctx       context.Context
 	tasks     *errgroup.Group // all goroutines
 
-	claiming bool         // active groups claim their VIPs
-	started  atomic.Bool  // and have done so for the first time
-	claimed  []LinkVIP    // what the links answer for
-	filter   filterConfig // what the ports pass
+	claiming bool           // active groups claim their VIPs
+	started  atomic.Bool    // and have done so for the first time
+	claimed  []LinkVIP      // what the links answer for
+	filter   forward.Filter // what the ports pass
+	inexact  bool           // some pass more
 }
 
 // The times of starting up.
@@ -89,7 +90,7 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 func (b *Balancer) openWorkers(n *network, own int) error {
 	rows := make([][]dataplane.Port, b.workers)
 	for i, name := range n.names {
-		ports, err := b.env.OpenPorts(PortConfig{Interface: name, Count: b.workers, SendOnly: i != own, BusyPoll: b.cfg.BusyPoll})
+		ports, err := b.env.OpenPorts(PortConfig{Interface: name, Count: b.workers, SendOnly: i != own, BusyPoll: b.cfg.BusyPoll, MACs: b.cfg.macs()})
 		if err != nil {
 			return fmt.Errorf("lb: open ports on %s: %w", name, err)
 		}

@@ -3,15 +3,13 @@ package lb
 import (
 	"net/netip"
 
-	"golang.org/x/net/bpf"
-
 	"github.com/golb/golb/arp"
 	"github.com/golb/golb/forward/afpacket"
 )
 
 // openPorts opens AF_PACKET sockets.
 func openPorts(cfg PortConfig) ([]Port, error) {
-	c := afpacket.Config{Interface: cfg.Interface, SendOnly: cfg.SendOnly}
+	c := afpacket.Config{Interface: cfg.Interface, SendOnly: cfg.SendOnly, MACs: cfg.MACs}
 	if cfg.BusyPoll {
 		c.Spin = afpacket.SpinForever
 	}
@@ -31,12 +29,6 @@ func pinTo(cpu int) func() error { return func() error { return afpacket.Pin(cpu
 
 // processors are those that golb may run on.
 func processors() ([]int, error) { return afpacket.Processors() }
-
-// program is the socket filter that passes what f says; exact is false where it passes
-// more.
-func (f *filterConfig) program() (prog []bpf.RawInstruction, exact bool, err error) {
-	return (&afpacket.Filter{VIPs: f.vips, Servers: f.servers, ICMP: f.icmp}).Program()
-}
 
 // openLink opens ARP and ND.
 func openLink(cfg LinkConfig) (Link, error) {

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/golb/golb/forward"
 )
 
 // preparedNetwork is what a network has been made ready for.
 type preparedNetwork struct {
 	routes map[netip.Addr]hopRoute // of all servers
-	filter filterConfig
+	filter forward.Filter
 	vips   []LinkVIP // to answer for
 	fresh  []LinkVIP // those of them that the links did not answer for
 }
@@ -38,9 +40,9 @@ func (n *network) prepare(ctx context.Context, b *Balancer, cfg *Config) (p *pre
 		_ = n.claim(claimed)
 		n.neighbors.stopUnused()
 	}
-	p.filter.addNAT(b.plane.NATServers())
-	p.filter.icmp = p.filter.icmp || b.plane.HasTunnels()
-	if err := n.setFilter(before.union(&p.filter)); err != nil {
+	addNAT(&p.filter, b.plane.NATServers())
+	p.filter.ICMP = p.filter.ICMP || b.plane.HasTunnels()
+	if err := n.setFilter(union(before, p.filter)); err != nil {
 		return nil, err
 	}
 	if err := n.claim(append(slices.Clone(claimed), p.fresh...)); err != nil {
@@ -66,11 +68,11 @@ func (n *network) commitLocked(b *Balancer, p *preparedNetwork) {
 // finish drops what the old config alone needed, and announces what is new. What fails
 // here leaves golb with more packets, or answers, than it needs.
 func (n *network) finish(b *Balancer, p *preparedNetwork) {
-	if _, exact, err := p.filter.program(); err == nil && !exact {
-		b.env.Logger.Info("too many VIPs for a socket filter: all IP packets of the host reach golb", "vips", len(p.filter.vips))
-	}
 	if err := n.setFilter(p.filter); err != nil {
 		b.env.Logger.Warn("socket filters pass more than they need to", "reason", err.Error())
+	}
+	if n.inexact {
+		b.env.Logger.Info("too many VIPs for a socket filter: all IP packets of the host reach golb", "vips", len(p.filter.VIPs))
 	}
 	if err := n.claim(p.vips); err != nil {
 		b.env.Logger.Error("VIPs that no service has are still answered for", "reason", err.Error())
@@ -80,73 +82,63 @@ func (n *network) finish(b *Balancer, p *preparedNetwork) {
 	n.announce(b, p.fresh)
 }
 
-// filterConfig says which packets ports pass.
-type filterConfig struct {
-	vips    []netip.Prefix
-	servers []netip.Prefix // whose packets are golb's
-	icmp    bool           // ICMP errors to the host
-}
-
-// filterOf is that of a config.
-func filterOf(cfg *Config) (f filterConfig) {
+// filterOf is what ports have to pass for a config.
+func filterOf(cfg *Config) (f forward.Filter) {
 	for _, vip := range cfg.vips() {
-		f.vips = append(f.vips, vip.Prefix)
+		f.VIPs = append(f.VIPs, vip.Prefix)
 	}
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
 		for j := range s.Servers {
-			f.addServer(s, &s.Servers[j])
+			addServer(&f, s, &s.Servers[j])
 		}
 		if s.Fallback.hasServer() {
-			f.addServer(s, &s.Fallback.Server)
+			addServer(&f, s, &s.Fallback.Server)
 		}
 		if s.Check.Through == throughVIP {
-			f.servers = append(f.servers, netip.PrefixFrom(s.anyVIP(), s.anyVIP().BitLen()))
+			f.Servers = append(f.Servers, netip.PrefixFrom(s.anyVIP(), s.anyVIP().BitLen()))
 		}
 	}
 	return f
 }
 
-func (f *filterConfig) addServer(s *Service, r *Server) {
+func addServer(f *forward.Filter, s *Service, r *Server) {
 	switch r.method(s) {
 	case NAT:
-		f.addNAT([]netip.Addr{r.Address})
+		addNAT(f, []netip.Addr{r.Address})
 	case TUN:
-		f.icmp = true
+		f.ICMP = true
 	}
 }
 
 // addNAT adds servers that send replies through golb.
-func (f *filterConfig) addNAT(servers []netip.Addr) {
+func addNAT(f *forward.Filter, servers []netip.Addr) {
 	for _, a := range servers {
-		f.servers, f.icmp = append(f.servers, netip.PrefixFrom(a, a.BitLen())), true
+		f.Servers, f.ICMP = append(f.Servers, netip.PrefixFrom(a, a.BitLen())), true
 	}
 }
 
 // union passes what either passes.
-func (f filterConfig) union(g *filterConfig) filterConfig {
-	return filterConfig{
-		vips: slices.Concat(f.vips, g.vips), servers: slices.Concat(f.servers, g.servers), icmp: f.icmp || g.icmp,
+func union(f, g forward.Filter) forward.Filter {
+	return forward.Filter{
+		VIPs: slices.Concat(f.VIPs, g.VIPs), Servers: slices.Concat(f.Servers, g.Servers), ICMP: f.ICMP || g.ICMP,
 	}
 }
 
-// setFilter has the kernel pass only the packets of f. Where a port fails, all pass what
-// they did before.
-func (n *network) setFilter(f filterConfig) error {
-	prog, _, err := f.program()
-	if err != nil {
-		return err
-	}
+// setFilter has the ports pass only the packets of f. Where one fails, all pass what they
+// did before.
+func (n *network) setFilter(f forward.Filter) error {
+	inexact := false
 	for i, p := range n.receivers {
-		if err := p.SetFilter(prog); err != nil {
-			if old, _, err := n.filter.program(); err == nil {
-				for _, changed := range n.receivers[:i] {
-					_ = changed.SetFilter(old)
-				}
+		exact, err := p.SetFilter(f)
+		if err != nil {
+			for _, changed := range n.receivers[:i] {
+				_, _ = changed.SetFilter(n.filter) // which it had
 			}
 			return fmt.Errorf("lb: %w", err)
 		}
+		inexact = inexact || !exact
 	}
-	n.filter = f
+	n.filter, n.inexact = f, inexact
 	return nil
 }

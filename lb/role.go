@@ -6,6 +6,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"github.com/golb/golb/forward"
 )
 
 // Role is what a balancer does with a group of VIPs. In each role that Run has reached
@@ -125,6 +127,17 @@ func (c *Config) groupNames() []string {
 		}
 	}
 	return names
+}
+
+// macs are the virtual MACs of all groups.
+func (c *Config) macs() []forward.MAC {
+	var list []forward.MAC
+	for _, g := range c.Groups {
+		if !g.MAC.IsZero() && !slices.Contains(list, g.MAC) {
+			list = append(list, g.MAC)
+		}
+	}
+	return list
 }
 
 // groupNamed is nil where the config has no such group.

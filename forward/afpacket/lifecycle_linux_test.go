@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -13,14 +14,12 @@ import (
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb/lbtest/lab"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
-// quiet keeps the kernels' own discovery out, so that Recv has nothing to return.
-func quiet(t testing.TB) Config {
-	return Config{Interface: "eth0", Filter: program(t, server4+"/32")}
-}
+// quietConfig keeps out what the hosts' kernels send, so that Recv returns only what a test
+// sends.
+func quietConfig() Config { return Config{Interface: "eth0", Filter: vips(server4 + "/32")} }
 
 type received struct {
 	n   int
@@ -36,15 +35,23 @@ func inRecv(t testing.TB, p *Port) <-chan received {
 		n, err := p.Recv(make([]forward.Frame, 4))
 		done <- received{n, err}
 	}()
-	for p.Stats().Sleeps == before {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "Recv sleeps", func() bool { return p.Stats().Sleeps > before })
 	return done
+}
+
+// eventually waits until holds returns true. what describes it.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within a minute: %s", what)
+		}
+	}
 }
 
 func TestWakeEndsRecv(t *testing.T) {
 	_, hb := newLink(t)
-	p := openPort(t, hb, quiet(t))
+	p := openPort(t, hb, quietConfig())
 	for i := range 3 {
 		done := inRecv(t, p)
 		p.Wake()
@@ -59,7 +66,7 @@ func TestWakeEndsRecv(t *testing.T) {
 	if n, err := p.Recv(make([]forward.Frame, 4)); n != 0 || err != nil || p.Stats().Sleeps != sleeps {
 		t.Errorf("woken before Recv: %d frames, %v", n, err)
 	}
-	inRecvThenWake := inRecv(t, p) // the wakes before are forgotten: it sleeps
+	inRecvThenWake := inRecv(t, p) // sleeps: several wakes are cleared as one
 	p.Wake()
 	<-inRecvThenWake
 }
@@ -67,7 +74,7 @@ func TestWakeEndsRecv(t *testing.T) {
 func TestCloseEndsRecv(t *testing.T) {
 	_, hb := newLink(t)
 	for range 20 {
-		p := openPort(t, hb, quiet(t))
+		p := openPort(t, hb, quietConfig())
 		done := inRecv(t, p)
 		must(t, p.Close())
 		if r := <-done; r.n != 0 || !errors.Is(r.err, net.ErrClosed) {
@@ -78,13 +85,14 @@ func TestCloseEndsRecv(t *testing.T) {
 
 func TestClosedPortSaysSo(t *testing.T) {
 	_, hb := newLink(t)
-	p := openPort(t, hb, quiet(t))
+	p := openPort(t, hb, quietConfig())
 	must(t, p.Close())
 	frames := asFrames(udpFrame(p.MAC(), server4, 1, 1, ""))
 	_, recvErr := p.Recv(frames)
 	_, sendErr := p.Send(frames)
+	_, filterErr := p.SetFilter(forward.Filter{})
 	for name, err := range map[string]error{
-		"Recv": recvErr, "Send": sendErr, "SetFilter": p.SetFilter(nil), "Close": p.Close(),
+		"Recv": recvErr, "Send": sendErr, "SetFilter": filterErr, "Close": p.Close(),
 	} {
 		if !errors.Is(err, net.ErrClosed) {
 			t.Errorf("%s: %v", name, err)
@@ -96,10 +104,9 @@ func TestClosedPortSaysSo(t *testing.T) {
 
 func TestMethodsMayRunAtOnce(t *testing.T) {
 	ha, hb := newLink(t)
-	a := openPort(t, ha, quiet(t))
-	b := openPort(t, hb, quiet(t))
+	a := openPort(t, ha, quietConfig())
+	b := openPort(t, hb, quietConfig())
 	list := asFrames(udpFrame(b.MAC(), server4, 1, 1, "x"))
-	prog := program(t, server4+"/32", client4+"/32")
 	var all sync.WaitGroup
 	run := func(f func() error) {
 		all.Go(func() {
@@ -117,21 +124,16 @@ func TestMethodsMayRunAtOnce(t *testing.T) {
 	run(func() error { _, err := b.Recv(frames); return err })
 	run(func() error { _, err := a.Send(list); return err })
 	run(func() error { _, err := b.Send(nil); return err })
-	run(func() error { b.Wake(); return b.SetFilter(prog) })
-	run(func() error { b.Stats(); a.Stats(); return b.SetFilter(nil) })
+	run(func() error { b.Wake(); _, err := b.SetFilter(vips(server4+"/32", client4+"/32")); return err })
+	run(func() error { b.Stats(); a.Stats(); _, err := b.SetFilter(vips(server4 + "/32")); return err })
 	time.Sleep(100 * time.Millisecond)
-	for end := time.Now().Add(time.Minute); b.Stats().Received == 0 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "frames are received", func() bool { return b.Stats().Received > 0 })
 	must(t, b.Close())
 	must(t, a.Close())
 	all.Wait()
-	if b.Stats().Received == 0 {
-		t.Error("nothing received")
-	}
 }
 
-// setUp brings an interface of a host up or down.
+// setUp sets eth0 of a host up or down.
 func setUp(t testing.TB, h *lab.Host, up bool) {
 	t.Helper()
 	must(t, h.Do(func() error {
@@ -150,13 +152,11 @@ func TestPortOutlivesAnInterfaceThatGoesDown(t *testing.T) {
 	for _, workers := range []int{1, 2} {
 		t.Run(fmt.Sprintf("workers=%d", workers), func(t *testing.T) {
 			ha, hb := newLink(t)
-			ports := openPorts(t, hb, quiet(t), workers)
+			ports := openPorts(t, hb, quietConfig(), workers)
 			b := ports[0]
 			done := inRecv(t, b)
 			setUp(t, hb, false)
-			for b.Stats().Down == 0 {
-				time.Sleep(time.Millisecond)
-			}
+			eventually(t, "the port is down", func() bool { return b.Stats().Down > 0 })
 			if n, err := b.Send(asFrames(udpFrame(b.MAC(), server4, 1, 1, "lost"))); n != 0 || err != nil || b.Stats().SendDown != 1 {
 				t.Errorf("while down: sent %d, %v, %+v", n, err, b.Stats())
 			}
@@ -170,8 +170,8 @@ func TestPortOutlivesAnInterfaceThatGoesDown(t *testing.T) {
 	}
 }
 
-// keepSending sends a frame every few milliseconds: until a peer has its carrier back,
-// they are dropped.
+// keepSending sends a frame every few milliseconds: they are dropped until the peer has a
+// carrier.
 func keepSending(t testing.TB, a *Port, to forward.MAC) (stop func()) {
 	done := make(chan struct{})
 	var sending sync.WaitGroup
@@ -195,13 +195,11 @@ func TestPortOnADeletedInterfaceFails(t *testing.T) {
 	for _, downFirst := range []bool{false, true} {
 		t.Run(fmt.Sprintf("down first %v", downFirst), func(t *testing.T) {
 			_, hb := newLink(t)
-			p := openPort(t, hb, quiet(t))
+			p := openPort(t, hb, quietConfig())
 			done := inRecv(t, p)
 			if downFirst {
 				setUp(t, hb, false)
-				for p.Stats().Down == 0 {
-					time.Sleep(time.Millisecond)
-				}
+				eventually(t, "the port is down", func() bool { return p.Stats().Down > 0 })
 			}
 			must(t, hb.Do(func() error {
 				link, err := netlink.LinkByName("eth0")
@@ -252,18 +250,18 @@ func TestPortKnowsItsInterfaceAndLeavesItAsItWas(t *testing.T) {
 
 func TestSendOnlyPortReceivesNothing(t *testing.T) {
 	ha, hb := newLink(t)
-	b := openPort(t, hb, quiet(t))
+	b := openPort(t, hb, quietConfig())
 	a := openPort(t, ha, Config{Interface: "eth0", SendOnly: true})
 	sendAll(t, a, udpFrame(b.MAC(), server4, 1, 1, "end"))
 	receive(t, b)
 	if _, err := a.Recv(make([]forward.Frame, 1)); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("Recv: %v", err)
 	}
-	if err := a.SetFilter(nil); !errors.Is(err, unix.EINVAL) {
+	if _, err := a.SetFilter(forward.Filter{}); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("SetFilter: %v", err)
 	}
 	a.Wake()
-	if st := a.Stats(); st != (Stats{Sent: 1, SentBytes: 45}) {
+	if st := a.Stats(); st != (forward.PortStats{Sent: 1, SentBytes: 45}) {
 		t.Errorf("%+v", st)
 	}
 }
@@ -292,7 +290,10 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{Config{Interface: ""}, 1, "afpacket: open : "},
 		{Config{Interface: "tun0"}, 1, notEthernet},
 		{Config{Interface: "eth0"}, 0, "afpacket: open eth0: 0 ports"},
-		{Config{Interface: "eth0", Filter: make([]bpf.RawInstruction, 1)}, 2, "afpacket: open eth0: afpacket: filter"},
+		{Config{Interface: "eth0", Filter: forward.Filter{VIPs: make([]netip.Prefix, 1)}}, 2, "afpacket: open eth0: filter: invalid prefix"},
+		{Config{Interface: "eth0", MACs: make([]forward.MAC, 1)}, 1, "afpacket: open eth0: MAC 00:00:00:00:00:00: not a unicast address"},
+		{Config{Interface: "eth0", MACs: []forward.MAC{{1, 0, 0x5e, 0, 0, 18}}}, 1, "afpacket: open eth0: MAC 01:00:5e:00:00:12: not a unicast address"},
+		{Config{Interface: "eth0", MACs: make([]forward.MAC, MaxMACs+1)}, 1, "afpacket: open eth0: 511 MACs"},
 	} {
 		err := hb.Do(func() error {
 			_, err := OpenGroup(tt.cfg, tt.n)
@@ -309,7 +310,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 
 func TestReceivingAndSendingAllocateNothing(t *testing.T) {
 	ha, hb := newLink(t)
-	a, b := openPort(t, ha, quiet(t)), openPort(t, hb, quiet(t))
+	a, b := openPort(t, ha, quietConfig()), openPort(t, hb, quietConfig())
 	var list [][]byte
 	for range 32 {
 		list = append(list, udpFrame(b.MAC(), server4, 1, 1, "x"))

@@ -35,7 +35,7 @@ func TestOffloadSurvivesAPort(t *testing.T) {
 		}
 		h := []byte("what was here before")
 		encodeOffload(h, &o)
-		o.DataValid = false // a sender has no say in it
+		o.DataValid = false // not sent
 		if got := decodeOffload(h); got != o {
 			t.Fatalf("got %+v, want %+v", got, o)
 		}
