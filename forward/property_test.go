@@ -2,6 +2,7 @@ package forward
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"testing"
 
@@ -89,6 +90,28 @@ func TestNATKeepsEveryChecksum(t *testing.T) {
 			t.Fatal("a UDP checksum of 0 did not stay 0")
 		}
 	})
+}
+
+// TestNATWritesUDPChecksumsOfZeroAsOnes tries all ports, and so all checksums: 0 would mean
+// that there is none (RFC 768).
+func TestNATWritesUDPChecksumsOfZeroAsOnes(t *testing.T) {
+	x := spec{src: client4, dst: vip4, sport: 30000, dport: 80, proto: ProtoUDP}
+	ones := 0
+	for port := range 1 << 16 {
+		f := frameOf(x.build(), 0)
+		p := mustParse(t, f)
+		mustDo(t, NATRequest(f, p, &server4, uint16(port)))
+		switch sum := binary.BigEndian.Uint16(f.Bytes()[p.L4+6:]); sum {
+		case 0:
+			t.Fatalf("port %d: checksum 0", port)
+		case 0xffff:
+			decode(t, f, p)
+			ones++
+		}
+	}
+	if ones != 1 {
+		t.Errorf("checksum ffff for %d ports, want 1", ones)
+	}
 }
 
 func TestNATAndBackIsTheSamePacket(t *testing.T) {
