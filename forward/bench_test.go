@@ -2,7 +2,7 @@ package forward
 
 import "testing"
 
-// What plain TCP and UDP cost, package benchmarks measures.
+// Package benchmarks measures plain TCP and UDP.
 
 func BenchmarkParseExtensions(b *testing.B) {
 	f := frameOf(tcp6Spec.with(extHopByHop, ProtoTCP, 0, 1, 4, 0, 0, 0, 0).build(), 0)
@@ -14,7 +14,7 @@ func BenchmarkParseExtensions(b *testing.B) {
 	}
 }
 
-// The checksum of SCTP cannot be changed, only computed.
+// The checksum of SCTP cannot be updated, only computed.
 func BenchmarkNATOfSCTP(b *testing.B) {
 	f := frameOf(sctpSpec.build(), 0)
 	p := mustParse(b, f)
@@ -28,7 +28,7 @@ func BenchmarkNATOfSCTP(b *testing.B) {
 }
 
 func BenchmarkFragTable(b *testing.B) {
-	first, later := piece(udp4Spec, 0, 1400, true), piece(udp4Spec, 1400, 800, false)
+	first, later := fragmentFrame(udp4Spec, 0, 1400, true), fragmentFrame(udp4Spec, 1400, 800, false)
 	p, q := mustParse(b, first), mustParse(b, later)
 	t := NewFragTable(FragConfig{})
 	b.Run("in order", func(b *testing.B) {

@@ -5,8 +5,7 @@ import (
 	"net/netip"
 )
 
-// Test frames are built by hand here, plainly and apart from the code under test,
-// so that they can tell whether it is right.
+// Test frames are built here without the code under test.
 
 var (
 	client4 = addr("172.16.5.5")
@@ -32,8 +31,8 @@ type tb interface {
 	Fatalf(string, ...any)
 }
 
-// frameOf puts an IP packet behind an Ethernet header in a buffer with headroom
-// and with slack bytes behind it.
+// frameOf puts an IP packet after an Ethernet header, in a buffer with headroom before
+// the frame and slack free bytes after it.
 func frameOf(packet []byte, slack int) *Frame {
 	b := make([]byte, Headroom+EthernetLen+len(packet)+slack)
 	f := &Frame{Buf: b, Head: Headroom, Tail: Headroom + EthernetLen + len(packet)}
@@ -50,7 +49,7 @@ func frameOf(packet []byte, slack int) *Frame {
 
 func packetOf(f *Frame) []byte { return f.Bytes()[EthernetLen:] }
 
-// mustParse parses a frame that has to be good.
+// mustParse parses a frame, which must be valid.
 func mustParse(t tb, f *Frame) *Packet {
 	t.Helper()
 	p := new(Packet)
@@ -60,7 +59,7 @@ func mustParse(t tb, f *Frame) *Packet {
 	return p
 }
 
-// spec says what packet to build; zero values are filled in.
+// spec describes a packet to build. A TTL of 0 becomes 61.
 type spec struct {
 	src, dst     Addr
 	sport, dport uint16
@@ -77,7 +76,7 @@ type spec struct {
 	noChecksum   bool   // UDP
 }
 
-// refSum is RFC 1071 as it reads.
+// refSum is the sum of RFC 1071 in its simplest form.
 func refSum(parts ...[]byte) uint16 {
 	var all []byte
 	for _, b := range parts {
@@ -94,7 +93,7 @@ func refSum(parts ...[]byte) uint16 {
 	return uint16(s)
 }
 
-// refCRC is CRC32c bit by bit.
+// refCRC is CRC32c, bit by bit.
 func refCRC(b []byte) uint32 {
 	c := ^uint32(0)
 	for _, x := range b {
@@ -121,7 +120,7 @@ func refPseudo(src, dst Addr, proto uint8, n int) []byte {
 	return append(b, 0, 0, 0, proto)
 }
 
-// build returns the IP packet, all checksums right.
+// build returns the IP packet with correct checksums.
 func (s spec) build() []byte {
 	if s.ttl == 0 {
 		s.ttl = 61
@@ -216,9 +215,9 @@ func (s spec) transport() []byte {
 	return b
 }
 
-// leave makes the packet's transport checksum an unfinished one, as a sender with
-// checksum offload hands it down.
-func leave(t tb, f *Frame) {
+// makePartial makes the packet's transport checksum a partial one, as a sender with
+// checksum offload does.
+func makePartial(t tb, f *Frame) {
 	p := mustParse(t, f)
 	off := map[uint8]int{ProtoTCP: 16, ProtoUDP: 6, ProtoSCTP: 8, ProtoICMPv6: 2}[p.Proto]
 	f.Offload.NeedsCsum = true
@@ -231,9 +230,9 @@ func leave(t tb, f *Frame) {
 	binary.BigEndian.PutUint16(b[off:], refSum(refPseudo(p.Src, p.Dst, p.Proto, len(b))))
 }
 
-// check holds a packet against its own length fields and checksums, with code of
-// its own. It follows IPIP, GRE and GUE inward. The one unfinished checksum that
-// the offload header names is finished on a copy first, as the kernel would.
+// check checks all length fields and checksums of a packet, and of those inside IPIP,
+// GRE and GUE, without the code under test. It completes a partial checksum first, on a
+// copy, as the kernel would.
 func check(t tb, f *Frame) {
 	t.Helper()
 	b := append([]byte{}, f.Bytes()...)

@@ -2,69 +2,69 @@ package forward
 
 import "encoding/binary"
 
-// candidate is a packet as Merger sees it.
+// candidate is what Merger reads of a packet.
 type candidate struct {
-	l4, payload, end int
-	flow             uint32 // its hash
+	l4, payload, end int    // offsets in the frame
+	flow             uint32 // hash of addresses and ports
 	proto            uint8
-	fits             bool // may be merged with others, as far as it alone can tell
-	first, last      bool // if merged, then only as the first, or the last
+	fits             bool // has no property that forbids merging
+	first, last      bool // may be merged only as the first, or the last, of its super-packet
 	seq              uint32
 	id               uint16
 }
 
-// relation is what a frame has to do with the flows that Merger merges.
+// relation says which flows a frame must not overtake.
 type relation uint8
 
 const (
-	ofFlow    relation = iota // it is of one with the hash candidate.flow
-	unrelated                 // it is of none
-	unclear                   // it may be of any
+	knownFlow relation = iota // those with the hash candidate.flow
+	noFlow                    // none that is merged
+	anyFlow                   // any
 )
 
-// read looks at a frame that need not be whole.
+// read reads a frame, which may be malformed.
 func (c *candidate) read(f *Frame, udp bool) relation {
 	b := f.Bytes()
 	if len(b) < EthernetLen+ip4MinLen {
-		return unclear
+		return anyFlow
 	}
 	var h uint64
 	switch binary.BigEndian.Uint16(b[ethType:]) {
 	case etherTypeIPv4:
 		ip := ipv4(b[EthernetLen:])
 		if c.proto = ip[ip4Proto]; c.proto != ProtoTCP && c.proto != ProtoUDP {
-			return unrelated
+			return noFlow
 		}
 		c.l4, c.end, c.id = EthernetLen+ip4MinLen, EthernetLen+ip.totalLen(), ip.id()
 		if ip[ip4VerIHL] != 4<<4|ip4MinLen/4 || ip.frag()&(ip4MF|ip4OffMask) != 0 {
-			return unclear
+			return anyFlow
 		}
 		h = binary.LittleEndian.Uint64(ip[ip4Src:])
 	case etherTypeIPv6:
 		if len(b) < EthernetLen+ip6HeaderLen {
-			return unclear
+			return anyFlow
 		}
 		ip := ipv6(b[EthernetLen:])
 		if ip[ip6VerClassFlow]>>4 != 6 {
-			return unclear
+			return anyFlow
 		}
 		switch c.proto = ip[ip6Next]; c.proto {
 		case ProtoTCP, ProtoUDP:
 		case extHopByHop, extRouting, extFragment, extDest:
-			return unclear
+			return anyFlow
 		default:
-			return unrelated
+			return noFlow
 		}
 		c.l4, c.end = EthernetLen+ip6HeaderLen, EthernetLen+ip6HeaderLen+ip.payloadLen()
 		h = binary.LittleEndian.Uint64(ip[ip6Src+8:]) ^ binary.LittleEndian.Uint64(ip[ip6Dst+8:])
 	default:
-		return unrelated
+		return noFlow
 	}
 	if c.proto == ProtoUDP && !udp {
-		return unrelated
+		return noFlow
 	}
 	if c.end > len(b) || c.l4+udpHeaderLen > c.end {
-		return unclear
+		return anyFlow
 	}
 	l4 := b[c.l4:c.end]
 	c.flow = flowHash(h, binary.LittleEndian.Uint32(l4))
@@ -72,13 +72,13 @@ func (c *candidate) read(f *Frame, udp bool) relation {
 	if c.proto == ProtoUDP {
 		c.payload = c.l4 + udpHeaderLen
 		c.fits = plain && c.payload < c.end && int(binary.BigEndian.Uint16(l4[udpLen:])) == len(l4)
-		return ofFlow
+		return knownFlow
 	}
 	c.fits = plain && c.readTCP(l4)
-	return ofFlow
+	return knownFlow
 }
 
-// readTCP reports whether the segment may be merged with others.
+// readTCP reads a TCP header and reports whether the segment may be merged.
 func (c *candidate) readTCP(l4 tcp) bool {
 	if len(l4) < tcpMinLen {
 		return false
@@ -92,15 +92,15 @@ func (c *candidate) readTCP(l4 tcp) bool {
 	return n >= tcpMinLen && n < len(l4) && flags&(FlagACK|FlagSYN|FlagRST|FlagURG) == FlagACK
 }
 
-// flowHash tells flows apart, as well as a hash can: those that it does not are merged
-// less, no more.
+// flowHash hashes a flow. Flows with the same hash are merged less often, but never with
+// each other.
 func flowHash(addrs uint64, ports uint32) uint32 {
 	const odd = 0x9e3779b97f4a7c15 // 2^64 / golden ratio
 	return uint32((addrs*odd ^ uint64(ports)) * odd >> 32)
 }
 
-// sameNetwork reports whether b's Ethernet and network headers are those of a in all
-// but length, and b has the IPv4 identification id.
+// sameNetwork reports whether a and b have the same Ethernet and network headers, apart
+// from length and header checksum, and b has the IPv4 identification id.
 func sameNetwork(a, b []byte, id uint16) bool {
 	u64, u16 := binary.BigEndian.Uint64, binary.BigEndian.Uint16
 	// Ethernet header, IPv4 version, header length and TOS; IPv6 version and class
@@ -116,8 +116,9 @@ func sameNetwork(a, b []byte, id uint16) bool {
 		u64(x[8:]) == u64(y[8:]) && u64(x[16:]) == u64(y[16:]) && u64(x[24:]) == u64(y[24:]) && u64(x[32:]) == u64(y[32:])
 }
 
-// sameTCP reports whether two headers of the same length are the same in all but
-// sequence number, checksum, and the flags that only the first or the last may have.
+// sameTCP reports whether two TCP headers of the same length are the same, apart from
+// sequence number, checksum, and the flags that only the first or the last packet may
+// have.
 func sameTCP(a, b []byte) bool {
 	const mayDiffer = FlagFIN | FlagPSH | FlagCWR
 	u16 := binary.BigEndian.Uint16
@@ -129,10 +130,10 @@ func sameTCP(a, b []byte) bool {
 	return string(a[tcpMinLen:]) == string(b[tcpMinLen:])
 }
 
-// intact reports whether the packet's checksums are right or known to be, and would
-// come out the same when computed anew: 0xffff in place of 0 would not, nor no
-// checksum at all.
-func intact(f *Frame, l4, end int, proto uint8) bool {
+// checksumsValid reports whether the packet's checksums are right, and are what
+// segmentation would write. That excludes 0xffff in place of 0, which is right too, and
+// UDP without a checksum.
+func checksumsValid(f *Frame, l4, end int, proto uint8) bool {
 	b := f.Bytes()
 	if ip := ipv4(b[EthernetLen:]); ip[ip4VerIHL]>>4 == 4 {
 		if sum(ip[:ip4MinLen]) != 0xffff || binary.BigEndian.Uint16(ip[ip4Checksum:]) == 0xffff {
@@ -157,7 +158,8 @@ func intact(f *Frame, l4, end int, proto uint8) bool {
 	return add(sum(b[l4:end]), pseudoOf(b, proto, end-l4)) == 0xffff
 }
 
-// pseudoOf is pseudo for n bytes in a frame without IPv4 options or IPv6 extensions.
+// pseudoOf is pseudo for n bytes of transport packet in the frame b, which has no IPv4
+// options or IPv6 extension headers.
 func pseudoOf(b []byte, proto uint8, n int) uint16 {
 	from, to := EthernetLen+ip4Src, EthernetLen+ip4MinLen
 	if b[EthernetLen]>>4 == 6 {

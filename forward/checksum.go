@@ -5,13 +5,12 @@ import (
 	"math/bits"
 )
 
-// The Internet checksum (RFC 1071) is the complement of the ones-complement sum
-// of 16-bit words. Functions here return that sum, folded to 16 bits and not yet
-// complemented, so that sums of parts can be added.
+// The Internet checksum (RFC 1071) is the complement of the ones-complement sum of 16-bit
+// words. Functions here return that sum, folded to 16 bits and not complemented, so that
+// sums of parts can be added.
 
-// sum returns the sum of b; an odd last byte counts as the high half of a word.
-// Words are added in the order of the machine's choice and swapped once at the
-// end (RFC 1071 §2 (B)).
+// sum returns the sum of b; an odd last byte counts as the high half of a word. Words are
+// added in little-endian order and the sum swapped at the end (RFC 1071 §2 (B)).
 func sum(b []byte) uint16 {
 	var s, c uint64
 	for len(b) >= 64 {
@@ -64,8 +63,8 @@ func fold(s uint32) uint16 {
 // add returns the ones-complement sum of a and b.
 func add(a, b uint16) uint16 { return fold(uint32(a) + uint32(b)) }
 
-// change returns what turns a sum that had before in it into one that has after
-// instead (RFC 1624 §3).
+// change returns what to add to a sum when the word before in it becomes after (RFC 1624
+// §3).
 func change(before, after uint16) uint16 { return add(^before, after) }
 
 // update applies a change to a checksum field: HC' = ~(~HC + ~m + m') (RFC 1624
@@ -78,8 +77,8 @@ func update(field []byte, change uint16) {
 // pseudo returns the sum of the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1)
 // of a transport packet of n bytes from src to dst.
 func pseudo(src, dst *Addr, proto uint8, n int) uint16 {
-	// The prefix of an IPv4-mapped address would count: it sums to 0xffff, which
-	// is zero in ones-complement arithmetic, so both families are summed alike.
+	// Both families are summed alike: the prefix of an IPv4-mapped address sums to
+	// 0xffff, which is zero in ones-complement arithmetic.
 	s := add(sum(src[:]), sum(dst[:]))
 	return add(s, fold(uint32(n)+uint32(proto)))
 }

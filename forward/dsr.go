@@ -2,9 +2,9 @@ package forward
 
 import "encoding/binary"
 
-// DecTTL takes one from the TTL or hop limit, in f and in p. The caller has
-// made sure that it is above 1 and has answered time exceeded where it is not.
-// The IPv4 header checksum follows by RFC 1624.
+// DecTTL decrements the TTL or hop limit, in f and in p, and updates the IPv4 header
+// checksum (RFC 1624). The TTL must be above 1: where it is not, the packet is dropped
+// and TimeExceeded sent.
 func DecTTL(f *Frame, p *Packet) {
 	p.TTL--
 	h := f.Buf[f.Head+p.L3:][:ip4MinLen]
@@ -13,17 +13,17 @@ func DecTTL(f *Frame, p *Packet) {
 		return
 	}
 	h[ip4TTL]--
-	// TTL is the high byte of its word: 0x0100 less in the sum is 0x0100 more in the
-	// checksum, and the carry with it.
+	// TTL is the high byte of its 16-bit word, so the sum has 0x0100 less and the
+	// checksum, its complement, 0x0100 more, with the carry added.
 	c := uint32(binary.BigEndian.Uint16(h[ip4Checksum:])) + 0x0100
 	binary.BigEndian.PutUint16(h[ip4Checksum:], uint16(c+(c+1)>>16))
 }
 
-// DSR sends f on by direct server return (ip_vs: DROUTE, gatewaying): TTL and
-// Ethernet addresses change, nothing else does. The caller has checked the TTL
-// as for DecTTL.
+// DSR rewrites f for direct server return (ip_vs: DROUTE): it decrements the TTL and sets
+// the Ethernet addresses, dst to the server's or its router's. Nothing else changes. The
+// TTL must be above 1, as for DecTTL.
 func DSR(f *Frame, p *Packet, dst, src MAC) {
-	settle(f, p)
+	normalizeOffload(f, p)
 	DecTTL(f, p)
 	SetMACs(f, dst, src)
 }

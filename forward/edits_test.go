@@ -17,7 +17,7 @@ func segment(seq uint32, payload string) spec {
 	return s
 }
 
-func TestEditsReplaceWhatTheyWereTold(t *testing.T) {
+func TestEditsReplaceBytesOfTheStream(t *testing.T) {
 	const line = "227 at (10,0,0,1,4,0).\r\n"
 	var e Edits
 	if !e.Add(1008, len("10,0,0,1,4,0"), []byte("192,0,2,100,4,0")) {
@@ -58,8 +58,8 @@ func TestEditsReplaceWhatTheyWereTold(t *testing.T) {
 	}
 }
 
-// verifyEdited holds a frame against its own lengths and checksums, and its Packet
-// against what Parse finds anew.
+// verifyEdited checks a frame's lengths and checksums, and that its Packet is what Parse
+// finds.
 func verifyEdited(t tb, f *Frame, p *Packet) {
 	t.Helper()
 	check(t, f)
@@ -69,7 +69,7 @@ func verifyEdited(t tb, f *Frame, p *Packet) {
 	}
 }
 
-func TestEditsRefuseWhatTheyCannotKeep(t *testing.T) {
+func TestEditsRefuseInvalidReplacements(t *testing.T) {
 	var e Edits
 	if !e.Add(100, 10, []byte("x")) {
 		t.Fatal("not added")
@@ -88,7 +88,7 @@ func TestEditsRefuseWhatTheyCannotKeep(t *testing.T) {
 	}
 }
 
-func TestEditedSegmentsThatOutgrowTheMTUAreSplit(t *testing.T) {
+func TestEditedSegmentsLongerThanTheMTUAreSplit(t *testing.T) {
 	for _, s := range []spec{tcp4Spec, tcp6Spec} {
 		s.payload, s.flags = bytes.Repeat([]byte("x"), 1000), FlagACK
 		var e Edits
@@ -110,7 +110,7 @@ func TestEditedSegmentsThatOutgrowTheMTUAreSplit(t *testing.T) {
 	}
 }
 
-func TestEditsLeaveFramesThatHaveNoRoom(t *testing.T) {
+func TestEditsDoNotChangeFramesWithoutRoom(t *testing.T) {
 	var e Edits
 	s := segment(7, "0123456789")
 	e.Add(9, 1, []byte("replacement"))
@@ -161,10 +161,10 @@ func TestAcknowledgeMapsAckAndSACK(t *testing.T) {
 		for _, n := range []uint32{1015, 1020, 1030, 1040} {
 			s.tcpOptions = binary.BigEndian.AppendUint32(s.tcpOptions, n)
 		}
-		for _, unfinish := range []bool{false, true} {
+		for _, partial := range []bool{false, true} {
 			f := frameOf(s.build(), 0)
-			if unfinish {
-				leave(t, f)
+			if partial {
+				makePartial(t, f)
 			}
 			p := mustParse(t, f)
 			e.Acknowledge(f, p)
@@ -181,16 +181,16 @@ func TestAcknowledgeMapsAckAndSACK(t *testing.T) {
 		}
 	}
 	for ack, want := range map[uint32]uint32{999: 999, 1000: 1000, 1001: 1000, 1014: 1000, 1015: 1012, 2000: 1997} {
-		if got := e.in(ack); got != want {
+		if got := e.toSender(ack); got != want {
 			t.Errorf("acknowledgment %d: %d, want %d", ack, got, want)
 		}
 	}
 }
 
-// A sender with a stream that is edited as it first goes by, that cuts and repeats
-// segments as it likes; the receiver must see the edited stream and nothing else,
-// and its acknowledgments must mean the same bytes to the sender.
-func TestEditedStreamArrivesHoweverItIsCut(t *testing.T) {
+// A sender splits and repeats the segments of a stream at random. The receiver must get
+// exactly the edited stream, and its acknowledgments must mean the same bytes to the
+// sender.
+func TestEditedStreamArrivesForAnySegmentation(t *testing.T) {
 	seeded.Check(t, func(t *rapid.T) {
 		s := anyEditedStream(t)
 		for s.sent < len(s.stream) {
@@ -202,7 +202,7 @@ func TestEditedStreamArrivesHoweverItIsCut(t *testing.T) {
 			}
 			s.acknowledge(t)
 		}
-		for at := s.safe; at < s.sent; at += 7 { // what was cut short comes again
+		for at := s.safe; at < s.sent; at += 7 { // a replacement at the end of a segment was held back
 			s.transmit(t, at, min(at+7, s.sent))
 		}
 		if want := s.edited(); !bytes.Equal(s.received, want) {
@@ -217,10 +217,10 @@ type editedStream struct {
 	isn      uint32
 	stream   []byte
 	plan     []plannedEdit // ascending
-	done     int           // of plan
+	done     int           // how many of plan have been added
 	sent     int
 	safe     int    // nothing before it is sent again
-	received []byte // by the receiver's count; 0 where it has nothing
+	received []byte // by the receiver; 0 where it has nothing
 }
 
 type plannedEdit struct {
@@ -228,8 +228,7 @@ type plannedEdit struct {
 	text    []byte
 }
 
-// longestText is such that a segment with all edits at once grows by no more than
-// the headroom.
+// longestText keeps a segment with all edits from growing by more than the headroom.
 const longestText = Headroom / maxEdits
 
 func anyEditedStream(t *rapid.T) *editedStream {
@@ -252,8 +251,8 @@ func anyEditedStream(t *rapid.T) *editedStream {
 	return s
 }
 
-// advance sends new data: up to some byte before the next edit, or a segment with
-// that whole edit in it.
+// advance sends new data: up to some byte before the next edit, or a segment that ends
+// with the next edit.
 func (s *editedStream) advance(t *rapid.T) {
 	limit := len(s.stream)
 	if s.done < len(s.plan) {
@@ -266,7 +265,7 @@ func (s *editedStream) advance(t *rapid.T) {
 		return
 	}
 	if s.done >= maxEdits {
-		for at := s.safe; at < s.sent; at += 9 { // nothing is forgotten that has not arrived
+		for at := s.safe; at < s.sent; at += 9 { // all has arrived before the oldest edit is dropped
 			s.transmit(t, at, min(at+9, s.sent))
 		}
 		old := s.plan[s.done-maxEdits]
@@ -305,7 +304,7 @@ func (s *editedStream) transmit(t *rapid.T, lo, hi int) {
 	}
 }
 
-// acknowledge has the receiver acknowledge all that it has in one piece.
+// acknowledge sends the receiver's acknowledgment of all that it has without a gap.
 func (s *editedStream) acknowledge(t *rapid.T) {
 	n := bytes.IndexByte(append(s.received[:len(s.received):len(s.received)], 0), 0)
 	ack := s.spec
@@ -362,7 +361,7 @@ func FuzzEdits(f *testing.F) {
 	})
 }
 
-func TestEditsAllocNothing(t *testing.T) {
+func TestEditsAllocateNothing(t *testing.T) {
 	reply := frameOf(segment(1000, "227 at (10,0,0,1,4,0).\r\n").build(), 0)
 	ack := tcp4Spec
 	ack.flags, ack.ack = FlagACK, 2000

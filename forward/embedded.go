@@ -19,9 +19,8 @@ func (p *Packet) IsICMPError() bool {
 	return false
 }
 
-// IsRelated reports whether the packet is an ICMP error that belongs to the
-// connection of the packet it quotes, as ip_vs has it: IPv4 types 3, 4 and 11,
-// ICMPv6 types below 128.
+// IsRelated reports whether the packet is an ICMP error that ip_vs forwards to the
+// connection of the packet it quotes: IPv4 types 3, 4 and 11, ICMPv6 types below 128.
 func (p *Packet) IsRelated() bool {
 	if !p.IsICMPError() {
 		return false
@@ -32,9 +31,9 @@ func (p *Packet) IsRelated() bool {
 	return p.ICMPType != ICMPRedirect && p.ICMPType != ICMPParameter
 }
 
-// MTU returns the next-hop MTU that a "fragmentation needed" (RFC 1191 §4) or
-// "packet too big" (RFC 4443 §3.2) carries; 0 where p is neither, or where an old
-// router did not fill it in.
+// MTU returns the next-hop MTU in bytes that "fragmentation needed" (RFC 1191 §4) or
+// "packet too big" (RFC 4443 §3.2) carries; 0 where p is neither, or comes from a router
+// that does not fill it in.
 func MTU(f *Frame, p *Packet) int {
 	if !p.isICMP() || p.Frag == LaterFrag {
 		return 0
@@ -49,19 +48,19 @@ func MTU(f *Frame, p *Packet) int {
 	return 0
 }
 
-// minQuoted is how much of the transport header an ICMP error quotes at least
-// (RFC 792): enough for the ports.
+// minQuoted is how many bytes of the transport header an ICMP error quotes at least (RFC
+// 792): enough for the ports.
 const minQuoted = 8
 
-// ParseEmbedded finds the packet that the ICMP error in f quotes and fills q, all
-// of it. Offsets in q count from the beginning of the frame, as in p; q.End is
-// where the quote ends, which may be before the packet did. Payload is L4: quoted
-// transport headers are rarely whole. Of a quoted later fragment only the
-// addresses are known, and q.Frag says so.
+// ParseEmbedded finds the packet that the ICMP error in f quotes and fills all of q.
+// Offsets in q count from the start of f, as in p. q.End is where the quote ends, which is
+// mostly before the end of the quoted packet. q.Payload is q.L4, since quoted transport
+// headers are rarely complete. Of a quoted later fragment (see q.Frag) only the addresses
+// are known.
 //
-// It returns BadEmbedded where there is no such packet, where p is itself a
-// fragment, or where the quote ends before the 8 bytes of transport header that
-// RFC 792 promises. It does not look at the ICMP checksum: see ChecksumOK.
+// The result is BadEmbedded where p is not an ICMP error, is a fragment, or where the
+// quote ends before the 8 bytes of transport header that RFC 792 promises. The ICMP
+// checksum is not checked: see ChecksumOK.
 func ParseEmbedded(f *Frame, p, q *Packet) Reason {
 	if !p.IsICMPError() || p.Frag != NotFrag {
 		return BadEmbedded
@@ -75,8 +74,7 @@ func ParseEmbedded(f *Frame, p, q *Packet) Reason {
 	return q.readQuoted(b)
 }
 
-// readQuoted fills q, which says where a quoted packet is and of what version. b
-// ends where the quote does.
+// readQuoted fills q, in which Version and L3 are set. b ends where the quote does.
 func (q *Packet) readQuoted(b []byte) Reason {
 	if r := q.readQuotedIP(b); r != None {
 		return r
@@ -98,8 +96,8 @@ func (q *Packet) readQuoted(b []byte) Reason {
 	return None
 }
 
-// readQuotedIP reads the IP header at q.L3 of b. The packet's own length may be
-// more than is quoted.
+// readQuotedIP reads the IP header at q.L3 of b. The length in it may exceed what is
+// quoted.
 func (q *Packet) readQuotedIP(b []byte) Reason {
 	h := b[q.L3:]
 	if q.Version == 4 {
@@ -127,20 +125,24 @@ func (q *Packet) readQuotedIP(b []byte) Reason {
 	return None
 }
 
-// NATEmbeddedRequest translates an ICMP error from the client's side about a
-// packet that a server sent: the destination of f and the source of the quoted
-// packet q become the server's. Port and embedded header checksum follow. The ICMP
-// checksum is computed anew, that of ICMPv6 left unfinished; the quoted transport
-// checksum stays as it is, since most quotes do not reach it: all as the kernel
-// does (ip_vs_nat_icmp, ip_vs_nat_icmp_v6). So the caller has to have seen
-// ChecksumOK. p and q follow. TTL and Ethernet addresses are the caller's.
+// NATEmbeddedRequest translates an ICMP error from the client's side about a packet that
+// a server sent: the destination of f and the source of the quoted packet q become the
+// server's address and port. Both IP header checksums are updated. p and q describe f
+// afterwards. TTL and Ethernet addresses are left to the caller, as by NATRequest.
+//
+// As in the kernel (ip_vs_nat_icmp, ip_vs_nat_icmp_v6), the ICMP checksum is computed,
+// that of ICMPv6 left partial, and the quoted transport checksum is not updated, since
+// most quotes end before it. As damage would no longer show, the caller drops packets
+// that are not ChecksumOK before.
+//
+// The result is FamilyMismatch where server is not of the packet's family.
 func NATEmbeddedRequest(f *Frame, p, q *Packet, server Addr, port uint16) Reason {
 	return translateEmbedded(f, p, q, destination, server, port)
 }
 
-// NATEmbeddedReply translates an ICMP error from the server's side about a packet
-// that the client sent: the source of f and the destination of the quoted packet q
-// become the service's. Otherwise it is as NATEmbeddedRequest.
+// NATEmbeddedReply translates an ICMP error from the server's side about a packet that
+// the client sent: the source of f and the destination of the quoted packet q become the
+// service's. In all else it is like NATEmbeddedRequest.
 func NATEmbeddedReply(f *Frame, p, q *Packet, service Addr, port uint16) Reason {
 	return translateEmbedded(f, p, q, source, service, port)
 }
@@ -156,7 +158,7 @@ func translateEmbedded(f *Frame, p, q *Packet, outer side, addr Addr, port uint1
 	replaceAddr(b[q.L3:], q.Version, inner, &addr)
 	*q.addr(inner) = addr
 	if q.Version == 4 {
-		// Routers quote headers whose checksum does not follow the TTL.
+		// Some routers quote a header with decremented TTL and the old checksum.
 		ipv4(b[q.L3:]).fillChecksum()
 	}
 	if hasPorts(q.Proto) && q.Frag != LaterFrag {
@@ -164,7 +166,7 @@ func translateEmbedded(f *Frame, p, q *Packet, outer side, addr Addr, port uint1
 		*q.port(inner) = port
 	}
 	if p.Version == 6 {
-		leaveChecksum(f, p, icmpChecksum)
+		setPartialChecksum(f, p, icmpChecksum)
 		return None
 	}
 	f.Offload = Offload{}

@@ -116,8 +116,8 @@ func TestNATOfErrorsTranslatesBothHeaders(t *testing.T) {
 	}
 }
 
-// checkEmbedded holds both IP headers against p and q, and all checksums but the
-// quoted transport's, which the kernel leaves too.
+// checkEmbedded checks that both IP headers agree with p and q, and all checksums but the
+// quoted transport checksum, which the kernel does not update either.
 func checkEmbedded(t *testing.T, f *Frame, p, q *Packet, src, dst Addr) {
 	t.Helper()
 	check(t, f)
@@ -189,9 +189,9 @@ func TestParseTunneledRefusesWhatIsNoTunnel(t *testing.T) {
 	}
 }
 
-// Routers quote headers whose checksum they have not kept up with the TTL. The
-// kernel mends them (ip_send_check in ip_vs_nat_icmp).
-func TestNATOfErrorsMendsTheQuotedHeader(t *testing.T) {
+// Some routers quote a header with decremented TTL and the old checksum. The kernel
+// computes the checksum (ip_send_check in ip_vs_nat_icmp).
+func TestNATOfErrorsFixesTheQuotedHeaderChecksum(t *testing.T) {
 	quote := spec{src: vip4, dst: client4, sport: 80, dport: 40001, proto: ProtoUDP}.build()
 	quote[8]--
 	f := frameOf(errorAbout(quote, client4, vip4).build(), 0)

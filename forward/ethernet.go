@@ -12,7 +12,7 @@ const (
 	etherTypeIPv6 = 0x86dd
 )
 
-// SetMACs writes the Ethernet addresses of f.
+// SetMACs writes the Ethernet addresses of f, which has at least an Ethernet header.
 func SetMACs(f *Frame, dst, src MAC) {
 	b := f.Buf[f.Head:][:EthernetLen]
 	copy(b[ethDst:], dst[:])

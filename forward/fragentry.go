@@ -5,11 +5,11 @@ import (
 	"math/bits"
 )
 
-// fragList is a list of entries, oldest first, through one pair of their links.
+// fragList is a doubly linked list of entries, oldest first.
 type fragList struct {
 	head, tail int32
 	n          int
-	which      uint8 // of fragEntry.links
+	which      uint8 // index of its links in fragEntry.links
 }
 
 type fragLink struct{ prev, next int32 }
@@ -47,7 +47,7 @@ func (t *FragTable) unlink(l *fragList, i int32) {
 	l.n--
 }
 
-// find returns the entry of a key, nil32 where there is none, and the key's bucket.
+// find returns the entry of a key, or nil32, and the key's bucket.
 func (t *FragTable) find(k *fragKey) (i int32, bucket *int32) {
 	bucket = &t.buckets[k.hash(t.seed)&t.mask]
 	for i = *bucket; i != nil32 && t.entries[i].key != *k; i = t.entries[i].next {
@@ -55,8 +55,8 @@ func (t *FragTable) find(k *fragKey) (i int32, bucket *int32) {
 	return i, bucket
 }
 
-// enter returns the entry of p's datagram and makes it where there is none.
-func (t *FragTable) enter(p *Packet, now uint32) int32 {
+// findOrInsert returns the entry of p's datagram, which it makes where there is none.
+func (t *FragTable) findOrInsert(p *Packet, now uint32) int32 {
 	k := keyOf(p)
 	i, bucket := t.find(&k)
 	if i != nil32 {
@@ -70,8 +70,8 @@ func (t *FragTable) enter(p *Packet, now uint32) int32 {
 	if t.free == nil32 {
 		t.evictOldest(&t.lists)
 	}
-	// A source has gone with its last entry, so it may be new only now.
-	s := t.sources.enter(sourceOf(&p.Src), t.seed)
+	// Only now: an eviction above may have removed the source with its last entry.
+	s := t.sources.findOrInsert(sourceOf(&p.Src), t.seed)
 	i = t.free
 	e := &t.entries[i]
 	t.free = e.next
@@ -82,7 +82,7 @@ func (t *FragTable) enter(p *Packet, now uint32) int32 {
 	return i
 }
 
-// evictOldest removes the entry that would be the first to expire.
+// evictOldest removes the entry that would expire first.
 func (t *FragTable) evictOldest(l *[2]fragList) {
 	i, j := l[fragWaiting].head, l[fragDecided].head
 	if i == nil32 || j != nil32 && int32(t.entries[j].deadline-t.entries[i].deadline) < 0 {
@@ -109,7 +109,7 @@ func (t *FragTable) remove(i int32) {
 	t.free = i
 }
 
-// move puts an entry at the young end of a state.
+// move changes the state of an entry, and makes it the youngest there.
 func (t *FragTable) move(i int32, state uint8) {
 	e := &t.entries[i]
 	own := &t.sources.recs[e.source].lists
@@ -131,33 +131,33 @@ func mix(h uint64, a *Addr) uint64 {
 	return fmix(h ^ binary.LittleEndian.Uint64(a[8:]))
 }
 
-// fmix spreads the bits of x by a multiplication to 128 bits, folded.
+// fmix mixes the bits of x: a multiplication to 128 bits, whose halves are combined.
 func fmix(x uint64) uint64 {
 	hi, lo := bits.Mul64(x^0x9e3779b97f4a7c15, 0xd6e8feb86659fd93)
 	return hi ^ lo
 }
 
-// fragSpans says which bytes of a datagram have come, as ordered spans that
-// neither touch nor overlap.
+// fragSpans says which bytes of a datagram have come: ordered spans that neither touch
+// nor overlap.
 type fragSpans struct {
-	total uint16 // length of the datagram, known from its last fragment; 0 before
+	total uint16 // length of the datagram; 0 until its last fragment has come
 	n     uint8
 	spans [maxSpans]fragSpan
 }
 
 type fragSpan struct{ start, end uint16 }
 
-// maxSpans bounds the holes in a datagram. Fragments of 64 KiB in random order
-// leave about a dozen.
+// maxSpans bounds the holes in a datagram. Fragments of 64 KiB in random order leave at
+// most about a dozen.
 const maxSpans = 32
 
-// add enters a fragment. It returns FragmentDuplicate where all its bytes have
-// come before, FragmentOverlap where some have, or it contradicts the length, and
-// FragmentQueueFull where there are too many holes.
+// add adds a fragment. The result is FragmentDuplicate where all its bytes have come
+// before, FragmentOverlap where some have or the fragment contradicts the datagram's
+// length, and FragmentQueueFull where there are too many holes.
 func (s *fragSpans) add(p *Packet) Reason {
 	off, n := p.fragmentData()
 	start, end := uint16(off), uint16(off+n)
-	if !s.agrees(end, p.MoreFrags) {
+	if !s.lengthFits(end, p.MoreFrags) {
 		return FragmentOverlap
 	}
 	at := 0
@@ -179,16 +179,16 @@ func (s *fragSpans) add(p *Packet) Reason {
 	return None
 }
 
-// agrees reports whether a fragment that ends at end fits what is known of the
+// lengthFits reports whether a fragment that ends at end agrees with what is known of the
 // datagram's length.
-func (s *fragSpans) agrees(end uint16, more bool) bool {
+func (s *fragSpans) lengthFits(end uint16, more bool) bool {
 	if s.total != 0 {
 		return more && end < s.total || !more && end == s.total
 	}
 	return more || s.n == 0 || s.spans[s.n-1].end <= end
 }
 
-// insert puts a span before the one at index at, joined to neighbours that it
+// insert inserts a span before the one at index at, and joins it with those that it
 // touches.
 func (s *fragSpans) insert(at int, start, end uint16) bool {
 	left := at > 0 && s.spans[at-1].end == start

@@ -1,7 +1,7 @@
 package forward
 
-// fragSources counts what each source holds. Like the entries it is a hash table
-// of indices; there are never more sources than entries.
+// fragSources counts what each source has in the table. It is a hash table of indices,
+// like that of the entries; there are never more sources than entries.
 type fragSources struct {
 	recs    []fragSource
 	buckets []int32
@@ -18,8 +18,8 @@ type fragSource struct {
 
 func (r *fragSource) entries() int32 { return int32(r.lists[0].n + r.lists[1].n) }
 
-// sourceOf is whom a packet counts for: an IPv4 address, or an IPv6 /64, which is
-// what one customer or link has at least (RFC 6177).
+// sourceOf returns the source that a packet's address counts for: an IPv4 address, or an
+// IPv6 /64, the least that a customer or link has (RFC 6177).
 func sourceOf(a *Addr) Addr {
 	s := *a
 	if !a.Is4() {
@@ -45,7 +45,7 @@ func (t *fragSources) find(a Addr, seed uint64) int32 {
 	return i
 }
 
-func (t *fragSources) enter(a Addr, seed uint64) int32 {
+func (t *fragSources) findOrInsert(a Addr, seed uint64) int32 {
 	if i := t.find(a, seed); i != nil32 {
 		return i
 	}
@@ -71,8 +71,8 @@ func (t *fragSources) remove(i int32, seed uint64) {
 	t.free = i
 }
 
-// fragChunks is the memory for waiting fragments: one block, cut into chunks. A
-// frame takes a chain of them, a queue is a chain of frames.
+// fragChunks is the memory for waiting fragments: one block, divided into chunks. A frame
+// is a chain of chunks, a queue a chain of frames.
 type fragChunks struct {
 	data  []byte
 	meta  []fragChunk
@@ -80,14 +80,15 @@ type fragChunks struct {
 	nfree int32
 }
 
-// chunkSize holds a frame of an ordinary MTU.
+// chunkSize is in bytes, and enough for a frame of the usual MTU.
 const chunkSize = 1536
 
+// In fragChunk, only next is used in a chunk that is not the first of its frame.
 type fragChunk struct {
-	next  int32 // of the same frame
-	frame int32 // first chunk of the next frame; in a frame's first chunk
-	size  int32 // of the frame in bytes; in its first chunk
-	port  int32 // Frame.Port; in its first chunk
+	next  int32 // next chunk of the same frame
+	frame int32 // first chunk of the next frame in the queue
+	size  int32 // length of the frame in bytes
+	port  int32 // Frame.Port
 }
 
 type fragQueue struct{ head, tail int32 } // first chunks of the first and the last frame
@@ -111,8 +112,7 @@ func (c *fragChunks) init(bytes int) {
 
 func (c *fragChunks) bytes(i int32) []byte { return c.data[int(i)*chunkSize:][:chunkSize] }
 
-// push copies size bytes of f to the end of the queue. The caller has seen to it
-// that there are chunks enough.
+// push copies size bytes of f to the end of the queue. There must be enough free chunks.
 func (c *fragChunks) push(q *fragQueue, f *Frame, size int) {
 	b := f.Bytes()[:size]
 	first := c.free
@@ -136,8 +136,7 @@ func (c *fragChunks) push(q *fragQueue, f *Frame, size int) {
 	q.tail = first
 }
 
-// pop copies the queue's first frame into dst and returns how many chunks that
-// freed.
+// pop copies the queue's first frame into dst and returns how many chunks that freed.
 func (c *fragChunks) pop(q *fragQueue, dst *Frame) (n int32, ok bool) {
 	if q.head == nil32 {
 		return 0, false

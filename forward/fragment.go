@@ -2,36 +2,36 @@ package forward
 
 import "encoding/binary"
 
-// Fragmenter cuts a packet that is longer than an MTU into fragments: an IPv4
-// packet without Don't Fragment (RFC 791 §3.2), which may be a fragment itself, or
-// the outer IPv6 packet of a tunnel, whose source golb is (RFC 2473 §7.1, RFC 8200
-// §4.5). It is used as Segmenter is:
+// Fragmenter splits a packet that is longer than an MTU into fragments: an IPv4 packet
+// without Don't Fragment (RFC 791 §3.2), which may be a fragment itself, or the outer
+// IPv6 packet of a tunnel that golb is the source of (RFC 2473 §7.1, RFC 8200 §4.5). It
+// is used like Segmenter:
 //
 //	var g forward.Fragmenter
 //	if r := g.Start(f, p, 1500, id); r != forward.None { … }
 //	for g.Next(&out, &q) { … }
 //
-// The zero value has nothing to give. A Fragmenter refers to f until its last
-// fragment is out; f must stay as it is until then. Not for concurrent use.
+// The zero value has no fragments. A Fragmenter reads f until Next has returned the last
+// fragment; f must not change before. Not for concurrent use.
 type Fragmenter struct {
 	f    *Frame
 	p    Packet
 	head int    // bytes before the data of each fragment, Ethernet header included
 	room int    // data bytes of each fragment but the last
 	at   int    // offset in f of the next fragment's data
-	id   uint32 // IPv6
-	done bool
-	cut  bool // more than one fragment comes of it
+	id   uint32 // identification of IPv6 fragments
+	done bool   // the last fragment has been returned
+	cut  bool   // the packet becomes more than one fragment
 }
 
-// Start takes up the packet in f, which p describes. mtu is the longest IP packet
-// in bytes. id is the identification of IPv6 fragments; IPv4 ones have the
-// packet's. A packet that fits comes out whole. An unfinished checksum is finished
+// Start prepares to split the packet in f, which p describes, into IP packets of at most
+// mtu bytes. id is the identification of IPv6 fragments; IPv4 fragments have that of the
+// packet. Next returns a packet that fits as it is. A partial checksum is completed
 // first, in f.
 //
-// It returns NotFragmentable for an IPv4 packet with Don't Fragment, an IPv6 one
-// with extension headers, and an MTU with no room for 8 bytes of data; BadOffload
-// for a super-packet.
+// The result is NotFragmentable for an IPv4 packet with Don't Fragment, an IPv6 packet
+// with extension headers, and an MTU with no room for 8 bytes of data. It is BadOffload
+// for a super-packet: see Segmenter.
 func (g *Fragmenter) Start(f *Frame, p *Packet, mtu int, id uint32) Reason {
 	*g = Fragmenter{done: true}
 	if f.Offload.GSO != GSONone {
@@ -65,9 +65,10 @@ func (g *Fragmenter) FrameLen() int {
 	return g.head + min(g.p.End-g.p.L4, g.room)
 }
 
-// Next writes the next fragment into dst, from dst.Head on, and sets dst.Tail; the
-// lender leaves the headroom it wants and FrameLen bytes. q describes the fragment.
-// It reports false when there are no more, or dst has too little room.
+// Next writes the next fragment into dst, from dst.Head on, sets dst.Tail, Port and
+// Offload, and fills q, which describes the fragment. dst.Buf needs FrameLen bytes from
+// dst.Head on. Next returns false when there are no more fragments, or dst has too little
+// room.
 func (g *Fragmenter) Next(dst *Frame, q *Packet) bool {
 	if g.done {
 		return false
@@ -93,7 +94,7 @@ func (g *Fragmenter) Next(dst *Frame, q *Packet) bool {
 	return true
 }
 
-// describe fills q as Parse would.
+// describe fills q as Parse would for the fragment at off of the packet's data.
 func (g *Fragmenter) describe(q *Packet, off, size int) {
 	*q = g.p
 	if !g.cut {
@@ -148,8 +149,9 @@ const (
 	ip4OptCopied = 0x80
 )
 
-// blankOptions overwrites the options that only the first fragment carries (RFC
-// 791 §3.2) with no-operation, so that the header keeps its length, as Linux does.
+// blankOptions overwrites the options that only the first fragment has (RFC 791 §3.2)
+// with no-operation options, so that the header keeps its length, as Linux does
+// (ip_options_fragment).
 func blankOptions(o []byte) {
 	for i := 0; i < len(o) && o[i] != ip4OptEnd; {
 		if o[i] == ip4OptNop {

@@ -1,32 +1,33 @@
 package forward
 
-// FragConfig bounds a FragTable. The zero value is the default.
+// FragConfig bounds a FragTable. Zero fields have defaults.
 type FragConfig struct {
-	MaxDatagrams int    // datagrams known at a time; 0 is 4096
-	MaxBytes     int    // memory for waiting fragments, in bytes; 0 is 4 MiB (as net.ipv4.ipfrag_high_thresh)
-	PerSource    int    // datagrams of one source: IPv4 address or IPv6 /64; 0 is a sixteenth of MaxDatagrams
-	Timeout      uint32 // ticks after which a datagram is forgotten; 0 is 30 (seconds, as net.ipv4.ipfrag_time)
-	Seed         uint64 // secret of the hash, random, so that nobody can aim at one bucket
+	MaxDatagrams int    // datagrams in the table; 0 means 4096
+	MaxBytes     int    // memory for waiting fragments, in bytes; 0 means 4 MiB (as net.ipv4.ipfrag_high_thresh)
+	PerSource    int    // datagrams of one source: IPv4 address or IPv6 /64; 0 means a sixteenth of MaxDatagrams
+	Timeout      uint32 // ticks that a datagram stays in the table; 0 means 30 (seconds, as net.ipv4.ipfrag_time)
+	Seed         uint64 // random and secret: seeds the hash, so that nobody can choose packets of one bucket
 }
 
-// FragTable lets the fragments of a datagram follow its first one, which alone
-// has the ports that decide where to. Nothing is put together: each fragment goes
-// on as it is.
+// FragTable sends the fragments of a datagram where its first fragment goes, which alone
+// has the ports. It does not reassemble: each fragment is forwarded by itself.
 //
-// The owner records its decision, any number, with First. Later then returns it
-// for the rest. Fragments that come before the first are copied and wait; Take
-// hands them back. So nothing of a datagram is sent whose first fragment never
-// comes. A datagram with overlapping fragments is dropped from there on (RFC 5722,
-// RFC 8200 §4.5); repeated fragments are dropped, as in Linux. When all of a
-// datagram has passed it is forgotten at once.
+// The caller makes its decision for the first fragment, and records it, as any number,
+// with First. Later returns it for the other fragments. Those that come before the first
+// are copied and wait; Take returns them after First. So nothing is forwarded of a
+// datagram whose first fragment never comes.
 //
-// Memory is that of construction; nothing is allocated later. One source cannot
-// hold more than its share of datagrams and a quarter of the memory: a flood
-// pushes out the oldest of its own. When all is full regardless, the oldest goes.
+// A datagram is dropped from the first overlapping fragment on (RFC 5722, RFC 8200 §4.5).
+// Repeated fragments are dropped, as in Linux. A datagram leaves the table when all its
+// fragments have passed, or after Timeout.
 //
-// Time is ticks of the owner's clock, which may wrap around. Not for concurrent
-// use: fragments of one datagram reach different workers, so they share one table
-// under a lock, which only fragments pay for.
+// All memory is allocated by NewFragTable. One source cannot have more than PerSource
+// datagrams or a quarter of the memory: beyond that its own oldest datagram is removed.
+// When the table is full, the oldest datagram of all is.
+//
+// Time is in ticks of the caller's clock, which may wrap around. Not for concurrent use:
+// as fragments of one datagram can reach different workers, these share a table and a
+// lock, which only fragments take.
 type FragTable struct {
 	timeout   uint32
 	perSource int32
@@ -43,17 +44,17 @@ type FragTable struct {
 	chunks  fragChunks
 }
 
-// What an entry waits for. Within a state the order of age is that of deadlines.
+// States of an entry. Lists of entries in one state are in the order of their deadlines.
 const (
-	fragWaiting = iota // for its first fragment
-	fragDecided        // for the rest
+	fragWaiting = iota // the first fragment has not come
+	fragDecided        // the decision is known, or the datagram has failed
 )
 
-// nil32 ends a chain of indices.
+// nil32 is no index: it ends a chain.
 const nil32 = -1
 
-// fragKey is what fragments of one datagram have in common: RFC 791 §2.3 takes the
-// protocol in, RFC 8200 §4.5 does not, where it stays 0.
+// fragKey is what the fragments of one datagram have in common. That includes the
+// protocol in IPv4 (RFC 791 §2.3), but not in IPv6 (RFC 8200 §4.5), where proto is 0.
 type fragKey struct {
 	src, dst       Addr
 	id             uint32
@@ -74,7 +75,7 @@ type fragEntry struct {
 	decision uint64
 	deadline uint32
 	state    uint8
-	dead     Reason // why nothing more of it passes
+	failed   Reason // why all of it is dropped; None where it is not
 	spans    fragSpans
 	queue    fragQueue
 	source   int32
@@ -117,7 +118,8 @@ func NewFragTable(c FragConfig) *FragTable {
 	return t
 }
 
-// newBuckets makes chain heads for n things: at least two each, a power of 2.
+// newBuckets makes the buckets of a hash table of n entries: a power of 2, and at least
+// two for each entry.
 func newBuckets(n int) ([]int32, uint64) {
 	size := 2
 	for size < 2*n {
@@ -130,22 +132,22 @@ func newBuckets(n int) ([]int32, uint64) {
 	return b, uint64(size - 1)
 }
 
-// Len returns how many datagrams are known.
+// Len returns how many datagrams are in the table.
 func (t *FragTable) Len() int { return t.lists[fragWaiting].n + t.lists[fragDecided].n }
 
-// First records decision for the datagram that the first fragment p begins. What
-// waited for it can then be had from Take. A first fragment that was here before
-// begins the datagram anew: its identification is in use again. FragmentOverlap
-// and FragmentQueueFull mean that the datagram is lost and p is to be dropped.
+// First records the decision for the datagram that the first fragment p begins. Then Take
+// returns the fragments that waited for it. A first fragment that comes a second time
+// begins a new datagram: its sender uses the identification again. The results
+// FragmentOverlap and FragmentQueueFull mean that the whole datagram is dropped, p too.
 //
-// First, Later and Take know the datagram by addresses and identification: p is
-// as Parse left it.
+// First, Later and Take find the datagram by addresses and identification, so p must be
+// as Parse left it, before any rewriter.
 func (t *FragTable) First(p *Packet, now uint32, decision uint64) Reason {
 	t.Expire(now)
-	i := t.enter(p, now)
+	i := t.findOrInsert(p, now)
 	e := &t.entries[i]
-	if e.dead != None {
-		return e.dead
+	if e.failed != None {
+		return e.failed
 	}
 	switch r := e.spans.add(p); r {
 	case None:
@@ -154,49 +156,49 @@ func (t *FragTable) First(p *Packet, now uint32, decision uint64) Reason {
 		e.spans = fragSpans{}
 		e.spans.add(p)
 	default:
-		t.kill(i, r, now)
+		t.discard(i, r, now)
 		return r
 	}
 	e.decision = decision
 	t.move(i, fragDecided)
 	e.deadline = now + t.timeout
-	t.forgetIfDone(i)
+	t.removeIfComplete(i)
 	return None
 }
 
-// Later returns the decision for the later fragment p in f. Where the first
-// fragment has not come yet, f is copied and the result is FragmentQueued. With
-// every other Reason than None, f is to be dropped.
+// Later returns the decision for the later fragment p, which is in f. Where the first
+// fragment has not come yet, Later copies f and the result is FragmentQueued. With any
+// other Reason but None f is to be dropped.
 func (t *FragTable) Later(f *Frame, p *Packet, now uint32) (decision uint64, r Reason) {
 	t.Expire(now)
-	i := t.enter(p, now)
+	i := t.findOrInsert(p, now)
 	e := &t.entries[i]
-	if e.dead != None {
-		return 0, e.dead
+	if e.failed != None {
+		return 0, e.failed
 	}
 	switch r := e.spans.add(p); r {
 	case None:
 	case FragmentDuplicate:
 		return 0, r
 	default:
-		t.kill(i, r, now)
+		t.discard(i, r, now)
 		return 0, r
 	}
 	if e.state == fragWaiting {
 		if !t.enqueue(i, f, p) {
-			t.kill(i, FragmentQueueFull, now)
+			t.discard(i, FragmentQueueFull, now)
 			return 0, FragmentQueueFull
 		}
 		return 0, FragmentQueued
 	}
 	decision = e.decision
-	t.forgetIfDone(i)
+	t.removeIfComplete(i)
 	return decision, None
 }
 
-// Take copies the next fragment that waited for the first fragment p into dst,
-// from dst.Head on, and sets Tail, Port and Offload. Call it after First until it
-// reports false: there is no more, or dst has too little room.
+// Take copies the next fragment that waited for the first fragment p into dst, from
+// dst.Head on, and sets dst.Tail, Port and Offload. Call it after First until it returns
+// false: none is left, or dst has too little room.
 func (t *FragTable) Take(p *Packet, dst *Frame) bool {
 	k := keyOf(p)
 	i, _ := t.find(&k)
@@ -209,12 +211,12 @@ func (t *FragTable) Take(p *Packet, dst *Frame) bool {
 		return false
 	}
 	t.sources.recs[e.source].chunks -= n
-	t.forgetIfDone(i)
+	t.removeIfComplete(i)
 	return true
 }
 
-// Expire forgets datagrams whose time is up. First and Later do that themselves;
-// an owner calls it to have memory free in quiet times. It returns how many.
+// Expire removes datagrams whose time is up and returns how many. First and Later call
+// it; the caller needs it only to free memory when no fragments come.
 func (t *FragTable) Expire(now uint32) (n int) {
 	for s := range t.lists {
 		for i := t.lists[s].head; i != nil32 && int32(now-t.entries[i].deadline) >= 0; i = t.lists[s].head {
@@ -225,7 +227,7 @@ func (t *FragTable) Expire(now uint32) (n int) {
 	return n
 }
 
-// enqueue copies f to the end of the entry's queue, making room first.
+// enqueue copies f to the end of the entry's queue. To make room it removes other entries.
 func (t *FragTable) enqueue(i int32, f *Frame, p *Packet) bool {
 	e := &t.entries[i]
 	need := chunksFor(p.End)
@@ -248,7 +250,7 @@ func (t *FragTable) enqueue(i int32, f *Frame, p *Packet) bool {
 	return true
 }
 
-// evict removes the oldest entry of a list other than keep.
+// evict removes the oldest entry of a list that is not keep.
 func (t *FragTable) evict(l *fragList, keep int32) bool {
 	i := l.head
 	if i == keep {
@@ -261,15 +263,16 @@ func (t *FragTable) evict(l *fragList, keep int32) bool {
 	return true
 }
 
-// kill ends a datagram: what waits goes, and what still comes, until its time is up.
-func (t *FragTable) kill(i int32, why Reason, now uint32) {
+// discard drops the fragments of a datagram that wait and, until its deadline, those that
+// come.
+func (t *FragTable) discard(i int32, why Reason, now uint32) {
 	t.dropQueue(i)
 	e := &t.entries[i]
-	e.dead, e.deadline = why, now+t.timeout
+	e.failed, e.deadline = why, now+t.timeout
 	t.move(i, fragDecided)
 }
 
-func (t *FragTable) forgetIfDone(i int32) {
+func (t *FragTable) removeIfComplete(i int32) {
 	if e := &t.entries[i]; e.queue.empty() && e.spans.complete() {
 		t.remove(i)
 	}

@@ -9,11 +9,11 @@ import (
 	"github.com/golb/golb/internal/seeded"
 )
 
-// piece makes one fragment of a datagram: off and n in bytes.
-func piece(s spec, off, n int, more bool) *Frame {
+// fragmentFrame makes a fragment with n bytes at offset off of a datagram.
+func fragmentFrame(s spec, off, n int, more bool) *Frame {
 	v := uint16(off)
 	if s.src.Is4() {
-		s.proto, s.payload = 254, pattern(n, byte(off)) // 254: no transport header to satisfy
+		s.proto, s.payload = 254, pattern(n, byte(off)) // 254 (RFC 3692) has no transport header
 		b := s.build()
 		v >>= 3
 		if more {
@@ -29,7 +29,7 @@ func piece(s spec, off, n int, more bool) *Frame {
 	return frameOf(s.with(extFragment, h...).build(), 0)
 }
 
-// fragTest drives a table and keeps what comes out of it.
+// fragTest is a table and its clock.
 type fragTest struct {
 	*testing.T
 	table *FragTable
@@ -40,8 +40,8 @@ func newFragTest(t *testing.T, c FragConfig) *fragTest {
 	return &fragTest{T: t, table: NewFragTable(c)}
 }
 
-// give hands in a fragment and wants a result. It returns how many waiting ones came
-// with a first fragment.
+// give passes a fragment to the table, which must return want. It returns how many
+// fragments had waited for a first fragment.
 func (t *fragTest) give(f *Frame, want Reason) (waited int) {
 	t.Helper()
 	p := mustParse(t, f)
@@ -73,12 +73,12 @@ func from(s spec, last byte, id uint16) spec {
 func TestFragmentsFollowTheFirst(t *testing.T) {
 	for _, s := range []spec{udp4Spec, udp6Spec} {
 		ft := newFragTest(t, FragConfig{})
-		ft.give(piece(s, 0, 800, true), None)
-		ft.give(piece(s, 800, 800, true), None)
+		ft.give(fragmentFrame(s, 0, 800, true), None)
+		ft.give(fragmentFrame(s, 800, 800, true), None)
 		if ft.table.Len() != 1 {
 			t.Fatalf("%d datagrams", ft.table.Len())
 		}
-		ft.give(piece(s, 1600, 13, false), None)
+		ft.give(fragmentFrame(s, 1600, 13, false), None)
 		if ft.table.Len() != 0 {
 			t.Error("the datagram has passed and is not forgotten")
 		}
@@ -88,11 +88,11 @@ func TestFragmentsFollowTheFirst(t *testing.T) {
 func TestFragmentsWaitForTheFirst(t *testing.T) {
 	for _, s := range []spec{udp4Spec, udp6Spec} {
 		ft := newFragTest(t, FragConfig{})
-		last, middle := piece(s, 1600, 13, false), piece(s, 800, 800, true)
+		last, middle := fragmentFrame(s, 1600, 13, false), fragmentFrame(s, 800, 800, true)
 		last.Port, middle.Port = 3, 4
 		ft.give(last, FragmentQueued)
 		ft.give(middle, FragmentQueued)
-		p := mustParse(t, piece(s, 0, 800, true))
+		p := mustParse(t, fragmentFrame(s, 0, 800, true))
 		mustDo(t, ft.table.First(p, 0, 1))
 		for _, want := range []*Frame{last, middle} {
 			dst := frameOf(nil, 2000)
@@ -108,7 +108,7 @@ func TestFragmentsWaitForTheFirst(t *testing.T) {
 
 func TestALoneLaterFragmentIsNeverSent(t *testing.T) {
 	ft := newFragTest(t, FragConfig{})
-	f := piece(udp4Spec, 800, 800, true)
+	f := fragmentFrame(udp4Spec, 800, 800, true)
 	ft.give(f, FragmentQueued)
 	if ft.table.Take(mustParse(t, f), frameOf(nil, 2000)) {
 		t.Error("taken without a first fragment")
@@ -123,14 +123,14 @@ func TestALoneLaterFragmentIsNeverSent(t *testing.T) {
 
 func TestFragmentsOfDifferentDatagramsDoNotMix(t *testing.T) {
 	ft := newFragTest(t, FragConfig{})
-	ft.give(piece(from(udp4Spec, 1, 1), 0, 8, true), None)
-	ft.give(piece(from(udp4Spec, 2, 1), 8, 8, false), FragmentQueued)
-	ft.give(piece(from(udp4Spec, 1, 2), 8, 8, false), FragmentQueued)
+	ft.give(fragmentFrame(from(udp4Spec, 1, 1), 0, 8, true), None)
+	ft.give(fragmentFrame(from(udp4Spec, 2, 1), 8, 8, false), FragmentQueued)
+	ft.give(fragmentFrame(from(udp4Spec, 1, 2), 8, 8, false), FragmentQueued)
 	other := from(udp4Spec, 1, 1)
 	other.dst[15]++
-	ft.give(piece(other, 8, 8, false), FragmentQueued)
-	ft.give(piece(from(udp6Spec, 1, 1), 8, 8, false), FragmentQueued)
-	f := piece(from(udp4Spec, 1, 1), 8, 8, false)
+	ft.give(fragmentFrame(other, 8, 8, false), FragmentQueued)
+	ft.give(fragmentFrame(from(udp6Spec, 1, 1), 8, 8, false), FragmentQueued)
+	f := fragmentFrame(from(udp4Spec, 1, 1), 8, 8, false)
 	f = frameOf(edit(spec{src: f4(f), dst: vip4, proto: 253, id: 1, payload: make([]byte, 8)}, 7, 1), 0)
 	ft.give(f, FragmentQueued) // another protocol (RFC 791 §2.3)
 }
@@ -167,14 +167,14 @@ func TestOverlapEndsTheDatagram(t *testing.T) {
 					if i == len(c.frags)-1 {
 						want = FragmentOverlap
 					}
-					ft.give(piece(s, g.off, g.n, g.more), want)
+					ft.give(fragmentFrame(s, g.off, g.n, g.more), want)
 				}
-				if n := ft.give(piece(s, 0, 8, true), FragmentOverlap); n != 0 {
+				if n := ft.give(fragmentFrame(s, 0, 8, true), FragmentOverlap); n != 0 {
 					t.Errorf("%d fragments of a dropped datagram waited", n)
 				}
-				ft.give(piece(s, 4000, 8, true), FragmentOverlap)
+				ft.give(fragmentFrame(s, 4000, 8, true), FragmentOverlap)
 				ft.now = 31
-				ft.give(piece(s, 0, 8, true), None)
+				ft.give(fragmentFrame(s, 0, 8, true), None)
 			})
 		}
 	}
@@ -182,24 +182,24 @@ func TestOverlapEndsTheDatagram(t *testing.T) {
 
 func TestRepeatedFragmentsAreDropped(t *testing.T) {
 	ft := newFragTest(t, FragConfig{})
-	ft.give(piece(udp4Spec, 800, 800, true), FragmentQueued)
-	ft.give(piece(udp4Spec, 800, 800, true), FragmentDuplicate)
-	ft.give(piece(udp4Spec, 1600, 800, true), FragmentQueued)
-	ft.give(piece(udp4Spec, 1000, 800, true), FragmentDuplicate) // nothing new in it, as in Linux
-	if n := ft.give(piece(udp4Spec, 0, 800, true), None); n != 2 {
+	ft.give(fragmentFrame(udp4Spec, 800, 800, true), FragmentQueued)
+	ft.give(fragmentFrame(udp4Spec, 800, 800, true), FragmentDuplicate)
+	ft.give(fragmentFrame(udp4Spec, 1600, 800, true), FragmentQueued)
+	ft.give(fragmentFrame(udp4Spec, 1000, 800, true), FragmentDuplicate) // nothing new in it, as in Linux
+	if n := ft.give(fragmentFrame(udp4Spec, 0, 800, true), None); n != 2 {
 		t.Errorf("%d waited, want 2", n)
 	}
-	ft.give(piece(udp4Spec, 1600, 800, true), FragmentDuplicate)
+	ft.give(fragmentFrame(udp4Spec, 1600, 800, true), FragmentDuplicate)
 }
 
-func TestAFirstFragmentAgainBeginsAnew(t *testing.T) {
+func TestARepeatedFirstFragmentBeginsANewDatagram(t *testing.T) {
 	ft := newFragTest(t, FragConfig{})
-	ft.give(piece(udp4Spec, 0, 800, true), None)
-	ft.give(piece(udp4Spec, 1600, 13, false), None) // 800 to 1600 is lost
+	ft.give(fragmentFrame(udp4Spec, 0, 800, true), None)
+	ft.give(fragmentFrame(udp4Spec, 1600, 13, false), None) // 800 to 1600 is lost
 	ft.now = 20
-	ft.give(piece(udp4Spec, 0, 800, true), None) // the identification is in use again
-	ft.give(piece(udp4Spec, 800, 1600, true), None)
-	ft.give(piece(udp4Spec, 2400, 5, false), None)
+	ft.give(fragmentFrame(udp4Spec, 0, 800, true), None) // the identification is in use again
+	ft.give(fragmentFrame(udp4Spec, 800, 1600, true), None)
+	ft.give(fragmentFrame(udp4Spec, 2400, 5, false), None)
 	if ft.table.Len() != 0 {
 		t.Error("not forgotten")
 	}
@@ -208,7 +208,7 @@ func TestAFirstFragmentAgainBeginsAnew(t *testing.T) {
 func TestTheClockMayWrap(t *testing.T) {
 	ft := newFragTest(t, FragConfig{Timeout: 1000})
 	ft.now = ^uint32(0) - 500
-	ft.give(piece(udp4Spec, 800, 800, true), FragmentQueued)
+	ft.give(fragmentFrame(udp4Spec, 800, 800, true), FragmentQueued)
 	ft.now += 999
 	if ft.table.Expire(ft.now); ft.table.Len() != 1 {
 		t.Error("forgotten early")
@@ -218,7 +218,7 @@ func TestTheClockMayWrap(t *testing.T) {
 	}
 }
 
-func TestAFloodPushesOutItsOwnDatagrams(t *testing.T) {
+func TestAFloodEvictsItsOwnDatagrams(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		for _, s := range []spec{udp4Spec, udp6Spec} {
 			ft := newFragTest(t, FragConfig{MaxDatagrams: 64, PerSource: 8, MaxBytes: 64 * chunkSize})
@@ -229,23 +229,23 @@ func TestAFloodPushesOutItsOwnDatagrams(t *testing.T) {
 			} else {
 				flood.src = addr("2001:db8:bad::1")
 			}
-			ft.give(piece(from(s, 5, 1), 0, 8, true), None)
-			ft.give(piece(from(s, 5, 2), 8, 1400, true), FragmentQueued)
+			ft.give(fragmentFrame(from(s, 5, 1), 0, 8, true), None)
+			ft.give(fragmentFrame(from(s, 5, 2), 8, 1400, true), FragmentQueued)
 			for i := range 1000 {
 				if flood.id = uint16(i); !s.src.Is4() {
 					flood.src[15] = byte(i) // all of a /64 is one source
 				}
 				if first {
-					ft.give(piece(flood, 0, 1400, true), None)
+					ft.give(fragmentFrame(flood, 0, 1400, true), None)
 				} else {
-					ft.give(piece(flood, 1400, 1400, true), FragmentQueued)
+					ft.give(fragmentFrame(flood, 1400, 1400, true), FragmentQueued)
 				}
 			}
 			if n := ft.table.Len(); n != 2+8 {
 				t.Errorf("%d datagrams, want 2 and 8 of the flood", n)
 			}
-			ft.give(piece(from(s, 5, 1), 8, 8, false), None)
-			if n := ft.give(piece(from(s, 5, 2), 0, 8, true), None); n != 1 {
+			ft.give(fragmentFrame(from(s, 5, 1), 8, 8, false), None)
+			if n := ft.give(fragmentFrame(from(s, 5, 2), 0, 8, true), None); n != 1 {
 				t.Errorf("%d waited, want 1", n)
 			}
 		}
@@ -255,7 +255,7 @@ func TestAFloodPushesOutItsOwnDatagrams(t *testing.T) {
 func TestWaitingMemoryIsBoundedPerSource(t *testing.T) {
 	ft := newFragTest(t, FragConfig{MaxBytes: 16 * chunkSize}) // 4 of one source
 	for i := range 10 {
-		ft.give(piece(from(udp4Spec, 5, uint16(i)), 8, 1400, true), FragmentQueued)
+		ft.give(fragmentFrame(from(udp4Spec, 5, uint16(i)), 8, 1400, true), FragmentQueued)
 	}
 	if ft.table.Len() != 4 {
 		t.Errorf("%d datagrams wait, want 4", ft.table.Len())
@@ -265,54 +265,54 @@ func TestWaitingMemoryIsBoundedPerSource(t *testing.T) {
 		if i >= 6 {
 			want = 1
 		}
-		if n := ft.give(piece(from(udp4Spec, 5, uint16(i)), 0, 8, true), None); n != want {
+		if n := ft.give(fragmentFrame(from(udp4Spec, 5, uint16(i)), 0, 8, true), None); n != want {
 			t.Errorf("datagram %d: %d waited, want %d", i, n, want)
 		}
 	}
-	// One datagram cannot have more than its source's share, and is then lost whole.
+	// A datagram that needs more than its source's share is dropped as a whole.
 	for i := range 4 {
-		ft.give(piece(from(udp4Spec, 6, 1), 1400*(i+1), 1400, true), FragmentQueued)
+		ft.give(fragmentFrame(from(udp4Spec, 6, 1), 1400*(i+1), 1400, true), FragmentQueued)
 	}
-	ft.give(piece(from(udp4Spec, 6, 1), 1400*5, 1400, true), FragmentQueueFull)
-	ft.give(piece(from(udp4Spec, 6, 1), 0, 1400, true), FragmentQueueFull)
-	big := piece(from(udp4Spec, 7, 1), 8, 4*chunkSize, true)
+	ft.give(fragmentFrame(from(udp4Spec, 6, 1), 1400*5, 1400, true), FragmentQueueFull)
+	ft.give(fragmentFrame(from(udp4Spec, 6, 1), 0, 1400, true), FragmentQueueFull)
+	big := fragmentFrame(from(udp4Spec, 7, 1), 8, 4*chunkSize, true)
 	ft.give(big, FragmentQueueFull)
 	if free := ft.table.chunks.nfree; free != 16 {
 		t.Errorf("%d of 16 chunks are free", free)
 	}
 }
 
-func TestAFullTableForgetsTheOldest(t *testing.T) {
+func TestAFullTableEvictsTheOldest(t *testing.T) {
 	ft := newFragTest(t, FragConfig{MaxDatagrams: 16, PerSource: 4, MaxBytes: 8 * chunkSize})
 	for i := range 12 {
 		ft.now = uint32(i)
-		ft.give(piece(from(udp4Spec, byte(i), 1), 8, 8, true), FragmentQueued)
+		ft.give(fragmentFrame(from(udp4Spec, byte(i), 1), 8, 8, true), FragmentQueued)
 	}
 	if ft.table.Len() != 8 {
 		t.Errorf("%d wait in memory for 8", ft.table.Len())
 	}
 	for i := range 20 {
-		ft.give(piece(from(udp4Spec, byte(100+i), 1), 0, 8, true), None)
+		ft.give(fragmentFrame(from(udp4Spec, byte(100+i), 1), 0, 8, true), None)
 	}
 	if ft.table.Len() != 16 {
 		t.Errorf("%d datagrams, want 16", ft.table.Len())
 	}
-	ft.give(piece(from(udp4Spec, 119, 1), 8, 8, false), None)
-	ft.give(piece(from(udp4Spec, 100, 1), 8, 8, false), FragmentQueued)
+	ft.give(fragmentFrame(from(udp4Spec, 119, 1), 8, 8, false), None)
+	ft.give(fragmentFrame(from(udp4Spec, 100, 1), 8, 8, false), FragmentQueued)
 }
 
 func TestTooManyHolesEndTheDatagram(t *testing.T) {
 	ft := newFragTest(t, FragConfig{})
 	for i := range maxSpans {
-		ft.give(piece(udp4Spec, 16*(i+1), 8, true), FragmentQueued)
+		ft.give(fragmentFrame(udp4Spec, 16*(i+1), 8, true), FragmentQueued)
 	}
-	ft.give(piece(udp4Spec, 16*(maxSpans+1), 8, true), FragmentQueueFull)
-	ft.give(piece(udp4Spec, 0, 8, true), FragmentQueueFull)
+	ft.give(fragmentFrame(udp4Spec, 16*(maxSpans+1), 8, true), FragmentQueueFull)
+	ft.give(fragmentFrame(udp4Spec, 0, 8, true), FragmentQueueFull)
 }
 
-// A datagram whose fragments come in any order, some of them twice, mixed with
-// others, passes whole and once.
-func TestAnyOrderOfFragmentsPassesWhole(t *testing.T) {
+// All fragments of a datagram pass exactly once, whatever their order and whichever
+// others they are mixed with.
+func TestAllFragmentsPassInAnyOrder(t *testing.T) {
 	seeded.Check(t, func(t *rapid.T) {
 		table := NewFragTable(FragConfig{Seed: rapid.Uint64().Draw(t, "seed"), MaxDatagrams: 64, PerSource: 64})
 		type ev struct {
@@ -400,7 +400,7 @@ func TestAnyOrderOfFragmentsPassesWhole(t *testing.T) {
 	})
 }
 
-// checkTable holds the table's chains and counters against each other.
+// checkTable checks that the table's chains and counters agree.
 func checkTable(t tb, table *FragTable) {
 	t.Helper()
 	entries, chunks := 0, int32(0)

@@ -10,7 +10,7 @@ import (
 // address of a data connection.
 type FTPKind uint8
 
-// The commands of clients, and the replies of servers.
+// PORT and EPRT are commands of clients, 227 and 229 replies of servers.
 const (
 	FTPPort FTPKind = iota // PORT h1,h2,h3,h4,p1,p2 (RFC 959 §4.1.2)
 	FTPEprt                // EPRT |1|192.0.2.1|1024| (RFC 2428 §2)
@@ -18,22 +18,22 @@ const (
 	FTPEpsv                // 229 … (|||1024|) (RFC 2428 §3)
 )
 
-// FTPEndpoint is the address of a data connection, as a line of a control
-// connection names it.
+// FTPEndpoint is the address of a data connection, as a line of a control connection
+// names it.
 type FTPEndpoint struct {
 	Kind    FTPKind
-	Addr    Addr   // the zero Addr with FTPEpsv: the server's
+	Addr    Addr   // the zero Addr with FTPEpsv, which means the server's
 	Port    uint16 // never 0
-	At, Len int    // where in the line the text is that Append writes anew
-	delim   byte   // of EPRT and 229
+	At, Len int    // offset and length, in bytes of the line, of the text that Append replaces
+	delim   byte   // delimiter of EPRT and 229
 }
 
-// maxFTPLine bounds how far into a line an address is looked for.
+// maxFTPLine bounds how many bytes of a line are searched for an address.
 const maxFTPLine = 256
 
-// ParseFTP reads one line of a control connection, from its first byte to its line
-// feed: a server's reply, or a client's command. ok is false for a line that is not
-// one of the four, is malformed, or is not whole.
+// ParseFTP reads one line of a control connection, from its first byte to its line feed:
+// a server's reply if reply is true, a client's command if it is not. ok is false where
+// the line is not one of the four, is malformed, or has no line feed.
 func ParseFTP(line []byte, reply bool) (e FTPEndpoint, ok bool) {
 	line = line[:min(len(line), maxFTPLine)]
 	end := bytes.IndexByte(line, '\n')
@@ -55,8 +55,9 @@ func ParseFTP(line []byte, reply bool) (e FTPEndpoint, ok bool) {
 	return e, ok && e.Port != 0
 }
 
-// Append appends the text that names addr and port the way the line does. addr is
-// of the family of e.Addr, and counts for nothing with FTPEpsv.
+// Append appends the text that names addr and port in the line's own format to b, and
+// returns it: the replacement for Len bytes of the line from At on. addr must be of the
+// family of e.Addr; with FTPEpsv it is not used.
 func (e *FTPEndpoint) Append(b []byte, addr Addr, port uint16) []byte {
 	switch e.Kind {
 	case FTPEpsv:
@@ -77,7 +78,7 @@ func (e *FTPEndpoint) Append(b []byte, addr Addr, port uint16) []byte {
 	return strconv.AppendUint(b, uint64(byte(port)), 10)
 }
 
-// scanHostPort looks for the six numbers of a 227 reply, which stand in any text
+// scanHostPort looks for the six numbers of a 227 reply, which may be anywhere in its text
 // (RFC 1123 §4.1.2.6).
 func (e *FTPEndpoint) scanHostPort(s []byte) bool {
 	e.Kind = FTPPasv
@@ -129,8 +130,8 @@ func (e *FTPEndpoint) readPORT(s []byte) bool {
 	return at > 0 && e.readHostPort(s, at) && onlySpace(s[at+e.Len:])
 }
 
-// readEPRT reads |family|address|port|, where any printing character may stand for
-// the bar.
+// readEPRT reads |family|address|port|, where any printing character may be used in place
+// of the bar.
 func (e *FTPEndpoint) readEPRT(s []byte) bool {
 	e.Kind = FTPEprt
 	at := spaces(s)
@@ -176,8 +177,8 @@ func (e *FTPEndpoint) scanPort(s []byte) bool {
 	return true
 }
 
-// number reads a decimal number of at most limit at the start of s, and says how
-// many digits it has: 0 where there is none, or it is too large.
+// number reads a decimal number of at most limit at the start of s and returns it with how
+// many digits it has: 0 where there is no number, or it is too large.
 func number(s []byte, limit int) (n, width int) {
 	for width < len(s) && isDigit(s[width]) {
 		n = n*10 + int(s[width]-'0')
@@ -191,12 +192,12 @@ func number(s []byte, limit int) (n, width int) {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// isDelimiter reports whether c may stand for the bar (RFC 2428 §2); a digit could
-// not be told from a number.
+// isDelimiter reports whether c may be used in place of the bar (RFC 2428 §2). Digits are
+// excluded, since they would be part of the numbers.
 func isDelimiter(c byte) bool { return 33 <= c && c <= 126 && !isDigit(c) }
 
-// spaces returns how many begin s.
+// spaces returns how many spaces s begins with.
 func spaces(s []byte) int { return len(s) - len(bytes.TrimLeft(s, " ")) }
 
-// onlySpace reports whether nothing but space is left of a line.
+// onlySpace reports whether the rest of a line is nothing but space.
 func onlySpace(s []byte) bool { return len(bytes.Trim(s, " \r")) == 0 }

@@ -51,7 +51,7 @@ func TestParseFTPFindsTheDataConnection(t *testing.T) {
 	}
 }
 
-func TestParseFTPTakesNothingElse(t *testing.T) {
+func TestParseFTPRefusesAllElse(t *testing.T) {
 	for _, line := range []string{
 		"\n", "PORT\r\n", "PORT \r\n", "PORT1,2,3,4,5,6\r\n", "PORT 1,2,3,4,5\r\n", "PORT 1,2,3,4,5,6,7\r\n",
 		"PORT 256,2,3,4,5,6\r\n", "PORT 1,2,3,4,0,0\r\n", "PORT 1,2,3,4,5,6 x\r\n", "PORT 1,,3,4,5,6\r\n", "PORT a,2,3,4,5,6\r\n",

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// Each target takes a frame from its Ethernet header on and an offload header as a
-// hostile neighbour could make them. Seeds are the recorded packets and one frame of
-// each kind of traffic; what a fuzzer found is in testdata/fuzz.
+// Each target takes any frame, from its Ethernet header on, and any offload header. Seeds
+// are the recorded packets and one frame of each kind of traffic; inputs that once failed
+// are in testdata/fuzz.
 
 func seed(f *testing.F, more ...any) {
 	add := func(fr *Frame) {
@@ -29,14 +29,14 @@ func seed(f *testing.F, more ...any) {
 	}
 }
 
-// fuzzFrame makes the frame, in a buffer with not a byte behind it.
+// fuzzFrame makes the frame, in a buffer without a byte after it.
 func fuzzFrame(b []byte, needs bool, gso byte, size, start, off uint16) *Frame {
 	f := &Frame{Buf: append(make([]byte, Headroom, Headroom+len(b)), b...), Head: Headroom, Tail: Headroom + len(b)}
 	f.Offload = Offload{NeedsCsum: needs, GSO: GSOType(gso), GSOSize: size, CsumStart: start, CsumOffset: off}
 	return f
 }
 
-// parsed reports whether the frame parses, and holds the result against the frame.
+// parsed reports whether the frame parses, and checks the result.
 func parsed(t *testing.T, f *Frame, p *Packet) bool {
 	t.Helper()
 	r := Parse(f, p)
@@ -248,8 +248,8 @@ func FuzzFragment(f *testing.F) {
 	})
 }
 
-// checkFragmentParses allows for one thing: a first fragment may be so short that
-// it cuts the transport header, which Parse refuses in received ones.
+// checkFragmentParses parses a fragment. One failure is allowed: a first fragment so short
+// that it cuts the transport header, which Parse refuses.
 func checkFragmentParses(t *testing.T, f *Frame, q *Packet) {
 	t.Helper()
 	var again Packet
@@ -267,8 +267,8 @@ func checkFragmentParses(t *testing.T, f *Frame, q *Packet) {
 	}
 }
 
-// FuzzFragTable reads its input as a programme: each four bytes are a fragment of
-// one of a few datagrams and sources, or time that passes.
+// FuzzFragTable reads its input as a program: each four bytes are a fragment of one of a
+// few datagrams and sources, or time that passes.
 func FuzzFragTable(f *testing.F) {
 	f.Add([]byte{0, 0, 10, 1, 0, 10, 5, 0})
 	f.Add([]byte{0, 10, 5, 0, 0, 0, 10, 1})
@@ -291,7 +291,7 @@ func FuzzFragTable(f *testing.F) {
 				if step[0]&128 != 0 {
 					s = udp6Spec
 				}
-				fr = piece(from(s, step[0]&3, uint16(step[0]>>4&3)), int(step[1])*8, int(step[2])*8+8, step[3]&1 != 0)
+				fr = fragmentFrame(from(s, step[0]&3, uint16(step[0]>>4&3)), int(step[1])*8, int(step[2])*8+8, step[3]&1 != 0)
 				frames[step] = fr
 			}
 			var p Packet

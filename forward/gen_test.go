@@ -8,13 +8,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A random packet and the frame it came in, with a random offload state.
+// sample is a random packet, and the frame it is in, with a random offload state.
 type sample struct {
 	spec
 	frame *Frame
 }
 
-var offloadStates = []string{"none", "verified", "unfinished", "gso", "gso merged by hardware"}
+var offloadStates = []string{"none", "verified", "partial", "gso", "gso merged by hardware"}
 
 // anySample draws IPv4 with options and IPv6 with extension headers, all
 // transports, all offload states, and padding.
@@ -126,19 +126,19 @@ func (s spec) sampleIn(t *rapid.T, state string) sample {
 	switch state {
 	case "verified":
 		f.Offload.DataValid = true
-	case "unfinished":
+	case "partial":
 		if s.proto != ProtoICMP && !s.noChecksum {
-			leave(t, f)
+			makePartial(t, f)
 		}
 	case "gso", "gso merged by hardware":
 		if gso == GSONone || s.noChecksum || len(s.payload) == 0 {
 			break
 		}
 		if state == "gso" {
-			leave(t, f)
+			makePartial(t, f)
 		} else if p := mustParse(t, f); true {
 			off, _ := checksumOffset(p.Proto)
-			binary.BigEndian.PutUint16(f.Bytes()[p.L4+off:], 0xdead) // of the first of the merged, perhaps
+			binary.BigEndian.PutUint16(f.Bytes()[p.L4+off:], 0xdead) // undefined: LRO may leave the first packet's
 		}
 		f.Offload.GSO = gso
 		f.Offload.GSOSize = uint16(rapid.IntRange(max(1, len(s.payload)/45), 1460).Draw(t, "gsoSize"))
@@ -158,8 +158,8 @@ func (s spec) gsoType() GSOType {
 	return GSONone
 }
 
-// verify holds a frame that a rewriter made against check and gopacket, and its
-// Packet against what Parse finds anew.
+// verify checks a frame that a rewriter made, with check and with gopacket, and that its
+// Packet is what Parse finds.
 func verify(t *rapid.T, f *Frame, p *Packet) {
 	t.Helper()
 	check(t, f)
@@ -173,9 +173,8 @@ func verify(t *rapid.T, f *Frame, p *Packet) {
 	decode(t, f, &q)
 }
 
-// decode holds the frame against gopacket: it decodes to the end without a failure,
-// and what has no extension headers comes out the same when gopacket writes lengths
-// and checksums itself.
+// decode checks a frame with gopacket: it must decode completely, and, where it has no
+// extension headers, be the same when gopacket writes lengths and checksums.
 func decode(t tb, f *Frame, p *Packet) {
 	t.Helper()
 	g := &Frame{Buf: append([]byte{}, f.Bytes()...), Tail: p.End, Offload: f.Offload}

@@ -35,8 +35,7 @@ const (
 	ICMPv6Redirect     = 137
 )
 
-// readICMP takes type, code and an echo's identifier. b ends where the packet
-// does.
+// readICMP reads type, code and an echo's identifier. b ends where the packet does.
 func (p *Packet) readICMP(b []byte) Reason {
 	if p.L4+icmpHeaderLen > len(b) {
 		return BadL4Header
@@ -63,7 +62,7 @@ func (p *Packet) isICMP() bool {
 	return p.Version == 4 && p.Proto == ProtoICMP || p.Version == 6 && p.Proto == ProtoICMPv6
 }
 
-// IsEchoRequest reports whether the packet starts a ping.
+// IsEchoRequest reports whether the packet is an ICMP or ICMPv6 echo request: a ping.
 func (p *Packet) IsEchoRequest() bool {
 	return p.isICMP() && p.Frag != LaterFrag &&
 		p.ICMPType == [2]uint8{ICMPEcho, ICMPv6Echo}[p.Version/6]

@@ -16,16 +16,18 @@ const (
 	maxError6 = 1280
 )
 
-// The TOS of an ICMPv4 error: the packet's own without the precedence, which
-// becomes INTERNETWORK CONTROL (RFC 1812 §4.3.2.5).
+// The TOS of an ICMPv4 error is the packet's, but with the precedence INTERNETWORK
+// CONTROL (RFC 1812 §4.3.2.5).
 const (
 	tosMask            = 0x1e
 	tosInternetControl = 0xc0
 )
 
-// TimeExceeded writes into out what the sender of p gets when its TTL or hop
-// limit runs out (RFC 792, RFC 4443 §3.3). It reports whether there is something
-// to send: MayAnswer allows it and out has room.
+// TimeExceeded writes into out the ICMP error for a packet whose TTL or hop limit runs
+// out (RFC 792, RFC 4443 §3.3): from src, the balancer's address, to the sender of p, with
+// id as the IPv4 identification. It quotes as much of f as an error may. It reports
+// whether out is to be sent: MayAnswer allows it, src is of the packet's family, and out
+// has room for the error, which MaxReply bytes always are.
 func TimeExceeded(out *Frame, f *Frame, p *Packet, src Addr, id uint16) bool {
 	if p.Version == 6 {
 		return icmpError(out, f, p, src, id, ICMPv6TimeExceeded, 0, 0)
@@ -33,9 +35,9 @@ func TimeExceeded(out *Frame, f *Frame, p *Packet, src Addr, id uint16) bool {
 	return icmpError(out, f, p, src, id, ICMPTimeExceeded, 0, 0)
 }
 
-// TooBig writes into out what the sender of p gets when the packet exceeds the
-// MTU, in bytes, and may not be fragmented: fragmentation needed (RFC 1191 §4) or
-// packet too big (RFC 4443 §3.2). It reports as TimeExceeded does.
+// TooBig writes into out the ICMP error for a packet that is longer than mtu bytes and
+// may not be fragmented: fragmentation needed (RFC 1191 §4) or packet too big (RFC 4443
+// §3.2). For the rest see TimeExceeded.
 func TooBig(out *Frame, f *Frame, p *Packet, src Addr, id uint16, mtu int) bool {
 	if p.Version == 6 {
 		return icmpError(out, f, p, src, id, ICMPv6TooBig, 0, uint32(mtu))
@@ -43,9 +45,8 @@ func TooBig(out *Frame, f *Frame, p *Packet, src Addr, id uint16, mtu int) bool 
 	return icmpError(out, f, p, src, id, ICMPUnreachable, icmpFragNeeded, uint32(min(mtu, 0xffff)))
 }
 
-// PortUnreachable writes into out what the sender of p gets when no server is
-// left or nothing serves the port (RFC 1122 §4.1.3.1, RFC 4443 §3.1). It reports
-// as TimeExceeded does.
+// PortUnreachable writes into out the ICMP error for a port that nothing serves, or that
+// has no server left (RFC 1122 §4.1.3.1, RFC 4443 §3.1). For the rest see TimeExceeded.
 func PortUnreachable(out *Frame, f *Frame, p *Packet, src Addr, id uint16) bool {
 	if p.Version == 6 {
 		return icmpError(out, f, p, src, id, ICMPv6Unreachable, icmpv6PortUnreachable, 0)
@@ -53,15 +54,16 @@ func PortUnreachable(out *Frame, f *Frame, p *Packet, src Addr, id uint16) bool 
 	return icmpError(out, f, p, src, id, ICMPUnreachable, icmpPortUnreachable, 0)
 }
 
-// PassError writes into out an ICMP error of the type, code and rest that the error
-// in f has, but about p: a packet that f quotes, inside a tunnel. So the tunnel's
-// source tells the sender of p what befell its packet (RFC 2003 §4, RFC 2473 §8). It
-// reports as TimeExceeded does.
-func PassError(out *Frame, f *Frame, p *Packet, src Addr, id uint16, typ, code uint8) bool {
+// RelayICMPError writes into out an ICMP error with typ and code about p, which is the
+// inner packet of a tunnel packet that the ICMP error in f quotes: see ParseTunneled. So
+// the tunnel's source reports a router's error to the sender of the inner packet (RFC 2003
+// §4, RFC 2473 §8). For the rest see TimeExceeded.
+func RelayICMPError(out *Frame, f *Frame, p *Packet, src Addr, id uint16, typ, code uint8) bool {
 	return icmpError(out, f, p, src, id, typ, code, 0)
 }
 
-// icmpError quotes as much of p as fits. rest is bytes 4 to 7 of the message.
+// icmpError writes an ICMP error that quotes as much of p as fits. rest is bytes 4 to 7
+// of the message.
 func icmpError(out, f *Frame, p *Packet, src Addr, id uint16, typ, code uint8, rest uint32) bool {
 	if !MayAnswer(f, p) {
 		return false
@@ -84,12 +86,14 @@ func icmpError(out, f *Frame, p *Packet, src Addr, id uint16, typ, code uint8, r
 	return true
 }
 
-// EchoReply turns the echo request in f into the reply to it, in place, Ethernet
-// addresses swapped (RFC 792, RFC 4443 §4.2). It works fragment by fragment, so
-// that a fragmented ping needs no reassembly: fragments keep their identification,
-// a whole IPv4 reply gets id. It reports whether there is something to send: f is
-// an echo request, or a later fragment (of one, which the caller knows), its
-// checksum is right where it can be told, and it comes from one host.
+// EchoReply turns the echo request in f into the echo reply, in place, with the Ethernet
+// addresses swapped (RFC 792, RFC 4443 §4.2). A fragmented request is answered fragment by
+// fragment, without reassembly: fragments keep their identification, an IPv4 reply that is
+// no fragment gets id.
+//
+// It reports whether f is to be sent. It is not, and is unchanged, where it is not an echo
+// request, its checksum is wrong, or its sender cannot be answered (see MayAnswer). Of a
+// later fragment the caller has to know that it is one of an echo request.
 func EchoReply(f *Frame, p *Packet, id uint16) bool {
 	if p.Frag != LaterFrag && !p.IsEchoRequest() || DstMAC(f).IsGroup() || !isHost(&p.Src) || isGroup(&p.Dst) {
 		return false
@@ -122,11 +126,11 @@ func EchoReply(f *Frame, p *Packet, id uint16) bool {
 		return true
 	}
 	m := b[p.L4:]
-	was := binary.BigEndian.Uint16(m)
+	old := binary.BigEndian.Uint16(m)
 	p.ICMPType = [2]uint8{ICMPEchoReply, ICMPv6EchoReply}[p.Version/6]
 	m[icmpType] = p.ICMPType
-	if !unfinished(f, p) {
-		update(m[icmpChecksum:], change(was, binary.BigEndian.Uint16(m)))
+	if !partialChecksum(f, p) {
+		update(m[icmpChecksum:], change(old, binary.BigEndian.Uint16(m)))
 	}
 	return true
 }

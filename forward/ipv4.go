@@ -24,7 +24,7 @@ const (
 	ip4OffMask = 0x1fff // in units of 8 bytes
 )
 
-// ipv4 is a view on an IPv4 header and what follows, of at least 20 bytes.
+// ipv4 is an IPv4 header and what follows, of at least 20 bytes.
 type ipv4 []byte
 
 func (h ipv4) headerLen() int    { return int(h[ip4VerIHL]&15) * 4 }
@@ -38,7 +38,7 @@ func (h ipv4) setChecksum(c uint16) {
 	binary.BigEndian.PutUint16(h[ip4Checksum:], c)
 }
 
-// fillChecksum computes the header checksum anew.
+// fillChecksum computes the header checksum.
 func (h ipv4) fillChecksum() {
 	h.setChecksum(0)
 	h.setChecksum(^sum(h[:h.headerLen()]))
@@ -70,8 +70,8 @@ func parseIPv4(b []byte, p *Packet) Reason {
 	return p.checkFragment()
 }
 
-// plainIntact reports whether the checksum of a header without options is right.
-func plainIntact(h *[ip4MinLen]byte) bool {
+// plainChecksumValid reports whether the checksum of a header without options is right.
+func plainChecksumValid(h *[ip4MinLen]byte) bool {
 	s := binary.LittleEndian.Uint64(h[:])
 	s, c := bits.Add64(s, binary.LittleEndian.Uint64(h[8:]), 0)
 	s, c = bits.Add64(s, uint64(binary.LittleEndian.Uint32(h[16:])), c)
@@ -81,22 +81,23 @@ func plainIntact(h *[ip4MinLen]byte) bool {
 	return uint16(s>>16+s) == 0xffff
 }
 
-// putAddr4 writes the address at the beginning of b into a, in two words: byte by
-// byte it would cost as much as all the rest of Parse.
+// putAddr4 writes the IPv4 address at the start of b into a, in two words: byte by byte
+// it would take as long as the rest of Parse.
 func putAddr4(a *Addr, b []byte) {
 	binary.LittleEndian.PutUint64(a[:], 0)
 	binary.LittleEndian.PutUint64(a[8:], mappedPrefix|uint64(binary.LittleEndian.Uint32(b))<<32)
 }
 
-// copyAddr copies in two words: addresses are often written so just before, and a
-// processor waits long for what it wrote in other pieces.
+// copyAddr copies in two words. Addresses are often read right after putAddr4 wrote
+// them, and a load of other widths than the stores before it cannot be forwarded from
+// the store buffer: it waits some 15 cycles.
 func copyAddr(to, from *Addr) {
 	binary.LittleEndian.PutUint64(to[:], binary.LittleEndian.Uint64(from[:]))
 	binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
 }
 
-// readIPv4 takes the fixed fields of a header whose bounds are known, into a p that
-// is otherwise empty.
+// readIPv4 reads the fixed fields of a header whose bounds are checked. The fields of p
+// that it sets are zero before.
 func (p *Packet) readIPv4(h ipv4) {
 	putAddr4(&p.Src, h[ip4Src:])
 	putAddr4(&p.Dst, h[ip4Dst:])

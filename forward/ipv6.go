@@ -13,22 +13,22 @@ const (
 	ip6HeaderLen    = 40
 )
 
-// IPv6 extension headers (RFC 8200 §4) that stand before the transport header.
-// AH and ESP are transport protocols here, as services are made of them.
+// IPv6 extension headers (RFC 8200 §4) that come before the transport header. AH and
+// ESP are not among them: they are transport protocols here, as in ip_vs.
 const (
 	extHopByHop = 0
 	extRouting  = 43
 	extFragment = 44
 	extDest     = 60
 
-	// maxExtHeaders bounds the chain: RFC 8200 §4.1 lists six at most in front
-	// of a transport header.
+	// maxExtHeaders bounds the chain: RFC 8200 §4.1 lists at most six before a transport
+	// header.
 	maxExtHeaders = 8
 
 	fragHeaderLen = 8
 )
 
-// ipv6 is a view on an IPv6 header and what follows, of at least 40 bytes.
+// ipv6 is an IPv6 header and what follows, of at least 40 bytes.
 type ipv6 []byte
 
 func (h ipv6) payloadLen() int     { return int(binary.BigEndian.Uint16(h[ip6Len:])) }
@@ -37,8 +37,7 @@ func (h ipv6) class() uint8        { return h[0]<<4 | h[1]>>4 }
 func (h ipv6) src() Addr           { return Addr(h[ip6Src : ip6Src+16]) }
 func (h ipv6) dst() Addr           { return Addr(h[ip6Dst : ip6Dst+16]) }
 
-// parseIPv6 reads the header at EthernetLen of b and the extension headers
-// behind it.
+// parseIPv6 reads the header at EthernetLen of b and the extension headers after it.
 func parseIPv6(b []byte, p *Packet) Reason {
 	if len(b) < EthernetLen+ip6HeaderLen {
 		return TooShort
@@ -64,14 +63,14 @@ func parseIPv6(b []byte, p *Packet) Reason {
 	return p.checkFragment()
 }
 
-// readIPv6 takes the fixed fields.
+// readIPv6 reads the fixed fields.
 func (p *Packet) readIPv6(h ipv6) {
 	p.Src, p.Dst = h.src(), h.dst()
 	p.Proto, p.TTL, p.TOS = h[ip6Next], h[ip6HopLimit], h.class()
 }
 
-// skipExtensions moves p.L4 and p.Proto from the first header behind the IPv6
-// header to the transport header. b ends where the packet does.
+// skipExtensions moves p.L4 and p.Proto from the first header after the IPv6 header to
+// the transport header. b ends where the packet does.
 func (p *Packet) skipExtensions(b []byte) Reason {
 	for n := 0; ; n++ {
 		switch p.Proto {
@@ -86,13 +85,13 @@ func (p *Packet) skipExtensions(b []byte) Reason {
 		size := (int(h[1]) + 1) * 8
 		switch p.Proto {
 		case extHopByHop:
-			if n != 0 { // RFC 8200 §4.1: only right behind the IPv6 header
+			if n != 0 { // RFC 8200 §4.1: only right after the IPv6 header
 				return BadExtensionHeader
 			}
 			p.HopByHop = true
 		case extRouting:
-			// With segments left the destination is not the final one: the
-			// packet is not for the VIP yet, and type 0 is to be dropped (RFC 5095).
+			// With segments left, the destination is an intermediate node and not yet
+			// the VIP; type 0 is to be dropped (RFC 5095).
 			if h[3] != 0 {
 				return BadExtensionHeader
 			}

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// recording is a packet that a Linux director got, and what it sent.
+// recording is a packet that a Linux director (ip_vs) received, and what it sent.
 type recording struct {
 	note string
 	in   []byte
@@ -68,15 +68,15 @@ func unhex(t tb, s string) (b []byte) {
 	return b
 }
 
-// director does with the functions of this package what the recorded one did. What
-// is a connection and what is not it tells from the note, as there is no table.
+// director does with the functions of this package what the recorded one did. It has no
+// connection table: the recording's note says whether there is a connection.
 type director struct {
 	method string // dr, nat, tun, gue, gre
 	tunnel Tunnel
 	vip    Addr
 	server Addr
 	ports  map[uint16]uint16 // service port to server port
-	made   bool              // whether the last frame's outermost header is of its own making
+	made   bool              // the last frame's outermost header was written by the director
 }
 
 func directorFor(name string) *director {
@@ -101,7 +101,7 @@ func directorFor(name string) *director {
 	return d
 }
 
-// play returns what leaves for the packet of a recording.
+// play returns the frames that the director sends for the packet of a recording.
 func (d *director) play(t *testing.T, r recording) (out []*Frame) {
 	f := frameOf(r.in, 0)
 	p := mustParse(t, f)
@@ -214,9 +214,9 @@ func outerPort(b []byte) uint16 {
 	return binary.BigEndian.Uint16(b[40:])
 }
 
-// own blanks what a director may choose: identification and with it the header
+// blankVariable zeroes what a director may choose: identification, and with it the header
 // checksum, and the flow label.
-func own(b []byte) []byte {
+func blankVariable(b []byte) []byte {
 	b = append([]byte{}, b...)
 	if b[0]>>4 == 4 {
 		copy(b[4:6], []byte{0, 0})
@@ -242,7 +242,7 @@ func TestAsTheKernelDoes(t *testing.T) {
 					continue // see TestFragmentsAsTheKernelDoes
 				}
 				if r.note == "hop-by-hop options" && !d.isTunnel() {
-					continue // a policy of ip_vs, not of bytes
+					continue // ip_vs refuses them by policy
 				}
 				t.Run(r.note, func(t *testing.T) { d.compare(t, r) })
 			}
@@ -259,10 +259,10 @@ func (d *director) compare(t *testing.T, r recording) {
 		check(t, f)
 		got, want := packetOf(f), r.out[i]
 		if strings.Contains(r.note, "zero checksum") && d.method == "nat" {
-			copy(want[26:28], []byte{0, 0}) // the kernel fills it in; 0 is as right (RFC 768)
+			copy(want[26:28], []byte{0, 0}) // the kernel computes it; 0 is right too (RFC 768)
 		}
 		if d.made {
-			got, want = own(got), own(want)
+			got, want = blankVariable(got), blankVariable(want)
 		}
 		if !bytes.Equal(got, want) {
 			t.Errorf("frame %d:\n got %x\nwant %x", i, got, want)
@@ -270,8 +270,8 @@ func (d *director) compare(t *testing.T, r recording) {
 	}
 }
 
-// What the kernel put together and sent on as fragments again, golb sends on as it
-// came: the receiver gets the same datagram from the same addresses.
+// The kernel reassembles, rewrites and fragments again; golb rewrites fragment by fragment.
+// The receiver must get the same datagram from the same addresses.
 func TestFragmentsAsTheKernelDoes(t *testing.T) {
 	for _, name := range []string{"udp4-dr", "udp4-nat", "udp6-dr", "udp6-nat"} {
 		t.Run(name, func(t *testing.T) {
@@ -318,8 +318,8 @@ func TestFragmentsAsTheKernelDoes(t *testing.T) {
 	}
 }
 
-// shape prints a fragment without what may differ: the fragments' identification
-// and the checksums that follow from it.
+// shape prints a fragment without what may differ: the identification, and the checksum
+// that depends on it.
 func shape(t tb, f *Frame) string {
 	p := mustParse(t, f)
 	data := f.Bytes()[p.L4:p.End]

@@ -62,7 +62,7 @@ func TestSCTPFragmentsKeepTheirPorts(t *testing.T) {
 	mustDo(t, NATRequest(o, q, &server4, s.dport))
 }
 
-func TestTCPMayBeCutSmallerThanItsSenderSaid(t *testing.T) {
+func TestTCPMayBeSegmentedSmallerThanGSOSize(t *testing.T) {
 	s := tcp4Spec
 	s.payload = pattern(1000, 1)
 	f := frameOf(s.build(), 0)
@@ -80,7 +80,7 @@ func TestTCPMayBeCutSmallerThanItsSenderSaid(t *testing.T) {
 	}
 }
 
-func TestIteratorsStopAtALentBufferThatIsTooSmall(t *testing.T) {
+func TestIteratorsStopAtABufferThatIsTooSmall(t *testing.T) {
 	s := udp4Spec
 	s.payload = pattern(1000, 1)
 	f := frameOf(s.build(), 0)
@@ -104,8 +104,8 @@ func TestIteratorsStopAtALentBufferThatIsTooSmall(t *testing.T) {
 	}
 }
 
-// A UDP checksum that comes to 0 is sent as 0xffff (RFC 768): 0 would say that
-// there is none. Of all ports, one gives 0.
+// A UDP checksum whose value is 0 is sent as 0xffff (RFC 768), since 0 means that there is
+// none. For one of all ports it is 0.
 func TestAUDPChecksumNeverBecomesNone(t *testing.T) {
 	for _, s := range []spec{udp4Spec, udp6Spec} {
 		nat, finished := 0, 0
@@ -134,7 +134,7 @@ func TestAUDPChecksumNeverBecomesNone(t *testing.T) {
 	}
 }
 
-func TestLaterFragmentsHaveTheCopiedOptionsAlone(t *testing.T) {
+func TestLaterFragmentsHaveOnlyCopiedOptions(t *testing.T) {
 	s := udp4Spec
 	s.payload = pattern(100, 1)
 	s.options = []byte{1, 7, 3, 4, 0x94, 4, 0, 0, 68, 4, 5, 0, 0x82, 3, 9, 0}
@@ -154,7 +154,7 @@ func TestLaterFragmentsHaveTheCopiedOptionsAlone(t *testing.T) {
 	}
 }
 
-func TestMalformedOptionsAreLeftAlone(t *testing.T) {
+func TestMalformedOptionsAreNotChanged(t *testing.T) {
 	for _, o := range [][]byte{{7, 9, 4, 0}, {7, 1, 4, 0}, {1, 1, 1, 7}} {
 		was := append([]byte{}, o...)
 		if blankOptions(o); !bytes.Equal(o, was) {

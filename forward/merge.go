@@ -5,68 +5,70 @@ import (
 	"math/bits"
 )
 
-// Merger makes super-packets of neighbours: of packets of one flow that follow each
-// other in a batch, as the kernel's GRO does on receiving (net/ipv4/tcp_offload.c,
-// udp_offload.c), for devices that do not. Sending costs per frame, so one of 64 KiB
-// costs little more than one of 1500 bytes.
+// Merger makes super-packets of packets of one flow in a batch, as the kernel's GRO does
+// on receiving (net/ipv4/tcp_offload.c, udp_offload.c), for devices that do not. Sending
+// costs per frame: one of 64 KiB costs little more than one of 1500 bytes.
 //
-// What is merged is what segmentation (TSO, USO, Segmenter) takes apart into exactly
-// the packets that were merged, bit for bit: the same Ethernet and network headers;
-// consecutive IPv4 identifications, since those are what segmentation writes; no IPv4
-// options, IPv6 extension headers or fragments; all of one payload size, but the last
-// may be shorter; checksums that are right or known to be, so that no damage is
-// hidden. Of TCP also: the next sequence number, the same acknowledgement, window,
-// flags and options; PSH and FIN on the last alone, CWR on the first alone. Of UDP: a
-// checksum.
+// Packets are merged only where segmentation (TSO, USO, Segmenter) restores exactly the
+// same packets, bit for bit. They have to have
 //
-// Packets of a flow never overtake each other. Packets of different flows may.
+//   - the same Ethernet and network headers, with consecutive IPv4 identifications, as
+//     segmentation writes them;
+//   - no IPv4 options, no IPv6 extension headers, and be no fragments;
+//   - payloads of the same length, of which only the last may be shorter;
+//   - checksums that are right (computed, verified by the receiver, or partial), so that
+//     damage is not hidden;
+//   - in TCP, consecutive sequence numbers and the same acknowledgment, window, flags and
+//     options; PSH and FIN only in the last, CWR only in the first;
+//   - in UDP, a checksum.
 //
-// The zero value is ready. A Merger keeps nothing between calls but memory, and does
-// not allocate. Not for concurrent use.
+// Packets of one flow never overtake each other. Packets of different flows may.
+//
+// The zero value is ready to use. A Merger keeps only memory from one call to the next,
+// and does not allocate. Not for concurrent use.
 type Merger struct {
-	held  [mergeSets * mergeWays]held // sets by the flow's hash
-	flows [mergeSets * mergeWays]uint32
-	open  uint64 // which of held are in use, by bit
+	held  [mergeSets * mergeWays]heldFrame // a set-associative table, by the flow's hash
+	flows [mergeSets * mergeWays]uint32    // hashes
+	open  uint64                           // bit i: held[i] is in use
 }
 
-// held is a frame that the next packets of its flow may be appended to.
-type held struct {
-	at       int32 // index of the frame
-	end      uint32
-	seq      uint32 // TCP: the next
-	l4       uint16
+// heldFrame is a frame that further packets of its flow may be appended to.
+type heldFrame struct {
+	at       int32  // index of the frame in the batch
+	end      uint32 // offset of the end of its IP packet
+	seq      uint32 // TCP sequence number of the packet to append
+	l4       uint16 // offset of the transport header
 	payload  uint16 // offset of the first payload byte
-	size     uint16 // payload of each packet
-	id       uint16 // IPv4: the next
+	size     uint16 // payload of each packet, in bytes
+	id       uint16 // IPv4 identification of the packet to append
 	proto    uint8
 	count    uint8 // packets so far
-	verified bool
+	verified bool  // the first packet's checksums are right
 }
 
 const (
 	mergeSets = 16
 	mergeWays = 4
 
-	// maxMerged bounds a super-packet with its Ethernet header: the kernel segments in
-	// software what is not shorter than a device's gso_max_size, 64 KiB.
+	// maxMerged bounds a super-packet with its Ethernet header, in bytes: one as long as
+	// a device's gso_max_size, 64 KiB, the kernel segments in software.
 	maxMerged = 65535
-	// maxSegments is how many packets become one at most: the least that all kernels
-	// take for UDP (UDP_MAX_SEGMENTS).
+	// maxSegments bounds the packets in a super-packet: the smallest UDP_MAX_SEGMENTS of
+	// any kernel.
 	maxSegments = 64
 )
 
-// Merge merges what it can of frames, which are to leave by one port and are finished
-// but for their offload headers, and returns those that are left, in order, at the
-// beginning of frames. Payload is appended in the buffer of a flow's first frame, as
-// far as there is room behind it. With udp unset only TCP is merged: kernels before
-// 6.2 have no offload header for UDP.
+// Merge merges what it can of frames, which are ready to be sent by one port, and returns
+// those that are left: a prefix of frames, in order. It appends payloads in the buffer of
+// a flow's first frame, as far as there is room after it. If udp is false it merges only
+// TCP: kernels before 6.2 have no offload header for UDP.
 func (m *Merger) Merge(frames []Frame, udp bool) []Frame {
 	if len(frames) < 2 {
 		return frames
 	}
 	kept := 0
 	for i := range frames {
-		if m.take(frames[:kept], &frames[i], udp) {
+		if m.tryMerge(frames[:kept], &frames[i], udp) {
 			continue
 		}
 		if kept != i {
@@ -74,18 +76,19 @@ func (m *Merger) Merge(frames []Frame, udp bool) []Frame {
 		}
 		kept++
 	}
-	m.closeAll(frames)
+	m.flushAll(frames)
 	return frames[:kept]
 }
 
-// take reports whether f became part of one of kept, else it is the next of them.
-func (m *Merger) take(kept []Frame, f *Frame, udp bool) bool {
+// tryMerge appends f to one of kept, the frames before it. If it returns false, f has to
+// be kept.
+func (m *Merger) tryMerge(kept []Frame, f *Frame, udp bool) bool {
 	var c candidate
 	switch c.read(f, udp) {
-	case unrelated:
+	case noFlow:
 		return false
-	case unclear:
-		m.closeAll(kept)
+	case anyFlow:
+		m.flushAll(kept)
 		return false
 	}
 	i := m.find(c.flow)
@@ -93,20 +96,20 @@ func (m *Merger) take(kept []Frame, f *Frame, udp bool) bool {
 	if m.open>>i&1 != 0 && m.flows[i] == c.flow {
 		if c.fits && h.append(&kept[h.at], f, &c) {
 			if c.last || c.end-c.payload < int(h.size) || h.count == maxSegments {
-				m.close(i, kept)
+				m.flush(i, kept)
 			}
 			return true
 		}
-		m.close(i, kept)
+		m.flush(i, kept)
 	}
 	if c.fits && !c.last {
 		if m.open>>i&1 != 0 {
-			m.close(i, kept)
+			m.flush(i, kept)
 		}
 		m.open |= 1 << i
 		m.flows[i] = c.flow
 		n := c.end - c.payload
-		*h = held{
+		*h = heldFrame{
 			at: int32(len(kept)), end: uint32(c.end), seq: c.seq + uint32(n), l4: uint16(c.l4), payload: uint16(c.payload),
 			size: uint16(n), id: c.id + 1, proto: c.proto, count: 1,
 		}
@@ -114,8 +117,8 @@ func (m *Merger) take(kept []Frame, f *Frame, udp bool) bool {
 	return false
 }
 
-// find returns where a flow is held, or else is to be: at a free place, or that of the
-// flow that has been held longest.
+// find returns the index in held of a flow, or where it is to be held: a free entry, or
+// that of the flow whose frame is the oldest.
 func (m *Merger) find(flow uint32) int {
 	set := int(flow>>28) * mergeWays
 	free, oldest := -1, set
@@ -135,21 +138,22 @@ func (m *Merger) find(flow uint32) int {
 	return oldest
 }
 
-func (m *Merger) closeAll(kept []Frame) {
+func (m *Merger) flushAll(kept []Frame) {
 	for m.open != 0 {
-		m.close(bits.TrailingZeros64(m.open), kept)
+		m.flush(bits.TrailingZeros64(m.open), kept)
 	}
 }
 
-// close ends a flow that is held.
-func (m *Merger) close(i int, kept []Frame) {
+// flush finishes a held frame: nothing more is appended to it.
+func (m *Merger) flush(i int, kept []Frame) {
 	m.open &^= 1 << i
 	h := &m.held[i]
 	h.finish(&kept[h.at])
 }
 
-// append puts c, which is f, behind the packets of h, which are head, or reports false.
-func (h *held) append(head, f *Frame, c *candidate) bool {
+// append appends c, which describes f, to the packets of h, which are in head. It returns
+// false where it may not.
+func (h *heldFrame) append(head, f *Frame, c *candidate) bool {
 	n, end := c.end-c.payload, int(h.end)
 	a, b := head.Bytes(), f.Bytes()
 	switch {
@@ -161,7 +165,7 @@ func (h *held) append(head, f *Frame, c *candidate) bool {
 		c.proto == ProtoUDP && binary.BigEndian.Uint32(a[h.l4:]) != binary.BigEndian.Uint32(b[c.l4:]):
 		return false
 	}
-	if !h.verified && !intact(head, c.l4, end, h.proto) || !intact(f, c.l4, c.end, c.proto) {
+	if !h.verified && !checksumsValid(head, c.l4, end, h.proto) || !checksumsValid(f, c.l4, c.end, c.proto) {
 		return false
 	}
 	copy(head.Buf[head.Head+end:], b[c.payload:c.end])
@@ -176,9 +180,9 @@ func (h *held) append(head, f *Frame, c *candidate) bool {
 	return true
 }
 
-// finish makes a super-packet of what was appended to f: lengths, checksums, offload
-// header.
-func (h *held) finish(f *Frame) {
+// finish makes f a super-packet if packets were appended to it: lengths, checksums,
+// offload header.
+func (h *heldFrame) finish(f *Frame) {
 	if h.count < 2 {
 		return
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The flows of merging tests: plain headers, as merging wants them.
+// mergeSpecs are flows whose packets can be merged.
 var mergeSpecs = map[string]spec{
 	"tcp4": {src: client4, dst: vip4, sport: 40001, dport: 80, proto: ProtoTCP, flags: FlagACK, tcpOptions: []byte{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2}},
 	"tcp6": {src: client6, dst: vip6, sport: 40001, dport: 80, proto: ProtoTCP, flags: FlagACK},
@@ -15,8 +15,8 @@ var mergeSpecs = map[string]spec{
 	"udp6": {src: client6, dst: vip6, sport: 40001, dport: 443, proto: ProtoUDP},
 }
 
-// run is n packets of a flow as a sender's segmentation makes them.
-func (s spec) run(n, size int) (list []spec) {
+// segments returns n packets of a flow, as a sender's segmentation makes them.
+func (s spec) segments(n, size int) (list []spec) {
 	for i := range n {
 		x := s
 		x.payload = pattern(size, byte(i))
@@ -27,26 +27,26 @@ func (s spec) run(n, size int) (list []spec) {
 	return list
 }
 
-// roomy is a frame in a buffer as ports lend them.
-func roomy(packet []byte) Frame { return *frameOf(packet, 65536) }
+// roomyFrame returns a frame in a buffer like that of a port.
+func roomyFrame(packet []byte) Frame { return *frameOf(packet, 65536) }
 
 func framesOf(list []spec) (fs []Frame) {
 	for _, s := range list {
-		fs = append(fs, roomy(s.build()))
+		fs = append(fs, roomyFrame(s.build()))
 	}
 	return fs
 }
 
-// takeApart takes a super-packet apart as inet_gso_segment, ipv6_gso_segment,
-// tcp_gso_segment and __udp_gso_segment do, and finishes the checksum of what is none.
-func takeApart(t tb, f *Frame) (list [][]byte) {
+// segmentAsKernel splits a super-packet as inet_gso_segment, ipv6_gso_segment,
+// tcp_gso_segment and __udp_gso_segment do. Of any other frame it completes the checksum.
+func segmentAsKernel(t tb, f *Frame) (list [][]byte) {
 	t.Helper()
 	b, o := f.Bytes(), f.Offload
 	if o.GSO == GSONone {
 		b = slices.Clone(b)
 		if o.NeedsCsum {
 			c := ^refSum(b[o.CsumStart:])
-			if c == 0 {
+			if c == 0 && o.CsumOffset == 6 { // UDP, where 0 would mean none (RFC 768)
 				c = 0xffff
 			}
 			binary.BigEndian.PutUint16(b[o.CsumStart+o.CsumOffset:], c)
@@ -111,7 +111,7 @@ func TestAFlowBecomesOnePacket(t *testing.T) {
 			for _, tc := range []struct{ n, size, last, want int }{
 				{2, 1448, 1448, 1}, {44, 1448, 1448, 1}, {44, 1448, 1, 1}, {46, 1448, 1448, 2}, {64, 100, 100, 1}, {65, 100, 100, 2}, {3, 30000, 30000, 2}, {1, 1448, 1448, 1},
 			} {
-				list := s.run(tc.n, tc.size)
+				list := s.segments(tc.n, tc.size)
 				end := &list[tc.n-1]
 				end.payload = end.payload[:tc.last]
 				if s.proto == ProtoTCP {
@@ -129,14 +129,14 @@ func TestAFlowBecomesOnePacket(t *testing.T) {
 	}
 }
 
-// sameSegments cuts what was merged, and compares.
+// sameSegments checks that out, when segmented, is list.
 func sameSegments(t *testing.T, list []spec, out []Frame) {
 	t.Helper()
 	var got [][]byte
 	for i := range out {
 		check(t, &out[i])
 		mustParse(t, &out[i])
-		got = append(got, takeApart(t, &out[i])...)
+		got = append(got, segmentAsKernel(t, &out[i])...)
 	}
 	if len(got) != len(list) {
 		t.Fatalf("%d packets, want %d", len(got), len(list))
@@ -148,8 +148,8 @@ func sameSegments(t *testing.T, list []spec, out []Frame) {
 	}
 }
 
-// refinish computes the checksums of a packet without IPv4 options anew.
-func refinish(f *Frame) {
+// fixChecksums computes the checksums of a packet without IPv4 options.
+func fixChecksums(f *Frame) {
 	ip := f.Bytes()[EthernetLen:]
 	ip[10], ip[11] = 0, 0
 	binary.BigEndian.PutUint16(ip[10:], ^refSum(ip[:20]))
@@ -164,12 +164,13 @@ func refinish(f *Frame) {
 
 const mergeL4 = EthernetLen + 20
 
-// differences are what makes two packets two, by what they are of.
+// differences are changes to two mergeable packets that forbid merging them, by the flow
+// that they apply to: all or one of mergeSpecs.
 func differences(t *testing.T) map[string]map[string]func(a, b *Frame) {
 	type change = func(a, b *Frame)
-	flip := func(off int) change { return func(_, b *Frame) { b.Bytes()[off] ^= 1; refinish(b) } }
-	first := func(off int, bits byte) change { return func(a, _ *Frame) { a.Bytes()[off] ^= bits; refinish(a) } }
-	second := func(off int, bits byte) change { return func(_, b *Frame) { b.Bytes()[off] ^= bits; refinish(b) } }
+	flip := func(off int) change { return func(_, b *Frame) { b.Bytes()[off] ^= 1; fixChecksums(b) } }
+	first := func(off int, bits byte) change { return func(a, _ *Frame) { a.Bytes()[off] ^= bits; fixChecksums(a) } }
+	second := func(off int, bits byte) change { return func(_, b *Frame) { b.Bytes()[off] ^= bits; fixChecksums(b) } }
 	both := func(off int, bits byte) change {
 		return func(a, b *Frame) { first(off, bits)(a, b); second(off, bits)(a, b) }
 	}
@@ -183,7 +184,7 @@ func differences(t *testing.T) map[string]map[string]func(a, b *Frame) {
 			"DSCP":                second(EthernetLen+1, 0x80),
 			"CE mark":             second(EthernetLen+1, 3),
 			"identification":      second(EthernetLen+5, 4),
-			"same identification": func(a, b *Frame) { copy(b.Bytes()[EthernetLen+4:], a.Bytes()[EthernetLen+4:][:2]); refinish(b) },
+			"same identification": func(a, b *Frame) { copy(b.Bytes()[EthernetLen+4:], a.Bytes()[EthernetLen+4:][:2]); fixChecksums(b) },
 			"Don't Fragment":      second(EthernetLen+6, 0x40),
 			"TTL":                 flip(EthernetLen + 8),
 			"source address":      flip(EthernetLen + 15),
@@ -199,19 +200,19 @@ func differences(t *testing.T) map[string]map[string]func(a, b *Frame) {
 				} else {
 					b.Bytes()[mergeL4+7]--
 				}
-				refinish(a)
-				refinish(b)
+				fixChecksums(a)
+				fixChecksums(b)
 			},
 			"damage in the first": func(a, _ *Frame) { a.Bytes()[a.Len()-1] ^= 1 },
 			"damage in the next":  func(_, b *Frame) { b.Bytes()[b.Len()-1] ^= 1 },
 			"damage in its IP":    func(_, b *Frame) { b.Bytes()[EthernetLen+10] ^= 1 },
-			"wrong unfinished checksum": func(_, b *Frame) {
-				leave(t, b)
+			"wrong partial checksum": func(_, b *Frame) {
+				makePartial(t, b)
 				b.Bytes()[mergeL4+checksumAt(b)]++
 			},
-			"unfinished at the wrong place": func(_, b *Frame) { leave(t, b); b.Offload.CsumOffset ^= 4 },
-			"unfinished elsewhere":          offload(Offload{NeedsCsum: true, CsumStart: mergeL4 + 40, CsumOffset: 6}),
-			"a super-packet":                func(_, b *Frame) { leave(t, b); b.Offload.GSO, b.Offload.GSOSize = GSOTCPv4, 500 },
+			"partial checksum at the wrong place": func(_, b *Frame) { makePartial(t, b); b.Offload.CsumOffset ^= 4 },
+			"partial checksum elsewhere":          offload(Offload{NeedsCsum: true, CsumStart: mergeL4 + 40, CsumOffset: 6}),
+			"a super-packet":                      func(_, b *Frame) { makePartial(t, b); b.Offload.GSO, b.Offload.GSOSize = GSOTCPv4, 500 },
 			"IPv4 checksum ffff": func(a, b *Frame) {
 				findID(a, b)
 				b.Bytes()[EthernetLen+10], b.Bytes()[EthernetLen+11] = 0xff, 0xff
@@ -219,7 +220,7 @@ func differences(t *testing.T) map[string]map[string]func(a, b *Frame) {
 		},
 		"tcp4": {
 			"sequence number":  flip(mergeL4 + 7),
-			"acknowledgement":  flip(mergeL4 + 11),
+			"acknowledgment":   flip(mergeL4 + 11),
 			"reserved bits":    flip(mergeL4 + 12),
 			"window":           flip(mergeL4 + 15),
 			"urgent pointer":   flip(mergeL4 + 19),
@@ -238,7 +239,7 @@ func differences(t *testing.T) map[string]map[string]func(a, b *Frame) {
 				v := binary.BigEndian.Uint16(at) // moved into the payload, so that the right checksum is 0
 				payload := b.Bytes()[b.Len()-2:]
 				binary.BigEndian.PutUint16(payload, refSum(payload, binary.BigEndian.AppendUint16(nil, v)))
-				refinish(b)
+				fixChecksums(b)
 				if at[0]|at[1] != 0 {
 					t.Fatalf("checksum %x", at[:2])
 				}
@@ -249,7 +250,7 @@ func differences(t *testing.T) map[string]map[string]func(a, b *Frame) {
 			"no checksum":           func(_, b *Frame) { clear(udpSum(b)) },
 			"no checksums":          func(a, b *Frame) { clear(udpSum(a)); clear(udpSum(b)) },
 			"verified, no checksum": func(_, b *Frame) { clear(udpSum(b)); b.Offload.DataValid = true },
-			"UDP length":            func(_, b *Frame) { b.Bytes()[mergeL4+5]--; refinish(b) },
+			"UDP length":            func(_, b *Frame) { b.Bytes()[mergeL4+5]--; fixChecksums(b) },
 		},
 	}
 }
@@ -267,20 +268,20 @@ func findID(a, b *Frame) {
 	for id := range uint16(65535) {
 		binary.BigEndian.PutUint16(a.Bytes()[EthernetLen+4:], id)
 		binary.BigEndian.PutUint16(b.Bytes()[EthernetLen+4:], id+1)
-		if refinish(b); b.Bytes()[EthernetLen+10]|b.Bytes()[EthernetLen+11] == 0 {
-			refinish(a)
+		if fixChecksums(b); b.Bytes()[EthernetLen+10]|b.Bytes()[EthernetLen+11] == 0 {
+			fixChecksums(a)
 			return
 		}
 	}
 }
 
-func TestWhatSegmentationCouldNotRestoreIsNotMerged(t *testing.T) {
+func TestPacketsThatSegmentationCannotRestoreAreNotMerged(t *testing.T) {
 	all := differences(t)
 	for _, proto := range []string{"tcp4", "udp4"} {
 		for _, of := range []string{"", proto} {
 			for name, change := range all[of] {
 				t.Run(proto+"/"+name, func(t *testing.T) {
-					fs := framesOf(mergeSpecs[proto].run(2, 1000))
+					fs := framesOf(mergeSpecs[proto].segments(2, 1000))
 					change(&fs[0], &fs[1])
 					before := [][]byte{slices.Clone(fs[0].Bytes()), slices.Clone(fs[1].Bytes())}
 					var m Merger
@@ -297,7 +298,7 @@ func TestWhatSegmentationCouldNotRestoreIsNotMerged(t *testing.T) {
 func TestIPv6HeadersThatDifferAreNotMerged(t *testing.T) {
 	for _, off := range []int{1, 2, 3, 7, 23, 39} { // class, flow label, hop limit, the ends of the addresses
 		for _, proto := range []string{"tcp6", "udp6"} {
-			fs := framesOf(mergeSpecs[proto].run(2, 1000))
+			fs := framesOf(mergeSpecs[proto].segments(2, 1000))
 			b := fs[1].Bytes()
 			b[EthernetLen+off] ^= 1
 			fs[1].Offload.DataValid = true
@@ -311,14 +312,14 @@ func TestIPv6HeadersThatDifferAreNotMerged(t *testing.T) {
 
 func TestUDPIsMergedOnlyWhereItMayBe(t *testing.T) {
 	var m Merger
-	fs := framesOf(append(mergeSpecs["udp4"].run(4, 500), mergeSpecs["tcp4"].run(4, 500)...))
+	fs := framesOf(append(mergeSpecs["udp4"].segments(4, 500), mergeSpecs["tcp4"].segments(4, 500)...))
 	if out := m.Merge(fs, false); len(out) != 5 {
 		t.Errorf("%d left, want 4 of UDP and one of TCP", len(out))
 	}
 }
 
-// Merging moves packets forward, to the place of their flow's first. None may pass one
-// of its own flow.
+// Merging moves a packet to the place of its flow's first one. It must not overtake another
+// packet of its flow.
 func TestPacketsOfAFlowDoNotOvertakeEachOther(t *testing.T) {
 	for name, between := range map[string]func(s spec) spec{
 		"pure ACK":  func(s spec) spec { s.payload = nil; return s },
@@ -328,14 +329,14 @@ func TestPacketsOfAFlowDoNotOvertakeEachOther(t *testing.T) {
 		"duplicate": func(s spec) spec { s.seq -= 1000; return s },
 	} {
 		t.Run(name, func(t *testing.T) {
-			list := mergeSpecs["tcp4"].run(4, 1000)
+			list := mergeSpecs["tcp4"].segments(4, 1000)
 			fs := framesOf(list)
 			s := between(list[2])
-			x := roomy(s.build())
+			x := roomyFrame(s.build())
 			if s.proto == 0 {
-				x = roomy(list[2].build())
+				x = roomyFrame(list[2].build())
 				x.Bytes()[EthernetLen+6] = 0x20
-				refinish(&x)
+				fixChecksums(&x)
 			}
 			want := slices.Clone(x.Bytes())
 			var m Merger
@@ -347,11 +348,11 @@ func TestPacketsOfAFlowDoNotOvertakeEachOther(t *testing.T) {
 	}
 }
 
-func TestFlowsAreMergedBesideEachOther(t *testing.T) {
+func TestInterleavedFlowsAreMerged(t *testing.T) {
 	var fs []Frame
 	for i := range 16 {
 		for _, name := range []string{"tcp4", "tcp6", "udp4", "udp6"} {
-			fs = append(fs, framesOf(mergeSpecs[name].run(16, 1000)[i:i+1])...)
+			fs = append(fs, framesOf(mergeSpecs[name].segments(16, 1000)[i:i+1])...)
 		}
 	}
 	var m Merger
@@ -360,8 +361,8 @@ func TestFlowsAreMergedBesideEachOther(t *testing.T) {
 	}
 }
 
-// There is room for more flows than there are in a batch, mostly.
-func TestManyFlowsAreMergedBesideEachOther(t *testing.T) {
+// A Merger has room for most of the flows of a batch.
+func TestManyInterleavedFlowsAreMerged(t *testing.T) {
 	left := 0
 	const flows, rounds = 16, 50
 	for round := range rounds {
@@ -369,7 +370,7 @@ func TestManyFlowsAreMergedBesideEachOther(t *testing.T) {
 		for i := range flows {
 			s := mergeSpecs["tcp4"]
 			s.sport, s.src = uint16(1024+round*flows+i), AddrFrom4([4]byte{10, 0, byte(round), byte(i * 16)})
-			runs = append(runs, s.run(4, 100))
+			runs = append(runs, s.segments(4, 100))
 		}
 		var list []spec
 		for i := range 4 {
@@ -385,15 +386,15 @@ func TestManyFlowsAreMergedBesideEachOther(t *testing.T) {
 	}
 }
 
-func TestChecksumsThatAreKnownAreNotAskedFor(t *testing.T) {
+func TestPartialAndVerifiedChecksumsAreNotComputed(t *testing.T) {
 	for name, s := range mergeSpecs {
-		for _, state := range []string{"unfinished", "verified"} {
-			fs := framesOf(s.run(3, 1000))
+		for _, state := range []string{"partial", "verified"} {
+			fs := framesOf(s.segments(3, 1000))
 			for i := range fs {
-				if fs[i].Offload.DataValid = true; state == "unfinished" {
-					leave(t, &fs[i])
+				if fs[i].Offload.DataValid = true; state == "partial" {
+					makePartial(t, &fs[i])
 				} else {
-					fs[i].Bytes()[fs[i].Len()-1] ^= 1 // which nobody may notice
+					fs[i].Bytes()[fs[i].Len()-1] ^= 1 // not noticed: the checksum is not computed
 				}
 			}
 			var m Merger

@@ -12,7 +12,7 @@ import (
 	"github.com/golb/golb/internal/seeded"
 )
 
-// stream is a flow that goes on, mostly as a bulk sender's does.
+// stream is a flow whose packets are mostly those of a bulk sender.
 type stream struct {
 	spec
 	size   int
@@ -35,7 +35,7 @@ func anyStreamOf(t *rapid.T, name string) *stream {
 	return s
 }
 
-// next is the stream's next packet; one in some is out of the ordinary.
+// next returns the stream's next packet, which can sometimes not be merged.
 func (s *stream) next(t *rapid.T) Frame {
 	x := s.spec
 	n := s.size
@@ -77,28 +77,28 @@ func (s *stream) next(t *rapid.T) Frame {
 	x.payload = pattern(n, byte(s.seq))
 	s.seq += uint32(n)
 	s.id += s.idStep
-	f := roomy(x.build())
+	f := roomyFrame(x.build())
 	s.state(t, &f, x.noChecksum, odd)
 	return f
 }
 
-// state gives the frame an offload state, or damage.
-func (s *stream) state(t *rapid.T, f *Frame, bare bool, odd int) {
+// state gives the frame an offload state, or damages it.
+func (s *stream) state(t *rapid.T, f *Frame, noChecksum bool, odd int) {
 	switch b := f.Bytes(); {
 	case odd == 13:
 		b[rapid.IntRange(0, len(b)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
 		return
 	case odd == 14 && s.src.Is4():
 		b[EthernetLen+6] = byte(rapid.IntRange(0, 0x3f).Draw(t, "fragment"))
-		refinish4(b[EthernetLen:])
+		fixHeaderChecksum(b[EthernetLen:])
 		return
 	}
 	switch rapid.IntRange(0, 3).Draw(t, "offload") {
 	case 0:
 		f.Offload.DataValid = true
 	case 1:
-		if !bare {
-			leave(t, f)
+		if !noChecksum {
+			makePartial(t, f)
 		}
 	case 2:
 		for range rapid.IntRange(0, 20).Draw(t, "padding") {
@@ -108,20 +108,20 @@ func (s *stream) state(t *rapid.T, f *Frame, bare bool, odd int) {
 	}
 }
 
-func refinish4(ip []byte) {
+func fixHeaderChecksum(ip []byte) {
 	ip[10], ip[11] = 0, 0
 	binary.BigEndian.PutUint16(ip[10:], ^refSum(ip[:int(ip[0]&15)*4]))
 }
 
-// flowsOf takes super-packets apart, and sorts the packets by what may not overtake
-// each other: fragments are of all flows between their addresses.
+// flowsOf segments super-packets, and groups packets that must not overtake each other.
+// Fragments belong to every flow between their addresses.
 func flowsOf(t tb, fs []Frame) map[string][][]byte {
 	var all [][]byte
 	flows := map[string][][]byte{}
 	type fragment struct{ hosts string }
 	var keys []any
 	for i := range fs {
-		for _, b := range takeApart(t, &fs[i]) {
+		for _, b := range segmentAsKernel(t, &fs[i]) {
 			b = withoutPadding(b)
 			all = append(all, b)
 			if len(b) < EthernetLen+20 {
@@ -129,10 +129,12 @@ func flowsOf(t tb, fs []Frame) map[string][][]byte {
 				continue
 			}
 			ip := b[EthernetLen:]
-			switch {
-			case b[12] == 0x86 && len(ip) >= 44:
+			switch etherType := binary.BigEndian.Uint16(b[12:]); {
+			case etherType == etherTypeIPv6 && len(ip) >= 44:
 				keys = append(keys, fmt.Sprintf("%x %x %x", ip[6], ip[8:40], ip[40:44]))
-			case b[12] == 8 && b[13] == 0 && (ip[6]&0x3f != 0 || ip[7] != 0):
+			case etherType != etherTypeIPv4:
+				keys = append(keys, "not IP")
+			case ip[6]&0x3f != 0 || ip[7] != 0:
 				keys = append(keys, fragment{fmt.Sprintf("%x %x", ip[9], ip[12:20])})
 			default:
 				hl := min(int(ip[0]&15)*4, len(ip)-4)
@@ -157,15 +159,15 @@ func flowsOf(t tb, fs []Frame) map[string][][]byte {
 func withoutPadding(b []byte) []byte {
 	if len(b) >= EthernetLen+20 {
 		n := int(b[16])<<8 | int(b[17])
-		if b[12] == 0x86 {
-			n = 40 + int(b[18])<<8 | int(b[19])
+		if b[12] == 0x86 && b[13] == 0xdd {
+			n = 40 + (int(b[18])<<8 | int(b[19]))
 		}
 		b = b[:min(len(b), EthernetLen+n)]
 	}
 	return b
 }
 
-func TestWhatWasMergedComesApartAsItWas(t *testing.T) {
+func TestSegmentationRestoresMergedPackets(t *testing.T) {
 	for _, c := range []struct {
 		name, flow string
 		ecn        bool
@@ -241,14 +243,14 @@ func compareFlows(t tb, in, out []Frame) {
 	}
 }
 
-// segmentsAgree holds Segmenter against the cutting of these tests.
+// segmentsAgree checks Segmenter against segmentAsKernel.
 func segmentsAgree(t tb, f *Frame) {
 	t.Helper()
 	if f.Offload.GSO == GSONone {
 		return
 	}
 	check(t, f)
-	want := takeApart(t, f)
+	want := segmentAsKernel(t, f)
 	var s Segmenter
 	mustDo(t, s.Start(f, mustParse(t, f), 0))
 	out, q := frameOf(nil, s.FrameLen()), new(Packet)
@@ -263,14 +265,15 @@ func segmentsAgree(t tb, f *Frame) {
 	}
 }
 
-// FuzzMerge makes frames of one input: a packet, and edits of it, each of a position, a
-// value to add there, and a length, which the length fields follow.
+// FuzzMerge makes several frames of a packet by edits. Each edit is three bytes: a
+// position, a value to add there, and how many bytes to cut off at the end; position 255
+// ends a frame.
 func FuzzMerge(f *testing.F) {
 	for _, name := range []string{"tcp4", "tcp6", "udp4", "udp6"} {
 		s := mergeSpecs[name]
 		s.payload = pattern(30, 1)
 		for _, needs := range []bool{false, true} {
-			// The identification and the low byte of the sequence number go on.
+			// Identification and sequence number increase from frame to frame.
 			f.Add(roomyBytes(s), needs, []byte{EthernetLen + 5, 1, 0, EthernetLen + 20 + 7, 30, 0, 255, 0, 0})
 			f.Add(roomyBytes(s), needs, []byte{EthernetLen + 40 + 7, 30, 0, 255, 0, 0, EthernetLen + 40 + 7, 30, 10, 255, 0, 0})
 		}
@@ -289,8 +292,8 @@ func FuzzMerge(f *testing.F) {
 		add()
 		for ; len(edits) >= 3; edits = edits[3:] {
 			at, plus, cut := int(edits[0]), edits[1], int(edits[2])
-			if at == 255 { // which ends a frame
-				refit(b)
+			if at == 255 {
+				fixLengths(b)
 				add()
 				continue
 			}
@@ -302,7 +305,7 @@ func FuzzMerge(f *testing.F) {
 		in := cloneFrames(fs)
 		var m Merger
 		out := m.Merge(fs, true)
-		if valid { // what is said to be right need not be, and is right afterwards
+		if valid { // checksums that are wrong, but said to be verified, are right afterwards
 			return
 		}
 		compareFlows(t, in, out)
@@ -314,8 +317,8 @@ func FuzzMerge(f *testing.F) {
 
 func roomyBytes(s spec) []byte { return frameOf(s.build(), 0).Bytes() }
 
-// refit makes lengths and checksums right where the frame is one of the merging tests'.
-func refit(b []byte) {
+// fixLengths corrects lengths and checksums of a frame like those of mergeSpecs.
+func fixLengths(b []byte) {
 	if len(b) < EthernetLen+20+8 {
 		return
 	}
@@ -325,7 +328,7 @@ func refit(b []byte) {
 	switch {
 	case b[12] == 8 && b[13] == 0 && ip[0] == 0x45:
 		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
-		refinish4(ip)
+		fixHeaderChecksum(ip)
 		l4, proto = ip[20:], ip[9]
 		pseudo = refPseudo(AddrFrom4([4]byte(ip[12:16])), AddrFrom4([4]byte(ip[16:20])), proto, len(l4))
 	case b[12] == 0x86 && b[13] == 0xdd && len(ip) >= 48:
@@ -353,7 +356,7 @@ func refit(b []byte) {
 
 // Not parallel: AllocsPerRun counts every goroutine's.
 func TestMergingAllocatesNothing(t *testing.T) {
-	b := newMergeBatch(mergeSpecs["tcp4"].run(16, 1000), mergeSpecs["tcp6"].run(16, 1000), mergeSpecs["udp4"].run(16, 1000), mergeSpecs["udp6"].run(16, 1000))
+	b := newMergeBatch(mergeSpecs["tcp4"].segments(16, 1000), mergeSpecs["tcp6"].segments(16, 1000), mergeSpecs["udp4"].segments(16, 1000), mergeSpecs["udp6"].segments(16, 1000))
 	var m Merger
 	left := 0
 	if n := testing.AllocsPerRun(100, func() { left = len(m.Merge(b.fresh(), true)) }); n != 0 || left != 4 {
@@ -361,7 +364,7 @@ func TestMergingAllocatesNothing(t *testing.T) {
 	}
 }
 
-// mergeBatch is a batch that is merged again and again.
+// mergeBatch is a batch that can be merged repeatedly.
 type mergeBatch struct {
 	all, batch []Frame
 	headers    [][96]byte
@@ -369,7 +372,7 @@ type mergeBatch struct {
 
 func newMergeBatch(runs ...[]spec) *mergeBatch {
 	b := &mergeBatch{all: framesOf(slices.Concat(runs...))}
-	const size = Headroom + MaxFrame + 100 // apart as ports lend them, so that headers do not share cache sets
+	const size = Headroom + MaxFrame + 100 // as in a port, so that headers do not share cache sets
 	memory := make([]byte, len(b.all)*size)
 	for i := range b.all {
 		f := &b.all[i]
@@ -384,7 +387,8 @@ func newMergeBatch(runs ...[]spec) *mergeBatch {
 	return b
 }
 
-// fresh is the batch as it was; merging changes headers, and what is behind frames.
+// fresh returns the batch as it was before merging, which changes headers and the bytes
+// after frames.
 func (b *mergeBatch) fresh() []Frame {
 	copy(b.batch, b.all)
 	for i := range b.headers {

@@ -11,10 +11,10 @@ const (
 	tcpOptSACK   = 5 // RFC 2018 §3
 )
 
-// ClampMSS lowers the maximum segment size that a SYN or SYN-ACK offers to mss
-// bytes, and reports whether it did. A segment without the option stays as it is:
-// its sender expects 536 or 1220 bytes (RFC 9293 §3.7.1). The checksum follows by
-// RFC 1624; an unfinished one does not cover the option yet.
+// ClampMSS lowers the maximum segment size that a SYN or SYN-ACK offers to mss bytes, and
+// reports whether it did. A segment without the option is not changed: its sender expects
+// 536 or 1220 bytes (RFC 9293 §3.7.1). The checksum is updated (RFC 1624), unless it is
+// partial and does not cover the option.
 func ClampMSS(f *Frame, p *Packet, mss uint16) bool {
 	if p.Proto != ProtoTCP || p.Frag == LaterFrag || p.TCPFlags&FlagSYN == 0 {
 		return false
@@ -24,24 +24,24 @@ func ClampMSS(f *Frame, p *Packet, mss uint16) bool {
 	if at == 0 {
 		return false
 	}
-	was := binary.BigEndian.Uint16(h[at:])
-	if was <= mss {
+	old := binary.BigEndian.Uint16(h[at:])
+	if old <= mss {
 		return false
 	}
 	binary.BigEndian.PutUint16(h[at:], mss)
-	if unfinished(f, p) {
+	if partialChecksum(f, p) {
 		return true
 	}
-	c := change(was, mss)
-	if at%2 != 0 { // the value straddles two words of the sum (RFC 1071 §2 (B))
+	c := change(old, mss)
+	if at%2 != 0 { // the value is in two words of the sum (RFC 1071 §2 (B))
 		c = c<<8 | c>>8
 	}
 	update(h[tcpChecksum:], c)
 	return true
 }
 
-// findMSS returns the offset of the MSS option's value in a TCP header, 0
-// where there is none.
+// findMSS returns the offset of the MSS option's value in a TCP header; 0 where there is
+// none.
 func findMSS(h []byte) int {
 	at, n := findOption(h, tcpOptMSS)
 	if n != tcpOptMSSLen-2 {
@@ -50,8 +50,8 @@ func findMSS(h []byte) int {
 	return at
 }
 
-// findOption returns where in a TCP header the first option of a kind has its
-// value, and how long that is; 0 where there is none.
+// findOption returns offset and length of the value of the first option of a kind in a
+// TCP header; 0 and 0 where there is none.
 func findOption(h []byte, kind byte) (at, n int) {
 	for i := tcpMinLen; i+1 < len(h); {
 		switch h[i] {

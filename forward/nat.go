@@ -13,21 +13,24 @@ const (
 	destination
 )
 
-// NATRequest rewrites the destination of f to a server's address and port, on
-// the way from the client (ip_vs: MASQ). IPv4 header checksum and transport
-// checksum follow by RFC 1624, so that damage stays visible to the receiver; a UDP
-// checksum of 0 stays 0; of an unfinished checksum the pseudo-header's sum
-// changes. Ports change in TCP, UDP and SCTP, and not in a later fragment. p
-// follows. TTL and Ethernet addresses are the caller's: DecTTL, SetMACs.
+// NATRequest rewrites the destination of f to a server's address and port, for a packet
+// from a client (ip_vs: MASQ). The port changes in TCP, UDP and SCTP, but not in a later
+// fragment. Afterwards the caller decrements the TTL and sets the Ethernet addresses:
+// DecTTL, SetMACs.
 //
-// f is unchanged where the result is FamilyMismatch, or FragmentedSCTP: an SCTP
-// packet's CRC32c covers all fragments, so its port cannot change in one.
+// IPv4 header checksum and transport checksum are updated (RFC 1624), not computed, so
+// that a damaged packet stays damaged for its receiver. A UDP checksum of 0 stays 0; of a
+// partial checksum the pseudo-header's sum is updated.
+//
+// The result is FamilyMismatch where dst is not of the packet's family, and
+// FragmentedSCTP for a new port in the first fragment of an SCTP packet, whose CRC32c
+// covers all fragments.
 func NATRequest(f *Frame, p *Packet, dst *Addr, dport uint16) Reason {
 	return translate(f, p, destination, dst, dport)
 }
 
-// NATReply rewrites the source of f to the service's address and port, on the
-// way from the server. Otherwise it is as NATRequest.
+// NATReply rewrites the source of f to the service's address and port, for a packet from
+// a server. In all else it is like NATRequest.
 func NATReply(f *Frame, p *Packet, src *Addr, sport uint16) Reason {
 	return translate(f, p, source, src, sport)
 }
@@ -41,7 +44,7 @@ func translate(f *Frame, p *Packet, s side, addr *Addr, port uint16) Reason {
 	if p.Proto == ProtoSCTP && p.Frag == FirstFrag && *oldPort != port {
 		return FragmentedSCTP
 	}
-	settle(f, p)
+	normalizeOffload(f, p)
 	b := f.Bytes()
 	changed := replaceAddr(b[p.L3:], p.Version, s, addr)
 	copyAddr(p.addr(s), addr)
@@ -64,15 +67,16 @@ func translate(f *Frame, p *Packet, s side, addr *Addr, port uint16) Reason {
 	if !ok || p.Proto == ProtoICMP || p.Proto == ProtoICMPv6 && p.Version == 4 {
 		return None
 	}
-	fixTransport(h[off:], p.Proto, unfinished(f, p), changed, portChange)
+	fixTransport(h[off:], p.Proto, partialChecksum(f, p), changed, portChange)
 	return None
 }
 
-// fixTransport applies changes to a transport checksum field.
-func fixTransport(field []byte, proto uint8, unfinished bool, addrChange, otherChange uint16) {
+// fixTransport updates a transport checksum after the address, and what else it covers,
+// changed. A partial checksum covers the addresses alone.
+func fixTransport(field []byte, proto uint8, partial bool, addrChange, otherChange uint16) {
 	c := binary.BigEndian.Uint16(field)
 	switch {
-	case unfinished:
+	case partial:
 		binary.BigEndian.PutUint16(field, add(c, addrChange))
 	case proto != ProtoUDP:
 		update(field, add(addrChange, otherChange))
@@ -82,8 +86,8 @@ func fixTransport(field []byte, proto uint8, unfinished bool, addrChange, otherC
 	}
 }
 
-// replaceAddr writes addr into the IP header h, whose IPv4 checksum follows, and
-// returns the change to a sum that the address is part of.
+// replaceAddr writes addr into the IP header h, updates its checksum, and returns the
+// change to a transport checksum.
 func replaceAddr(h []byte, version uint8, s side, addr *Addr) uint16 {
 	if version == 4 {
 		field := h[ip4Src+4*int(s):][:4]
@@ -99,7 +103,7 @@ func replaceAddr(h []byte, version uint8, s side, addr *Addr) uint16 {
 	return c
 }
 
-// addrChange is change for whole addresses, read as they were written (see copyAddr).
+// addrChange is change for addresses. It reads them in two words (see copyAddr).
 func addrChange(before, after *Addr) uint16 {
 	s, c := bits.Add64(^binary.LittleEndian.Uint64(before[:]), binary.LittleEndian.Uint64(after[:]), 0)
 	s, c = bits.Add64(s, ^binary.LittleEndian.Uint64(before[8:]), c)
@@ -108,8 +112,8 @@ func addrChange(before, after *Addr) uint16 {
 	return bits.ReverseBytes16(fold64(s + c))
 }
 
-// replaceSCTPPort writes a port and computes the CRC32c anew. A packet that was
-// damaged before stays damaged.
+// replaceSCTPPort writes a port and computes the CRC32c, which cannot be updated. A
+// packet with a wrong one gets a wrong one again.
 func replaceSCTPPort(h []byte, s side, port uint16) {
 	if binary.BigEndian.Uint16(h[s.port():]) == port {
 		return
@@ -126,7 +130,7 @@ func hasPorts(proto uint8) bool {
 	return proto == ProtoTCP || proto == ProtoUDP || proto == ProtoSCTP
 }
 
-// port is where in a transport header the side's port is.
+// port returns the offset of the side's port in a transport header.
 func (s side) port() int { return 2 * int(s) }
 
 func (p *Packet) addr(s side) *Addr {

@@ -5,35 +5,36 @@ import (
 	"hash/crc32"
 )
 
-// unfinished reports whether the transport header's own checksum is the one that
-// the offload header leaves to be computed, so that its field holds a
-// pseudo-header's sum, not complemented (virtio 1.2 §5.1.6.2).
-func unfinished(f *Frame, p *Packet) bool {
+// partialChecksum reports whether the transport header's own checksum is partial
+// (CHECKSUM_PARTIAL): its field holds the pseudo-header's sum, not complemented, and
+// whoever sends the frame completes it (virtio 1.2 §5.1.6.2).
+func partialChecksum(f *Frame, p *Packet) bool {
 	return f.Offload.NeedsCsum && int(f.Offload.CsumStart) == p.L4
 }
 
-// settle brings a frame whose offload header is not empty to a form that every
-// kernel sends right.
+// normalizeOffload brings a frame with offloads to a form that every kernel sends
+// correctly:
 //
-//   - Kernels sum to the end of the frame, so padding goes.
-//   - The offload header cannot say that a checksum is a CRC32c, so an unfinished
-//     one of SCTP would be sent as an Internet checksum: it is computed here.
-//   - Receivers that merge in hardware (LRO) hand up super-packets without
-//     NeedsCsum, their checksum field undefined; virtio 1.2 §5.1.6.2 wants
-//     NeedsCsum with every super-packet.
-func settle(f *Frame, p *Packet) {
+//   - Kernels sum to the end of the frame, so padding is cut off.
+//   - The offload header cannot say that a checksum is a CRC32c. A partial checksum of
+//     SCTP would be completed as an Internet checksum, so it is computed here.
+//   - Network cards that merge packets (LRO) pass super-packets without NeedsCsum, whose
+//     checksum field is undefined. virtio 1.2 §5.1.6.2 requires NeedsCsum with every
+//     super-packet, so the checksum is made partial.
+func normalizeOffload(f *Frame, p *Packet) {
 	if f.Offload.pending() {
-		settlePending(f, p)
+		normalizePending(f, p)
 	}
 }
 
-// pending reports whether something is left to do to the frame.
+// pending reports whether the sender of the frame has a checksum to complete or segments
+// to make.
 func (o *Offload) pending() bool { return o.NeedsCsum || o.GSO != GSONone }
 
-func settlePending(f *Frame, p *Packet) {
+func normalizePending(f *Frame, p *Packet) {
 	if f.Offload.NeedsCsum {
 		f.Tail = f.Head + p.End
-		if p.Proto == ProtoSCTP && unfinished(f, p) {
+		if p.Proto == ProtoSCTP && partialChecksum(f, p) {
 			FinishChecksum(f, p)
 		}
 		return
@@ -43,21 +44,21 @@ func settlePending(f *Frame, p *Packet) {
 	if p.Proto == ProtoUDP && binary.BigEndian.Uint16(field) == 0 {
 		return
 	}
-	leaveChecksum(f, p, off)
+	setPartialChecksum(f, p, off)
 }
 
-// leaveChecksum makes the transport checksum an unfinished one: the
-// pseudo-header's sum in the field at off, the rest in the offload header.
-func leaveChecksum(f *Frame, p *Packet, off int) {
+// setPartialChecksum makes the transport checksum, at off of the transport header, a
+// partial one.
+func setPartialChecksum(f *Frame, p *Packet, off int) {
 	f.Tail = f.Head + p.End
 	binary.BigEndian.PutUint16(f.Bytes()[p.L4+off:], pseudo(&p.Src, &p.Dst, p.Proto, p.End-p.L4))
 	o := &f.Offload
 	o.NeedsCsum, o.CsumStart, o.CsumOffset = true, uint16(p.L4), uint16(off)
 }
 
-// FinishChecksum computes the checksum that the offload header leaves to be
-// computed, in software, and takes it off the offload header. Padding goes. A
-// frame that needs none, or is a super-packet (see Segmenter), is not changed.
+// FinishChecksum completes a partial checksum in software and clears it from the offload
+// header (skb_checksum_help). It cuts off Ethernet padding. A frame without a partial
+// checksum is not changed, nor is a super-packet: see Segmenter.
 func FinishChecksum(f *Frame, p *Packet) {
 	o := &f.Offload
 	if !o.NeedsCsum || o.GSO != GSONone {
@@ -75,8 +76,8 @@ func FinishChecksum(f *Frame, p *Packet) {
 	o.NeedsCsum, o.CsumStart, o.CsumOffset = false, 0, 0
 }
 
-// notZero turns a checksum of 0 into its other representation: in UDP 0 means
-// that there is none (RFC 768), elsewhere both are right.
+// notZero replaces a checksum of 0 by 0xffff, its equal in ones-complement arithmetic:
+// in UDP 0 means that there is no checksum (RFC 768), elsewhere both are right.
 func notZero(c uint16) uint16 {
 	if c == 0 {
 		return 0xffff
@@ -84,12 +85,12 @@ func notZero(c uint16) uint16 {
 	return c
 }
 
-// ChecksumOK reports whether the transport checksum is right, or is known to be:
-// unfinished ones and those that the receiver verified are. So are a UDP checksum
-// of 0, protocols that have none, and fragments, of which it cannot be told. f is
-// as it was afterwards.
+// ChecksumOK reports whether the transport checksum is right. It computes it, except
+// where it is partial or where the receiver has verified it (Offload.DataValid). It also
+// reports true for a UDP packet without a checksum, for protocols that have none, and for
+// fragments, of which one alone cannot be checked. f is unchanged afterwards.
 func ChecksumOK(f *Frame, p *Packet) bool {
-	if p.Frag != NotFrag || f.Offload.DataValid || unfinished(f, p) {
+	if p.Frag != NotFrag || f.Offload.DataValid || partialChecksum(f, p) {
 		return true
 	}
 	b := f.Bytes()[p.L4:p.End]
@@ -118,21 +119,21 @@ func ChecksumOK(f *Frame, p *Packet) bool {
 // castagnoli is the polynomial of SCTP's checksum (RFC 9260 appendix A).
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// fillCRC computes the checksum of an SCTP packet (RFC 9260 §6.8). It goes on
-// the wire least significant byte first.
+// fillCRC computes the checksum of an SCTP packet (RFC 9260 §6.8), which is on the wire
+// in little-endian order.
 func fillCRC(b []byte) {
 	field := b[sctpChecksum : sctpChecksum+4]
 	clear(field)
 	binary.LittleEndian.PutUint32(field, crc32.Checksum(b, castagnoli))
 }
 
-// crcOK reports whether the checksum of an SCTP packet is right. It leaves b as
-// it was.
+// crcOK reports whether the checksum of an SCTP packet is right. b is unchanged
+// afterwards.
 func crcOK(b []byte) bool {
 	field := b[sctpChecksum : sctpChecksum+4]
-	was := binary.LittleEndian.Uint32(field)
+	old := binary.LittleEndian.Uint32(field)
 	fillCRC(b)
-	ok := binary.LittleEndian.Uint32(field) == was
-	binary.LittleEndian.PutUint32(field, was)
+	ok := binary.LittleEndian.Uint32(field) == old
+	binary.LittleEndian.PutUint32(field, old)
 	return ok
 }

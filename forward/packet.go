@@ -1,6 +1,6 @@
 package forward
 
-// Transport protocol numbers (IANA protocol-numbers) that golb tells apart.
+// Transport protocol numbers (IANA protocol-numbers) that golb distinguishes.
 const (
 	ProtoICMP   = 1
 	ProtoIPIP   = 4 // IPv4 in IP (RFC 2003)
@@ -24,44 +24,44 @@ const (
 	LaterFrag                 // offset above 0; has no transport header
 )
 
-// Packet is what Parse found in a frame. Offsets count from Frame.Bytes()[0]
-// and stay true as long as no rewriter moves the headers. Integers are in host
-// order. A Packet holds no pointer and may be reused from frame to frame.
+// Packet is what Parse found in a frame. Offsets are in bytes from Frame.Bytes()[0].
+// Rewriters keep a Packet true of the frame that they change. Integers are in host
+// order. A Packet holds no pointer and may be reused for the next frame.
 type Packet struct {
 	Src, Dst         Addr
 	SrcPort, DstPort uint16 // of TCP, UDP and SCTP, else 0; both the identifier of an ICMP echo
 
-	L3      int // network header
-	L4      int // transport header; in a LaterFrag, the fragment's data
-	Payload int // transport payload
-	End     int // end of the IP packet; Ethernet padding beyond is not part of it
+	L3      int // offset of the network header
+	L4      int // offset of the transport header; in a LaterFrag, of the fragment's data
+	Payload int // offset of the transport payload
+	End     int // offset of the end of the IP packet; what follows is Ethernet padding
 
 	FragID    uint32 // identification: 16 bits in IPv4, 32 in IPv6
-	FragOff   uint16 // bytes
-	fragHdr   uint16 // IPv6: offset of the fragment header, 0 without one
+	FragOff   uint16 // fragment offset, in bytes
+	fragHdr   uint16 // IPv6: offset of the fragment header in the frame; 0 without one
 	Frag      FragKind
 	MoreFrags bool
 	DF        bool // IPv4 Don't Fragment
 
 	Version  uint8 // 4 or 6
-	Proto    uint8 // transport protocol, behind IPv6 extension headers
+	Proto    uint8 // transport protocol, after IPv6 extension headers
 	TOS      uint8 // TOS or traffic class: DSCP and ECN
 	TTL      uint8 // TTL or hop limit
 	TCPFlags uint8 // FlagFIN … FlagCWR
 	ICMPType uint8
 	ICMPCode uint8
 
-	// SCTPChunk is the type of the chunk that decides an SCTP state change: the
-	// first, or an ABORT bundled behind COOKIE ECHO or COOKIE ACK, as in ip_vs;
-	// SCTPNoChunk where there is none.
+	// SCTPChunk is the type of the chunk that an SCTP state machine looks at: the first
+	// chunk, or an ABORT right after COOKIE ECHO or COOKIE ACK, as in ip_vs;
+	// SCTPNoChunk where there is no chunk.
 	SCTPChunk uint8
 
 	HopByHop bool // IPv6 hop-by-hop options are present
 }
 
-// NetLen returns the length of the longest IP packet that f puts on the wire:
-// that of the packet, or of one segment of a super-packet. It is what an MTU is
-// held against.
+// NetLen returns the length in bytes of the longest IP packet that f becomes on the
+// wire, to compare with an MTU: the length of the packet, or of one segment where f is
+// a super-packet.
 func (p *Packet) NetLen(f *Frame) int {
 	n := p.End - p.L3
 	if f.Offload.GSO == GSONone {

@@ -2,14 +2,15 @@ package forward
 
 import "encoding/binary"
 
-// Parse finds the headers of f and fills p, all of it. It checks every bound
-// that the accessors and rewriters of this package rely on, the IPv4 header
-// checksum, and that the offload header fits the packet. It changes nothing and
-// keeps nothing. Where it returns a Reason other than None, p is undefined.
+// Parse finds the headers of f and fills all of p. It checks every bound that the
+// accessors and rewriters of this package rely on, the IPv4 header checksum, and that
+// the offload header agrees with the packet. It does not check transport checksums: see
+// ChecksumOK. It does not change f. Where it returns a Reason other than None, p is
+// undefined.
 //
-// Understood are Ethernet II without VLAN tag, IPv4 with options, IPv6 with
-// hop-by-hop, routing, destination and fragment headers, TCP, UDP, SCTP, ICMP,
-// ICMPv6. Other transport protocols pass with ports 0 and Payload at L4.
+// It understands Ethernet II without a VLAN tag, IPv4 with options, IPv6 with
+// hop-by-hop, routing, destination and fragment headers, TCP, UDP, SCTP, ICMP and
+// ICMPv6. Of any other transport protocol the ports are 0, and Payload is L4.
 func Parse(f *Frame, p *Packet) Reason {
 	b := f.Bytes()
 	if len(b) < EthernetLen {
@@ -27,7 +28,7 @@ func Parse(f *Frame, p *Packet) Reason {
 	return None
 }
 
-// parseAny parses what Parse understands, into an empty p.
+// parseAny parses all that Parse understands. p is empty but for SCTPChunk.
 func (p *Packet) parseAny(b []byte) (r Reason) {
 	switch binary.BigEndian.Uint16(b[ethType:]) {
 	case etherTypeIPv4:
@@ -49,9 +50,9 @@ func (p *Packet) parseAny(b []byte) (r Reason) {
 	return None
 }
 
-// parsePlain is all of Parse in one piece for what most packets are: a sound TCP
-// segment or UDP datagram, whole, behind an IPv4 header without options. Of anything
-// else it makes nothing; then p has at most TCPFlags.
+// parsePlain does in one function what Parse does for most packets: a TCP segment or
+// UDP datagram that is not a fragment, after an IPv4 header without options. It reports
+// false for any other, and for a malformed one; then it has set at most TCPFlags.
 func (p *Packet) parsePlain(b []byte) bool {
 	const plain = EthernetLen + ip4MinLen
 	if len(b) < plain+tcpMinLen {
@@ -63,7 +64,7 @@ func (p *Packet) parsePlain(b []byte) bool {
 	}
 	end := EthernetLen + int(binary.BigEndian.Uint16(h[EthernetLen+ip4Len:]))
 	frag := binary.BigEndian.Uint16(h[EthernetLen+ip4Frag:])
-	if end > len(b) || frag&(ip4MF|ip4OffMask) != 0 || !plainIntact((*[ip4MinLen]byte)(h[EthernetLen:])) {
+	if end > len(b) || frag&(ip4MF|ip4OffMask) != 0 || !plainChecksumValid((*[ip4MinLen]byte)(h[EthernetLen:])) {
 		return false
 	}
 	payload, ok := p.plainTransport((*[tcpMinLen]byte)(h[plain:]), h[EthernetLen+ip4Proto], plain, end)
@@ -103,8 +104,8 @@ func (p *Packet) parsePlain6(b []byte) bool {
 	return true
 }
 
-// plainTransport finds where the payload of a whole TCP segment or UDP datagram
-// begins.
+// plainTransport finds where the payload of a TCP segment or UDP datagram begins, which
+// is not a fragment. The transport header is at offset at of the frame.
 func (p *Packet) plainTransport(h *[tcpMinLen]byte, proto uint8, at, end int) (payload int, ok bool) {
 	switch proto {
 	case ProtoTCP:
@@ -150,8 +151,9 @@ func (p *Packet) setFragment(off uint16, more bool) {
 	}
 }
 
-// checkFragment holds a fragment's data against RFC 791 §3.2 and RFC 8200 §4.5:
-// not empty, a multiple of 8 bytes unless the last, within 65535 bytes.
+// checkFragment checks a fragment's data by RFC 791 §3.2 and RFC 8200 §4.5: it is not
+// empty, its length a multiple of 8 bytes unless it is the last, and it ends within
+// 65535 bytes.
 func (p *Packet) checkFragment() Reason {
 	start, n := p.fragmentData()
 	if n <= 0 || p.MoreFrags && n%8 != 0 || start+n > 65535 {
@@ -160,9 +162,9 @@ func (p *Packet) checkFragment() Reason {
 	return None
 }
 
-// fragmentData returns the part of the datagram that a fragment holds: its
-// offset in bytes and its length. In IPv6 that begins right behind the fragment
-// header, which a first fragment may follow with further extension headers.
+// fragmentData returns which part of the datagram a fragment has: its offset and length
+// in bytes. In IPv6 the data begins right after the fragment header, where a first
+// fragment may have further extension headers.
 func (p *Packet) fragmentData() (off, n int) {
 	from := p.L4
 	if p.Version == 6 {
@@ -171,10 +173,10 @@ func (p *Packet) fragmentData() (off, n int) {
 	return int(p.FragOff), p.End - from
 }
 
-// checkOffload holds the offload header against the packet, so that rewriters
-// can trust it. A super-packet is whole and of the protocol that its type names;
-// an unfinished checksum is the transport header's, in its own field, or is in the
-// payload, as of a tunnel that passes through.
+// checkOffload checks that the offload header agrees with the packet, so that rewriters
+// can trust it. A super-packet is not a fragment and is of the protocol that its GSO
+// type names. A partial checksum is the transport header's own, or one within the
+// payload, as in a tunnel that passes through.
 func checkOffload(o *Offload, p *Packet) Reason {
 	if p.Frag != NotFrag {
 		return BadOffload
@@ -201,6 +203,7 @@ func checkOffload(o *Offload, p *Packet) Reason {
 	return None
 }
 
+// csumFits reports whether a partial checksum is in a place where p can have one.
 func csumFits(o *Offload, p *Packet) bool {
 	start := int(o.CsumStart)
 	if start+int(o.CsumOffset)+2 > p.End {
@@ -213,9 +216,9 @@ func csumFits(o *Offload, p *Packet) bool {
 	return start >= p.Payload && (!known || p.Proto == ProtoUDP)
 }
 
-// checksumOffset returns where in its header a transport protocol keeps the
-// checksum.
-func checksumOffset(proto uint8) (int, bool) {
+// checksumOffset returns the offset of the checksum in a transport protocol's header;
+// ok is false for a protocol without one, or that Parse does not know.
+func checksumOffset(proto uint8) (off int, ok bool) {
 	switch proto {
 	case ProtoTCP:
 		return tcpChecksum, true

@@ -81,7 +81,7 @@ func TestParseRefusesWhatIsMalformed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := frameOf(c.packet, 0)
-			if c.packet[0]>>4 == 5 { // frameOf has guessed the EtherType from the version
+			if c.packet[0]>>4 == 5 { // frameOf takes the EtherType from the version
 				copy(f.Bytes()[12:], map[bool][]byte{true: {0x86, 0xdd}, false: {8, 0}}[len(c.packet) > 0 && c.packet[6] == ProtoTCP && c.packet[0] == 0x50])
 			}
 			var p Packet
@@ -92,7 +92,7 @@ func TestParseRefusesWhatIsMalformed(t *testing.T) {
 	}
 }
 
-func TestParseLooksAtTheEthernetHeader(t *testing.T) {
+func TestParseChecksTheEthernetHeader(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		frame []byte
@@ -115,7 +115,7 @@ func TestParseLooksAtTheEthernetHeader(t *testing.T) {
 	}
 }
 
-func TestParseHoldsTheOffloadHeaderAgainstThePacket(t *testing.T) {
+func TestParseChecksThatTheOffloadHeaderFits(t *testing.T) {
 	ok := Offload{NeedsCsum: true, CsumStart: 34, CsumOffset: 16}
 	gso := func(o Offload, g GSOType, size uint16) Offload {
 		o.GSO, o.GSOSize = g, size
@@ -128,8 +128,8 @@ func TestParseHoldsTheOffloadHeaderAgainstThePacket(t *testing.T) {
 		offload Offload
 		want    Reason
 	}{
-		{"unfinished TCP", tcp4Spec.build(), ok, None},
-		{"unfinished inner checksum of a tunnel over UDP", udp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 42, CsumOffset: 6}, None},
+		{"partial TCP checksum", tcp4Spec.build(), ok, None},
+		{"partial inner checksum of a tunnel over UDP", udp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 42, CsumOffset: 6}, None},
 		{"checksum starts in the IP header", tcp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 20, CsumOffset: 16}, BadOffload},
 		{"checksum of another protocol", tcp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 34, CsumOffset: 6}, BadOffload},
 		{"checksum starts in the transport header", tcp4Spec.build(), Offload{NeedsCsum: true, CsumStart: 36, CsumOffset: 0}, BadOffload},
@@ -146,7 +146,7 @@ func TestParseHoldsTheOffloadHeaderAgainstThePacket(t *testing.T) {
 		{"UDP super-packet", udp4Spec.build(), gso(Offload{NeedsCsum: true, CsumStart: 34, CsumOffset: 6}, GSOUDPL4, 2), None},
 		{"unknown type", tcp4Spec.build(), gso(ok, 7, 2), BadOffload},
 		{"super-packet with an inner checksum", tcp4Spec.build(), gso(Offload{NeedsCsum: true, CsumStart: 35, CsumOffset: 6}, GSOTCPv4, 2), BadOffload},
-		{"unfinished fragment", later, ok, BadOffload},
+		{"partial checksum of a fragment", later, ok, BadOffload},
 		{"super-packet that is a fragment", later, gso(Offload{}, GSOUDPL4, 2), BadOffload},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestParseHoldsTheOffloadHeaderAgainstThePacket(t *testing.T) {
 	}
 }
 
-func TestParseTellsFragmentsApart(t *testing.T) {
+func TestParseDistinguishesFragments(t *testing.T) {
 	head := func(off, more byte) []byte { return []byte{ProtoUDP, 0, 0, off | more, 0, 1, 2, 3} }
 	data := udp6Spec
 	data.payload = make([]byte, 16)
@@ -220,7 +220,7 @@ func TestParseFindsTheDecidingSCTPChunk(t *testing.T) {
 	}
 }
 
-func TestParseSeesWhatElseAPacketSays(t *testing.T) {
+func TestParseFindsOtherProperties(t *testing.T) {
 	p := mustParse(t, frameOf(tcp6Spec.with(extHopByHop, ProtoTCP, 0, 1, 4, 0, 0, 0, 0).build(), 0))
 	if !p.HopByHop || p.DstPort != 80 || p.L4 != 62 {
 		t.Errorf("hop-by-hop: %+v", p)

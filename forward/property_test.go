@@ -30,7 +30,7 @@ func TestAnyPacketParses(t *testing.T) {
 	})
 }
 
-func TestDSRChangesTTLAndMACsAlone(t *testing.T) {
+func TestDSRChangesOnlyTTLAndMACs(t *testing.T) {
 	seeded.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
@@ -44,7 +44,7 @@ func TestDSRChangesTTLAndMACsAlone(t *testing.T) {
 		want := s.spec.build()
 		o := s.frame.Offload
 		if o.NeedsCsum {
-			leave(t, withPacket(want))
+			makePartial(t, withPacket(want))
 			blank(want, int(o.CsumStart)+int(o.CsumOffset)-EthernetLen)
 			blank(b, int(o.CsumStart)+int(o.CsumOffset))
 		}
@@ -62,7 +62,7 @@ func TestNATKeepsEveryChecksum(t *testing.T) {
 	seeded.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
-		bare := s.proto == ProtoUDP && s.noChecksum
+		noChecksum := s.proto == ProtoUDP && s.noChecksum
 		request := rapid.Bool().Draw(t, "request")
 		to, port := server4, anyPort(t)
 		if p.Version == 6 {
@@ -86,7 +86,7 @@ func TestNATKeepsEveryChecksum(t *testing.T) {
 		if !bytes.Equal(b[EthernetLen:p.End], want) {
 			t.Fatalf("packet:\n got % x\nwant % x", b[EthernetLen:min(p.End, 120)], want[:min(len(want), 106)])
 		}
-		if bare && b[p.L4+6]|b[p.L4+7] != 0 {
+		if noChecksum && b[p.L4+6]|b[p.L4+7] != 0 {
 			t.Fatal("a UDP checksum of 0 did not stay 0")
 		}
 	})
@@ -141,7 +141,7 @@ func TestNATLeavesDamageVisible(t *testing.T) {
 		f := frameOf(s.build(), 0)
 		p := mustParse(t, f)
 		at := rapid.IntRange(p.L4+4, p.End-1).Draw(t, "at")
-		if s.proto == ProtoUDP && at < p.L4+8 { // the length is in the sum twice, and 0 is no checksum
+		if s.proto == ProtoUDP && at < p.L4+8 { // the length is in the sum twice; a checksum of 0 means none
 			return
 		}
 		f.Bytes()[at] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
@@ -156,7 +156,7 @@ func TestNATLeavesDamageVisible(t *testing.T) {
 	})
 }
 
-func TestTunnelsCarryThePacketWhole(t *testing.T) {
+func TestTunnelsCarryTheWholePacket(t *testing.T) {
 	seeded.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
@@ -180,7 +180,7 @@ func TestTunnelsCarryThePacketWhole(t *testing.T) {
 		mustDo(t, Encapsulate(s.frame, p, tun, 77, 4242))
 		verify(t, s.frame, p)
 		got := s.frame.Bytes()[p.L3+tun.Overhead():]
-		if s.proto == ProtoUDP || s.proto == ProtoTCP { // 0 and 0xffff are one checksum, and finishing may give either
+		if s.proto == ProtoUDP || s.proto == ProtoTCP { // 0 and 0xffff are equal, and completing gives either
 			off, _ := checksumOffset(s.proto)
 			at := inner.L4 - inner.L3 + off
 			blank(got, at)
@@ -213,7 +213,7 @@ func anyTunnel(t *rapid.T) *Tunnel {
 	return tun
 }
 
-func TestSegmentsAreThoseOfTheSuperPacket(t *testing.T) {
+func TestSegmenterRestoresTheSegments(t *testing.T) {
 	seeded.Check(t, func(t *rapid.T) {
 		spec := anySpec(t)
 		if spec.proto == ProtoSCTP || spec.proto == ProtoICMP || spec.proto == ProtoICMPv6 {
@@ -280,8 +280,8 @@ func TestFragmentsReassembleToThePacket(t *testing.T) {
 	})
 }
 
-// fragmentAndJoin returns the datagram's payload, after having fragmented the
-// fragments a second time.
+// fragmentAndJoin fragments the packet and returns the payload of the joined fragments.
+// It fragments each IPv4 fragment once more.
 func fragmentAndJoin(t *rapid.T, g *Fragmenter, p *Packet, mtu int) (got []byte) {
 	for more := true; more; {
 		f, q := &Frame{Buf: make([]byte, Headroom+g.FrameLen()), Head: Headroom}, new(Packet)
@@ -296,7 +296,7 @@ func fragmentAndJoin(t *rapid.T, g *Fragmenter, p *Packet, mtu int) (got []byte)
 			t.Fatalf("fragment at %d, want %d", q.FragOff, len(got))
 		}
 		if q.Version == 4 {
-			got = append(got, again(t, f, q)...)
+			got = append(got, refragment(t, f, q)...)
 		} else {
 			got = append(got, f.Bytes()[q.L4:q.End]...)
 		}
@@ -305,7 +305,7 @@ func fragmentAndJoin(t *rapid.T, g *Fragmenter, p *Packet, mtu int) (got []byte)
 	return got
 }
 
-func again(t *rapid.T, f *Frame, p *Packet) (got []byte) {
+func refragment(t *rapid.T, f *Frame, p *Packet) (got []byte) {
 	var g Fragmenter
 	mustDo(t, g.Start(f, p, 96, 0))
 	for {

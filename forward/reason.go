@@ -1,35 +1,35 @@
 package forward
 
-// Reason is why a frame is not forwarded, or an operation not done. None means
-// that nothing stands against it. Each reason is worth one counter: index an
-// array of NumReasons with it.
+// Reason is why a frame is not forwarded, or an operation failed. None means success.
+// Reasons are small integers, so that an array of NumReasons counters can be indexed
+// with one.
 type Reason uint8
 
-// The reasons of this package. Those that need a table, a service or a
-// neighbour belong to the caller.
+// The reasons of this package. A caller adds its own for what it decides itself, such as
+// "no service" or "next hop unknown".
 const (
-	None               Reason = iota
-	TooShort                  // shorter than Ethernet header and network header
-	NotIP                     // EtherType other than IPv4 or IPv6, VLAN tags among them
-	BadIPHeader               // version, header length
-	BadIPChecksum             // IPv4 header checksum (RFC 1122 §3.2.1.2)
-	BadLength                 // IP or UDP length field against the bytes that are there
-	BadExtensionHeader        // IPv6 extension header cut short, too many, out of place, or source routed
-	BadL4Header               // transport header cut short or impossible
-	BadOffload                // offload header that contradicts the packet
-	BadFragment               // empty, not a multiple of 8 bytes, or beyond 65535
-	BadICMPChecksum           // ICMP message whose checksum is wrong
-	BadEmbedded               // ICMP error whose quoted packet names no connection
-	NoHeadroom                // no room in the frame's buffer for a tunnel header
-	TooLong                   // result would exceed 65535 bytes
-	FragmentedSCTP            // SCTP CRC32c spans fragments that are not all there
-	FragmentOverlap           // fragment of a datagram that had overlapping fragments (RFC 5722)
-	FragmentQueued            // not lost: waits for its datagram's first fragment
-	FragmentQueueFull         // later fragment found no memory to wait in
-	FragmentDuplicate         // later fragment that has been here before
-	FamilyMismatch            // NAT to an address of the other family
-	NotFragmentable           // Don't Fragment is set, or an MTU that leaves no room for payload
-	NumReasons                // how many there are
+	None               Reason = iota // success
+	TooShort                         // shorter than Ethernet header and network header
+	NotIP                            // EtherType other than IPv4 or IPv6; VLAN-tagged frames are among them
+	BadIPHeader                      // version or header length is wrong
+	BadIPChecksum                    // IPv4 header checksum is wrong (RFC 1122 §3.2.1.2)
+	BadLength                        // IP or UDP length field contradicts the length of the frame
+	BadExtensionHeader               // IPv6 extension header cut short, too many, out of place, or source routed
+	BadL4Header                      // transport header cut short or impossible
+	BadOffload                       // offload header that contradicts the packet
+	BadFragment                      // fragment that is empty, not a multiple of 8 bytes long, or ends after byte 65535
+	BadICMPChecksum                  // ICMP message whose checksum is wrong
+	BadEmbedded                      // ICMP error whose quoted packet names no connection
+	NoHeadroom                       // no room before the frame for what it grows by
+	TooLong                          // result would be longer than 65535 bytes
+	FragmentedSCTP                   // new port in an SCTP fragment: its CRC32c covers all fragments
+	FragmentOverlap                  // fragment of a datagram that had overlapping fragments (RFC 5722)
+	FragmentQueued                   // not a drop: later fragment that waits for the first one
+	FragmentQueueFull                // no memory for a later fragment to wait in
+	FragmentDuplicate                // later fragment that has passed before
+	FamilyMismatch                   // addresses of different families
+	NotFragmentable                  // Don't Fragment is set, or the MTU leaves no room for payload
+	NumReasons                       // number of reasons
 )
 
 // String returns the reason's name in snake_case, as metrics use it.

@@ -2,22 +2,23 @@ package forward
 
 import "encoding/binary"
 
-// What golb sends of its own accord, all in answer to a received packet: ICMP
-// errors, TCP resets, echo replies. Builders write into a frame that the caller
-// lends, from Head on, and set Tail; Buf needs MaxReply bytes behind Head. The
-// Ethernet addresses are those of the received frame, swapped, and out.Port is
-// its port. Source address and, for IPv4, identification are the caller's choice
-// (RFC 6864 §4.3: unique per source, destination and protocol).
+// Packets that golb sends itself, each in reply to a received one: ICMP errors, TCP
+// resets, echo replies. Builders write into the caller's frame, from out.Head on, and set
+// out.Tail, Port and Offload. out.Buf needs MaxReply bytes from out.Head on. The Ethernet
+// addresses are those of the received frame, swapped. Source address and IPv4
+// identification are the caller's choice (RFC 6864 §4.3: unique per source, destination
+// and protocol).
 
-// replyTTL is the TTL of packets that golb makes, the kernel's default.
+// replyTTL is the TTL of packets that golb makes: the kernel's default.
 const replyTTL = 64
 
-// MaxReply is the longest frame that a builder writes.
+// MaxReply is the length in bytes of the longest frame that TimeExceeded, TooBig,
+// PortUnreachable, RelayICMPError and TCPReset write.
 const MaxReply = EthernetLen + maxError6
 
-// startReply lends n bytes of IP payload behind the headers of an answer to p,
-// after having written those. It returns nil where out has too little room.
-// q describes the answer.
+// startReply writes the headers of a reply to p, fills q, which describes it, and returns
+// the n bytes of IP payload for the caller to fill. It returns nil where out has too little
+// room or src is of the other family.
 func startReply(out *Frame, f *Frame, p *Packet, q *Packet, src Addr, proto, tos uint8, id uint16, df bool, n int) []byte {
 	hl := ip4MinLen
 	if p.Version == 6 {
@@ -44,7 +45,8 @@ func startReply(out *Frame, f *Frame, p *Packet, q *Packet, src Addr, proto, tos
 	return b[q.L4:]
 }
 
-// writeIPv4 writes a header without options of the packet that q describes.
+// writeIPv4 writes the header of the packet that q describes, without options, and sets
+// q.FragID.
 func writeIPv4(b []byte, q *Packet, id uint16) {
 	h := ipv4(b[:ip4MinLen])
 	h[ip4VerIHL] = 4<<4 | ip4MinLen/4
@@ -60,7 +62,7 @@ func writeIPv4(b []byte, q *Packet, id uint16) {
 	src, dst := binary.BigEndian.Uint32(q.Src[12:]), binary.BigEndian.Uint32(q.Dst[12:])
 	binary.BigEndian.PutUint32(h[ip4Src:], src)
 	binary.BigEndian.PutUint32(h[ip4Dst:], dst)
-	// Of the values, since reading back what was just written takes long.
+	// The sum is of the values: to load what was just stored would be slow (see copyAddr).
 	h.setChecksum(^fold((4<<4|ip4MinLen/4)<<8 + uint32(q.TOS) + uint32(q.End-q.L3) + uint32(id) + uint32(frag) +
 		uint32(q.TTL)<<8 + uint32(q.Proto) + src>>16 + src&0xffff + dst>>16 + dst&0xffff))
 	q.FragID = uint32(id)
@@ -76,15 +78,15 @@ func writeIPv6(b []byte, q *Packet) {
 	copyAddr((*Addr)(h[ip6Dst:]), &q.Dst)
 }
 
-// MayAnswer reports whether the packet may be answered with an ICMP error or a
-// reset: not where it is an ICMP error, a later fragment, came to a group address
-// of either layer, or from an address that is not one host's (RFC 1122 §3.2.2,
-// RFC 4443 §2.4 (e)).
+// MayAnswer reports whether the packet may be answered with an ICMP error or a reset: not
+// where it is an ICMP error or a later fragment, where its destination is a multicast or
+// broadcast address of either layer, or its source not the address of one host (RFC 1122
+// §3.2.2, RFC 4443 §2.4 (e)).
 func MayAnswer(f *Frame, p *Packet) bool {
 	return p.Frag != LaterFrag && !p.IsICMPError() && !DstMAC(f).IsGroup() && isHost(&p.Src) && !isGroup(&p.Dst)
 }
 
-// isHost reports whether a can be the one host that an answer goes to.
+// isHost reports whether a can be the address of one host, other than this one.
 func isHost(a *Addr) bool {
 	if isGroup(a) {
 		return false

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestMayAnswerLeavesAloneWhatIsNotOneHosts(t *testing.T) {
+func TestMayAnswerOnlySingleHosts(t *testing.T) {
 	icmp := func(typ byte) spec {
 		s := echo4
 		s.payload = append([]byte{typ}, s.payload[1:]...)
@@ -104,7 +104,7 @@ func TestErrorsQuoteAsMuchAsFits(t *testing.T) {
 	}
 }
 
-func TestBuildersWantRoomAndAnAddressOfTheFamily(t *testing.T) {
+func TestBuildersNeedRoomAndAnAddressOfTheFamily(t *testing.T) {
 	f := frameOf(tcp4Spec.build(), 0)
 	p := mustParse(t, f)
 	for n := range EthernetLen + 20 + 8 + p.End - p.L3 {

@@ -2,10 +2,10 @@ package forward
 
 import "encoding/binary"
 
-// TCPReset writes into out the reset that a host sends for a segment of no
-// connection (RFC 9293 §3.10.7.1). It reports whether there is something to send:
-// the segment is whole, not itself a reset, its checksum is right, MayAnswer
-// allows it and out has room. DSCP is the segment's, as in Linux.
+// TCPReset writes into out the reset for a segment that belongs to no connection (RFC
+// 9293 §3.10.7.1): from src to the sender of p. DSCP is the segment's, as in Linux. It
+// reports whether out is to be sent: p is no fragment and no reset, its checksum is right,
+// MayAnswer allows it, and out has room, which MaxReply bytes always are.
 func TCPReset(out *Frame, f *Frame, p *Packet, src Addr) bool {
 	if p.Proto != ProtoTCP || p.Frag != NotFrag || p.TCPFlags&FlagRST != 0 || !MayAnswer(f, p) || !ChecksumOK(f, p) {
 		return false
@@ -32,7 +32,8 @@ func TCPReset(out *Frame, f *Frame, p *Packet, src Addr) bool {
 	return true
 }
 
-// SegmentLen is SEG.LEN: payload, and one each for SYN and FIN (RFC 9293 §3.4).
+// SegmentLen returns SEG.LEN of a TCP segment: the payload's length in bytes, and one each
+// for SYN and FIN (RFC 9293 §3.4).
 func SegmentLen(p *Packet) uint32 {
 	n := uint32(p.PayloadLen())
 	if p.TCPFlags&FlagSYN != 0 {

@@ -21,7 +21,7 @@ const (
 // is reserved (RFC 9260 §3.2).
 const SCTPNoChunk = 255
 
-// readSCTP takes ports and the deciding chunk. b ends where the packet does.
+// readSCTP reads ports and the deciding chunk. b ends where the packet does.
 func (p *Packet) readSCTP(b []byte) Reason {
 	if p.L4+sctpHeaderLen > len(b) {
 		return BadL4Header
@@ -32,7 +32,8 @@ func (p *Packet) readSCTP(b []byte) Reason {
 	return None
 }
 
-// decidingChunk does what ip_vs_proto_sctp.c set_sctp_state does.
+// decidingChunk returns the type of the chunk that decides the state change, as
+// set_sctp_state in ip_vs_proto_sctp.c does.
 func decidingChunk(chunks []byte) uint8 {
 	if len(chunks) < sctpChunkMin {
 		return SCTPNoChunk

@@ -2,33 +2,34 @@ package forward
 
 import "encoding/binary"
 
-// Segmenter cuts a super-packet into the packets that it stands for, in software:
-// what a network card does on sending (TSO, USO), for the methods where the kernel
-// cannot be asked to, tunnels above all. Each is finished, checksums and all, and
-// needs no offload.
+// Segmenter splits a super-packet into the packets that it stands for, in software. It
+// does what a network card does on sending (TSO, USO), where the card and the kernel
+// cannot: before encapsulation, above all. The packets have complete checksums and need
+// no offload.
 //
 //	var s forward.Segmenter
 //	if r := s.Start(f, p, 0); r != forward.None { … }
 //	for s.Next(&out, &q) {
-//		// out is a whole frame, q its Packet
+//		// out is a frame, and q its Packet
 //	}
 //
-// The zero value has nothing to give. A Segmenter refers to f until its last
-// packet is out; f must stay as it is until then. Not for concurrent use.
+// The zero value has no packets. A Segmenter reads f until Next has returned the last
+// packet; f must not change before. Not for concurrent use.
 type Segmenter struct {
-	f    *Frame
-	p    Packet
-	size int // payload bytes of each packet but the last
-	at   int // offset in f of the next packet's payload
-	n    int // packets given so far
-	last bool
-	bare bool // UDP without checksum
+	f          *Frame
+	p          Packet
+	size       int  // payload of each packet but the last, in bytes
+	at         int  // offset in f of the next packet's payload
+	n          int  // packets returned so far
+	last       bool // the last packet has been returned
+	noChecksum bool // UDP without checksum
 }
 
-// Start takes up the TCP or UDP packet in f, which p describes. size is the
-// payload of each packet in bytes; 0 means what the offload header says. TCP may
-// be cut smaller than that (RFC 9293 leaves segment borders free), UDP may not:
-// size is ignored. It returns BadOffload for a packet that cannot be cut.
+// Start prepares to split the TCP or UDP packet in f, which p describes. size is the
+// payload of each packet in bytes; 0 means Offload.GSOSize. TCP may be split into smaller
+// packets than its sender asked for (segment boundaries mean nothing in RFC 9293), UDP
+// may not: there size is ignored. The result is BadOffload for a packet that cannot be
+// split, or whose size is not known.
 func (s *Segmenter) Start(f *Frame, p *Packet, size int) Reason {
 	*s = Segmenter{last: true}
 	if size <= 0 || p.Proto == ProtoUDP {
@@ -39,12 +40,12 @@ func (s *Segmenter) Start(f *Frame, p *Packet, size int) Reason {
 	}
 	*s = Segmenter{f: f, p: *p, size: size, at: p.Payload}
 	if p.Proto == ProtoUDP && !f.Offload.NeedsCsum {
-		s.bare = binary.BigEndian.Uint16(f.Bytes()[p.L4+udpChecksum:]) == 0
+		s.noChecksum = binary.BigEndian.Uint16(f.Bytes()[p.L4+udpChecksum:]) == 0
 	}
 	return None
 }
 
-// Count returns how many packets Start has made of the super-packet.
+// Count returns how many packets the super-packet of Start becomes.
 func (s *Segmenter) Count() int {
 	if s.f == nil {
 		return 0
@@ -57,9 +58,10 @@ func (s *Segmenter) FrameLen() int {
 	return s.p.Payload + min(s.size, s.p.PayloadLen())
 }
 
-// Next writes the next packet into dst, from dst.Head on, and sets dst.Tail; the
-// lender leaves the headroom it wants and FrameLen bytes. q describes the packet.
-// It reports false when there are no more, or dst has too little room.
+// Next writes the next packet into dst, from dst.Head on, sets dst.Tail, Port and
+// Offload, and fills q, which describes the packet. dst.Buf needs FrameLen bytes from
+// dst.Head on. Next returns false when there are no more packets, or dst has too little
+// room.
 func (s *Segmenter) Next(dst *Frame, q *Packet) bool {
 	if s.last {
 		return false
@@ -89,7 +91,7 @@ func (s *Segmenter) Next(dst *Frame, q *Packet) bool {
 	return true
 }
 
-// writeIP sets lengths, and counts the IPv4 identification up as Linux does.
+// writeIP sets lengths, and increments the IPv4 identification as Linux does.
 func (s *Segmenter) writeIP(b []byte, q *Packet) {
 	if q.Version == 6 {
 		ipv6(b[q.L3:]).setPayloadLen(q.End - q.L3 - ip6HeaderLen)
@@ -103,8 +105,8 @@ func (s *Segmenter) writeIP(b []byte, q *Packet) {
 	h.fillChecksum()
 }
 
-// writeTCP counts the sequence number on. FIN and PSH are the last segment's, CWR
-// the first one's (RFC 3168 §6.1.2).
+// writeTCP advances the sequence number. Only the last segment has FIN and PSH, only the
+// first one CWR (RFC 3168 §6.1.2).
 func (s *Segmenter) writeTCP(b []byte, q *Packet) {
 	h := tcp(b[q.L4:])
 	h.setSeq(h.seq() + uint32(s.at-s.p.Payload))
@@ -115,19 +117,19 @@ func (s *Segmenter) writeTCP(b []byte, q *Packet) {
 		q.TCPFlags &^= FlagCWR
 	}
 	h[tcpFlags] = q.TCPFlags
-	fillTransport(h, q, tcpChecksum)
+	fillTransportChecksum(h, q, tcpChecksum)
 }
 
 func (s *Segmenter) writeUDP(b []byte, q *Packet) {
 	h := b[q.L4:]
 	binary.BigEndian.PutUint16(h[udpLen:], uint16(len(h)))
-	if !s.bare {
-		fillTransport(h, q, udpChecksum)
+	if !s.noChecksum {
+		fillTransportChecksum(h, q, udpChecksum)
 	}
 }
 
-// fillTransport computes a checksum at off of the transport packet h.
-func fillTransport(h []byte, q *Packet, off int) {
+// fillTransportChecksum computes the checksum at off of the TCP or UDP packet h.
+func fillTransportChecksum(h []byte, q *Packet, off int) {
 	field := h[off:]
 	binary.BigEndian.PutUint16(field, 0)
 	c := ^add(sum(h), pseudo(&q.Src, &q.Dst, q.Proto, len(h)))

@@ -25,7 +25,7 @@ const (
 	FlagCWR
 )
 
-// tcp is a view on a TCP header and what follows, of at least 20 bytes.
+// tcp is a TCP header and what follows, of at least 20 bytes.
 type tcp []byte
 
 func (h tcp) seq() uint32     { return binary.BigEndian.Uint32(h[tcpSeq:]) }
@@ -33,9 +33,9 @@ func (h tcp) setSeq(s uint32) { binary.BigEndian.PutUint32(h[tcpSeq:], s) }
 func (h tcp) ack() uint32     { return binary.BigEndian.Uint32(h[tcpAck:]) }
 func (h tcp) headerLen() int  { return int(h[tcpOffset]>>4) * 4 }
 
-// readTCP takes ports, flags and payload offset. b ends where the packet does.
-// A first fragment must have the fixed header (RFC 1858 §3.2.1); its options may
-// be cut.
+// readTCP reads ports, flags and the payload's offset. b ends where the packet does. A
+// first fragment must have the fixed header (RFC 1858 §3.2.1); its options may be cut
+// short.
 func (p *Packet) readTCP(b []byte) Reason {
 	if p.L4+tcpMinLen > len(b) {
 		return BadL4Header

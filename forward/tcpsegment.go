@@ -2,8 +2,8 @@ package forward
 
 import "encoding/binary"
 
-// TCPSegment is a segment that golb sends as one end of a connection: to probe a
-// server, or to answer a client itself. Src and Dst are of one family.
+// TCPSegment is a segment that golb sends as an end of a connection: to check a server, or
+// to serve a client itself. Src and Dst are of one family.
 type TCPSegment struct {
 	SrcMAC, DstMAC   MAC
 	Src, Dst         Addr
@@ -16,13 +16,14 @@ type TCPSegment struct {
 	Payload          []byte
 }
 
-// MaxSegmentHeaders is the length of the headers of the longest segment that
-// TCPSegment builds, from the Ethernet header to the payload.
+// MaxSegmentHeaders is the length in bytes of the longest headers that TCPSegment builds,
+// from the Ethernet header to the payload.
 const MaxSegmentHeaders = EthernetLen + ip6HeaderLen + tcpMinLen + tcpOptMSSLen
 
-// Build writes the frame into out from Head on, with all checksums and Don't
-// Fragment, and sets Tail. It reports false, with out as it was, where Buf has too
-// little room or the addresses are not of one family. Payload is copied.
+// Build writes the frame into out from out.Head on, with complete checksums and Don't
+// Fragment, and sets out.Tail and Offload. Payload is copied. Build returns false, and
+// leaves out unchanged, where Buf has too little room, the IP packet would be longer than
+// 65535 bytes, or the addresses are not of one family.
 func (s *TCPSegment) Build(out *Frame) bool {
 	hl, version := ip4MinLen, uint8(4)
 	if !s.Dst.Is4() {
@@ -56,7 +57,7 @@ func (s *TCPSegment) Build(out *Frame) bool {
 	return true
 }
 
-// header writes all but the checksum.
+// header writes the TCP header without its checksum.
 func (s *TCPSegment) header(h []byte) {
 	clear(h)
 	binary.BigEndian.PutUint16(h[l4SrcPort:], s.SrcPort)
@@ -72,14 +73,15 @@ func (s *TCPSegment) header(h []byte) {
 	}
 }
 
-// Sequence returns the sequence and acknowledgment numbers of a TCP segment.
+// Sequence returns the sequence and acknowledgment numbers of the TCP segment in f, which
+// is no later fragment.
 func Sequence(f *Frame, p *Packet) (seq, ack uint32) {
 	h := tcp(f.Bytes()[p.L4:])
 	return h.seq(), h.ack()
 }
 
-// OfferedMSS returns the segment size in bytes that a SYN offers, or what a sender
-// without the option expects (RFC 9293 §3.7.1).
+// OfferedMSS returns the maximum segment size in bytes that a SYN offers; without the
+// option, the default of RFC 9293 §3.7.1: 536 bytes over IPv4, 1220 over IPv6.
 func OfferedMSS(f *Frame, p *Packet) uint16 {
 	h := f.Bytes()[p.L4:p.Payload]
 	if at := findMSS(h); at != 0 {

@@ -39,7 +39,7 @@ func TestTCPSegmentIsWhatParseReads(t *testing.T) {
 				}
 				switch {
 				case !ChecksumOK(&out, &p), out.Offload != Offload{}:
-					t.Error("checksum is wrong or unfinished")
+					t.Error("checksum is wrong or partial")
 				case p.Src != s.Src || p.Dst != s.Dst || p.SrcPort != 80 || p.DstPort != 4000 || p.TCPFlags != s.Flags:
 					t.Errorf("built %+v", p)
 				case seq != s.Seq || ack != s.Ack || OfferedMSS(&out, &p) != want:

@@ -4,8 +4,8 @@ import (
 	"testing"
 )
 
-// traffic is one frame of each kind that a balancer meets, with its offload state;
-// super-packets carry super bytes.
+// traffic returns one frame of each kind that a balancer receives, with its offload
+// state. Super-packets have super bytes of payload.
 func traffic(t tb, super int) (fs []*Frame) {
 	long := func(s spec, n int) spec { s.payload = pattern(n, 1); return s }
 	opt := tcp4Spec
@@ -20,16 +20,16 @@ func traffic(t tb, super int) (fs []*Frame) {
 	}
 	for _, s := range []spec{tcp4Spec, udp4Spec, tcp6Spec, udp6Spec, sctpSpec} {
 		f := frameOf(s.build(), 0)
-		leave(t, f)
+		makePartial(t, f)
 		fs = append(fs, f)
 	}
 	for _, s := range []spec{long(tcp4Spec, super), long(tcp6Spec, super), long(udp4Spec, super)} {
 		f := frameOf(s.build(), 0)
-		leave(t, f)
+		makePartial(t, f)
 		f.Offload.GSO, f.Offload.GSOSize = s.gsoType(), uint16(super/20)
 		fs = append(fs, f)
 	}
-	fs = append(fs, piece(udp4Spec, 0, 800, true), piece(udp4Spec, 800, 800, true), piece(udp6Spec, 0, 800, true), piece(udp6Spec, 800, 80, false))
+	fs = append(fs, fragmentFrame(udp4Spec, 0, 800, true), fragmentFrame(udp4Spec, 800, 800, true), fragmentFrame(udp6Spec, 0, 800, true), fragmentFrame(udp6Spec, 800, 80, false))
 	back := spec{src: vip4, dst: client4, sport: 80, dport: 40001, proto: ProtoTCP}
 	fs = append(fs, frameOf(errorAbout(back.build(), addr("172.31.0.1"), vip4).build(), 0))
 	back.src, back.dst = vip6, client6
@@ -37,8 +37,8 @@ func traffic(t tb, super int) (fs []*Frame) {
 	return fs
 }
 
-// everything sends a copy of each frame of traffic through every function.
-type everything struct {
+// exerciser passes a copy of each frame of traffic to every function.
+type exerciser struct {
 	frames  []*Frame
 	work    Frame
 	reply   Frame
@@ -48,8 +48,8 @@ type everything struct {
 	sent    int
 }
 
-func newEverything(t tb) *everything {
-	e := &everything{frames: traffic(t, 30000), table: NewFragTable(FragConfig{MaxDatagrams: 64})}
+func newExerciser(t tb) *exerciser {
+	e := &exerciser{frames: traffic(t, 30000), table: NewFragTable(FragConfig{MaxDatagrams: 64})}
 	e.work.Buf = make([]byte, Headroom+MaxFrame)
 	e.reply.Buf = make([]byte, Headroom+MaxFrame)
 	for _, k := range []TunnelKind{IPIP, GUE, GRE} {
@@ -61,7 +61,7 @@ func newEverything(t tb) *everything {
 }
 
 // load puts a copy of f into the working frame and parses it.
-func (e *everything) load(f *Frame, p *Packet) {
+func (e *exerciser) load(f *Frame, p *Packet) {
 	e.work.Head, e.work.Offload = Headroom, f.Offload
 	e.work.Tail = Headroom + copy(e.work.Buf[Headroom:], f.Bytes())
 	if Parse(&e.work, p) != None {
@@ -70,7 +70,7 @@ func (e *everything) load(f *Frame, p *Packet) {
 	e.reply.Head = Headroom
 }
 
-func (e *everything) run() {
+func (e *exerciser) run() {
 	var p, q Packet
 	for _, f := range e.frames {
 		e.load(f, &p)
@@ -105,7 +105,7 @@ func (e *everything) run() {
 	}
 }
 
-func (e *everything) cut(f *Frame) {
+func (e *exerciser) cut(f *Frame) {
 	var p, q Packet
 	var s Segmenter
 	var g Fragmenter
@@ -124,7 +124,7 @@ func (e *everything) cut(f *Frame) {
 	}
 }
 
-func (e *everything) fragments(f *Frame) {
+func (e *exerciser) fragments(f *Frame) {
 	var p Packet
 	e.load(f, &p)
 	e.now++
@@ -141,7 +141,7 @@ func (e *everything) fragments(f *Frame) {
 
 // Not parallel: AllocsPerRun counts every goroutine's.
 func TestNothingIsAllocatedPerPacket(t *testing.T) {
-	e := newEverything(t)
+	e := newExerciser(t)
 	if n := testing.AllocsPerRun(100, e.run); n != 0 {
 		t.Errorf("%v allocations in a run over %d frames", n, len(e.frames))
 	}

@@ -2,17 +2,18 @@ package forward
 
 import "encoding/binary"
 
-// TunnelKind is how a tunnel wraps a packet.
+// TunnelKind is how a tunnel encapsulates packets.
 type TunnelKind uint8
 
-// The kinds of tunnel that ip_vs knows. All carry IPv4 and IPv6 over either.
+// The kinds of tunnel, which are those of ip_vs. Each carries IPv4 and IPv6 over IPv4 or
+// IPv6.
 const (
 	IPIP TunnelKind = iota // RFC 2003, RFC 2473, RFC 4213
 	GUE                    // Generic UDP Encapsulation, version 0 (draft-ietf-intarea-gue)
 	GRE                    // RFC 2784
 )
 
-// String returns the name that ipvsadm --tun-type has for the kind.
+// String returns the kind's name in ipvsadm --tun-type.
 func (k TunnelKind) String() string {
 	switch k {
 	case GUE:
@@ -37,18 +38,18 @@ const (
 	ecnECT0      = 2
 )
 
-// Tunnel is the way to a server that takes its packets encapsulated (ip_vs:
-// TUNNEL, ipip). It is read only to Encapsulate and may be shared.
+// Tunnel describes a tunnel to a server (ip_vs: TUNNEL). Encapsulate only reads it, so
+// goroutines may share one.
 type Tunnel struct {
 	Kind     TunnelKind
-	Csum     bool   // GUE: UDP checksum; GRE: checksum. Not in IPIP.
-	PMTUDisc bool   // copy an inner IPv4 packet's Don't Fragment (net.ipv4.vs.pmtu_disc)
+	Csum     bool   // GUE: UDP checksum; GRE: GRE checksum; IPIP: no meaning
+	PMTUDisc bool   // copy Don't Fragment from the inner IPv4 packet (net.ipv4.vs.pmtu_disc)
 	Port     uint16 // GUE: UDP destination port
 	Local    Addr   // outer source
 	Remote   Addr   // outer destination, of Local's family
 }
 
-// Overhead returns how many bytes Encapsulate puts before a packet.
+// Overhead returns how many bytes Encapsulate adds to a packet.
 func (t *Tunnel) Overhead() int {
 	n := ip6HeaderLen
 	if isMapped(&t.Remote) {
@@ -57,7 +58,7 @@ func (t *Tunnel) Overhead() int {
 	return n + t.shimLen()
 }
 
-// shimLen is the length of what stands between the two IP headers.
+// shimLen is the length in bytes of what is between the two IP headers.
 func (t *Tunnel) shimLen() int {
 	switch {
 	case t.Kind == GUE:
@@ -70,20 +71,22 @@ func (t *Tunnel) shimLen() int {
 	return 0
 }
 
-// Encapsulate wraps the packet in f, whose TTL the caller has decremented, in
-// outer headers that it writes into the headroom; the Ethernet header moves to
-// before them. TTL is the inner one's, DSCP too, ECN follows RFC 3168 §9.1.1 (full
-// functionality), Don't Fragment t.PMTUDisc; otherwise id is the outer IPv4
-// identification. srcPort is GUE's UDP source port, best a hash of the flow. p
-// describes the outer packet afterwards.
+// Encapsulate puts outer headers before the packet in f. It writes them into f's headroom,
+// and moves the Ethernet header to before them. Afterwards p describes the outer packet.
+// The caller decrements the TTL before and sets the Ethernet addresses after: DecTTL,
+// SetMACs.
 //
-// An unfinished checksum of the inner packet is computed: few network cards find
-// it inside a tunnel. The outer checksum of GUE or GRE is left unfinished to them,
-// as the kernel leaves it.
+// The outer header has the inner one's TTL and DSCP, ECN by RFC 3168 §9.1.1 (full
+// functionality), and Don't Fragment by t.PMTUDisc. Without Don't Fragment, id is the
+// outer IPv4 identification. srcPort is the UDP source port of GUE, which should be a
+// hash of the flow.
 //
-// f and p are unchanged where the result is NoHeadroom, TooLong, FamilyMismatch
-// (Local and Remote) or BadOffload: a super-packet has to go through Segmenter
-// first.
+// A partial checksum of the inner packet is completed, since few network cards can do
+// that inside a tunnel. The outer checksum of GUE or GRE is left partial, as the kernel
+// does.
+//
+// The result is NoHeadroom where f.Head is less than t.Overhead, TooLong, FamilyMismatch
+// where Local and Remote are, or BadOffload for a super-packet: see Segmenter.
 func Encapsulate(f *Frame, p *Packet, t *Tunnel, id, srcPort uint16) Reason {
 	n := t.Overhead()
 	switch {
@@ -116,8 +119,7 @@ func Encapsulate(f *Frame, p *Packet, t *Tunnel, id, srcPort uint16) Reason {
 	return None
 }
 
-// outerPacket turns p from the inner packet into the outer one, which is n bytes
-// longer.
+// outerPacket turns p from the inner packet into the outer one, which is n bytes longer.
 func (t *Tunnel) outerPacket(p *Packet, n int, srcPort uint16) {
 	version, ttl, tos, df, end := p.Version, p.TTL, p.TOS, p.DF, p.End+n
 	*p = Packet{SCTPChunk: SCTPNoChunk, TTL: ttl, TOS: outerTOS(tos)}
@@ -152,7 +154,7 @@ func (t *Tunnel) writeShim(f *Frame, p *Packet, inner uint8) {
 		binary.BigEndian.PutUint16(h[udpLen:], uint16(p.End-p.L4))
 		h[udpHeaderLen+gueProto] = ipProto(inner)
 		if t.Csum {
-			leaveChecksum(f, p, udpChecksum)
+			setPartialChecksum(f, p, udpChecksum)
 		}
 	case GRE:
 		et := uint16(etherTypeIPv4)
@@ -168,8 +170,8 @@ func (t *Tunnel) writeShim(f *Frame, p *Packet, inner uint8) {
 	}
 }
 
-// outerTOS copies DSCP and ECN, except that congestion experienced inside starts
-// afresh outside (RFC 3168 §9.1.1).
+// outerTOS copies DSCP and ECN, except that CE inside becomes ECT(0) outside (RFC 3168
+// §9.1.1).
 func outerTOS(tos uint8) uint8 {
 	if tos&ecnMask == ecnCE {
 		return tos&^ecnMask | ecnECT0
@@ -185,10 +187,10 @@ func ipProto(version uint8) uint8 {
 	return ProtoIPv6
 }
 
-// ParseTunneled finds the packet that the tunnel packet q carries, q being what an
-// ICMP error quotes (see ParseEmbedded), and fills inner as ParseEmbedded does. A
-// builder such as TooBig can then answer inner's sender. It returns BadEmbedded
-// where q is no tunnel packet of the kinds here, or the quote too short.
+// ParseTunneled finds the inner packet of the tunnel packet q, which an ICMP error in f
+// quotes (see ParseEmbedded), and fills inner as ParseEmbedded fills q. TooBig or
+// RelayICMPError can then report the error to the inner packet's sender. The result is
+// BadEmbedded where q is not a tunnel packet of a TunnelKind, or the quote is too short.
 func ParseTunneled(f *Frame, q, inner *Packet) Reason {
 	if q.Frag == LaterFrag {
 		return BadEmbedded

@@ -9,7 +9,7 @@ const (
 	udpHeaderLen = 8
 )
 
-// Every transport protocol with ports has them first.
+// Every transport protocol with ports begins with them.
 const (
 	l4SrcPort = 0
 	l4DstPort = 2
@@ -20,8 +20,8 @@ func (p *Packet) readPorts(h []byte) {
 	p.DstPort = binary.BigEndian.Uint16(h[l4DstPort:])
 }
 
-// readUDP takes the ports. b ends where the packet does. The length field is
-// that of the whole datagram, so a fragment cannot be held against it.
+// readUDP reads the ports. b ends where the packet does. The length field is that of the
+// whole datagram, so it is not compared with a fragment's length.
 func (p *Packet) readUDP(b []byte) Reason {
 	if p.L4+udpHeaderLen > len(b) {
 		return BadL4Header

@@ -50,7 +50,7 @@ func (w *worker) tunnelError(snap *snapshot, f *forward.Frame) Reason {
 	if mtu != 0 {
 		told = forward.TooBig(&out, f, &inner, inner.Dst, w.nextID(), mtu-overhead)
 	} else if inner.Version == p.Version {
-		told = forward.PassError(&out, f, &inner, inner.Dst, w.nextID(), p.ICMPType, p.ICMPCode)
+		told = forward.RelayICMPError(&out, f, &inner, inner.Dst, w.nextID(), p.ICMPType, p.ICMPCode)
 	}
 	if !told {
 		return NotVIP

@@ -19,7 +19,7 @@ import (
 
 // way is one way to receive: receive takes what is there, poll waits for more, but not
 // for ever.
-type way interface {
+type method interface {
 	receive(frames []forward.Frame) int
 	poll()
 }
@@ -32,10 +32,10 @@ func (p byRecvmmsg) receive(frames []forward.Frame) int {
 	if errno != 0 {
 		return 0
 	}
-	return p.in.take(frames, n)
+	return p.in.collect(frames, n)
 }
 
-func (p byRecvmmsg) poll() { _ = p.alarm.sleep(100 * time.Millisecond) }
+func (p byRecvmmsg) poll() { _ = p.waker.sleep(100 * time.Millisecond) }
 
 // byNothing is the price of sending frames that nobody takes.
 type byNothing struct{ *Port }
@@ -43,13 +43,13 @@ type byNothing struct{ *Port }
 func (byNothing) receive([]forward.Frame) int { return 0 }
 func (byNothing) poll()                       {}
 
-func openWay(b *testing.B, h *lab.Host, name string, cfg Config) way {
+func openWay(b *testing.B, h *lab.Host, name string, cfg Config) method {
 	b.Helper()
 	if name == "nothing" {
 		cfg.Filter = []bpf.RawInstruction{{Op: 6}}
 	}
 	p := openPort(b, h, cfg)
-	var w way
+	var w method
 	must(b, h.Do(func() error {
 		switch name {
 		case "nothing":
@@ -109,7 +109,7 @@ func BenchmarkReceive(b *testing.B) {
 
 // pump sends and receives b.N frames. On a machine that does other things too, the mean
 // says little: p10-ns is the time per frame that only a tenth of some windows beat.
-func pump(b *testing.B, a *Port, list []forward.Frame, w way) {
+func pump(b *testing.B, a *Port, list []forward.Frame, w method) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	frames := make([]forward.Frame, 64)
@@ -235,7 +235,7 @@ func echoHosts(b *testing.B, name string, spin time.Duration) (client, server *l
 	case "port":
 		w.bridge(b, Config{Spin: spin})
 	default:
-		cfg := Config{Interface: "eth0", Filter: everything(b)}
+		cfg := Config{Interface: "eth0", Filter: passAll(b)}
 		wa, pa := openWay(b, w.middle, name, cfg), openPort(b, w.middle, Config{Interface: "eth0", SendOnly: true})
 		cfg.Interface = "eth1"
 		wb, pb := openWay(b, w.middle, name, cfg), openPort(b, w.middle, Config{Interface: "eth1", SendOnly: true})
@@ -263,7 +263,7 @@ func bridged(b *testing.B, l *lab.Lab) (client, server *lab.Host) {
 	return client, server
 }
 
-func carryWay(from way, to *Port, stop *atomic.Bool) {
+func carryWay(from method, to *Port, stop *atomic.Bool) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	frames := make([]forward.Frame, 64)
@@ -363,7 +363,7 @@ func processorTime(b *testing.B, whose int) time.Duration {
 // had frames before.
 func BenchmarkIdle(b *testing.B) {
 	ha, hb := newLink(b)
-	p := openPort(b, hb, quiet(b))
+	p := openPort(b, hb, quietConfig(b))
 	sendAll(b, openPort(b, ha, Config{Interface: "eth0"}), udpFrame(p.MAC(), server4, 1, 1, "end"))
 	receive(b, p)
 	done := make(chan struct{})

@@ -9,8 +9,8 @@ import (
 )
 
 func (s *socket) setFilter(prog []bpf.RawInstruction) error {
-	s.using.RLock()
-	defer s.using.RUnlock()
+	s.inUse.RLock()
+	defer s.inUse.RUnlock()
 	if s.closed.Load() {
 		return net.ErrClosed
 	}

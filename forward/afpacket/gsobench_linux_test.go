@@ -91,7 +91,7 @@ func BenchmarkBulkOfPlainPackets(b *testing.B) {
 
 // bridgeMerging is bridge, with what it carries merged if so asked.
 func (w *wire) bridgeMerging(b *testing.B, merge bool) (left, right *Port) {
-	cfg := Config{Interface: "eth0", Filter: everything(b)}
+	cfg := Config{Interface: "eth0", Filter: passAll(b)}
 	left = openPort(b, w.middle, cfg)
 	cfg.Interface = "eth1"
 	right = openPort(b, w.middle, cfg)

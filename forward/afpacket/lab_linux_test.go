@@ -78,7 +78,7 @@ func newWire(t testing.TB, mtu int) *wire {
 }
 
 // everything lets in what is for other hosts too: a bridge's filter.
-func everything(t testing.TB) []bpf.RawInstruction {
+func passAll(t testing.TB) []bpf.RawInstruction {
 	t.Helper()
 	prog, err := bpf.Assemble([]bpf.Instruction{bpf.RetConstant{Val: everyByte}})
 	must(t, err)
@@ -111,7 +111,7 @@ func openPort(t testing.TB, h *lab.Host, cfg Config) *Port {
 // by the end of the test at the latest.
 func (w *wire) bridge(t testing.TB, cfg Config) (a, b *Port) {
 	t.Helper()
-	cfg.Filter = everything(t)
+	cfg.Filter = passAll(t)
 	cfg.Interface = "eth0"
 	a = openPort(t, w.middle, cfg)
 	cfg.Interface = "eth1"

@@ -18,7 +18,7 @@ import (
 )
 
 // quiet keeps the kernels' own discovery out, so that Recv has nothing to return.
-func quiet(t testing.TB) Config {
+func quietConfig(t testing.TB) Config {
 	return Config{Interface: "eth0", Filter: program(t, server4+"/32")}
 }
 
@@ -44,7 +44,7 @@ func inRecv(t testing.TB, p *Port) <-chan received {
 
 func TestWakeEndsRecv(t *testing.T) {
 	_, hb := newLink(t)
-	p := openPort(t, hb, quiet(t))
+	p := openPort(t, hb, quietConfig(t))
 	for i := range 3 {
 		done := inRecv(t, p)
 		p.Wake()
@@ -67,7 +67,7 @@ func TestWakeEndsRecv(t *testing.T) {
 func TestCloseEndsRecv(t *testing.T) {
 	_, hb := newLink(t)
 	for range 20 {
-		p := openPort(t, hb, quiet(t))
+		p := openPort(t, hb, quietConfig(t))
 		done := inRecv(t, p)
 		must(t, p.Close())
 		if r := <-done; r.n != 0 || !errors.Is(r.err, net.ErrClosed) {
@@ -78,7 +78,7 @@ func TestCloseEndsRecv(t *testing.T) {
 
 func TestClosedPortSaysSo(t *testing.T) {
 	_, hb := newLink(t)
-	p := openPort(t, hb, quiet(t))
+	p := openPort(t, hb, quietConfig(t))
 	must(t, p.Close())
 	frames := asFrames(udpFrame(p.MAC(), server4, 1, 1, ""))
 	_, recvErr := p.Recv(frames)
@@ -96,8 +96,8 @@ func TestClosedPortSaysSo(t *testing.T) {
 
 func TestMethodsMayRunAtOnce(t *testing.T) {
 	ha, hb := newLink(t)
-	a := openPort(t, ha, quiet(t))
-	b := openPort(t, hb, quiet(t))
+	a := openPort(t, ha, quietConfig(t))
+	b := openPort(t, hb, quietConfig(t))
 	list := asFrames(udpFrame(b.MAC(), server4, 1, 1, "x"))
 	prog := program(t, server4+"/32", client4+"/32")
 	var all sync.WaitGroup
@@ -150,7 +150,7 @@ func TestPortOutlivesAnInterfaceThatGoesDown(t *testing.T) {
 	for _, workers := range []int{1, 2} {
 		t.Run(fmt.Sprintf("workers=%d", workers), func(t *testing.T) {
 			ha, hb := newLink(t)
-			ports := openPorts(t, hb, quiet(t), workers)
+			ports := openPorts(t, hb, quietConfig(t), workers)
 			b := ports[0]
 			done := inRecv(t, b)
 			setUp(t, hb, false)
@@ -195,7 +195,7 @@ func TestPortOnADeletedInterfaceFails(t *testing.T) {
 	for _, downFirst := range []bool{false, true} {
 		t.Run(fmt.Sprintf("down first %v", downFirst), func(t *testing.T) {
 			_, hb := newLink(t)
-			p := openPort(t, hb, quiet(t))
+			p := openPort(t, hb, quietConfig(t))
 			done := inRecv(t, p)
 			if downFirst {
 				setUp(t, hb, false)
@@ -252,7 +252,7 @@ func TestPortKnowsItsInterfaceAndLeavesItAsItWas(t *testing.T) {
 
 func TestSendOnlyPortReceivesNothing(t *testing.T) {
 	ha, hb := newLink(t)
-	b := openPort(t, hb, quiet(t))
+	b := openPort(t, hb, quietConfig(t))
 	a := openPort(t, ha, Config{Interface: "eth0", SendOnly: true})
 	sendAll(t, a, udpFrame(b.MAC(), server4, 1, 1, "end"))
 	receive(t, b)
@@ -309,7 +309,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 
 func TestReceivingAndSendingAllocateNothing(t *testing.T) {
 	ha, hb := newLink(t)
-	a, b := openPort(t, ha, quiet(t)), openPort(t, hb, quiet(t))
+	a, b := openPort(t, ha, quietConfig(t)), openPort(t, hb, quietConfig(t))
 	var list [][]byte
 	for range 32 {
 		list = append(list, udpFrame(b.MAC(), server4, 1, 1, "x"))

@@ -14,16 +14,16 @@ import (
 // receiver is what one Recv after another needs. The counters are read by others, all
 // else belongs to the goroutine in Recv.
 type receiver struct {
-	fd    int // -1 where the port is one to send only
-	batch batch
-	bufs  [][]byte
-	ask   int // how many frames to ask for
-	spin  time.Duration
-	hot   bool // frames came since the last sleep
-	down  bool // the interface was found down and not yet found up
+	fd        int // -1 where the port is one to send only
+	batch     batch
+	bufs      [][]byte
+	batchSize int // how many frames to ask for
+	spin      time.Duration
+	active    bool // frames came since the last sleep
+	down      bool // the interface was found down and not yet found up
 
-	misses int // spins in a row that ended in a sleep
-	unspun int // how many pauses to go straight to sleep in
+	misses    int // spins in a row that ended in a sleep
+	skipSpins int // how many pauses to go straight to sleep in
 
 	frames, bytes, unusable, downs, sleeps atomic.Uint64
 }
@@ -45,13 +45,13 @@ const (
 
 	// hotBytes is how much one batch is to bring, so that of super-packets what has been
 	// copied in is still in the processor's own cache when it is copied out.
-	hotBytes = 256 << 10
+	batchBytes = 256 << 10
 )
 
 func (r *receiver) init(fd, frames int, spin time.Duration) {
 	r.fd, r.spin = fd, spin
 	r.batch = newBatch(frames, 1)
-	r.bufs, r.ask = make([][]byte, frames), frames
+	r.bufs, r.batchSize = make([][]byte, frames), frames
 	memory := make([]byte, frames*bufLen)
 	for i := range r.bufs {
 		r.bufs[i] = memory[i*bufLen : (i+1)*bufLen : (i+1)*bufLen]
@@ -60,10 +60,10 @@ func (r *receiver) init(fd, frames int, spin time.Duration) {
 }
 
 func (s *socket) recv(frames []forward.Frame) (int, error) {
-	s.using.RLock()
-	defer s.using.RUnlock()
+	s.inUse.RLock()
+	defer s.inUse.RUnlock()
 	r := &s.in
-	n := min(len(frames), r.ask)
+	n := min(len(frames), r.batchSize)
 	if n == 0 {
 		return 0, fmt.Errorf("afpacket: receive on %s: nothing to receive into: %w", s.label, unix.EINVAL)
 	}
@@ -75,27 +75,27 @@ func (s *socket) recv(frames []forward.Frame) (int, error) {
 		got, errno := r.batch.recv(r.fd, n)
 		if errno == 0 {
 			if !idle.IsZero() {
-				r.spun(time.Since(idle))
+				r.spinHit(time.Since(idle))
 			}
-			if got = r.take(frames, got); got > 0 {
+			if got = r.collect(frames, got); got > 0 {
 				return got, nil
 			}
 			continue // nothing usable in it
 		}
-		if err := r.judge(errno); err != nil {
+		if err := r.classify(errno); err != nil {
 			return 0, fmt.Errorf("afpacket: receive on %s: %w", s.label, err)
 		}
 		if errno != unix.EAGAIN {
 			continue
 		}
-		if s.alarm.silence() {
+		if s.waker.clear() {
 			return 0, nil
 		}
-		if r.spinning(&idle) {
+		if r.keepSpinning(&idle) {
 			unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // the frame waited for may need this processor
 			continue
 		}
-		if err := s.rest(); err != nil {
+		if err := s.wait(); err != nil {
 			return 0, fmt.Errorf("afpacket: receive on %s: %w", s.label, err)
 		}
 	}
@@ -104,14 +104,14 @@ func (s *socket) recv(frames []forward.Frame) (int, error) {
 // spinning decides whether to ask again at once; idle is since when that has been done.
 // Each spin in a row that was in vain doubles the number of pauses that are slept
 // through without one, since traffic comes either in shorter pauses or in longer ones.
-func (r *receiver) spinning(idle *time.Time) bool {
+func (r *receiver) keepSpinning(idle *time.Time) bool {
 	switch {
 	case r.spin == SpinForever:
 		return !r.down
-	case !r.hot || r.spin <= 0:
+	case !r.active || r.spin <= 0:
 		return false
-	case idle.IsZero() && r.unspun > 0:
-		r.unspun--
+	case idle.IsZero() && r.skipSpins > 0:
+		r.skipSpins--
 		return false
 	case idle.IsZero():
 		*idle = time.Now()
@@ -119,26 +119,26 @@ func (r *receiver) spinning(idle *time.Time) bool {
 	case time.Since(*idle) < r.spin:
 		return true
 	}
-	r.forgo(min(r.misses+1, maxMisses))
+	r.backOff(min(r.misses+1, maxMisses))
 	return false
 }
 
 // spun learns from a spin that frames ended. One that took far too long has given the
 // processor to a program that keeps it: who sleeps gets it back sooner.
-func (r *receiver) spun(d time.Duration) {
+func (r *receiver) spinHit(d time.Duration) {
 	const tooLong = 10
 	r.misses = 0
 	if d > tooLong*r.spin {
-		r.forgo(maxMisses)
+		r.backOff(maxMisses)
 	}
 }
 
 // forgo has so many spins in vain cost their pauses.
-func (r *receiver) forgo(misses int) { r.misses, r.unspun = misses, 1<<misses-1 }
+func (r *receiver) backOff(misses int) { r.misses, r.skipSpins = misses, 1<<misses-1 }
 
 // take makes frames of the first n received and returns how many are usable.
-func (r *receiver) take(frames []forward.Frame, n int) int {
-	r.hot, r.down = true, false
+func (r *receiver) collect(frames []forward.Frame, n int) int {
+	r.active, r.down = true, false
 	usable, bytes := 0, 0
 	for i := range n {
 		length := r.batch.length(i) - vnetLen
@@ -155,7 +155,7 @@ func (r *receiver) take(frames []forward.Frame, n int) int {
 	}
 	r.frames.Add(uint64(usable))
 	r.bytes.Add(uint64(bytes))
-	r.ask = min(len(r.bufs), max(1, hotBytes*n/(bytes+1)))
+	r.batchSize = min(len(r.bufs), max(1, batchBytes*n/(bytes+1)))
 	if usable < n {
 		r.unusable.Add(uint64(n - usable))
 	}
@@ -163,7 +163,7 @@ func (r *receiver) take(frames []forward.Frame, n int) int {
 }
 
 // judge counts what is no reason to stop and returns what is.
-func (r *receiver) judge(errno unix.Errno) error {
+func (r *receiver) classify(errno unix.Errno) error {
 	switch errno {
 	case unix.EAGAIN, unix.EINTR:
 		return nil
@@ -179,7 +179,7 @@ func (r *receiver) judge(errno unix.Errno) error {
 }
 
 // rest sleeps until there is a reason to look again.
-func (s *socket) rest() error {
+func (s *socket) wait() error {
 	r := &s.in
 	timeout := time.Duration(-1)
 	if r.down {
@@ -191,9 +191,9 @@ func (s *socket) rest() error {
 			timeout = downPoll
 		}
 	}
-	r.hot = false
+	r.active = false
 	r.sleeps.Add(1)
-	return s.alarm.sleep(timeout)
+	return s.waker.sleep(timeout)
 }
 
 // interfaceUp fails where there is no such interface any more.

@@ -33,8 +33,8 @@ func (o *sender) init(fd, frames int) {
 func (o *sender) header(i int) []byte { return o.headers[i*vnetLen : (i+1)*vnetLen] }
 
 func (s *socket) send(frames []forward.Frame) (int, error) {
-	s.using.RLock()
-	defer s.using.RUnlock()
+	s.inUse.RLock()
+	defer s.inUse.RUnlock()
 	if s.closed.Load() {
 		return 0, net.ErrClosed
 	}

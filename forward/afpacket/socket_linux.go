@@ -17,13 +17,13 @@ import (
 // method holds using for reading as long as it uses a descriptor; close takes it for
 // writing.
 type socket struct {
-	using  sync.RWMutex
+	inUse  sync.RWMutex
 	closed atomic.Bool
 	label  string // of the interface, in errors
 
 	in    receiver
 	out   sender
-	alarm alarm
+	waker waker
 
 	kernelDrops atomic.Uint64
 }
@@ -74,7 +74,7 @@ func openGroup(cfg Config, n int) (_ []*Port, err error) {
 // open leaves descriptors that it has opened to close, also when it fails.
 func (s *socket) open(cfg Config, index int) error {
 	s.label = cfg.Interface
-	s.in.fd, s.out.fd, s.alarm.fd = -1, -1, -1
+	s.in.fd, s.out.fd, s.waker.fd = -1, -1, -1
 	fd, err := openSender(cfg, index)
 	if err != nil {
 		return fmt.Errorf("to send: %w", err)
@@ -87,7 +87,7 @@ func (s *socket) open(cfg Config, index int) error {
 		return fmt.Errorf("to receive: %w", err)
 	}
 	s.in.init(fd, cfg.Batch, cfg.Spin)
-	return s.alarm.init(fd)
+	return s.waker.init(fd)
 }
 
 // openSender's socket is of no protocol, so that it receives nothing.
@@ -185,8 +185,8 @@ func (s *socket) stats() Stats {
 
 // readKernelStats adds up what the kernel counted since the last reading, which resets it.
 func (s *socket) readKernelStats() {
-	s.using.RLock()
-	defer s.using.RUnlock()
+	s.inUse.RLock()
+	defer s.inUse.RUnlock()
 	if s.closed.Load() || s.in.fd < 0 {
 		return
 	}
@@ -196,10 +196,10 @@ func (s *socket) readKernelStats() {
 }
 
 func (s *socket) wake() {
-	s.using.RLock()
-	defer s.using.RUnlock()
+	s.inUse.RLock()
+	defer s.inUse.RUnlock()
 	if !s.closed.Load() {
-		s.alarm.ring()
+		s.waker.wake()
 	}
 }
 
@@ -208,11 +208,11 @@ func (s *socket) close() error {
 	if s.closed.Swap(true) {
 		return net.ErrClosed
 	}
-	s.alarm.ring()
-	s.using.Lock()
-	defer s.using.Unlock()
+	s.waker.wake()
+	s.inUse.Lock()
+	defer s.inUse.Unlock()
 	var errs []error
-	for _, fd := range []int{s.in.fd, s.out.fd, s.alarm.fd} {
+	for _, fd := range []int{s.in.fd, s.out.fd, s.waker.fd} {
 		if fd >= 0 {
 			errs = append(errs, unix.Close(fd))
 		}

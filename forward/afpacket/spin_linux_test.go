@@ -14,7 +14,7 @@ import (
 // notices that its interface is down, or gone.
 func TestPortThatSpinsForEver(t *testing.T) {
 	ha, hb := newLink(t)
-	cfg := quiet(t)
+	cfg := quietConfig(t)
 	cfg.Spin = SpinForever
 	p := openPort(t, hb, cfg)
 	results := make(chan received)
@@ -74,20 +74,20 @@ func TestSpinsInVainAreForgone(t *testing.T) {
 		{"never any", make([]time.Duration, 100), 63},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			r := receiver{spin: spin, hot: true}
+			r := receiver{spin: spin, active: true}
 			for _, d := range x.spins {
-				r.unspun = 0
+				r.skipSpins = 0
 				if d != 0 {
-					r.spun(d)
+					r.spinHit(d)
 					continue
 				}
 				long := time.Now().Add(-time.Second)
-				if r.spinning(&long) {
+				if r.keepSpinning(&long) {
 					t.Fatal("spins for longer than it is told")
 				}
 			}
 			forgone := 0
-			for idle := (time.Time{}); !r.spinning(&idle); idle = (time.Time{}) {
+			for idle := (time.Time{}); !r.keepSpinning(&idle); idle = (time.Time{}) {
 				forgone++
 			}
 			if forgone != x.forgoes {
