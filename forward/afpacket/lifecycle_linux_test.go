@@ -36,9 +36,7 @@ func inRecv(t testing.TB, p *Port) <-chan received {
 		n, err := p.Recv(make([]forward.Frame, 4))
 		done <- received{n, err}
 	}()
-	for p.Stats().Sleeps == before {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "Recv sleeps", func() bool { return p.Stats().Sleeps != before })
 	return done
 }
 
@@ -154,9 +152,7 @@ func TestPortOutlivesAnInterfaceThatGoesDown(t *testing.T) {
 			b := ports[0]
 			done := inRecv(t, b)
 			setUp(t, hb, false)
-			for b.Stats().Down == 0 {
-				time.Sleep(time.Millisecond)
-			}
+			eventually(t, "the port notices that its interface is down", func() bool { return b.Stats().Down != 0 })
 			if n, err := b.Send(asFrames(udpFrame(b.MAC(), server4, 1, 1, "lost"))); n != 0 || err != nil || b.Stats().SendDown != 1 {
 				t.Errorf("while down: sent %d, %v, %+v", n, err, b.Stats())
 			}
@@ -199,9 +195,7 @@ func TestPortOnADeletedInterfaceFails(t *testing.T) {
 			done := inRecv(t, p)
 			if downFirst {
 				setUp(t, hb, false)
-				for p.Stats().Down == 0 {
-					time.Sleep(time.Millisecond)
-				}
+				eventually(t, "the port notices that its interface is down", func() bool { return p.Stats().Down != 0 })
 			}
 			must(t, hb.Do(func() error {
 				link, err := netlink.LinkByName("eth0")

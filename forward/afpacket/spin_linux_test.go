@@ -41,9 +41,7 @@ func TestPortThatSpinsForEver(t *testing.T) {
 
 	recv()
 	setUp(t, hb, false)
-	for p.Stats().Sleeps == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "Recv sleeps", func() bool { return p.Stats().Sleeps != 0 })
 	must(t, hb.Do(func() error {
 		link, err := netlink.LinkByName("eth0")
 		if err != nil {
