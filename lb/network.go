@@ -63,7 +63,7 @@ func (b *Balancer) open(ctx context.Context) (n *network, err error) {
 			return n, err
 		}
 		n.route = n.host.route
-		for _, w := range b.cfg.warnings(n.route) {
+		for _, w := range b.cfg.warnings(n.route, isOn) {
 			b.env.Logger.Warn(w)
 		}
 	}
