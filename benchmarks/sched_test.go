@@ -74,12 +74,13 @@ func newCrowd(b *testing.B, name string, n int) *crowd {
 		b.Fatal(err)
 	}
 	x := &crowd{Scheduler: s}
+	var slab sched.Slab
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range n {
 		s := &sched.Server{Addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).As16(), Port: 80}
+		slab.Init(s)
 		s.SetWeight(1 + rng.Int32N(100))
-		s.Active.Store(1 + rng.Int64N(int64(s.Weight.Load()))) // none idle, for nq, or full, for ovf
-		s.Inactive.Store(rng.Int64N(1000))
+		s.AddConnections(1+rng.Int64N(int64(s.Weight())), rng.Int64N(1000)) // none idle, for nq, or full, for ovf
 		x.list = slices.Concat([]*sched.Server{s}, x.list)
 		x.Added(x.list, s)
 	}

@@ -305,7 +305,7 @@ func (b *Balancer) applyServer(v *service, r *server, s *Service, cfg *Server) {
 	switch {
 	case !v.listed(r) && r.up:
 		r.weight, r.runWeight = weight, weight
-		r.LastWeight.Store(0) // a server that comes back has no history
+		r.ResetLastWeight() // a server that comes back has no history
 		r.SetWeight(weight)
 		v.add(r)
 		b.weigh(r, false)

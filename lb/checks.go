@@ -70,7 +70,7 @@ func (b *Balancer) admit(s *server) {
 	v := s.service
 	set := v.settings.Load()
 	listed, alive := v.listed(s), s.up || s.held
-	if s.up && set.slowStart != 0 && (!listed || s.Weight.Load() == 0) {
+	if s.up && set.slowStart != 0 && (!listed || s.Weight() == 0) {
 		s.rampStart = b.tick()
 	}
 	switch {

@@ -62,7 +62,7 @@ func (b *Balancer) Health() []ServiceHealth {
 		for j, r := range v.all {
 			h := ServerHealth{
 				Name: r.name, Address: r.address, Port: r.Port, Up: r.up, Since: r.changed, Reason: r.reason,
-				State: r.state, Weight: int(r.Weight.Load()), Asks: b.questions[i][j].text, Check: known[r.checkKey], Path: paths[r],
+				State: r.state, Weight: int(r.Weight()), Asks: b.questions[i][j].text, Check: known[r.checkKey], Path: paths[r],
 				Fruitless: r.fruitless(),
 			}
 			if r.agent != nil {

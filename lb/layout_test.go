@@ -82,8 +82,8 @@ func TestServersSayAlikeWhetherTheyAreGone(t *testing.T) {
 	s := newServer(crowdVIP, 1)
 	for _, gone := range []bool{true, false, true} {
 		s.setGone(gone)
-		if s.Gone.Load() != gone || s.gone.Load() != gone {
-			t.Errorf("told %v: %v to schedulers, %v to packets", gone, s.Gone.Load(), s.gone.Load())
+		if s.Gone() != gone || s.gone.Load() != gone {
+			t.Errorf("told %v: %v to schedulers, %v to packets", gone, s.Gone(), s.gone.Load())
 		}
 	}
 }

@@ -73,7 +73,7 @@ func (m *model) compareServers(r *rig) error {
 		}
 		known[k] = true
 		got := fmt.Sprintf("active %d inactive %d templates %d overloaded %v gone %v",
-			s.Server.Active.Load(), s.Inactive.Load(), s.templates.Load(), s.Overloaded.Load(), s.Gone.Load())
+			s.Server.Active(), s.Inactive(), s.templates.Load(), s.Overloaded(), s.Gone())
 		want := "active 0 inactive 0 templates 0 overloaded false gone true"
 		if d := m.servers[k]; d != nil {
 			want = fmt.Sprintf("active %d inactive %d templates %d overloaded %v gone %v", d.active, d.inactive, d.templates, d.overload, !d.available)
@@ -181,7 +181,7 @@ func (r *rig) audit() error {
 		if s == nil {
 			continue
 		}
-		if got := [3]int64{s.Server.Active.Load(), s.Inactive.Load(), s.templates.Load()}; got != counts[s.ID] {
+		if got := [3]int64{s.Server.Active(), s.Inactive(), s.templates.Load()}; got != counts[s.ID] {
 			return fmt.Errorf("server %v counts %d, the table has %d", s.addrPort(), got, counts[s.ID])
 		}
 	}

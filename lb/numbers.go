@@ -3,6 +3,8 @@ package lb
 import (
 	"slices"
 	"sync/atomic"
+
+	"github.com/golb/golb/sched"
 )
 
 // numbers is all servers by number, also those that were dropped and that
@@ -14,6 +16,7 @@ import (
 type numbers struct {
 	list atomic.Pointer[[]*server] // replaced, never changed; nil where free, as 0 is
 	free []uint32
+	slab sched.Slab // what schedulers read of them
 }
 
 func (x *numbers) start() { x.list.Store(&[]*server{nil}) }
@@ -24,8 +27,9 @@ func (x *numbers) all() []*server { return *x.list.Load() }
 // has lived a moment before, nor for one that a scheduler gave (see quietTime).
 func (x *numbers) get(n uint32) *server { return x.all()[n] }
 
-// add gives s a number.
+// add gives s a number, and its place among what schedulers read.
 func (x *numbers) add(s *server) {
+	x.slab.Init(&s.Server)
 	list := x.all()
 	if last := len(x.free) - 1; last >= 0 {
 		s.ID = x.free[last]

@@ -115,7 +115,7 @@ func (b *Balancer) weigh(r *server, always bool) {
 			r.rampStart = 0
 		}
 	}
-	if always || weight != r.Weight.Load() {
+	if always || weight != r.Weight() {
 		r.service.setWeight(r, weight)
 	}
 }

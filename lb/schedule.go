@@ -188,7 +188,7 @@ func (w *worker) template(snap *snapshot, key *words, hash uint64) (uint32, meta
 		return 0, 0
 	}
 	s := w.servers.get(m.server())
-	if s.gone.Load() || snap.settings.expireQuiescentTemplate && s.Weight.Load() == 0 {
+	if s.gone.Load() || snap.settings.expireQuiescentTemplate && s.Weight() == 0 {
 		w.void(r.conn(), m)
 		return 0, 0
 	}

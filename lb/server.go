@@ -63,7 +63,7 @@ type line [64]byte
 
 // setGone says whether the server is in its service.
 func (s *server) setGone(gone bool) {
-	s.Gone.Store(gone)
+	s.SetGone(gone)
 	s.gone.Store(gone)
 }
 
@@ -125,14 +125,14 @@ type counters struct {
 func (s *server) addrPort() netip.AddrPort { return netip.AddrPortFrom(s.address, s.Port) }
 
 // total is the number of connections that thresholds count.
-func (s *server) total() int64 { return s.Active.Load() + s.Inactive.Load() }
+func (s *server) total() int64 { return s.Connections() }
 
 // count counts a connection or template that is about to be entered.
 func (s *server) count(template bool) {
 	if template {
 		s.templates.Add(1)
 	} else {
-		s.Inactive.Add(1)
+		s.AddConnections(0, 1)
 	}
 }
 
@@ -141,7 +141,7 @@ func (s *server) uncount(template bool) {
 	if template {
 		s.templates.Add(-1)
 	} else {
-		s.Inactive.Add(-1)
+		s.AddConnections(0, -1)
 	}
 }
 
@@ -149,7 +149,7 @@ func (s *server) uncount(template bool) {
 // has its upper threshold of connections (ip_vs_bind_dest).
 func (s *server) bind() {
 	if upper := s.upper.Load(); upper != 0 && s.total() >= upper {
-		s.Overloaded.Store(true)
+		s.SetOverloaded(true)
 	}
 }
 
@@ -160,16 +160,16 @@ func (s *server) unbind(template, inactive bool) {
 	case template:
 		s.templates.Add(-1)
 	case inactive:
-		s.Inactive.Add(-1)
+		s.AddConnections(0, -1)
 	default:
-		s.Active.Add(-1)
+		s.AddConnections(-1, 0)
 	}
-	if !s.Overloaded.Load() {
+	if !s.Overloaded() {
 		return
 	}
 	total, lower, upper := s.total(), s.lower.Load(), s.upper.Load()
 	if lower != 0 && total < lower || lower == 0 && (upper == 0 || 4*total < 3*upper) {
-		s.Overloaded.Store(false)
+		s.SetOverloaded(false)
 	}
 }
 
@@ -177,7 +177,7 @@ func (s *server) unbind(template, inactive bool) {
 // the server; a lower one takes effect with the next connection.
 func (s *server) setThresholds(upper, lower int64) {
 	if upper == 0 || upper > s.upper.Load() {
-		s.Overloaded.Store(false)
+		s.SetOverloaded(false)
 	}
 	s.upper.Store(upper)
 	s.lower.Store(lower)
@@ -186,15 +186,13 @@ func (s *server) setThresholds(upper, lower int64) {
 // activate moves one connection between the two counts.
 func (s *server) activate(active bool) {
 	if active {
-		s.Active.Add(1)
-		s.Inactive.Add(-1)
+		s.AddConnections(1, -1)
 	} else {
-		s.Inactive.Add(1)
-		s.Active.Add(-1)
+		s.AddConnections(-1, 1)
 	}
 }
 
 // referred reports whether a connection or template still names the server.
 func (s *server) referred() bool {
-	return s.Active.Load() != 0 || s.Inactive.Load() != 0 || s.templates.Load() != 0
+	return s.Active() != 0 || s.Inactive() != 0 || s.templates.Load() != 0
 }

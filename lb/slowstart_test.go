@@ -25,12 +25,12 @@ func TestFailedServersAreTakenOutOrQuiescent(t *testing.T) {
 		key := s.checkKey
 		for range 3 {
 			b.judged(health.Event{Key: key, State: health.Down})
-			if s.Gone.Load() == quiescent || quiescent && s.Weight.Load() != 0 {
-				t.Errorf("quiescent %v: failed: gone %v, weight %d", quiescent, s.Gone.Load(), s.Weight.Load())
+			if s.Gone() == quiescent || quiescent && s.Weight() != 0 {
+				t.Errorf("quiescent %v: failed: gone %v, weight %d", quiescent, s.Gone(), s.Weight())
 			}
 			b.judged(health.Event{Key: key, State: health.Up})
-			if s.Gone.Load() || s.Weight.Load() != 50 {
-				t.Errorf("quiescent %v: back: gone %v, weight %d", quiescent, s.Gone.Load(), s.Weight.Load())
+			if s.Gone() || s.Weight() != 50 {
+				t.Errorf("quiescent %v: back: gone %v, weight %d", quiescent, s.Gone(), s.Weight())
 			}
 		}
 	}

@@ -46,8 +46,8 @@ func (w *worker) byHash(v *service) *server {
 	var best *server
 	highest := math.Inf(-1)
 	for _, s := range *v.now.Load() {
-		weight := s.Weight.Load()
-		if weight <= 0 || s.Overloaded.Load() || s.path.Load().method == NAT {
+		weight := s.Weight()
+		if weight <= 0 || s.Overloaded() || s.path.Load().method == NAT {
 			continue
 		}
 		h := fold(w.flowHash^uint64(s.ID)*0xa0761d6478bd642f, 0xe7037ed1a0b428db)

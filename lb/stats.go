@@ -78,8 +78,8 @@ func (b *Balancer) Stats() Stats {
 func (s *server) stats() ServerStats {
 	st := ServerStats{
 		Name: s.name, Address: s.address, Port: s.Port, Method: s.path.Load().method,
-		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.Weight.Load()),
-		Active: s.Active.Load(), Inactive: s.Inactive.Load(), Templates: s.templates.Load(),
+		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.Weight()),
+		Active: s.Active(), Inactive: s.Inactive(), Templates: s.templates.Load(),
 	}
 	st.Fruitless = s.fruitless()
 	for i := range s.counters {

@@ -198,7 +198,7 @@ func isFirst(p *forward.Packet) bool {
 // reusable reports whether the opening packet on tuple of c starts a connection of
 // its own, since c is over or its server is to get no new ones (is_new_conn_expected).
 func (w *worker) reusable(snap *snapshot, c uint32, m meta, s *server) bool {
-	if snap.settings.expireNodest && s.Weight.Load() == 0 {
+	if snap.settings.expireNodest && s.Weight() == 0 {
 		return true
 	}
 	if snap.settings.reuse == 0 || w.table.cold[c].template.Load() != 0 {

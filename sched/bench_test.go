@@ -10,7 +10,7 @@ func BenchmarkPickWRRGiantOverloaded(b *testing.B) {
 		x.add(newServer(serverAddr(i), 80, 1))
 	}
 	x.list[0].SetWeight(65535)
-	x.list[0].Overloaded.Store(true)
+	x.list[0].SetOverloaded(true)
 	x.edit(x.list[0], 65535)
 	for b.Loop() {
 		if x.Pick(nil) == nil {

@@ -14,7 +14,7 @@ func (b *buckets) at(i uint8) *Server { return b.list[b.slot[i]] }
 // be found.
 func anyEligible(list []*Server) bool {
 	for _, s := range list {
-		if s.eligible() {
+		if s.Eligible() {
 			return true
 		}
 	}

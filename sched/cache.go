@@ -1,18 +1,19 @@
 package sched
 
-// cache remembers a value for each destination address, for lblc and lblcr, and
-// forgets by time and number as ip_vs's garbage collection does, but piecemeal: a
-// use drops at most the two longest unused entries, so there is no timer and no
-// sweep. An entry is dropped when unused for longer than the expiration; while
-// there are more than cacheFull, for longer than six minutes. ip_vs lets the table
-// grow between its runs; here the entry longest unused gives way at cacheMax.
+// cache holds a value for each destination address, for lblc and lblcr
+// (ip_vs_lblc_table). An entry that has not been used for longer than the expiration
+// is dropped; while there are more than cacheFull, one that has not been used for six
+// minutes. ip_vs does so from a timer; here each use drops at most the two entries
+// that were used least recently, so there is no timer and no pause. ip_vs's table may
+// grow between two runs of its timer; here a new entry takes the place of the least
+// recently used one at cacheMax.
 //
 // It is not safe for concurrent use.
 type cache[V any] struct {
 	expiration int64 // seconds
 	entries    map[[16]byte]*cacheEntry[V]
-	used       cacheEntry[V]  // ring, latest use next
-	free       *cacheEntry[V] // by next
+	used       cacheEntry[V]  // ring, most recently used next
+	free       *cacheEntry[V] // linked by next
 }
 
 type cacheEntry[V any] struct {
@@ -23,10 +24,10 @@ type cacheEntry[V any] struct {
 }
 
 const (
-	cacheFull   = 16384
-	cacheMax    = 4 * cacheFull
-	cacheHurry  = 360   // seconds, entries that stay while there are more than cacheFull
-	cacheExpire = 86400 // seconds, lblc_expiration and lblcr_expiration
+	cacheFull       = 16384
+	cacheMax        = 4 * cacheFull
+	cacheFullExpire = 360   // seconds, where there are more than cacheFull
+	cacheExpire     = 86400 // seconds, the default of lblc_expiration and lblcr_expiration
 )
 
 func newCache[V any](expiration int64) *cache[V] {
@@ -38,10 +39,10 @@ func newCache[V any](expiration int64) *cache[V] {
 	return c
 }
 
-// get returns the value for addr, to be read and changed until the next call, or
-// nil, and counts as a use.
+// get returns the value for addr, or nil, and counts as a use. The caller may read
+// and change the value until the next call.
 func (c *cache[V]) get(addr *[16]byte, now int64) *V {
-	c.tidy(now)
+	c.dropExpired(now)
 	e := c.entries[*addr]
 	if e == nil {
 		return nil
@@ -55,8 +56,8 @@ func (c *cache[V]) get(addr *[16]byte, now int64) *V {
 	return &e.value
 }
 
-// put makes an entry for addr, which must have none, and returns its zero value
-// to be filled in.
+// put makes an entry for addr, which must have none, and returns its zero value for
+// the caller to set.
 func (c *cache[V]) put(addr *[16]byte, now int64) *V {
 	if len(c.entries) >= cacheMax {
 		c.drop(c.used.prev)
@@ -73,27 +74,20 @@ func (c *cache[V]) put(addr *[16]byte, now int64) *V {
 	return &e.value
 }
 
-// values calls see with each value, to be read and changed.
-func (c *cache[V]) values(see func(*V)) {
+// each calls f with each value, which f may change.
+func (c *cache[V]) each(f func(*V)) {
 	for e := c.used.next; e != &c.used; e = e.next {
-		see(&e.value)
+		f(&e.value)
 	}
 }
 
-// adopt puts s in the place of *known if that is the same server, which was gone and
-// whose owner has made it anew: ip_vs keeps a server that a cache refers to.
-func adopt(known **Server, s *Server) {
-	if k := *known; k.Gone.Load() && k.Addr == s.Addr && k.Port == s.Port {
-		*known = s
-	}
-}
-
-func (c *cache[V]) tidy(now int64) {
+// dropExpired drops at most two entries.
+func (c *cache[V]) dropExpired(now int64) {
 	for range 2 {
 		e := c.used.prev
 		limit := c.expiration
 		if len(c.entries) > cacheFull {
-			limit = min(limit, cacheHurry)
+			limit = min(limit, cacheFullExpire)
 		}
 		if e == &c.used || now-e.lastUse <= limit {
 			return

@@ -54,9 +54,9 @@ func TestPickByConnections(t *testing.T) {
 		for _, s := range tt.servers {
 			x.list = append(x.list, newServer("10.0.0.1", 80, s.weight))
 			last := x.list[len(x.list)-1]
-			last.Active.Store(s.active)
-			last.Inactive.Store(s.inactive)
-			last.Overloaded.Store(s.overloaded)
+			setActive(last, s.active)
+			setInactive(last, s.inactive)
+			last.SetOverloaded(s.overloaded)
 		}
 		x.Added(x.list, x.list[0])
 		if got := x.letters(1); got != tt.want {
@@ -85,7 +85,7 @@ func TestTwosDrawsByWeightAndTakesTheLessLoaded(t *testing.T) {
 		n := 0
 		x := newFixture(t, "twos", Options{Rand: func() uint64 { n++; return tt.draws[n-1] }}).weights(1, 2, 3)
 		for i, a := range tt.actives {
-			x.list[i].Active.Store(a)
+			setActive(x.list[i], a)
 		}
 		if got := x.letters(1); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)

@@ -12,6 +12,8 @@ type dh struct {
 	t atomic.Pointer[buckets]
 }
 
+func newDH(Options) (Scheduler, error) { return &dh{}, nil }
+
 // Name implements Scheduler.
 func (*dh) Name() string { return "dh" }
 
@@ -30,7 +32,7 @@ func (d *dh) Pick(f *Flow) *Server {
 	if t == nil {
 		return nil
 	}
-	if s := t.at(hash32(fold(&f.Dst))); s.eligible() {
+	if s := t.at(hash32(fold(&f.Dst))); s.Eligible() {
 		return s
 	}
 	return nil

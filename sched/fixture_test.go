@@ -3,7 +3,6 @@ package sched
 import (
 	"net/netip"
 	"slices"
-	"testing"
 )
 
 // fixture is an owner of one service as ip_vs is: newest server first.
@@ -12,7 +11,13 @@ type fixture struct {
 	list []*Server
 }
 
-func newFixture(t testing.TB, name string, o Options) *fixture {
+// fataler is a testing.TB or a *rapid.T.
+type fataler interface {
+	Helper()
+	Fatal(...any)
+}
+
+func newFixture(t fataler, name string, o Options) *fixture {
 	t.Helper()
 	s, err := New(name, o)
 	if err != nil {
@@ -23,9 +28,14 @@ func newFixture(t testing.TB, name string, o Options) *fixture {
 
 func newServer(addr string, port uint16, weight int32) *Server {
 	s := &Server{Addr: netip.MustParseAddr(addr).As16(), Port: port}
+	new(Slab).Init(s)
 	s.SetWeight(weight)
 	return s
 }
+
+func setActive(s *Server, n int64) { s.AddConnections(n-s.Active(), 0) }
+
+func setInactive(s *Server, n int64) { s.AddConnections(0, n-s.Inactive()) }
 
 func (x *fixture) add(s *Server) *Server {
 	x.list = slices.Concat([]*Server{s}, x.list)
@@ -36,7 +46,7 @@ func (x *fixture) add(s *Server) *Server {
 func (x *fixture) remove(s *Server) {
 	i := slices.Index(x.list, s)
 	x.list = slices.Concat(x.list[:i], x.list[i+1:])
-	s.Gone.Store(true)
+	s.SetGone(true)
 	x.Removed(x.list, s)
 }
 

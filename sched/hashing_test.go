@@ -71,7 +71,7 @@ func TestIneligibleBucket(t *testing.T) {
 			f := flowTo(t, x, x.list[1])
 			disable := func(s *Server) {
 				if how == "overloaded" {
-					s.Overloaded.Store(true)
+					s.SetOverloaded(true)
 				} else {
 					s.SetWeight(0) // not yet told to the scheduler
 				}
@@ -130,7 +130,7 @@ func TestMHFallbackOrder(t *testing.T) {
 	x := newFixture(t, "mh", Options{Fallback: true}).weights(1, 1, 1, 1, 1, 1, 1, 1)
 	table := x.Scheduler.(*mh).t.Load()
 	for _, s := range x.list[:4] {
-		s.Overloaded.Store(true)
+		s.SetOverloaded(true)
 	}
 	for host := range 256 {
 		f := clientFlow("192.0.2.0", 40000)
@@ -138,7 +138,7 @@ func TestMHFallbackOrder(t *testing.T) {
 		client := fold(&f.Src)
 		home := siphash13(client, mhKey1) % 4093
 		want := table.at(home)
-		for offset := home; want.Overloaded.Load(); offset = (offset + 1) % 4093 {
+		for offset := home; want.Overloaded(); offset = (offset + 1) % 4093 {
 			want = table.at(siphash13(client+offset, mhKey1) % 4093)
 		}
 		if got := x.Pick(f); got != want {

@@ -3,16 +3,16 @@ package sched
 import "sync"
 
 // lblc is locality-based least connection (ip_vs_lblc.c), for caches: a destination
-// address stays with the server that wlc once picked for it. It moves when that
-// server is gone or has weight 0, or is locally overloaded: has more active
-// connections than its weight while some server has fewer than half. A reached
-// threshold does not move it, as in ip_vs.
+// address stays with the server that wlc picked for it first. It moves to another
+// when that server is gone or has weight 0, or when it has more active connections
+// than its weight while some server has fewer than half of its own. That a server
+// has reached its threshold moves no destination, as in ip_vs.
 //
-// Which destinations are forgotten is told at cache.
+// The cache says which destinations are forgotten.
 //
-// Cost of a pick: O(1) where the destination is known and its server not beyond
-// its weight, else O(n). Picks of a service go one at a time. A destination not
-// seen before may allocate; at most cacheMax are kept.
+// Cost of a pick: O(1) where the destination is known and its server has no more
+// active connections than its weight, else O(n). Picks lock: those of one service go
+// one at a time. A new destination may allocate; at most cacheMax are kept.
 type lblc struct {
 	servers
 	now func() int64
@@ -21,48 +21,66 @@ type lblc struct {
 	cache *cache[*Server]
 }
 
+func newLBLC(o Options) (Scheduler, error) {
+	if err := o.checkCache(); err != nil {
+		return nil, err
+	}
+	return &lblc{now: o.Now, cache: newCache[*Server](o.Expiration)}, nil
+}
+
 // Name implements Scheduler.
 func (*lblc) Name() string { return "lblc" }
 
-// Added implements Scheduler. Destinations that know s from before know it again.
-func (l *lblc) Added(list []*Server, s *Server) {
-	l.servers.Added(list, s)
+// Added implements Scheduler. Destinations of a server that was removed and is back
+// stay with it.
+func (l *lblc) Added(servers []*Server, s *Server) {
+	l.servers.Added(servers, s)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cache.values(func(known **Server) { adopt(known, s) })
+	l.cache.each(func(cached **Server) { replaceReturned(cached, s) })
+}
+
+// replaceReturned puts s in the place of *cached where that is gone and s is the same
+// server, made anew by its owner. ip_vs has no need of it: there a server that the
+// cache refers to stays in the trash, from which it is taken when it is added again.
+func replaceReturned(cached **Server, s *Server) {
+	if c := *cached; c.Gone() && c.Addr == s.Addr && c.Port == s.Port {
+		*cached = s
+	}
 }
 
 // Pick implements Scheduler. It uses f.Dst.
 func (l *lblc) Pick(f *Flow) *Server {
-	list, now := l.load(), l.now()
+	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	known := l.cache.get(&f.Dst, now)
-	if known != nil {
-		s := *known
-		if !s.Gone.Load() && s.Weight.Load() > 0 && !locallyOverloaded(s, list) {
+	cached := l.cache.get(&f.Dst, now)
+	if cached != nil {
+		s := *cached
+		if !s.Gone() && s.Weight() > 0 && !l.exceedsWeight(s) {
 			return s
 		}
 	}
-	s := leastLoaded(list)
+	s := l.leastOverhead()
 	if s == nil {
 		return nil
 	}
-	if known == nil {
-		known = l.cache.put(&f.Dst, now)
+	if cached == nil {
+		cached = l.cache.put(&f.Dst, now)
 	}
-	*known = s
+	*cached = s
 	return s
 }
 
-// locallyOverloaded reports whether s has more active connections than its weight
-// while another has less than half.
-func locallyOverloaded(s *Server, list []*Server) bool {
-	if s.Active.Load() <= int64(s.Weight.Load()) {
+// exceedsWeight reports whether s has more active connections than its weight while
+// another server has fewer than half of its own (is_overloaded in ip_vs_lblc.c).
+func (v *servers) exceedsWeight(s *Server) bool {
+	if s.Active() <= int64(s.Weight()) {
 		return false
 	}
-	for _, o := range list {
-		if 2*o.Active.Load() < int64(o.Weight.Load()) {
+	_, loads := v.current()
+	for _, l := range loads {
+		if 2*l.active() < l.anyWeight() {
 			return true
 		}
 	}

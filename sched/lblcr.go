@@ -6,17 +6,18 @@ import (
 )
 
 // lblcr is locality-based least connection with replication (ip_vs_lblcr.c): lblc,
-// but a destination address has a set of servers, of which the least loaded for
-// its weight is picked. Where that one is locally overloaded, or none of the set is
-// eligible, the server that wlc picks joins the set. A set of several that has
-// not changed for the expiration loses its most loaded server.
+// but a destination address has a set of servers, of which the one with the smallest
+// overhead for its weight is picked. Where that one has more active connections than
+// its weight while some server of the service has fewer than half of its own, or none
+// of the set is eligible, the server that wlc picks joins the set. A set of several
+// that has not changed for the expiration loses the server with the greatest overhead.
 //
-// Which destinations are forgotten is told at cache.
+// The cache says which destinations are forgotten.
 //
-// Cost of a pick: O(size of the set) where its best is not beyond its weight, else
-// O(n). Picks of a service go one at a time. A destination not seen before, and a
-// set that grows, may allocate; at most cacheMax sets are kept, none larger than
-// twice the service (setSlack).
+// Cost of a pick: O(size of the set) where its best server has no more active
+// connections than its weight, else O(n). Picks lock: those of one service go one at
+// a time. A new destination, and a set that grows, may allocate; at most cacheMax sets
+// are kept, none larger than twice the service (or minSetLimit).
 type lblcr struct {
 	servers
 	now func() int64
@@ -25,103 +26,113 @@ type lblcr struct {
 	cache *cache[serverSet]
 }
 
-// serverSet holds servers, latest joined first.
-type serverSet struct {
-	list    []*Server
-	changed int64 // seconds
+func newLBLCR(o Options) (Scheduler, error) {
+	if err := o.checkCache(); err != nil {
+		return nil, err
+	}
+	return &lblcr{now: o.Now, cache: newCache[serverSet](o.Expiration)}, nil
 }
 
 // Name implements Scheduler.
 func (*lblcr) Name() string { return "lblcr" }
 
-// Added implements Scheduler. Sets that had s know it again.
-func (l *lblcr) Added(list []*Server, s *Server) {
-	l.servers.Added(list, s)
+// Added implements Scheduler. A server that was removed and is back is in the sets
+// that it was in.
+func (l *lblcr) Added(servers []*Server, s *Server) {
+	l.servers.Added(servers, s)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cache.values(func(set *serverSet) {
-		for i := range set.list {
-			adopt(&set.list[i], s)
+	l.cache.each(func(set *serverSet) {
+		for i := range set.servers {
+			replaceReturned(&set.servers[i], s)
 		}
 	})
 }
 
 // Pick implements Scheduler. It uses f.Dst.
 func (l *lblcr) Pick(f *Flow) *Server {
-	list, now := l.load(), l.now()
+	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	set := l.cache.get(&f.Dst, now)
 	if set != nil {
-		best := set.best()
-		if len(set.list) > 1 && now-set.changed > l.cache.expiration {
-			set.shrink(now)
+		s := set.min()
+		if len(set.servers) > 1 && now-set.lastMod > l.cache.expiration {
+			set.eraseMax(now)
 		}
-		if best != nil && !locallyOverloaded(best, list) {
-			return best
+		if s != nil && !l.exceedsWeight(s) {
+			return s
 		}
 	}
-	s := leastLoaded(list)
+	s := l.leastOverhead()
 	if s == nil {
 		return nil
 	}
 	if set == nil {
 		set = l.cache.put(&f.Dst, now)
 	}
-	set.join(s, now, len(list))
+	servers, _ := l.current()
+	set.insert(s, now, len(servers))
 	return s
 }
 
-// best returns the eligible server with the least load for its weight, or nil.
-func (v *serverSet) best() *Server {
+// serverSet is the servers of a destination, the latest inserted first
+// (ip_vs_dest_set).
+type serverSet struct {
+	servers []*Server
+	lastMod int64 // seconds
+}
+
+// min returns the eligible server with the smallest overhead for its weight, or nil
+// (ip_vs_dest_set_min).
+func (v *serverSet) min() *Server {
 	var best *Server
-	var load, weight int64
-	for _, s := range v.list {
-		w := int64(s.Weight.Load())
-		if w <= 0 || s.Overloaded.Load() || s.Gone.Load() {
+	var overhead, weight int64
+	for _, s := range v.servers {
+		w := s.load.weight.Load()
+		if w <= 0 || s.Gone() {
 			continue
 		}
-		l := overhead(s)
-		if best == nil || load*w > l*weight {
-			best, load, weight = s, l, w
+		if o := s.Overhead(); best == nil || overhead*w > o*weight {
+			best, overhead, weight = s, o, w
 		}
 	}
 	return best
 }
 
-// shrink takes the server with the greatest load for its weight out, if any has a
-// weight.
-func (v *serverSet) shrink(now int64) {
+// eraseMax takes out the server with the greatest overhead for its weight, if any has
+// a weight (ip_vs_dest_set_max, ip_vs_dest_set_erase).
+func (v *serverSet) eraseMax(now int64) {
 	most := -1
-	var load, weight int64
-	for i, s := range v.list {
-		w := int64(s.Weight.Load())
-		if w <= 0 {
+	var overhead, weight int64
+	for i, s := range v.servers {
+		w := s.load.anyWeight()
+		if w == 0 {
 			continue
 		}
-		l := overhead(s)
-		if most < 0 || load*w < l*weight {
-			most, load, weight = i, l, w
+		if o := s.Overhead(); most < 0 || overhead*w < o*weight {
+			most, overhead, weight = i, o, w
 		}
 	}
 	if most >= 0 {
-		v.list = slices.Delete(v.list, most, most+1)
-		v.changed = now
+		v.servers = slices.Delete(v.servers, most, most+1)
+		v.lastMod = now
 	}
 }
 
-// setSlack is how many servers a set may have at least, those that are gone included.
-const setSlack = 16
+// minSetLimit is what a set may hold at least, servers that are gone included.
+const minSetLimit = 16
 
-// join adds s if it is not in the set. Servers that are gone stay, since ip_vs
-// knows them again should they return, until the set is twice as large as the service.
-func (v *serverSet) join(s *Server, now int64, limit int) {
-	if slices.Contains(v.list, s) {
+// insert puts s at the head of a set that does not have it (ip_vs_dest_set_insert).
+// Servers that are gone stay, for they may come back, until the set is twice as large
+// as the service.
+func (v *serverSet) insert(s *Server, now int64, serviceSize int) {
+	if slices.Contains(v.servers, s) {
 		return
 	}
-	if len(v.list) >= max(2*limit, setSlack) {
-		v.list = slices.DeleteFunc(v.list, func(o *Server) bool { return o.Gone.Load() })
+	if len(v.servers) >= max(2*serviceSize, minSetLimit) {
+		v.servers = slices.DeleteFunc(v.servers, func(o *Server) bool { return o.Gone() })
 	}
-	v.list = slices.Insert(v.list, 0, s)
-	v.changed = now
+	v.servers = slices.Insert(v.servers, 0, s)
+	v.lastMod = now
 }

@@ -1,26 +1,28 @@
 package sched
 
+import "math"
+
 // lc is least connection (ip_vs_lc.c): the eligible server with the smallest
-// load, where an active connection counts as 256 inactive ones; of equals the
-// first in the list. Weights count only as 0 or not.
+// overhead; of equals the first in the list. Weights count only as 0 or not.
 //
-// Cost of a pick: O(n), one cache line a server.
+// Cost of a pick: O(n), four servers a cache line.
 type lc struct{ servers }
+
+func newLC(Options) (Scheduler, error) { return &lc{}, nil }
 
 // Name implements Scheduler.
 func (*lc) Name() string { return "lc" }
 
 // Pick implements Scheduler.
-func (l *lc) Pick(*Flow) *Server {
-	var best *Server
-	var least int64
-	for _, s := range l.load() {
-		if !s.eligible() {
+func (c *lc) Pick(*Flow) *Server {
+	servers, loads := c.current()
+	best, least := -1, int64(math.MaxInt64)
+	for i, s := range loads {
+		o := s.overhead()
+		if o >= least || !s.eligible() {
 			continue
 		}
-		if load := overhead(s); best == nil || load < least {
-			best, least = s, load
-		}
+		best, least = i, o
 	}
-	return best
+	return at(servers, best)
 }

@@ -36,19 +36,19 @@ func TestLocalityKeepsDestinationsWithTheirServer(t *testing.T) {
 	for _, name := range []string{"lblc", "lblcr"} {
 		l := newLocality(t, name, 0)
 		l.expect(t, "first", 1, l.a)
-		l.a.Active.Store(2)
+		setActive(l.a, 2)
 		l.expect(t, "as many as weight", 1, l.a)
 		l.expect(t, "new destination", 2, l.b)
-		l.b.Active.Store(1)
-		l.c.Active.Store(1)
-		l.a.Active.Store(3)
+		setActive(l.b, 1)
+		setActive(l.c, 1)
+		setActive(l.a, 3)
 		l.expect(t, "beyond weight, none under half", 1, l.a)
-		l.c.Active.Store(0)
+		setActive(l.c, 0)
 		l.expect(t, "locally overloaded", 1, l.c)
-		l.a.Active.Store(0)
+		setActive(l.a, 0)
 		want := l.c // lblc moved it for good
 		if name == "lblcr" {
-			l.c.Active.Store(1)
+			setActive(l.c, 1)
 			want = l.a // both of the set serve
 		}
 		l.expect(t, "later", 1, want)
@@ -64,7 +64,7 @@ func TestLocalityServerNoLongerEligible(t *testing.T) {
 
 		l = newLocality(t, name, 0)
 		l.expect(t, "first", 1, l.a)
-		l.a.Overloaded.Store(true)
+		l.a.SetOverloaded(true)
 		want := l.a // a threshold does not move it
 		if name == "lblcr" {
 			want = l.b
@@ -74,7 +74,7 @@ func TestLocalityServerNoLongerEligible(t *testing.T) {
 		l = newLocality(t, name, 0)
 		l.expect(t, "first", 1, l.a)
 		l.remove(l.a)
-		l.b.Active.Store(1)
+		setActive(l.b, 1)
 		l.expect(t, "gone", 1, l.c)
 
 		for _, s := range l.list {
@@ -90,9 +90,9 @@ func TestLocalityKnowsAServerThatComesBack(t *testing.T) {
 		l := newLocality(t, name, 0)
 		l.expect(t, "first", 1, l.a)
 		l.remove(l.a)
-		l.a.Gone.Store(false)
+		l.a.SetGone(false)
 		l.add(l.a)
-		l.a.Inactive.Store(1000)
+		setInactive(l.a, 1000)
 		l.expect(t, "back, though loaded", 1, l.a)
 	}
 }
@@ -102,10 +102,9 @@ func TestLocalityKnowsAServerThatIsMadeAnew(t *testing.T) {
 		l := newLocality(t, name, 0)
 		l.expect(t, "first", 1, l.a)
 		l.remove(l.a)
-		again := &Server{Addr: l.a.Addr, Port: l.a.Port}
-		again.SetWeight(2)
-		l.b.Inactive.Store(1)
-		again.Inactive.Store(9) // so that wlc would not pick it
+		again := newServer(serverAddr(0), l.a.Port, 2)
+		setInactive(l.b, 1)
+		setInactive(again, 9) // so that wlc would not pick it
 		l.add(again)
 		l.expect(t, "after it came back", 1, again)
 	}
@@ -115,7 +114,7 @@ func TestLocalityForgetsAfterExpiration(t *testing.T) {
 	for _, name := range []string{"lblc", "lblcr"} {
 		l := newLocality(t, name, 100)
 		l.expect(t, "first", 1, l.a)
-		l.a.Active.Store(1)
+		setActive(l.a, 1)
 		l.now = 100
 		l.expect(t, "just in time", 1, l.a)
 		l.now = 200
@@ -127,7 +126,7 @@ func TestLocalityForgetsAfterExpiration(t *testing.T) {
 
 // set returns the set of destination 1.
 func (l *locality) set() []*Server {
-	return l.Scheduler.(*lblcr).cache.get(destination(1), l.now).list
+	return l.Scheduler.(*lblcr).cache.get(destination(1), l.now).servers
 }
 
 func TestLBLCRSetLosesItsMostLoadedServer(t *testing.T) {
@@ -142,10 +141,10 @@ func TestLBLCRSetLosesItsMostLoadedServer(t *testing.T) {
 	} {
 		l := newLocality(t, "lblcr", 100)
 		l.expect(t, "first", 1, l.a)
-		l.a.Active.Store(3)
+		setActive(l.a, 3)
 		l.expect(t, "joins", 1, l.b)
-		l.a.Active.Store(tt.a)
-		l.b.Active.Store(tt.b)
+		setActive(l.a, tt.a)
+		setActive(l.b, tt.b)
 		l.now = 100
 		l.to(1)
 		if got := l.set(); !slices.Equal(got, []*Server{l.b, l.a}) {
@@ -171,7 +170,7 @@ func TestLBLCRSetDoesNotOutgrowTheService(t *testing.T) {
 		l.add(newServer("10.0.0.8", 80, 1))
 		l.to(1)
 	}
-	if n := len(l.set()); n > setSlack {
+	if n := len(l.set()); n > minSetLimit {
 		t.Errorf("%d servers", n)
 	}
 }
@@ -199,7 +198,7 @@ func TestCacheBounds(t *testing.T) {
 
 	// Over cacheFull, six minutes are enough; then the expiration counts.
 	for range cacheMax {
-		c.get(destination(cacheMax+9), cacheHurry+1)
+		c.get(destination(cacheMax+9), cacheFullExpire+1)
 	}
 	if len(c.entries) != cacheFull {
 		t.Errorf("%d entries after six minutes, want %d", len(c.entries), cacheFull)

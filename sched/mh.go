@@ -29,6 +29,8 @@ type mh struct {
 	fallback, port bool
 }
 
+func newMH(o Options) (Scheduler, error) { return &mh{fallback: o.Fallback, port: o.Port}, nil }
+
 const (
 	mhSize  = 4093
 	mhIndex = 12 // IP_VS_MH_TAB_INDEX of that size
@@ -64,7 +66,7 @@ func (m *mh) Pick(f *Flow) *Server {
 		client += uint32(f.SrcPort)
 	}
 	home := siphash13(client, mhKey1) % mhSize
-	if s := t.at(home); s.eligible() {
+	if s := t.at(home); s.Eligible() {
 		return s
 	}
 	if !m.fallback || !anyEligible(t.list) {
@@ -72,7 +74,7 @@ func (m *mh) Pick(f *Flow) *Server {
 	}
 	for i := range uint32(mhSize) {
 		offset := (i + home) % mhSize
-		if s := t.at(siphash13(client+offset, mhKey1) % mhSize); s.eligible() {
+		if s := t.at(siphash13(client+offset, mhKey1) % mhSize); s.Eligible() {
 			return s
 		}
 	}
@@ -120,7 +122,7 @@ func mhFill(list []*Server) *mhTable {
 func mhClaims(list []*Server) []mhClaim {
 	var heaviest, divisor int32
 	for _, s := range list {
-		w := s.LastWeight.Load()
+		w := s.LastWeight()
 		heaviest = max(heaviest, w)
 		divisor = gcd(divisor, w)
 	}
@@ -133,7 +135,7 @@ func mhClaims(list []*Server) []mhClaim {
 		id := fold(&s.Addr) + uint32(s.Port)
 		claims[i].pos = siphash13(id, mhKey1) % mhSize
 		claims[i].skip = siphash13(id, mhKey2)%(mhSize-1) + 1
-		if w := s.LastWeight.Load(); w > 0 {
+		if w := s.LastWeight(); w > 0 {
 			claims[i].turns = max(1, w/divisor>>shift)
 		}
 	}

@@ -141,7 +141,7 @@ func mhNaive(list []*Server, turns func(int32) int) (table [mhSize]uint16) {
 	owner := map[uint32]int{}
 	for len(owner) < mhSize {
 		for i, s := range list {
-			for range turns(s.LastWeight.Load()) {
+			for range turns(s.LastWeight()) {
 				for len(permutation[i]) > 0 {
 					slot := permutation[i][0]
 					permutation[i] = permutation[i][1:]

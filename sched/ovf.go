@@ -6,21 +6,24 @@ package sched
 // connections before they flow over to the next. UDP connections are never
 // active and do not count.
 //
-// Cost of a pick: O(n), one cache line a server.
+// Cost of a pick: O(n), four servers a cache line.
 type ovf struct{ servers }
+
+func newOVF(Options) (Scheduler, error) { return &ovf{}, nil }
 
 // Name implements Scheduler.
 func (*ovf) Name() string { return "ovf" }
 
 // Pick implements Scheduler.
 func (o *ovf) Pick(*Flow) *Server {
-	var best *Server
-	var weight int32
-	for _, s := range o.load() {
-		w := s.Weight.Load()
-		if w > weight && !s.Overloaded.Load() && s.Active.Load() <= int64(w) {
-			best, weight = s, w
+	servers, loads := o.current()
+	best, weight := -1, int64(0)
+	for i, s := range loads {
+		w := s.weight.Load()
+		if w <= weight || s.active() > w {
+			continue
 		}
+		best, weight = i, w
 	}
-	return best
+	return at(servers, best)
 }

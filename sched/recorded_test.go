@@ -137,18 +137,19 @@ func (d *director) set(op, addr string, weight int32, upper, lower int64) {
 	if s == nil {
 		s = &realServer{addr: netip.MustParseAddrPort(addr)}
 		s.Addr, s.Port = s.addr.Addr().As16(), s.addr.Port()
+		new(Slab).Init(&s.Server)
 		d.known[addr], d.owner[&s.Server] = s, s
 	}
 	if upper == 0 || upper > s.upper {
-		s.Overloaded.Store(false)
+		s.SetOverloaded(false)
 	}
 	s.upper, s.lower = upper, lower
 	if op == "edit" {
 		d.edit(&s.Server, weight)
 		return
 	}
-	s.Gone.Store(false)
-	s.LastWeight.Store(0)
+	s.SetGone(false)
+	s.ResetLastWeight()
 	s.SetWeight(weight)
 	d.add(&s.Server)
 }
@@ -164,7 +165,7 @@ func (d *director) packet(op, client string) {
 		if c = d.bind(client); c != nil {
 			d.conns[client] = c
 		}
-	} else if c != nil && !c.server.Gone.Load() {
+	} else if c != nil && !c.server.Gone() {
 		d.count(c, -1)
 		c.state = inputOnly[op][c.state]
 		d.count(c, 1)
@@ -188,8 +189,8 @@ func (d *director) bind(client string) *clientConn {
 	}
 	c := &clientConn{server: d.owner[s], state: synRecv}
 	d.count(c, 1)
-	if c.server.upper != 0 && s.Active.Load()+s.Inactive.Load() >= c.server.upper {
-		s.Overloaded.Store(true)
+	if c.server.upper != 0 && s.Active()+s.Inactive() >= c.server.upper {
+		s.SetOverloaded(true)
 	}
 	return c
 }
@@ -197,17 +198,17 @@ func (d *director) bind(client string) *clientConn {
 func (d *director) unbind(c *clientConn) {
 	d.count(c, -1)
 	s := c.server
-	total := s.Active.Load() + s.Inactive.Load()
+	total := s.Active() + s.Inactive()
 	if s.lower != 0 && total < s.lower || s.lower == 0 && (s.upper == 0 || 4*total < 3*s.upper) {
-		s.Overloaded.Store(false)
+		s.SetOverloaded(false)
 	}
 }
 
 func (d *director) count(c *clientConn, n int64) {
 	if c.state <= synRecv {
-		c.server.Active.Add(n)
+		c.server.AddConnections(n, 0)
 	} else {
-		c.server.Inactive.Add(n)
+		c.server.AddConnections(0, n)
 	}
 }
 
@@ -216,7 +217,7 @@ func (d *director) dump() {
 	slices.SortFunc(list, func(a, b *Server) int { return d.owner[a].addr.Compare(d.owner[b].addr) })
 	var out []string
 	for _, s := range list {
-		out = append(out, fmt.Sprintf("%d/%d", s.Active.Load(), s.Inactive.Load()))
+		out = append(out, fmt.Sprintf("%d/%d", s.Active(), s.Inactive()))
 	}
 	d.counts = append(d.counts, strings.Join(out, " "))
 }

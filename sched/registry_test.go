@@ -34,8 +34,8 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 	}{
 		{"wlcc", Options{}, append([]string{`"wlcc"`}, Names()...)},
 		{"wlcc", Options{Port: true}, []string{`"wlcc"`, "unknown"}},
-		{"wlc", Options{Port: true}, []string{`"wlc"`, "flags", "sh and mh"}},
-		{"rr", Options{Fallback: true}, []string{`"rr"`, "flags", "sh and mh"}},
+		{"wlc", Options{Port: true}, []string{`"wlc"`, "flags", "mh and sh"}},
+		{"rr", Options{Fallback: true}, []string{`"rr"`, "flags", "mh and sh"}},
 		{"lblc", Options{}, []string{`"lblc"`, "Options.Now"}},
 		{"lblcr", Options{}, []string{`"lblcr"`, "Options.Now"}},
 		{"lblcr", Options{Now: options().Now, Expiration: -1}, []string{`"lblcr"`, "expiration -1"}},

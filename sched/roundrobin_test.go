@@ -19,8 +19,8 @@ type naiveWRR struct {
 func (n *naiveWRR) change(list []*Server) {
 	n.list, n.last, n.top, n.di = list, -1, 0, 0
 	for _, s := range list {
-		n.top = max(n.top, s.Weight.Load())
-		n.di = gcd(n.di, s.Weight.Load())
+		n.top = max(n.top, s.Weight())
+		n.di = gcd(n.di, s.Weight())
 	}
 	n.di = max(n.di, 1)
 	n.top -= n.di - 1
@@ -39,7 +39,7 @@ func (n *naiveWRR) pick() *Server {
 	for {
 		for n.last+1 < len(n.list) {
 			n.last++
-			if s := n.list[n.last]; !s.Overloaded.Load() && s.Weight.Load() >= n.cw {
+			if s := n.list[n.last]; !s.Overloaded() && s.Weight() >= n.cw {
 				return s
 			}
 			if n.last == stop {
@@ -79,7 +79,7 @@ func (n *naiveRR) remove(list []*Server, s *Server) {
 func (n *naiveRR) pick() *Server {
 	i := slices.Index(n.list, n.last) + 1 // 0 for nil
 	for _, s := range slices.Concat(n.list[i:], n.list[:i]) {
-		if s.Weight.Load() > 0 && !s.Overloaded.Load() {
+		if s.Weight() > 0 && !s.Overloaded() {
 			n.last = s
 			return s
 		}
@@ -91,7 +91,7 @@ func (n *naiveRR) pick() *Server {
 // the same changes of servers, weights and overload, and picks all along.
 func TestRoundRobinsAsByDefinition(t *testing.T) {
 	seeded.Check(t, func(t *rapid.T) {
-		w, r := newWRR(), &rr{last: -1}
+		w, r := newFixture(t, "wrr", Options{}).Scheduler.(*wrr), newFixture(t, "rr", Options{}).Scheduler.(*rr)
 		nw, nr := &naiveWRR{di: 1, last: -1}, &naiveRR{}
 		var list []*Server
 		weight := rapid.OneOf(rapid.Int32Range(0, 4), rapid.SampledFrom([]int32{6, 10, 20, 30, 100, 1000}))
@@ -103,9 +103,8 @@ func TestRoundRobinsAsByDefinition(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
-				s := &Server{}
-				s.SetWeight(weight.Draw(t, "weight"))
-				s.Overloaded.Store(rapid.IntRange(0, 3).Draw(t, "overloaded") == 0)
+				s := newServer("10.0.0.1", 80, weight.Draw(t, "weight"))
+				s.SetOverloaded(rapid.IntRange(0, 3).Draw(t, "overloaded") == 0)
 				list = slices.Concat([]*Server{s}, list)
 				w.Added(list, s)
 				r.Added(list, s)
@@ -130,7 +129,7 @@ func TestRoundRobinsAsByDefinition(t *testing.T) {
 			},
 			"overload": func(t *rapid.T) {
 				s := server(t)
-				s.Overloaded.Store(!s.Overloaded.Load())
+				s.SetOverloaded(!s.Overloaded())
 			},
 			"pick": func(t *rapid.T) {
 				for range rapid.IntRange(1, 20).Draw(t, "times") {
@@ -153,12 +152,11 @@ func TestRoundRobinsAsByDefinition(t *testing.T) {
 
 func TestWRRSharesAreExactOverACycle(t *testing.T) {
 	seeded.Check(t, func(t *rapid.T) {
-		w := newWRR()
+		w := newFixture(t, "wrr", Options{})
 		var list []*Server
 		var sum, divisor int32
 		for _, weight := range rapid.SliceOfN(rapid.Int32Range(0, 50), 1, 20).Draw(t, "weights") {
-			s := &Server{}
-			s.SetWeight(weight)
+			s := newServer("10.0.0.1", 80, weight)
 			list = slices.Concat([]*Server{s}, list)
 			w.Added(list, s)
 			sum += weight
@@ -175,7 +173,7 @@ func TestWRRSharesAreExactOverACycle(t *testing.T) {
 			count[w.Pick(nil)]++
 		}
 		for i, s := range list {
-			if want := s.Weight.Load() / divisor; count[s] != want {
+			if want := s.Weight() / divisor; count[s] != want {
 				t.Fatalf("server %d: %d picks of %d, want %d", i, count[s], sum/divisor, want)
 			}
 		}
@@ -184,7 +182,7 @@ func TestWRRSharesAreExactOverACycle(t *testing.T) {
 
 func TestWRRWithOverloadedGiantPicksTheRest(t *testing.T) {
 	x := newFixture(t, "wrr", Options{}).weights(65535, 1, 2)
-	x.list[0].Overloaded.Store(true)
+	x.list[0].SetOverloaded(true)
 	if got, want := x.letters(6), "BCCBCC"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

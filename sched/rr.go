@@ -17,6 +17,8 @@ type rr struct {
 	last int // index of the last pick; -1: before the head
 }
 
+func newRR(Options) (Scheduler, error) { return &rr{last: -1}, nil }
+
 // Name implements Scheduler.
 func (*rr) Name() string { return "rr" }
 
@@ -53,7 +55,7 @@ func (r *rr) Pick(*Flow) *Server {
 		if i == len(r.list) {
 			i = 0
 		}
-		if s := r.list[i]; s.eligible() {
+		if s := r.list[i]; s.Eligible() {
 			r.last = i
 			return s
 		}

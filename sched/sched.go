@@ -4,39 +4,6 @@
 // clock of its own and no log.
 package sched
 
-import "sync/atomic"
-
-// Server is a real server as schedulers see it. Addr and Port never change; the
-// rest is written by the owner and read by schedulers at any time, from any
-// goroutine.
-type Server struct {
-	Addr [16]byte // network byte order, IPv4 as IPv4-mapped
-	Port uint16   // host order
-	ID   uint32   // the owner's number for it; schedulers do not read it
-
-	Weight   atomic.Int32 // 0: no new connections
-	Active   atomic.Int64 // connections in an active state (ip_vs activeconns)
-	Inactive atomic.Int64 // all other connections (ip_vs inactconns)
-
-	Overloaded atomic.Bool // upper threshold reached (IP_VS_DEST_F_OVERLOAD)
-	Gone       atomic.Bool // not in the service (IP_VS_DEST_F_AVAILABLE cleared); set before Removed, cleared before Added
-
-	LastWeight atomic.Int32 // last weight that was not 0 since it was added, for mh; see SetWeight
-}
-
-// SetWeight stores the weight, and remembers it in LastWeight where it is not 0. A
-// server that is to be added again starts with LastWeight 0, as in ip_vs.
-func (s *Server) SetWeight(w int32) {
-	s.Weight.Store(w)
-	if w != 0 {
-		s.LastWeight.Store(w)
-	}
-}
-
-// eligible reports whether s may get new connections by the rule that most
-// schedulers share.
-func (s *Server) eligible() bool { return s.Weight.Load() > 0 && !s.Overloaded.Load() }
-
 // Flow is the packet that asks for a server. Addresses are in network byte
 // order, IPv4 as IPv4-mapped; ports in host order, 0 where the protocol has none.
 type Flow struct {
@@ -64,12 +31,6 @@ type Scheduler interface {
 	// Pick returns a server, or nil where the algorithm finds none. It keeps nothing
 	// of f.
 	Pick(f *Flow) *Server
-}
-
-// overhead is the load of a server in lc, wlc, lblc, lblcr and twos: an active
-// connection counts as 256 inactive ones.
-func overhead(s *Server) int64 {
-	return s.Active.Load()*256 + s.Inactive.Load()
 }
 
 // Options are what a scheduler may need besides the servers; each scheduler

@@ -18,6 +18,8 @@ type sh struct {
 	fallback, port bool
 }
 
+func newSH(o Options) (Scheduler, error) { return &sh{fallback: o.Fallback, port: o.Port}, nil }
+
 // Name implements Scheduler.
 func (*sh) Name() string { return "sh" }
 
@@ -41,14 +43,14 @@ func (h *sh) Pick(f *Flow) *Server {
 		key += uint32(f.SrcPort)
 	}
 	home := hash32(key)
-	if s := t.at(home); s.eligible() {
+	if s := t.at(home); s.Eligible() {
 		return s
 	}
 	if !h.fallback || !anyEligible(t.list) {
 		return nil
 	}
 	for i := range len(t.slot) {
-		if s := t.at(2*home + uint8(i)); s.eligible() {
+		if s := t.at(2*home + uint8(i)); s.Eligible() {
 			return s
 		}
 	}
@@ -63,7 +65,7 @@ func shFill(list []*Server) *buckets {
 	next, taken := 0, int32(0)
 	for i := range t.slot {
 		t.slot[i] = uint16(next)
-		if taken++; taken >= list[next].Weight.Load() {
+		if taken++; taken >= list[next].Weight() {
 			next, taken = (next+1)%len(list), 0
 		}
 	}

@@ -1,57 +1,149 @@
 package sched
 
+import (
+	"cmp"
+	"errors"
+	"math/bits"
+	"sync/atomic"
+)
+
 // twos is the power of two choices (ip_vs_twos.c): two eligible servers are drawn,
-// each with a probability by weight, and the one with the smaller load for its
+// each with a probability by weight, and the one with the smaller overhead for its
 // weight is picked, the first where they are equal. They may be the same.
 //
-// A draw is a number from 0 to the sum of the weights, from which the weights are
-// subtracted down the list; the server at which it is 0 or less is drawn. As in
-// ip_vs the first server so gets one chance more than its weight.
+// A draw is a number from 0 to the sum of the eligible servers' weights, from which
+// the weights are subtracted down the list; the server at which it is 0 or less is
+// drawn. As in ip_vs the first server so gets one chance more than its weight.
 //
-// Cost of a pick: O(n), two passes.
+// Here sums of weights are prepared when servers or weights change. Whether a server
+// is overloaded may change at any time: one that turns out not to be eligible is drawn
+// again, which leaves the others their chances. 0 is the first eligible server's.
+//
+// Cost of a pick: O(1) on average, whatever the weights; O(n) where nearly all weight
+// is on servers that are not eligible.
 type twos struct {
-	servers
-	rand func() uint64
+	table atomic.Pointer[drawTable]
+	rand  func() uint64
+}
+
+func newTwos(o Options) (Scheduler, error) {
+	if o.Rand == nil {
+		return nil, errors.New("needs Options.Rand")
+	}
+	return &twos{rand: o.Rand}, nil
 }
 
 // Name implements Scheduler.
 func (*twos) Name() string { return "twos" }
 
+// Added implements Scheduler.
+func (t *twos) Added(servers []*Server, _ *Server) { t.table.Store(newDrawTable(servers)) }
+
+// Removed implements Scheduler.
+func (t *twos) Removed(servers []*Server, _ *Server) { t.table.Store(newDrawTable(servers)) }
+
+// Edited implements Scheduler.
+func (t *twos) Edited(servers []*Server, _ *Server) { t.table.Store(newDrawTable(servers)) }
+
 // Pick implements Scheduler.
 func (t *twos) Pick(*Flow) *Server {
-	list := t.load()
-	var sum uint64
-	for _, s := range list {
-		if s.eligible() {
-			sum += uint64(s.Weight.Load())
-		}
+	table := t.table.Load()
+	if table == nil {
+		return nil
+	}
+	first, second := table.draw(t.rand), table.draw(t.rand)
+	// Servers may have become ineligible between the draws.
+	if first == nil || second == nil {
+		return cmp.Or(first, second)
+	}
+	if int64(second.Weight())*first.Overhead() > int64(first.Weight())*second.Overhead() {
+		return second
+	}
+	return first
+}
+
+// drawTable finds the server at which a number from 1 to the sum of all weights is used
+// up, in a step or two: the numbers are cut into intervals of 2^shift, at most as many
+// as there are servers.
+type drawTable struct {
+	servers []*Server
+	sums    []uint64 // of the weights up to and including each server's
+	first   []uint32 // index of the server of each interval's first number
+	shift   int
+}
+
+// newDrawTable returns nil where no server has a weight.
+func newDrawTable(servers []*Server) *drawTable {
+	t := &drawTable{servers: servers, sums: make([]uint64, len(servers))}
+	sum := uint64(0)
+	for i, s := range servers {
+		sum += uint64(max(s.Weight(), 0))
+		t.sums[i] = sum
 	}
 	if sum == 0 {
 		return nil
 	}
-	left1, left2 := int64(t.rand()%(sum+1)), int64(t.rand()%(sum+1))
-	var first, second *Server
-	var w1, w2 int64
-	for _, s := range list {
-		w := int64(s.Weight.Load())
-		if w <= 0 || s.Overloaded.Load() {
+	t.shift = bits.Len64((sum - 1) / uint64(len(servers)))
+	t.first = make([]uint32, (sum-1)>>t.shift+1)
+	i := 0
+	for k := range t.first {
+		for t.sums[i] <= uint64(k)<<t.shift {
+			i++
+		}
+		t.first[k] = uint32(i)
+	}
+	return t
+}
+
+// drawTries is how often a server is drawn by the table before the weights of those
+// that are eligible are summed.
+const drawTries = 8
+
+// draw returns nil where no server is eligible.
+func (t *drawTable) draw(rand func() uint64) *Server {
+	sum := t.sums[len(t.sums)-1]
+	for range drawTries {
+		n := rand() % (sum + 1)
+		if n == 0 {
+			return t.firstEligible()
+		}
+		i := t.first[(n-1)>>t.shift]
+		for t.sums[i] < n {
+			i++
+		}
+		if s := t.servers[i]; s.Eligible() {
+			return s
+		}
+	}
+	return t.drawEligible(rand)
+}
+
+func (t *drawTable) firstEligible() *Server {
+	for _, s := range t.servers {
+		if s.Eligible() {
+			return s
+		}
+	}
+	return nil
+}
+
+// drawEligible draws by the definition.
+func (t *drawTable) drawEligible(rand func() uint64) *Server {
+	sum := int64(0)
+	for _, s := range t.servers {
+		sum += s.load.eligibleWeight()
+	}
+	left := int64(rand() % uint64(sum+1))
+	var last *Server
+	for _, s := range t.servers {
+		w := s.load.eligibleWeight()
+		if w == 0 {
 			continue
 		}
-		left1 -= w
-		left2 -= w
-		if left1 <= 0 && first == nil {
-			first, w1 = s, w
-		}
-		if left2 <= 0 && second == nil {
-			second, w2 = s, w
-		}
-		if first != nil && second != nil {
+		last = s
+		if left -= w; left <= 0 {
 			break
 		}
 	}
-	// Weights may sink between the passes; then a draw can run off the list.
-	if first == nil || second != nil && w2*overhead(first) > w1*overhead(second) {
-		return second
-	}
-	return first
+	return last // the weights may have changed since they were summed
 }

@@ -29,7 +29,9 @@ type wrr struct {
 	step  int32 // di in ip_vs
 }
 
-func newWRR() *wrr { return &wrr{last: -1, step: 1, tree: newMaxTree(nil)} }
+func newWRR(Options) (Scheduler, error) {
+	return &wrr{last: -1, step: 1, tree: newMaxTree(nil)}, nil
+}
 
 // Name implements Scheduler.
 func (*wrr) Name() string { return "wrr" }
@@ -47,7 +49,7 @@ func (w *wrr) changed(list []*Server) {
 	weights := make([]int32, len(list))
 	var top, step int32
 	for i, s := range list {
-		weights[i] = max(s.Weight.Load(), 0)
+		weights[i] = max(s.Weight(), 0)
 		top = max(top, weights[i])
 		step = gcd(step, weights[i])
 	}
@@ -109,7 +111,7 @@ func (w *wrr) next(i int) *Server {
 		if i < 0 {
 			return nil
 		}
-		if s := w.list[i]; s.eligible() {
+		if s := w.list[i]; s.Eligible() {
 			w.last = i
 			return s
 		}
@@ -121,7 +123,7 @@ func (w *wrr) next(i int) *Server {
 func (w *wrr) heaviest() int32 {
 	var top int32
 	for i, s := range w.list {
-		if weight := w.tree.at(i); weight > top && s.eligible() {
+		if weight := w.tree.at(i); weight > top && s.Eligible() {
 			top = weight
 		}
 	}
