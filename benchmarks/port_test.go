@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"golang.org/x/net/bpf"
-
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb"
 )
@@ -85,12 +83,13 @@ func (p *loopPort) Send(frames []forward.Frame) (int, error) {
 	return len(frames), nil
 }
 
-func (p *loopPort) GSO() (tcp, udp bool)                 { return p.gso, p.gso }
-func (p *loopPort) Wake()                                {}
-func (p *loopPort) SetFilter([]bpf.RawInstruction) error { return nil }
-func (p *loopPort) MAC() forward.MAC                     { return forward.MAC([]byte(portMAC)) }
-func (p *loopPort) MTU() int                             { return 1500 }
-func (p *loopPort) Close() error                         { close(p.closed); return nil }
+func (p *loopPort) GSO() (tcp, udp bool)                   { return p.gso, p.gso }
+func (p *loopPort) Wake()                                  {}
+func (p *loopPort) SetFilter(forward.Filter) (bool, error) { return true, nil }
+func (p *loopPort) Stats() forward.PortStats               { return forward.PortStats{} }
+func (p *loopPort) MAC() forward.MAC                       { return forward.MAC([]byte(portMAC)) }
+func (p *loopPort) MTU() int                               { return 1500 }
+func (p *loopPort) Close() error                           { close(p.closed); return nil }
 
 // start runs a balancer with one worker on the port until the benchmark ends.
 func (p *loopPort) start(b *testing.B, cfg lb.Config) *lb.Balancer {

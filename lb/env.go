@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/net/bpf"
-
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/health"
 	"github.com/golb/golb/health/alert"
@@ -56,6 +54,9 @@ type PortConfig struct {
 	SendOnly bool
 	// BusyPoll is for ports whose Recv is not to sleep.
 	BusyPoll bool
+	// MACs are virtual MACs: addresses beside the interface's own whose frames the ports
+	// receive.
+	MACs []forward.MAC
 }
 
 // Port is one queue of one interface: frames in, frames out. Recv and Send are
@@ -71,8 +72,11 @@ type Port interface {
 	Send(frames []forward.Frame) (int, error)
 	// Wake makes a Recv return.
 	Wake()
-	// SetFilter replaces the classic BPF program that chooses frames.
-	SetFilter(prog []bpf.RawInstruction) error
+	// SetFilter replaces the filter that chooses frames, or fails and leaves it. exact is
+	// false where the port cannot filter so finely, and lets in more.
+	SetFilter(f forward.Filter) (exact bool, err error)
+	// Stats counts what the port did since it was opened, also after Close.
+	Stats() forward.PortStats
 	// MAC is the interface's own address.
 	MAC() forward.MAC
 	// MTU is the longest IP packet in bytes that the interface passes.

@@ -41,7 +41,7 @@ func (o *openedPorts) open(cfg lb.PortConfig) ([]lb.Port, error) {
 }
 
 // stats adds up the counters of all ports.
-func (o *openedPorts) stats() (sum afpacket.Stats) {
+func (o *openedPorts) stats() (sum forward.PortStats) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, p := range o.list {

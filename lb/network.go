@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golb/golb/forward"
-	"github.com/golb/golb/forward/afpacket"
 )
 
 // network is what a running balancer has open: for each worker a port on every
@@ -306,7 +305,7 @@ func (n *network) claim(vips, fresh []netip.Addr) error {
 
 // filter has the kernel pass only packets for the VIPs.
 func (b *Balancer) filter(vips []VIP) error {
-	f := afpacket.Filter{}
+	f := forward.Filter{}
 	for _, vip := range vips {
 		f.VIPs = append(f.VIPs, vip.Prefix)
 	}
@@ -320,17 +319,16 @@ func (b *Balancer) filter(vips []VIP) error {
 		}
 	}
 	f.ICMP = len(b.snap.Load().nat)+len(b.snap.Load().tunnels) > 0
-	prog, exact, err := f.Program()
-	if err != nil {
-		return fmt.Errorf("lb: %w", err)
-	}
-	if !exact {
-		b.env.Logger.Info("too many VIPs for a socket filter: all IP packets of the host reach golb", "vips", len(vips))
-	}
+	allExact := true
 	for _, w := range b.workers {
-		if err := w.ports[w.in].SetFilter(prog); err != nil {
+		exact, err := w.ports[w.in].SetFilter(f)
+		if err != nil {
 			return fmt.Errorf("lb: %w", err)
 		}
+		allExact = allExact && exact
+	}
+	if !allExact {
+		b.env.Logger.Info("too many VIPs for a socket filter: all IP packets of the host reach golb", "vips", len(vips))
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 
 // openPorts opens AF_PACKET sockets.
 func openPorts(cfg PortConfig) ([]Port, error) {
-	c := afpacket.Config{Interface: cfg.Interface, SendOnly: cfg.SendOnly}
+	c := afpacket.Config{Interface: cfg.Interface, SendOnly: cfg.SendOnly, MACs: cfg.MACs}
 	if cfg.BusyPoll {
 		c.Spin = afpacket.SpinForever
 	}

@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/net/bpf"
-
 	"github.com/golb/golb/forward"
 )
 
@@ -133,13 +131,14 @@ func (p *rigPort) Send(frames []forward.Frame) (int, error) {
 	return len(frames), nil
 }
 
-func (p *rigPort) Recv([]forward.Frame) (int, error)    { return 0, net.ErrClosed }
-func (p *rigPort) Wake()                                {}
-func (p *rigPort) SetFilter([]bpf.RawInstruction) error { return nil }
-func (p *rigPort) MAC() forward.MAC                     { return rigMAC }
-func (p *rigPort) MTU() int                             { return 1500 }
-func (p *rigPort) Close() error                         { return nil }
-func (p *rigPort) GSO() (tcp, udp bool)                 { return true, true }
+func (p *rigPort) Recv([]forward.Frame) (int, error)      { return 0, net.ErrClosed }
+func (p *rigPort) Wake()                                  {}
+func (p *rigPort) SetFilter(forward.Filter) (bool, error) { return true, nil }
+func (p *rigPort) Stats() forward.PortStats               { return forward.PortStats{} }
+func (p *rigPort) MAC() forward.MAC                       { return rigMAC }
+func (p *rigPort) MTU() int                               { return 1500 }
+func (p *rigPort) Close() error                           { return nil }
+func (p *rigPort) GSO() (tcp, udp bool)                   { return true, true }
 
 // rigLink knows where everybody is.
 type rigLink struct{}

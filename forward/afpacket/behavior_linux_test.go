@@ -2,24 +2,35 @@ package afpacket
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/lbtest/lab"
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
 )
 
-func program(t testing.TB, vips ...string) []bpf.RawInstruction {
+func vips(list ...string) forward.Filter { return forward.Filter{VIPs: prefixes(list...)} }
+
+// allIP receives all IP packets that are for this host.
+func allIP(iface string) Config {
+	return Config{Interface: iface, Filter: vips("0.0.0.0/0", "::/0")}
+}
+
+// mustFilter sets a filter, which must be exact.
+func mustFilter(t testing.TB, p *Port, f forward.Filter) {
 	t.Helper()
-	prog, exact, err := Filter{VIPs: prefixes(vips...)}.Program()
-	if err != nil || !exact {
-		t.Fatalf("Program: exact %v, %v", exact, err)
+	if exact, err := p.SetFilter(f); err != nil || !exact {
+		t.Fatalf("SetFilter: exact %v, %v", exact, err)
 	}
-	return prog
 }
 
 // tagged puts an 802.1Q tag into a frame.
@@ -42,12 +53,12 @@ func TestPortReceivesWhatItsFilterLetsIn(t *testing.T) {
 		udpFrame(mac, "192.0.2.7", 1, 1, "end"),
 	}
 	for name, tt := range map[string]struct {
-		filter []bpf.RawInstruction
+		filter forward.Filter
 		want   []string
 	}{
-		"none":   {nil, []string{"VIP", "not VIP", "broadcast", "priority"}},
-		"a VIP":  {program(t, "192.0.2.7/32"), []string{"VIP", "broadcast", "priority"}},
-		"a wide": {program(t, "192.0.2.0/28"), []string{"VIP", "not VIP", "broadcast", "priority"}},
+		"all IP":   {vips("0.0.0.0/0"), []string{"VIP", "not VIP", "broadcast", "priority"}},
+		"a VIP":    {vips("192.0.2.7/32"), []string{"VIP", "broadcast", "priority"}},
+		"a prefix": {vips("192.0.2.0/28"), []string{"VIP", "not VIP", "broadcast", "priority"}},
 	} {
 		for _, workers := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s,workers=%d", name, workers), func(t *testing.T) {
@@ -108,46 +119,84 @@ func receiveEach(t testing.TB, ports []*Port, n int) [][]string {
 func TestSetFilterTakesEffectOnAnOpenPort(t *testing.T) {
 	ha, hb := newLink(t)
 	a := openPort(t, ha, Config{Interface: "eth0"})
-	b := openPort(t, hb, Config{Interface: "eth0", Filter: program(t, "192.0.2.7/32")})
-	all := openPort(t, hb, Config{Interface: "eth0"})
+	b := openPort(t, hb, Config{Interface: "eth0", Filter: vips("192.0.2.7/32")})
+	all := openPort(t, hb, allIP("eth0"))
 	frame := func(dst, payload string) []byte { return udpFrame(b.MAC(), dst, 1, 1, payload) }
 	sendAll(t, a, frame("192.0.2.7", "1"), frame("192.0.2.8", "2"), frame("192.0.2.8", "end"))
-	receive(t, all) // they have come: a busy kernel takes its time
-	must(t, b.SetFilter(program(t, "192.0.2.8/32")))
+	receive(t, all) // until then they may not have met b's filter
+	mustFilter(t, b, vips("192.0.2.8/32"))
 	sendAll(t, a, frame("192.0.2.7", "3"), frame("192.0.2.8", "4"), frame("192.0.2.8", "end"))
 	if diff := cmp.Diff([]string{"1", "4"}, receive(t, b)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if err := b.SetFilter(make([]bpf.RawInstruction, MaxFilter+1)); err == nil {
-		t.Error("a filter that is too long: no error")
+}
+
+func TestAFilterThatFailsLeavesTheOldOne(t *testing.T) {
+	ha, hb := newLink(t)
+	a := openPort(t, ha, Config{Interface: "eth0"})
+	b := openPort(t, hb, Config{Interface: "eth0", Filter: vips("192.0.2.7/32")})
+	frame := func(dst, payload string) []byte { return udpFrame(b.MAC(), dst, 1, 1, payload) }
+	stillTheOld := func(t *testing.T) {
+		t.Helper()
+		sendAll(t, a, frame("192.0.2.7", "VIP"), frame("192.0.2.8", "not VIP"), frame("192.0.2.7", "end"))
+		if diff := cmp.Diff([]string{"VIP"}, receive(t, b)); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
 	}
-	if err := b.SetFilter([]bpf.RawInstruction{}); err == nil {
-		t.Error("an empty filter: no error")
-	}
-	sendAll(t, a, frame("192.0.2.7", "5"), frame("192.0.2.8", "6"), frame("192.0.2.8", "end"))
-	if diff := cmp.Diff([]string{"6"}, receive(t, b)); diff != "" {
-		t.Errorf("after a filter was refused: -want +got:\n%s", diff)
+	t.Run("invalid prefix", func(t *testing.T) {
+		f := vips("192.0.2.8/32")
+		f.Servers = []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr("192.0.2.8"), 33)}
+		if exact, err := b.SetFilter(f); exact || err == nil || !strings.Contains(err.Error(), "eth0: invalid prefix") {
+			t.Errorf("exact %v, %v", exact, err)
+		}
+		stillTheOld(t)
+	})
+	t.Run("no memory", func(t *testing.T) {
+		setSysctl(t, hb, "net/core/optmem_max", "2000")
+		if exact, err := b.SetFilter(forward.Filter{VIPs: scattered(1000, false)}); exact || !errors.Is(err, unix.ENOMEM) || !strings.Contains(err.Error(), "eth0") {
+			t.Errorf("exact %v, %v", exact, err)
+		}
+		stillTheOld(t)
+	})
+}
+
+// setSysctl sets a value of the host's network namespace.
+func setSysctl(t *testing.T, h *lab.Host, name, value string) {
+	t.Helper()
+	if err := h.Do(func() error { return os.WriteFile("/proc/sys/"+name, []byte(value), 0) }); errors.Is(err, fs.ErrNotExist) {
+		t.Skip(err) // the kernel has it once, for all namespaces
+	} else if err != nil {
+		t.Fatal(err)
 	}
 }
 
 func TestKernelTakesTheLongestFilterAndAnotherAfterIt(t *testing.T) {
 	_, hb := newLink(t)
-	for _, vips := range [][]netip.Prefix{scattered(3000, false), scattered(1200, true)} {
-		prog, exact, err := Filter{VIPs: vips}.Program()
-		if err != nil || !exact {
-			t.Fatalf("Program: exact %v, %v", exact, err)
-		}
-		p := openPort(t, hb, Config{Interface: "eth0", Filter: prog})
-		if err := p.SetFilter(prog); err != nil {
-			t.Errorf("%d instructions after as many: %v", len(prog), err)
-		}
+	for _, prefixes := range [][]netip.Prefix{scattered(3000, false), scattered(1200, true)} {
+		p := openPort(t, hb, Config{Interface: "eth0", Filter: forward.Filter{VIPs: prefixes}})
+		mustFilter(t, p, forward.Filter{VIPs: prefixes})
 	}
 }
 
-func TestFramesAreLentWithRoomAroundThem(t *testing.T) {
+func TestAFilterWithTooManyPrefixesLetsInAllIP(t *testing.T) {
+	ha, hb := newLink(t)
+	a, b := openPort(t, ha, Config{Interface: "eth0"}), openPort(t, hb, Config{Interface: "eth0"})
+	if exact, err := b.SetFilter(forward.Filter{VIPs: scattered(5000, false)}); exact || err != nil {
+		t.Fatalf("exact %v, %v", exact, err)
+	}
+	other := forward.MAC{2, 9, 9, 9, 9, 9}
+	sendAll(t, a, udpFrame(b.MAC(), "192.0.2.8", 1, 1, "any IP"), udpFrame(other, "192.0.2.8", 1, 1, "other MAC"), udpFrame(b.MAC(), "192.0.2.8", 1, 1, "end"))
+	if diff := cmp.Diff([]string{"any IP"}, receive(t, b)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestReceivedFramesHaveRoomAroundThem(t *testing.T) {
 	ha, hb := newLink(t)
 	a := openPort(t, ha, Config{Interface: "eth0"})
-	b := openPort(t, hb, Config{Interface: "eth0", Batch: 4})
+	cfg := allIP("eth0")
+	cfg.Batch = 4
+	b := openPort(t, hb, cfg)
 	var list [][]byte
 	for i := range 8 {
 		list = append(list, udpFrame(b.MAC(), server4, 1, 1, string(bytes.Repeat([]byte{byte('a' + i)}, i*100))))
@@ -176,7 +225,7 @@ func TestFramesAreLentWithRoomAroundThem(t *testing.T) {
 			if !bytes.Equal(f.Bytes(), list[0]) {
 				t.Errorf("got %x, want %x", f.Bytes(), list[0])
 			}
-			clear(f.Buf) // all of it is the borrower's
+			clear(f.Buf) // the caller may write to all of it
 			list = list[1:]
 		}
 	}
@@ -185,7 +234,7 @@ func TestFramesAreLentWithRoomAroundThem(t *testing.T) {
 func TestEachFlowStaysOnOnePortOfAGroup(t *testing.T) {
 	ha, hb := newLink(t)
 	a := openPort(t, ha, Config{Interface: "eth0"})
-	group := openPorts(t, hb, Config{Interface: "eth0"}, 2)
+	group := openPorts(t, hb, allIP("eth0"), 2)
 	const flows, each = 64, 10
 	var list [][]byte
 	for n := range each {
@@ -221,7 +270,8 @@ func TestPortsDoNotReceiveWhatTheirHostSends(t *testing.T) {
 	ha, hb := newLink(t)
 	a := openPort(t, ha, Config{Interface: "eth0"})
 	for _, workers := range []int{1, 2} {
-		ports := openPorts(t, hb, Config{Interface: "eth0", Filter: passAll(t)}, workers)
+		ports := openPorts(t, hb, Config{Interface: "eth0"}, workers)
+		passAll(t, ports...)
 		sendAll(t, ports[0], udpFrame(a.MAC(), server4, 1, 1, "sent"))
 		sendAll(t, a, udpFrame(ports[0].MAC(), server4, 1, 1, "received"))
 		if got := receiveAll(t, ports, 1); !slices.Equal(got, []string{"received"}) {
@@ -233,7 +283,7 @@ func TestPortsDoNotReceiveWhatTheirHostSends(t *testing.T) {
 func TestFramesThatFindNoRoomAreCounted(t *testing.T) {
 	ha, hb := newLink(t)
 	a := openPort(t, ha, Config{Interface: "eth0"})
-	b := openPort(t, hb, Config{Interface: "eth0", ReceiveBuffer: 32 << 10, Filter: program(t, server4+"/32")})
+	b := openPort(t, hb, Config{Interface: "eth0", ReceiveBuffer: 32 << 10, Filter: vips(server4 + "/32")})
 	list := make([]forward.Frame, 500)
 	for i := range list {
 		list[i] = asFrames(udpFrame(b.MAC(), server4, 1, 1, "x"))[0]
@@ -268,7 +318,7 @@ func TestFramesThatFindNoRoomAreCounted(t *testing.T) {
 func TestRefusedFramesDoNotHoldUpOthers(t *testing.T) {
 	ha, hb := newLink(t)
 	a := openPort(t, ha, Config{Interface: "eth0", Batch: 3})
-	b := openPort(t, hb, Config{Interface: "eth0"})
+	b := openPort(t, hb, allIP("eth0"))
 	good := func(payload string) forward.Frame {
 		return asFrames(udpFrame(b.MAC(), server4, 1, 1, payload))[0]
 	}
@@ -289,7 +339,7 @@ func TestRefusedFramesDoNotHoldUpOthers(t *testing.T) {
 	if diff := cmp.Diff([]string{"1", "2", "3"}, receive(t, b)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	want := Stats{Sent: 4, SentBytes: 4*42 + 6, SendTooLong: 2, SendRefused: 4}
+	want := forward.PortStats{Sent: 4, SentBytes: 4*42 + 6, SendTooLong: 2, SendRefused: 4}
 	got := a.Stats()
 	got.Received, got.ReceivedBytes = 0, 0
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -300,8 +350,8 @@ func TestRefusedFramesDoNotHoldUpOthers(t *testing.T) {
 func TestFramesLongerThanABufferAreCountedAndDropped(t *testing.T) {
 	ha, hb := newLink(t)
 	a := openPort(t, ha, Config{Interface: "eth0"})
-	b := openPort(t, hb, Config{Interface: "eth0", Filter: program(t, server4+"/32")})
-	for i, buf := range b.in.bufs { // no kernel sends longer ones unless told to (BIG TCP): shorten the buffers
+	b := openPort(t, hb, Config{Interface: "eth0", Filter: vips(server4 + "/32")})
+	for i, buf := range b.in.bufs { // kernels send longer frames only with BIG TCP, so the buffers are made shorter
 		b.in.batch.set(i, 0, buf[vnetAt:forward.Headroom+100])
 	}
 	long := string(make([]byte, 100))

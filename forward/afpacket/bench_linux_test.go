@@ -17,14 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// way is one way to receive: receive takes what is there, poll waits for more, but not
-// for ever.
+// method is a method of receiving: receive takes the frames that are there, poll waits for
+// more for a limited time.
 type method interface {
 	receive(frames []forward.Frame) int
 	poll()
 }
 
-// byRecvmmsg is a port without what Recv adds: locks, spinning, Wake.
+// byRecvmmsg is a port without what Recv adds to recvmmsg: locks, spinning, Wake.
 type byRecvmmsg struct{ *Port }
 
 func (p byRecvmmsg) receive(frames []forward.Frame) int {
@@ -37,18 +37,18 @@ func (p byRecvmmsg) receive(frames []forward.Frame) int {
 
 func (p byRecvmmsg) poll() { _ = p.waker.sleep(100 * time.Millisecond) }
 
-// byNothing is the price of sending frames that nobody takes.
+// byNothing receives nothing, to measure what sending costs.
 type byNothing struct{ *Port }
 
 func (byNothing) receive([]forward.Frame) int { return 0 }
 func (byNothing) poll()                       {}
 
-func openWay(b *testing.B, h *lab.Host, name string, cfg Config) method {
+func openMethod(b *testing.B, h *lab.Host, name string, cfg Config, prog []bpf.RawInstruction) method {
 	b.Helper()
-	if name == "nothing" {
-		cfg.Filter = []bpf.RawInstruction{{Op: 6}}
-	}
 	p := openPort(b, h, cfg)
+	if name != "nothing" {
+		must(b, attach(p.in.fd, prog))
+	}
 	var w method
 	must(b, h.Do(func() error {
 		switch name {
@@ -57,9 +57,9 @@ func openWay(b *testing.B, h *lab.Host, name string, cfg Config) method {
 		case "recvmmsg":
 			w = byRecvmmsg{p}
 		case "tpacket_v2":
-			w = &ringV2{ring: openRing(b, unix.TPACKET_V2, p.Index(), cfg.Filter)}
+			w = &ringV2{ring: openRing(b, unix.TPACKET_V2, p.Index(), prog)}
 		case "tpacket_v3":
-			w = &ringV3{ring: openRing(b, unix.TPACKET_V3, p.Index(), cfg.Filter)}
+			w = &ringV3{ring: openRing(b, unix.TPACKET_V3, p.Index(), prog)}
 		}
 		return nil
 	}))
@@ -69,9 +69,13 @@ func openWay(b *testing.B, h *lab.Host, name string, cfg Config) method {
 	return w
 }
 
-func allIPv4(t testing.TB) []bpf.RawInstruction { return program(t, "0.0.0.0/0") }
+func allIPv4(b *testing.B) []bpf.RawInstruction {
+	prog, _, err := compile(vips("0.0.0.0/0"), nil)
+	must(b, err)
+	return prog
+}
 
-// superPacket is a TCP segment of 64 KiB to be cut into 1,460 bytes each.
+// superPacket is 64 KiB of TCP, to be split into segments of 1,460 bytes.
 func superPacket(to forward.MAC) forward.Frame {
 	const length = 65535
 	b := ipFrame(netip.MustParseAddr(client4), netip.MustParseAddr(server4), 6, make([]byte, length-20)...)
@@ -84,16 +88,16 @@ func superPacket(to forward.MAC) forward.Frame {
 	return f
 }
 
-// BenchmarkReceive compares the ways to receive. All work, the sender's and the veth's
-// too, is done by one thread, so that ns/op is processor time per frame wherever a way
-// spends it; "nothing" is the part that is not receiving.
+// BenchmarkReceive compares methods of receiving. One thread does all the work, also the
+// sender's and the veth's, so that ns/op is all processor time for a frame; "nothing" is
+// the part that is not receiving.
 func BenchmarkReceive(b *testing.B) {
 	for _, name := range []string{"nothing", "recvmmsg", "tpacket_v2", "tpacket_v3"} {
 		for _, size := range []string{"64B", "64KiB"} {
 			b.Run(name+"/"+size, func(b *testing.B) {
 				ha, hb := newLink(b)
 				a := openPort(b, ha, Config{Interface: "eth0"})
-				w := openWay(b, hb, name, Config{Interface: "eth0", Filter: allIPv4(b), ReceiveBuffer: 32 << 20})
+				w := openMethod(b, hb, name, Config{Interface: "eth0", ReceiveBuffer: 32 << 20}, allIPv4(b))
 				to := openPort(b, hb, Config{Interface: "eth0", SendOnly: true}).MAC()
 				list := slices.Repeat(asFrames(udpFrame(to, server4, 1, 1, string(make([]byte, 22)))), 64)
 				if size == "64KiB" {
@@ -107,8 +111,8 @@ func BenchmarkReceive(b *testing.B) {
 	}
 }
 
-// pump sends and receives b.N frames. On a machine that does other things too, the mean
-// says little: p10-ns is the time per frame that only a tenth of some windows beat.
+// pump sends and receives b.N frames. On a busy machine the mean says little, so p10-ns is
+// the tenth percentile, over windows, of the time for a frame.
 func pump(b *testing.B, a *Port, list []forward.Frame, w method) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -156,11 +160,11 @@ func pump(b *testing.B, a *Port, list []forward.Frame, w method) {
 
 // BenchmarkBulk measures one TCP connection through two ports: ns/op is for 64 KiB.
 func BenchmarkBulk(b *testing.B) {
-	for _, bb := range []struct{ name, way string }{
+	for _, bb := range []struct{ name, method string }{
 		{"kernel", ""}, {"recvmmsg", "port"}, {"tpacket_v2", "tpacket_v2"}, {"tpacket_v3", "tpacket_v3"},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
-			client, server := echoHosts(b, bb.way, 0)
+			client, server := echoHosts(b, bb.method, 0)
 			sendBulk(b, client, server)
 		})
 	}
@@ -201,13 +205,13 @@ func sendBulk(b *testing.B, client, server *lab.Host) {
 	b.ReportMetric(float64(processorTime(b, unix.RUSAGE_SELF)-before)/float64(b.N), "cpu-ns/op")
 }
 
-// BenchmarkEcho measures one UDP datagram there and back, each way through one receive and
-// one send. "kernel" is a bridge of the kernel's own instead. The spinning times are those
+// BenchmarkEcho measures one UDP datagram there and back, in each direction through one receive
+// and one send. "kernel" is a bridge of the kernel's own instead. The spinning times are those
 // of Config.Spin; the rings always sleep.
 func BenchmarkEcho(b *testing.B) {
 	for _, bb := range []struct {
-		name, way string
-		spin      time.Duration
+		name, method string
+		spin         time.Duration
 	}{
 		{"kernel", "", 0},
 		{"recvmmsg,spin=0", "port", -1},
@@ -219,7 +223,7 @@ func BenchmarkEcho(b *testing.B) {
 	} {
 		for _, pace := range []time.Duration{0, time.Millisecond} {
 			b.Run(bb.name+"/pace="+pace.String(), func(b *testing.B) {
-				client, server := echoHosts(b, bb.way, bb.spin)
+				client, server := echoHosts(b, bb.method, bb.spin)
 				serveEcho(b, server)
 				echo(b, client, pace)
 			})
@@ -235,14 +239,14 @@ func echoHosts(b *testing.B, name string, spin time.Duration) (client, server *l
 	case "port":
 		w.bridge(b, Config{Spin: spin})
 	default:
-		cfg := Config{Interface: "eth0", Filter: passAll(b)}
-		wa, pa := openWay(b, w.middle, name, cfg), openPort(b, w.middle, Config{Interface: "eth0", SendOnly: true})
+		cfg := Config{Interface: "eth0"}
+		wa, pa := openMethod(b, w.middle, name, cfg, passAllProgram(b)), openPort(b, w.middle, Config{Interface: "eth0", SendOnly: true})
 		cfg.Interface = "eth1"
-		wb, pb := openWay(b, w.middle, name, cfg), openPort(b, w.middle, Config{Interface: "eth1", SendOnly: true})
+		wb, pb := openMethod(b, w.middle, name, cfg, passAllProgram(b)), openPort(b, w.middle, Config{Interface: "eth1", SendOnly: true})
 		var stop atomic.Bool
 		var carriers sync.WaitGroup
-		carriers.Go(func() { carryWay(wa, pb, &stop) })
-		carriers.Go(func() { carryWay(wb, pa, &stop) })
+		carriers.Go(func() { carryBy(wa, pb, &stop) })
+		carriers.Go(func() { carryBy(wb, pa, &stop) })
 		b.Cleanup(func() { stop.Store(true); carriers.Wait() })
 	}
 	return w.client, w.server
@@ -263,7 +267,7 @@ func bridged(b *testing.B, l *lab.Lab) (client, server *lab.Host) {
 	return client, server
 }
 
-func carryWay(from method, to *Port, stop *atomic.Bool) {
+func carryBy(from method, to *Port, stop *atomic.Bool) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	frames := make([]forward.Frame, 64)
@@ -277,7 +281,7 @@ func carryWay(from method, to *Port, stop *atomic.Bool) {
 	}
 }
 
-// blocking is a UDP socket without Go's poller, which would be half of what is measured.
+// blocking is a UDP socket without Go's poller, which would take half of the time measured.
 func blocking(b *testing.B, h *lab.Host, local, remote string) int {
 	var fd int
 	must(b, h.Do(func() (err error) {
@@ -321,7 +325,7 @@ func echo(b *testing.B, h *lab.Host, pace time.Duration) {
 		_, err := unix.Read(fd, buf)
 		return time.Since(start), err == nil
 	}
-	for i := 0; ; i++ { // resolve, and learn
+	for i := 0; ; i++ { // until addresses are resolved
 		if _, ok := once(); ok {
 			break
 		}
@@ -359,11 +363,10 @@ func processorTime(b *testing.B, whose int) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// BenchmarkIdle is the processor time of a second in which nothing comes, of a port that
-// had frames before.
+// BenchmarkIdle measures the processor time of a port in a second without frames.
 func BenchmarkIdle(b *testing.B) {
 	ha, hb := newLink(b)
-	p := openPort(b, hb, quietConfig(b))
+	p := openPort(b, hb, quietConfig())
 	sendAll(b, openPort(b, ha, Config{Interface: "eth0"}), udpFrame(p.MAC(), server4, 1, 1, "end"))
 	receive(b, p)
 	done := make(chan struct{})

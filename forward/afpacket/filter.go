@@ -1,60 +1,39 @@
 package afpacket
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
 
+	"github.com/golb/golb/forward"
 	"golang.org/x/net/bpf"
 )
 
-// MaxFilter is the greatest number of instructions of a classic BPF program that
-// Linux takes (BPF_MAXINSNS).
-const MaxFilter = 4096
+// maxInstructions is the length of the longest classic BPF program that Linux takes
+// (BPF_MAXINSNS).
+const maxInstructions = 4096
 
-// Filter says which IP packets a port lets in. Everything else that the host
-// receives is refused in the kernel, before it is copied or wakes anybody: other
-// EtherTypes (so also ARP), frames for another host's MAC, frames of a VLAN other
-// than the priority-tagged 0, and IPv6 neighbour and router discovery, which package
-// arp hears on sockets of its own. Discovery messages behind extension headers are
-// not recognised as such (RFC 6980 forbids at least fragmented ones).
-//
-// Non-initial fragments are let in as whole packets are: no port is looked at. The
-// zero value lets nothing in.
-type Filter struct {
-	// VIPs are the destinations to let in.
-	VIPs []netip.Prefix
-	// Servers are the sources to let in, for the replies that NAT has to translate:
-	// TCP, UDP, SCTP and ICMP alone, and over IPv6 also whatever starts with an
-	// extension header.
-	Servers []netip.Prefix
-	// ICMP lets in ICMP and ICMPv6 whatever the addresses: routers between here and
-	// the servers send errors about NAT's packets to the client, and about those of
-	// tunnels to the host.
-	ICMP bool
-}
-
-// Program returns the filter as a classic BPF program for Port.SetFilter. Where the
-// prefixes need more than MaxFilter instructions (beyond some 3,000 scattered addresses,
-// or 500 IPv6 ones that have no network in common; neighbouring ones count once), exact
-// is false and the program lets in all IP that is for this host, discovery apart. An
-// error names the invalid prefix; IPv4-mapped IPv6 is invalid.
-func (f Filter) Program() (prog []bpf.RawInstruction, exact bool, err error) {
+// compile makes a classic BPF program of a filter, for a port that has the virtual MACs
+// macs. Where the prefixes need more than maxInstructions, exact is false and the program
+// lets in every IP packet that is for this host, apart from discovery.
+func compile(f forward.Filter, macs []forward.MAC) (prog []bpf.RawInstruction, exact bool, err error) {
 	for _, p := range slices.Concat(f.VIPs, f.Servers) {
 		if !p.IsValid() || p.Addr().Is4In6() {
-			return nil, false, fmt.Errorf("afpacket: filter: invalid prefix %q", p)
+			return nil, false, fmt.Errorf("invalid prefix %q", p)
 		}
 	}
-	ins := f.instructions()
-	if exact = len(ins) <= MaxFilter; !exact {
-		ins = anyIP()
+	ins := instructions(f, macs)
+	if exact = len(ins) <= maxInstructions; !exact {
+		ins = anyIP(macs)
 	}
 	prog, err = bpf.Assemble(ins)
 	return prog, exact, err
 }
 
-// Offsets from the Ethernet header, and the values looked for there.
+// Offsets from the Ethernet header, and the values expected there.
 const (
+	offDstMAC    = 0
 	offEtherType = 12
 
 	offProto4 = 14 + 9
@@ -73,7 +52,7 @@ const (
 	protoICMP6        = 58
 	icmp6FirstND      = 133 // router solicitation, RFC 4861
 	icmp6LastND       = 137 // redirect
-	packetOtherHost   = 3   // skb->pkt_type PACKET_OTHERHOST; 4 is PACKET_OUTGOING
+	packetOtherHost   = 3   // skb->pkt_type PACKET_OTHERHOST; PACKET_OUTGOING is 4
 	vlanIDMask        = 0x0fff
 	everyByte         = 1 << 18 // more than any frame is long
 	wordBits, wordLen = 32, 4
@@ -85,7 +64,8 @@ var (
 	replyProtos6 = [...]uint32{6, 17, 132, protoICMP6, 44, 0, 43, 60}
 )
 
-func (f Filter) instructions() []bpf.Instruction {
+// instructions is the program of a filter, of any length.
+func instructions(f forward.Filter, macs []forward.MAC) []bpf.Instruction {
 	vips4, vips6 := split(f.VIPs)
 	servers4, servers6 := split(f.Servers)
 
@@ -105,44 +85,66 @@ func (f Filter) instructions() []bpf.Instruction {
 	miss = a.protocols(replyProtos4[:], offProto4, a.search(servers4, offSrc4, 0, accept, miss), miss)
 	v4 := a.search(vips4, offDst4, 0, accept, miss)
 
-	a.forThisHost(a.etherTypes(v4, v6, drop), drop)
+	a.forThisHost(macs, a.etherTypes(v4, v6, drop), drop)
 	return a.program()
 }
 
-// anyIP is what Filter falls back to.
-func anyIP() []bpf.Instruction {
+// anyIP is the program that takes the place of one that is too long.
+func anyIP(macs []forward.MAC) []bpf.Instruction {
 	var a assembler
 	drop := a.emit(bpf.RetConstant{Val: 0})
 	accept := a.emit(bpf.RetConstant{Val: everyByte})
-	a.forThisHost(a.etherTypes(accept, a.exceptND(accept, drop), drop), drop)
+	a.forThisHost(macs, a.etherTypes(accept, a.exceptND(accept, drop), drop), drop)
 	return a.program()
 }
 
-// anyFrame lets in all that is for this host, whatever the EtherType.
-func anyFrame() []bpf.Instruction {
-	var a assembler
-	drop := a.emit(bpf.RetConstant{Val: 0})
-	a.forThisHost(a.emit(bpf.RetConstant{Val: everyByte}), drop)
-	return a.program()
-}
-
-// forThisHost goes on at next for untagged frames that are not for another host.
-// Tags are looked for in the kernel's metadata alone: by the time a packet socket
-// sees a frame, its tag has been taken off the bytes.
-func (a *assembler) forThisHost(next, drop label) label {
-	a.branch(bpf.JumpGreaterOrEqual, packetOtherHost, drop, next)
+// forThisHost goes on at next for untagged frames that the kernel has not marked as
+// another host's, or that are for one of macs. It looks for VLAN tags only in the kernel's
+// metadata: when a packet socket gets a frame, the tag is no longer in its bytes.
+func (a *assembler) forThisHost(macs []forward.MAC, next, drop label) label {
+	other := drop
+	if len(macs) > 0 {
+		other = a.branch(bpf.JumpEqual, packetOtherHost, a.dstMAC(macs, next, drop), drop)
+	}
+	a.branch(bpf.JumpGreaterOrEqual, packetOtherHost, other, next)
 	next = a.emit(bpf.LoadExtension{Num: bpf.ExtType})
 	a.branch(bpf.JumpEqual, 0, next, drop)
 	a.emit(bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: vlanIDMask})
 	return a.emit(bpf.LoadExtension{Num: bpf.ExtVLANTag})
 }
 
+// dstMAC goes on at next if the Ethernet destination is one of macs. It compares the first
+// four bytes, which many virtual MACs share, and then the last two.
+func (a *assembler) dstMAC(macs []forward.MAC, next, drop label) label {
+	ends := make(map[uint32][]uint32)
+	var starts []uint32
+	for _, m := range macs {
+		start := binary.BigEndian.Uint32(m[:])
+		if ends[start] == nil {
+			starts = append(starts, start)
+		}
+		ends[start] = append(ends[start], uint32(binary.BigEndian.Uint16(m[4:])))
+	}
+	other := drop
+	for _, start := range starts {
+		end := drop
+		for _, e := range ends[start] {
+			end = a.branch(bpf.JumpEqual, e, next, end)
+		}
+		end = a.emit(bpf.LoadAbsolute{Off: offDstMAC + 4, Size: 2})
+		other = a.branch(bpf.JumpEqual, start, end, other)
+	}
+	return a.emit(bpf.LoadAbsolute{Off: offDstMAC, Size: wordLen})
+}
+
+// etherTypes goes on at v4 or v6, by the EtherType.
 func (a *assembler) etherTypes(v4, v6, drop label) label {
 	next := a.branch(bpf.JumpEqual, etherTypeIPv6, v6, drop)
 	a.branch(bpf.JumpEqual, etherTypeIPv4, v4, next)
 	return a.emit(bpf.LoadAbsolute{Off: offEtherType, Size: 2})
 }
 
+// exceptND goes on at next for IPv6 packets other than neighbor and router discovery.
 func (a *assembler) exceptND(next, drop label) label {
 	low := a.branch(bpf.JumpGreaterThan, icmp6LastND, next, drop)
 	a.branch(bpf.JumpGreaterOrEqual, icmp6FirstND, low, next)
@@ -163,16 +165,15 @@ func (a *assembler) protocols(protos []uint32, off uint32, next, drop label) lab
 	return a.emit(bpf.LoadAbsolute{Off: off, Size: 1})
 }
 
-// span is a range of values of one 32-bit word of an address. Where rest is nil, all
-// addresses with such a word are meant; otherwise lo equals hi, and the next word
-// decides.
+// span is a range of values of one 32-bit word of an address. If rest is nil, it stands
+// for every address with such a word. Otherwise lo equals hi, and the next word decides.
 type span struct {
 	lo, hi uint32
 	rest   []netip.Prefix
 }
 
-// ranges turns prefixes, sorted and none inside another, into disjoint ascending
-// spans of their word-th word.
+// ranges turns prefixes, sorted and none inside another, into disjoint ascending spans of
+// word number word.
 func ranges(prefixes []netip.Prefix, word int) []span {
 	var spans []span
 	for _, p := range prefixes {
@@ -200,11 +201,10 @@ func ranges(prefixes []netip.Prefix, word int) []span {
 }
 
 func addrWord(a netip.Addr, word int) uint32 {
-	b := a.AsSlice()[word*wordLen:]
-	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+	return binary.BigEndian.Uint32(a.AsSlice()[word*wordLen:])
 }
 
-// split sorts prefixes by family and address and leaves out those inside others.
+// split sorts prefixes by family and address, and leaves out those inside others.
 func split(prefixes []netip.Prefix) (v4, v6 []netip.Prefix) {
 	sorted := make([]netip.Prefix, 0, len(prefixes))
 	for _, p := range prefixes {

@@ -7,12 +7,11 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// label is the place of an instruction, counted from the program's end.
+// label is an instruction's position, counted from the program's end.
 type label int
 
-// assembler writes a program from its last instruction to its first, since classic
-// BPF jumps only forward: every jump's target is there already when the jump is
-// written, and so is its distance.
+// assembler writes a program from its last instruction to its first. Classic BPF jumps only
+// forward, so every jump's target, and its distance, is known when the jump is written.
 type assembler struct {
 	reversed []bpf.Instruction
 	relays   map[label]label // the latest unconditional jump to a label
@@ -28,16 +27,18 @@ func (a *assembler) program() []bpf.Instruction {
 	return a.reversed
 }
 
-// branch writes a comparison of the accumulator with k. Both targets have to be
-// within 255 instructions; those that are not are reached through a relay, which
-// further branches share while it is near.
+// branch writes a comparison of the accumulator with k. A conditional jump reaches 255
+// instructions. A target that is farther is reached by a relay, an unconditional jump,
+// which later branches share as long as they reach it.
 func (a *assembler) branch(cond bpf.JumpTest, k uint32, yes, no label) label {
-	const relays = 2 // that may yet be written between here and a near target
+	const relays = 2 // at most so many are written between this branch and its targets
 	yes = a.near(yes, relays)
 	no = a.near(no, relays)
 	return a.emit(bpf.JumpIf{Cond: cond, Val: k, SkipTrue: uint8(a.distance(yes)), SkipFalse: uint8(a.distance(no))})
 }
 
+// near returns target, or a relay to it, in reach of a branch that is written slack
+// instructions later.
 func (a *assembler) near(target label, slack int) label {
 	const reach = 255
 	if a.distance(target)+slack <= reach {
@@ -54,11 +55,11 @@ func (a *assembler) near(target label, slack int) label {
 	return relay
 }
 
-// distance is how many instructions the next one written would skip to get to target.
+// distance is how many instructions the next one would skip to jump to target.
 func (a *assembler) distance(target label) int { return len(a.reversed) - 1 - int(target) }
 
-// search loads the word-th word of the address at base and goes on at hit if one of
-// the prefixes holds the address, at miss if none does.
+// search loads a word of the address at base, number word, and goes on at hit if one of
+// the prefixes contains the address, at miss if none does.
 func (a *assembler) search(prefixes []netip.Prefix, base uint32, word int, hit, miss label) label {
 	if len(prefixes) == 0 {
 		return miss
@@ -72,8 +73,8 @@ func (a *assembler) search(prefixes []netip.Prefix, base uint32, word int, hit, 
 	return a.emit(bpf.LoadAbsolute{Off: base + uint32(word*wordLen), Size: wordLen})
 }
 
-// tree is a balanced search. Its leaves compare with a few spans one by one: a leaf
-// costs one instruction for each address, a further level one for each half.
+// tree is a binary search. A leaf compares with a few spans one by one, which takes one
+// instruction for each address; a further level would take one more for each half.
 func (a *assembler) tree(spans []span, found func(span) label, miss label) label {
 	const leaf = 4
 	if len(spans) <= leaf {
@@ -89,8 +90,8 @@ func (a *assembler) tree(spans []span, found func(span) label, miss label) label
 	return a.branch(bpf.JumpGreaterOrEqual, spans[half].lo, high, low)
 }
 
-// match goes on at found for a word in the span, at next for a greater one. A lesser
-// one cannot be in the spans after it either.
+// match goes on at found for a word in the span, at next for a greater one, and at miss for
+// a smaller one, which cannot be in the spans after this one either.
 func (a *assembler) match(s span, found, next, miss label) label {
 	if s.lo == s.hi {
 		return a.branch(bpf.JumpEqual, s.lo, found, next)

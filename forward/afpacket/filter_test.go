@@ -7,18 +7,18 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/internal/seeded"
 	"golang.org/x/net/bpf"
 	"pgregory.net/rapid"
-
-	"github.com/golb/golb/internal/seeded"
 )
 
-// metadata is what the kernel knows of a frame beside its bytes.
+// metadata is what the kernel knows of a frame in addition to its bytes.
 type metadata struct{ pktType, vlanTCI uint32 }
 
-// interpret makes a function of a program: is a frame let in? The interpreter of
-// x/net has no VLAN and packet type, so that those loads are replaced by the
-// constants they would give.
+// interpret returns a function that reports whether the program lets a frame in. The
+// interpreter of x/net has no VLAN tag and packet type, so those loads are replaced by
+// constants.
 func interpret(t interface{ Fatalf(string, ...any) }, prog []bpf.RawInstruction, m metadata) func(frame []byte) bool {
 	ins, ok := bpf.Disassemble(prog)
 	if !ok {
@@ -76,7 +76,7 @@ func prefixes(list ...string) []netip.Prefix {
 func TestFilterLetsIn(t *testing.T) {
 	addr := netip.MustParseAddr
 	client4, client6 := addr("203.0.113.9"), addr("2001:db8:9::9")
-	f := Filter{
+	f := forward.Filter{
 		VIPs:    prefixes("192.0.2.1/32", "192.0.2.2/32", "198.51.100.0/24", "2001:db8::1/128", "2001:db8:5::/48"),
 		Servers: prefixes("10.1.0.0/16", "2001:db8:a::/64"),
 	}
@@ -86,47 +86,47 @@ func TestFilterLetsIn(t *testing.T) {
 		meta  metadata
 		want  bool
 	}{
-		"TCP to a VIP":                     {frame: ipFrame(client4, addr("192.0.2.1"), 6), want: true},
-		"ICMP to a VIP":                    {frame: ipFrame(client4, addr("192.0.2.2"), 1), want: true},
-		"GRE to a VIP":                     {frame: ipFrame(client4, addr("192.0.2.2"), 47), want: true},
-		"below the first VIP":              {frame: ipFrame(client4, addr("192.0.2.0"), 6)},
-		"above the last neighbour":         {frame: ipFrame(client4, addr("192.0.2.3"), 6)},
-		"first of a VIP prefix":            {frame: ipFrame(client4, addr("198.51.100.0"), 6), want: true},
-		"last of a VIP prefix":             {frame: ipFrame(client4, addr("198.51.100.255"), 6), want: true},
-		"after a VIP prefix":               {frame: ipFrame(client4, addr("198.51.101.0"), 6)},
-		"IPv6 to a VIP":                    {frame: ipFrame(client6, addr("2001:db8::1"), 6), want: true},
-		"IPv6 to another":                  {frame: ipFrame(client6, addr("2001:db8::2"), 6)},
-		"IPv6 in a VIP prefix":             {frame: ipFrame(client6, addr("2001:db8:5:ffff::7"), 17), want: true},
-		"IPv6 beside a VIP prefix":         {frame: ipFrame(client6, addr("2001:db8:6::"), 17)},
-		"IPv6 fragment to a VIP":           {frame: ipFrame(client6, addr("2001:db8::1"), 44, make([]byte, 8)...), want: true},
-		"neighbour solicitation to a VIP":  {frame: ipFrame(client6, addr("2001:db8::1"), 58, 135)},
-		"neighbour advertisement to a VIP": {frame: ipFrame(client6, addr("2001:db8::1"), 58, 136)},
-		"router solicitation":              {frame: ipFrame(client6, addr("2001:db8::1"), 58, 133)},
-		"redirect":                         {frame: ipFrame(client6, addr("2001:db8::1"), 58, 137)},
-		"echo request to a VIP":            {frame: ipFrame(client6, addr("2001:db8::1"), 58, 128), want: true},
-		"packet too big to a VIP":          {frame: ipFrame(client6, addr("2001:db8::1"), 58, 2), want: true},
-		"multicast listener done":          {frame: ipFrame(client6, addr("2001:db8::1"), 58, 132), want: true},
-		"ICMPv6 after discovery":           {frame: ipFrame(client6, addr("2001:db8::1"), 58, 138), want: true},
-		"reply of a server":                {frame: ipFrame(addr("10.1.2.3"), client4, 6), want: true},
-		"SCTP of a server":                 {frame: ipFrame(addr("10.1.2.3"), client4, 132), want: true},
-		"ESP of a server":                  {frame: ipFrame(addr("10.1.2.3"), client4, 50)},
-		"reply of another":                 {frame: ipFrame(addr("10.2.2.3"), client4, 6)},
-		"IPv6 reply of a server":           {frame: ipFrame(addr("2001:db8:a::5"), client6, 17), want: true},
-		"IPv6 error of a server":           {frame: ipFrame(addr("2001:db8:a::5"), client6, 58, 1), want: true},
-		"IPv6 discovery of a server":       {frame: ipFrame(addr("2001:db8:a::5"), client6, 58, 135)},
-		"OSPF of a server":                 {frame: ipFrame(addr("2001:db8:a::5"), client6, 89)},
-		"ARP":                              {frame: arp},
-		"empty":                            {frame: nil},
-		"Ethernet header cut":              {frame: make([]byte, 13)},
-		"IPv4 header cut":                  {frame: ipFrame(client4, addr("192.0.2.1"), 6)[:33]},
-		"IPv6 header cut":                  {frame: ipFrame(client6, addr("2001:db8::1"), 6)[:53]},
-		"for another host's MAC":           {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{pktType: 3}},
-		"outgoing":                         {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{pktType: 4}},
-		"broadcast":                        {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{pktType: 1}, want: true},
-		"on a VLAN":                        {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{vlanTCI: 0xe00a}},
-		"priority-tagged":                  {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{vlanTCI: 0xe000}, want: true},
+		"TCP to a VIP":                    {frame: ipFrame(client4, addr("192.0.2.1"), 6), want: true},
+		"ICMP to a VIP":                   {frame: ipFrame(client4, addr("192.0.2.2"), 1), want: true},
+		"GRE to a VIP":                    {frame: ipFrame(client4, addr("192.0.2.2"), 47), want: true},
+		"below the first VIP":             {frame: ipFrame(client4, addr("192.0.2.0"), 6)},
+		"above the last neighbor":         {frame: ipFrame(client4, addr("192.0.2.3"), 6)},
+		"first of a VIP prefix":           {frame: ipFrame(client4, addr("198.51.100.0"), 6), want: true},
+		"last of a VIP prefix":            {frame: ipFrame(client4, addr("198.51.100.255"), 6), want: true},
+		"after a VIP prefix":              {frame: ipFrame(client4, addr("198.51.101.0"), 6)},
+		"IPv6 to a VIP":                   {frame: ipFrame(client6, addr("2001:db8::1"), 6), want: true},
+		"IPv6 to another":                 {frame: ipFrame(client6, addr("2001:db8::2"), 6)},
+		"IPv6 in a VIP prefix":            {frame: ipFrame(client6, addr("2001:db8:5:ffff::7"), 17), want: true},
+		"IPv6 beside a VIP prefix":        {frame: ipFrame(client6, addr("2001:db8:6::"), 17)},
+		"IPv6 fragment to a VIP":          {frame: ipFrame(client6, addr("2001:db8::1"), 44, make([]byte, 8)...), want: true},
+		"neighbor solicitation to a VIP":  {frame: ipFrame(client6, addr("2001:db8::1"), 58, 135)},
+		"neighbor advertisement to a VIP": {frame: ipFrame(client6, addr("2001:db8::1"), 58, 136)},
+		"router solicitation":             {frame: ipFrame(client6, addr("2001:db8::1"), 58, 133)},
+		"redirect":                        {frame: ipFrame(client6, addr("2001:db8::1"), 58, 137)},
+		"echo request to a VIP":           {frame: ipFrame(client6, addr("2001:db8::1"), 58, 128), want: true},
+		"packet too big to a VIP":         {frame: ipFrame(client6, addr("2001:db8::1"), 58, 2), want: true},
+		"multicast listener done":         {frame: ipFrame(client6, addr("2001:db8::1"), 58, 132), want: true},
+		"ICMPv6 after discovery":          {frame: ipFrame(client6, addr("2001:db8::1"), 58, 138), want: true},
+		"reply of a server":               {frame: ipFrame(addr("10.1.2.3"), client4, 6), want: true},
+		"SCTP of a server":                {frame: ipFrame(addr("10.1.2.3"), client4, 132), want: true},
+		"ESP of a server":                 {frame: ipFrame(addr("10.1.2.3"), client4, 50)},
+		"reply of another":                {frame: ipFrame(addr("10.2.2.3"), client4, 6)},
+		"IPv6 reply of a server":          {frame: ipFrame(addr("2001:db8:a::5"), client6, 17), want: true},
+		"IPv6 error of a server":          {frame: ipFrame(addr("2001:db8:a::5"), client6, 58, 1), want: true},
+		"IPv6 discovery of a server":      {frame: ipFrame(addr("2001:db8:a::5"), client6, 58, 135)},
+		"OSPF of a server":                {frame: ipFrame(addr("2001:db8:a::5"), client6, 89)},
+		"ARP":                             {frame: arp},
+		"empty":                           {frame: nil},
+		"Ethernet header cut":             {frame: make([]byte, 13)},
+		"IPv4 header cut":                 {frame: ipFrame(client4, addr("192.0.2.1"), 6)[:33]},
+		"IPv6 header cut":                 {frame: ipFrame(client6, addr("2001:db8::1"), 6)[:53]},
+		"for another host's MAC":          {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{pktType: 3}},
+		"outgoing":                        {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{pktType: 4}},
+		"broadcast":                       {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{pktType: 1}, want: true},
+		"on a VLAN":                       {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{vlanTCI: 0xe00a}},
+		"priority-tagged":                 {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{vlanTCI: 0xe000}, want: true},
 	}
-	prog, exact, err := f.Program()
+	prog, exact, err := compile(f, nil)
 	if err != nil || !exact {
 		t.Fatalf("Program: exact %v, %v", exact, err)
 	}
@@ -140,30 +140,30 @@ func TestFilterLetsIn(t *testing.T) {
 }
 
 func TestZeroFilterLetsNothingIn(t *testing.T) {
-	prog, exact, err := Filter{}.Program()
+	prog, exact, err := compile(forward.Filter{}, nil)
 	if err != nil || !exact {
 		t.Fatalf("Program: exact %v, %v", exact, err)
 	}
-	letsIn := interpret(t, prog, metadata{})
+	admits := interpret(t, prog, metadata{})
 	for _, frame := range [][]byte{
 		ipFrame(netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), 6),
 		ipFrame(netip.MustParseAddr("fd00::1"), netip.MustParseAddr("fd00::2"), 58, 128),
 	} {
-		if letsIn(frame) {
+		if admits(frame) {
 			t.Errorf("let in %x", frame)
 		}
 	}
 }
 
 func TestFilterOfEverythingLetsAllIPIn(t *testing.T) {
-	prog, exact, err := Filter{VIPs: prefixes("0.0.0.0/0", "::/0")}.Program()
+	prog, exact, err := compile(forward.Filter{VIPs: prefixes("0.0.0.0/0", "::/0")}, nil)
 	if err != nil || !exact {
 		t.Fatalf("Program: exact %v, %v", exact, err)
 	}
-	letsIn := interpret(t, prog, metadata{})
+	admits := interpret(t, prog, metadata{})
 	for _, s := range []string{"0.0.0.0", "127.255.255.255", "128.0.0.0", "255.255.255.255", "::", "8000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"} {
 		a := netip.MustParseAddr(s)
-		if !letsIn(ipFrame(a, a, 6)) {
+		if !admits(ipFrame(a, a, 6)) {
 			t.Errorf("%s is not let in", s)
 		}
 	}
@@ -171,16 +171,16 @@ func TestFilterOfEverythingLetsAllIPIn(t *testing.T) {
 
 func TestFilterRefusesInvalidPrefixes(t *testing.T) {
 	for _, p := range []netip.Prefix{{}, netip.PrefixFrom(netip.MustParseAddr("10.0.0.1"), 33), netip.MustParsePrefix("::ffff:10.0.0.1/128")} {
-		if _, _, err := (Filter{VIPs: []netip.Prefix{p}}).Program(); err == nil {
+		if _, _, err := compile(forward.Filter{VIPs: []netip.Prefix{p}}, nil); err == nil {
 			t.Errorf("VIP %v: no error", p)
 		}
-		if _, _, err := (Filter{Servers: []netip.Prefix{p}}).Program(); err == nil {
+		if _, _, err := compile(forward.Filter{Servers: []netip.Prefix{p}}, nil); err == nil {
 			t.Errorf("server %v: no error", p)
 		}
 	}
 }
 
-// scattered makes n addresses no two of which are neighbours.
+// scattered returns n addresses of which no two are adjacent.
 func scattered(n int, v6 bool) []netip.Prefix {
 	var out []netip.Prefix
 	for i := range n {
@@ -211,29 +211,29 @@ func TestFilterOfManyPrefixes(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d,v6=%v", tt.n, tt.v6), func(t *testing.T) {
 			vips := scattered(tt.n, tt.v6)
-			prog, exact, err := Filter{VIPs: vips}.Program()
+			prog, exact, err := compile(forward.Filter{VIPs: vips}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if exact != tt.exact || len(prog) > MaxFilter {
+			if exact != tt.exact || len(prog) > maxInstructions {
 				t.Fatalf("exact %v with %d instructions, want %v", exact, len(prog), tt.exact)
 			}
-			letsIn := interpret(t, prog, metadata{})
+			admits := interpret(t, prog, metadata{})
 			for _, p := range vips {
-				if !letsIn(ipFrame(p.Addr(), p.Addr(), 6)) {
+				if !admits(ipFrame(p.Addr(), p.Addr(), 6)) {
 					t.Fatalf("%v is not let in", p)
 				}
 				next := p.Addr().Next()
-				if got := letsIn(ipFrame(p.Addr(), next, 6)); got == exact {
-					t.Fatalf("neighbour %v let in: %v", next, got)
+				if got := admits(ipFrame(p.Addr(), next, 6)); got == exact {
+					t.Fatalf("the next address, %v, let in: %v", next, got)
 				}
 			}
 		})
 	}
 }
 
-// letsIn is the filter's meaning in plain Go.
-func (f Filter) letsIn(src, dst netip.Addr, proto, icmpType byte) bool {
+// letsIn is what a filter does, in plain Go.
+func letsIn(f forward.Filter, src, dst netip.Addr, proto, icmpType byte) bool {
 	holds := func(list []netip.Prefix, a netip.Addr) bool {
 		return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
@@ -251,8 +251,8 @@ func (f Filter) letsIn(src, dst netip.Addr, proto, icmpType byte) bool {
 	return holds(f.VIPs, dst) || holds(f.Servers, src) && slices.Contains(replies, proto) || f.ICMP && proto == icmp
 }
 
-// Addresses are drawn from few bits set here and there, so that prefixes touch, lie
-// inside one another, and share leading words.
+// drawAddr draws words from a few values, so that prefixes are adjacent, inside one
+// another, and share leading words.
 func drawAddr(v6 bool) *rapid.Generator[netip.Addr] {
 	return rapid.Custom(func(t *rapid.T) netip.Addr {
 		word := rapid.SampledFrom([]uint32{0, 1, 2, 3, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff, 0x0a000000, 0x0a000100})
@@ -274,13 +274,13 @@ func drawPrefix(t *rapid.T) netip.Prefix {
 
 func TestFilterAgreesWithItsMeaning(t *testing.T) {
 	seeded.Check(t, func(t *rapid.T) {
-		f := Filter{
+		f := forward.Filter{
 			VIPs:    rapid.SliceOfN(rapid.Custom(drawPrefix), 0, 40).Draw(t, "VIPs"),
 			Servers: rapid.SliceOfN(rapid.Custom(drawPrefix), 0, 40).Draw(t, "servers"),
 			ICMP:    rapid.Bool().Draw(t, "icmp"),
 		}
 		f.VIPs = slices.DeleteFunc(f.VIPs, func(p netip.Prefix) bool { return p.Bits() == 0 })
-		prog, exact, err := f.Program()
+		prog, exact, err := compile(f, nil)
 		if err != nil || !exact {
 			t.Fatalf("Program: exact %v, %v", exact, err)
 		}
@@ -291,7 +291,7 @@ func TestFilterAgreesWithItsMeaning(t *testing.T) {
 			proto := rapid.SampledFrom([]byte{0, 1, 6, 17, 43, 44, 47, 50, 58, 60, 132}).Draw(t, "proto")
 			icmpType := rapid.SampledFrom([]byte{0, 2, 128, 132, 133, 135, 137, 138}).Draw(t, "type")
 			got := admits(ipFrame(src, dst, proto, icmpType))
-			if want := f.letsIn(src, dst, proto, icmpType); got != want {
+			if want := letsIn(f, src, dst, proto, icmpType); got != want {
 				t.Fatalf("%v > %v proto %d type %d let in: %v, want %v", src, dst, proto, icmpType, got, want)
 			}
 		}

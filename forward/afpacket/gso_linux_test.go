@@ -64,7 +64,7 @@ func bursts() (list []burst) {
 	return list
 }
 
-// length is that of a frame without the padding of short ones.
+// length returns the length of frame i without padding.
 func (x burst) length(i int) int {
 	n := forward.EthernetLen + 20 + 8 + x.sizes[i]
 	if x.v6 {
@@ -76,7 +76,7 @@ func (x burst) length(i int) int {
 	return n
 }
 
-// frames are those of the burst, whole and with all checksums, to a MAC.
+// frames returns the burst's frames to a MAC, with all checksums.
 func (x burst) frames(t testing.TB, to forward.MAC, port uint16) (list [][]byte) {
 	t.Helper()
 	seq, id := uint32(0xfffffff0), uint16(0xfffe) // which wrap
@@ -123,7 +123,7 @@ func (x burst) frames(t testing.TB, to forward.MAC, port uint16) (list [][]byte)
 	return list
 }
 
-// merged is the burst as a Merger leaves it: one super-packet.
+// merged returns the burst as Merger leaves it: one super-packet.
 func merged(t testing.TB, list [][]byte) []forward.Frame {
 	t.Helper()
 	frames := make([]forward.Frame, len(list))
@@ -134,11 +134,11 @@ func merged(t testing.TB, list [][]byte) []forward.Frame {
 	return m.Merge(frames, true)
 }
 
-// Where the device cannot, the kernel takes super-packets apart in software. What comes
-// out has to be what came in, to the bit.
-func TestTheKernelRestoresWhatWasMerged(t *testing.T) {
+// Where the device cannot, the kernel segments super-packets in software. The segments must
+// be the packets that were merged, bit for bit.
+func TestTheKernelRestoresMergedPackets(t *testing.T) {
 	ha, hb := newLink(t)
-	a, b := openPort(t, ha, Config{Interface: "eth0"}), openPort(t, hb, Config{Interface: "eth0"})
+	a, b := openPort(t, ha, Config{Interface: "eth0"}), openPort(t, hb, allIP("eth0"))
 	if _, udp := a.GSO(); !udp {
 		t.Skip("the kernel has no USO")
 	}
@@ -161,7 +161,7 @@ func TestTheKernelRestoresWhatWasMerged(t *testing.T) {
 	}
 }
 
-// receiveOf returns n frames of the bursts' flow, which have to be plain.
+// receiveOf returns n frames of the bursts' flow, which must not need offloads.
 func receiveOf(t testing.TB, p *Port, n int) (list [][]byte) {
 	t.Helper()
 	frames := make([]forward.Frame, 64)
@@ -191,9 +191,9 @@ func receiveOf(t testing.TB, p *Port, n int) (list [][]byte) {
 	return list
 }
 
-// A UDP socket that has not asked for GRO gets each datagram, also where nothing between
-// has taken the super-packet apart.
-func TestASocketGetsTheDatagramsThatWereMerged(t *testing.T) {
+// A UDP socket without UDP_GRO receives each datagram, also where nothing before has
+// segmented the super-packet.
+func TestASocketReceivesEachMergedDatagram(t *testing.T) {
 	w := newWire(t, 0)
 	p := openPort(t, w.middle, Config{Interface: "eth1", SendOnly: true})
 	if _, udp := p.GSO(); !udp {

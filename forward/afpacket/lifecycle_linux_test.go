@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -13,14 +14,12 @@ import (
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb/lbtest/lab"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
-// quiet keeps the kernels' own discovery out, so that Recv has nothing to return.
-func quietConfig(t testing.TB) Config {
-	return Config{Interface: "eth0", Filter: program(t, server4+"/32")}
-}
+// quietConfig keeps out what the hosts' kernels send, so that Recv returns only what a test
+// sends.
+func quietConfig() Config { return Config{Interface: "eth0", Filter: vips(server4 + "/32")} }
 
 type received struct {
 	n   int
@@ -42,7 +41,7 @@ func inRecv(t testing.TB, p *Port) <-chan received {
 
 func TestWakeEndsRecv(t *testing.T) {
 	_, hb := newLink(t)
-	p := openPort(t, hb, quietConfig(t))
+	p := openPort(t, hb, quietConfig())
 	for i := range 3 {
 		done := inRecv(t, p)
 		p.Wake()
@@ -65,7 +64,7 @@ func TestWakeEndsRecv(t *testing.T) {
 func TestCloseEndsRecv(t *testing.T) {
 	_, hb := newLink(t)
 	for range 20 {
-		p := openPort(t, hb, quietConfig(t))
+		p := openPort(t, hb, quietConfig())
 		done := inRecv(t, p)
 		must(t, p.Close())
 		if r := <-done; r.n != 0 || !errors.Is(r.err, net.ErrClosed) {
@@ -76,13 +75,14 @@ func TestCloseEndsRecv(t *testing.T) {
 
 func TestClosedPortSaysSo(t *testing.T) {
 	_, hb := newLink(t)
-	p := openPort(t, hb, quietConfig(t))
+	p := openPort(t, hb, quietConfig())
 	must(t, p.Close())
 	frames := asFrames(udpFrame(p.MAC(), server4, 1, 1, ""))
 	_, recvErr := p.Recv(frames)
 	_, sendErr := p.Send(frames)
+	_, filterErr := p.SetFilter(forward.Filter{})
 	for name, err := range map[string]error{
-		"Recv": recvErr, "Send": sendErr, "SetFilter": p.SetFilter(nil), "Close": p.Close(),
+		"Recv": recvErr, "Send": sendErr, "SetFilter": filterErr, "Close": p.Close(),
 	} {
 		if !errors.Is(err, net.ErrClosed) {
 			t.Errorf("%s: %v", name, err)
@@ -94,10 +94,9 @@ func TestClosedPortSaysSo(t *testing.T) {
 
 func TestMethodsMayRunAtOnce(t *testing.T) {
 	ha, hb := newLink(t)
-	a := openPort(t, ha, quietConfig(t))
-	b := openPort(t, hb, quietConfig(t))
+	a := openPort(t, ha, quietConfig())
+	b := openPort(t, hb, quietConfig())
 	list := asFrames(udpFrame(b.MAC(), server4, 1, 1, "x"))
-	prog := program(t, server4+"/32", client4+"/32")
 	var all sync.WaitGroup
 	run := func(f func() error) {
 		all.Go(func() {
@@ -115,8 +114,8 @@ func TestMethodsMayRunAtOnce(t *testing.T) {
 	run(func() error { _, err := b.Recv(frames); return err })
 	run(func() error { _, err := a.Send(list); return err })
 	run(func() error { _, err := b.Send(nil); return err })
-	run(func() error { b.Wake(); return b.SetFilter(prog) })
-	run(func() error { b.Stats(); a.Stats(); return b.SetFilter(nil) })
+	run(func() error { b.Wake(); _, err := b.SetFilter(vips(server4+"/32", client4+"/32")); return err })
+	run(func() error { b.Stats(); a.Stats(); _, err := b.SetFilter(vips(server4 + "/32")); return err })
 	time.Sleep(100 * time.Millisecond)
 	for end := time.Now().Add(time.Minute); b.Stats().Received == 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
@@ -148,7 +147,7 @@ func TestPortOutlivesAnInterfaceThatGoesDown(t *testing.T) {
 	for _, workers := range []int{1, 2} {
 		t.Run(fmt.Sprintf("workers=%d", workers), func(t *testing.T) {
 			ha, hb := newLink(t)
-			ports := openPorts(t, hb, quietConfig(t), workers)
+			ports := openPorts(t, hb, quietConfig(), workers)
 			b := ports[0]
 			done := inRecv(t, b)
 			setUp(t, hb, false)
@@ -191,7 +190,7 @@ func TestPortOnADeletedInterfaceFails(t *testing.T) {
 	for _, downFirst := range []bool{false, true} {
 		t.Run(fmt.Sprintf("down first %v", downFirst), func(t *testing.T) {
 			_, hb := newLink(t)
-			p := openPort(t, hb, quietConfig(t))
+			p := openPort(t, hb, quietConfig())
 			done := inRecv(t, p)
 			if downFirst {
 				setUp(t, hb, false)
@@ -246,18 +245,18 @@ func TestPortKnowsItsInterfaceAndLeavesItAsItWas(t *testing.T) {
 
 func TestSendOnlyPortReceivesNothing(t *testing.T) {
 	ha, hb := newLink(t)
-	b := openPort(t, hb, quietConfig(t))
+	b := openPort(t, hb, quietConfig())
 	a := openPort(t, ha, Config{Interface: "eth0", SendOnly: true})
 	sendAll(t, a, udpFrame(b.MAC(), server4, 1, 1, "end"))
 	receive(t, b)
 	if _, err := a.Recv(make([]forward.Frame, 1)); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("Recv: %v", err)
 	}
-	if err := a.SetFilter(nil); !errors.Is(err, unix.EINVAL) {
+	if _, err := a.SetFilter(forward.Filter{}); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("SetFilter: %v", err)
 	}
 	a.Wake()
-	if st := a.Stats(); st != (Stats{Sent: 1, SentBytes: 45}) {
+	if st := a.Stats(); st != (forward.PortStats{Sent: 1, SentBytes: 45}) {
 		t.Errorf("%+v", st)
 	}
 }
@@ -286,7 +285,10 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{Config{Interface: ""}, 1, "afpacket: open : "},
 		{Config{Interface: "tun0"}, 1, notEthernet},
 		{Config{Interface: "eth0"}, 0, "afpacket: open eth0: 0 ports"},
-		{Config{Interface: "eth0", Filter: make([]bpf.RawInstruction, 1)}, 2, "afpacket: open eth0: afpacket: filter"},
+		{Config{Interface: "eth0", Filter: forward.Filter{VIPs: make([]netip.Prefix, 1)}}, 2, "afpacket: open eth0: filter: invalid prefix"},
+		{Config{Interface: "eth0", MACs: make([]forward.MAC, 1)}, 1, "afpacket: open eth0: MAC 00:00:00:00:00:00: not a unicast address"},
+		{Config{Interface: "eth0", MACs: []forward.MAC{{1, 0, 0x5e, 0, 0, 18}}}, 1, "afpacket: open eth0: MAC 01:00:5e:00:00:12: not a unicast address"},
+		{Config{Interface: "eth0", MACs: make([]forward.MAC, MaxMACs+1)}, 1, "afpacket: open eth0: 511 MACs"},
 	} {
 		err := hb.Do(func() error {
 			_, err := OpenGroup(tt.cfg, tt.n)
@@ -303,7 +305,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 
 func TestReceivingAndSendingAllocateNothing(t *testing.T) {
 	ha, hb := newLink(t)
-	a, b := openPort(t, ha, quietConfig(t)), openPort(t, hb, quietConfig(t))
+	a, b := openPort(t, ha, quietConfig()), openPort(t, hb, quietConfig())
 	var list [][]byte
 	for range 32 {
 		list = append(list, udpFrame(b.MAC(), server4, 1, 1, "x"))

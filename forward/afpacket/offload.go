@@ -6,8 +6,8 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// vnetLen is the length of virtio_net_hdr, whose fields are in the host's byte order
-// (virtio 1.2 §5.1.6, legacy interface without merged buffers).
+// vnetLen is the length in bytes of virtio_net_hdr, whose fields are in the host's byte
+// order (virtio 1.2 §5.1.6, legacy interface without merged buffers).
 const vnetLen = 10
 
 // Flags of virtio_net_hdr.
@@ -29,7 +29,7 @@ func decodeOffload(h []byte) forward.Offload {
 	}
 }
 
-// encodeOffload leaves out DataValid, which is the receiver's to say.
+// encodeOffload leaves out DataValid, which has no meaning when a frame is sent.
 func encodeOffload(h []byte, o *forward.Offload) {
 	_ = h[vnetLen-1]
 	h[0] = 0

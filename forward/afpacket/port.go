@@ -5,47 +5,57 @@ import (
 	"time"
 
 	"github.com/golb/golb/forward"
-	"golang.org/x/net/bpf"
 )
 
-// Config says how to open a port. All but Interface may be left zero.
+// Config says how to open a port. Interface is required.
 type Config struct {
 	// Interface is the name of an Ethernet interface, or the loopback, in the network
 	// namespace of the calling thread.
 	Interface string
 
-	// Batch is the greatest number of frames of one Recv and of one system call of
-	// Send; 0 means 64. A receiving port holds 64 KiB of memory for each.
+	// Filter says which frames are received, from the first one on; see Port.SetFilter.
+	// The zero Filter lets nothing in.
+	Filter forward.Filter
+
+	// MACs are unicast addresses, in addition to the interface's own, whose frames are
+	// received: virtual MACs, such as VRRP's (RFC 9568 §7.3). The port asks the
+	// interface to receive them until it is closed (PACKET_MR_UNICAST). A network card
+	// that cannot filter by so many addresses is made promiscuous by the kernel. To the
+	// host's own stack such frames are another host's, and it drops them. At most
+	// MaxMACs.
+	MACs []forward.MAC
+
+	// Batch is the greatest number of frames of one Recv, and of one system call of
+	// Send; 0 means 64. A receiving port has 64 KiB of memory for each.
 	Batch int
 
-	// Filter lets frames in from the first one on; see SetFilter. nil lets in all that
-	// the interface receives for this host.
-	Filter []bpf.RawInstruction
-
 	// SendOnly opens a port that receives nothing, for a worker that sends on an
-	// interface that it does not receive from. Recv fails.
+	// interface that it does not receive from. Recv and SetFilter fail, Filter and MACs
+	// are ignored.
 	SendOnly bool
 
-	// QdiscBypass hands frames straight to the driver (PACKET_QDISC_BYPASS): less work
-	// for each, but no queueing discipline, so that a full transmit ring drops. It does
-	// not change what tc does to other traffic.
+	// QdiscBypass passes frames directly to the driver (PACKET_QDISC_BYPASS). That is
+	// less work for each, but without a queueing discipline frames are dropped when the
+	// transmit ring is full. What tc does to other traffic does not change.
 	QdiscBypass bool
 
-	// Spin is how long Recv goes on asking for frames after the last one, before it
-	// sleeps and has to be woken; 0 means 20 µs, negative never. It yields its processor
-	// between, and where spinning was in vain it sleeps at once for a while. A port
-	// without traffic sleeps, unless this is SpinForever: then only one whose interface
-	// is down does.
+	// Spin is how long Recv asks for frames again and again after the last one, before
+	// it sleeps and has to be woken; 0 means 20 µs, a negative value not at all. In
+	// between it yields its processor. After spins without success it sleeps at once for
+	// a number of times. With SpinForever it sleeps only while the interface is down.
 	Spin time.Duration
 
-	// ReceiveBuffer and SendBuffer bound the bytes of kernel memory that frames wait
-	// in; 0 means 8 MiB. A small frame takes some 830 of them. Without CAP_NET_ADMIN
+	// ReceiveBuffer and SendBuffer bound the kernel memory that frames wait in, in
+	// bytes; 0 means 8 MiB. A small frame takes about 830 bytes. Without CAP_NET_ADMIN
 	// the system's limits apply (net.core.rmem_max, wmem_max).
 	ReceiveBuffer, SendBuffer int
 }
 
 // SpinForever is the Spin of a port that does not sleep.
 const SpinForever time.Duration = math.MaxInt64
+
+// MaxMACs is how many virtual MACs a port can have: all of VRRP's, for IPv4 and IPv6.
+const MaxMACs = 2 * 255
 
 const (
 	defaultBatch  = 64
@@ -69,35 +79,12 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Stats counts what a port did since it was opened. Bytes are those of frames from
-// their Ethernet header on; a super-packet is one frame.
-type Stats struct {
-	Received, ReceivedBytes uint64
-	// ReceiveDropped are frames let in by the filter that found the receive buffer
-	// full: the reader is too slow.
-	ReceiveDropped uint64
-	// ReceiveUnusable are frames that cannot be passed on: longer than
-	// forward.MaxFrame, or super-packets of a kind that virtio_net_hdr has no name for
-	// (SCTP, tunnels).
-	ReceiveUnusable uint64
-	// Down is how often the interface was found down.
-	Down uint64
-	// Sleeps is how often Recv gave its thread up to wait.
-	Sleeps uint64
-
-	Sent, SentBytes uint64
-	SendTooLong     uint64 // longer than the MTU allows (EMSGSIZE)
-	SendNoBuffer    uint64 // the queue or the send buffer is full (ENOBUFS, EAGAIN)
-	SendDown        uint64 // the interface is down or gone (ENETDOWN, ENXIO)
-	SendRefused     uint64 // anything else: the frame and its offload header disagree
-}
-
 // Port receives and sends frames on one interface. One goroutine at a time may be in
-// Recv, and one, which may be another, in Send; the other methods are safe from any
-// goroutine at any time, including Close.
+// Recv, and one, which may be another, in Send. The other methods are safe from any
+// goroutine at any time, Close included.
 //
-// The interface is not made promiscuous, and frames that the host itself sends are not
-// received.
+// A Port does not make the interface promiscuous (but see Config.MACs), and does not
+// receive frames that the host itself sends.
 type Port struct {
 	socket
 	name  string
@@ -107,7 +94,8 @@ type Port struct {
 	uso   bool
 }
 
-// Open opens a port. It needs CAP_NET_RAW.
+// Open opens a port. It needs CAP_NET_RAW. An error names the interface and wraps that of
+// the system call: EPERM without the capability.
 func Open(cfg Config) (*Port, error) {
 	ports, err := OpenGroup(cfg, 1)
 	if err != nil {
@@ -116,12 +104,11 @@ func Open(cfg Config) (*Port, error) {
 	return ports[0], nil
 }
 
-// OpenGroup opens n ports on one interface, for as many workers. The kernel spreads
-// frames over them by flow (PACKET_FANOUT_HASH with a group id that is no one else's):
-// all frames of one pair of addresses and ports, in both directions, come to the same
-// port, fragments (PACKET_FANOUT_FLAG_DEFRAG is off) by addresses alone, as long as
-// none of the ports is closed. A port that is full does not spill over into another,
-// which would reorder flows.
+// OpenGroup opens n ports on one interface, for n workers. The kernel distributes frames
+// to them by flow (PACKET_FANOUT_HASH, with a group id of its own): all frames between a
+// pair of addresses and ports, in both directions, are received by the same port, as long
+// as none of the ports is closed. Fragments are distributed by addresses alone. A port
+// whose buffer is full does not pass frames on to another one, which would reorder flows.
 func OpenGroup(cfg Config, n int) ([]*Port, error) { return openGroup(cfg.withDefaults(), n) }
 
 // Name returns the interface's name when the port was opened.
@@ -130,46 +117,56 @@ func (p *Port) Name() string { return p.name }
 // Index returns the interface's index.
 func (p *Port) Index() int { return p.index }
 
-// MTU returns the interface's MTU, in bytes of IP packet, when the port was opened.
+// MTU returns the interface's MTU when the port was opened: the length in bytes of the
+// longest IP packet.
 func (p *Port) MTU() int { return p.mtu }
 
-// MAC returns the interface's address when the port was opened.
+// MAC returns the interface's own address when the port was opened, the source address of
+// frames that are sent.
 func (p *Port) MAC() forward.MAC { return p.mac }
 
-// GSO reports which super-packets Send may be given that nobody received: the kernel, or
-// the device, takes them apart. That is TCP always, and UDP since Linux 6.2, before which
-// virtio_net_hdr has no name for it.
+// GSO reports which super-packets Send takes that were not received as such: the kernel,
+// or the device, splits them. That is TCP always, and UDP since Linux 6.2: before,
+// virtio_net_hdr had no GSO type for it.
 func (p *Port) GSO() (tcp, udp bool) { return true, p.uso }
 
-// Recv waits for frames and returns how many of frames, from the first on, it has
-// filled; at most Config.Batch. Their buffers are lent until the next Recv: each holds
-// forward.MaxFrame bytes after forward.Headroom free ones. Frame.Port is left alone.
+// Recv waits for frames, writes them to frames[:n] and returns n, at most Config.Batch. It
+// sets all fields but Port. Each Buf has forward.Headroom free bytes before the frame and
+// room for forward.MaxFrame bytes from Head on. The buffers are the port's: they are valid
+// until the next Recv, and until then the caller may write to all of them.
 //
-// It returns 0 and no error after Wake (and may once more without cause), net.ErrClosed
-// after Close. An interface that goes down is waited for; one that is deleted, or moved
-// to another namespace, is an error that wraps ENODEV.
-func (p *Port) Recv(frames []forward.Frame) (int, error) { return p.recv(frames) }
+// Recv returns 0 and no error after Wake, at times without cause too. It returns
+// net.ErrClosed after Close. While the interface is down it waits; when the interface is
+// deleted or moved to another namespace, it returns an error that wraps ENODEV.
+func (p *Port) Recv(frames []forward.Frame) (n int, err error) { return p.recv(frames) }
 
-// Send hands frames to the interface, each with its Offload, and returns how many the
-// kernel took. One that it refuses is counted in Stats and skipped; Send does not wait
-// for room. Buffers may be of any port and are the caller's again when it returns. The
+// Send sends frames, each with its Offload, and returns how many the kernel took. It skips
+// frames that the kernel refuses, which Stats counts by reason, and does not wait for
+// room. Bufs may belong to any port; Send has no reference to them when it returns. The
 // error is net.ErrClosed after Close, or wraps ENODEV when the interface is gone.
-func (p *Port) Send(frames []forward.Frame) (int, error) { return p.send(frames) }
+func (p *Port) Send(frames []forward.Frame) (n int, err error) { return p.send(frames) }
 
 // Wake makes the current Recv, or else the next, return soon, with or without frames.
 func (p *Port) Wake() { p.wake() }
 
-// SetFilter replaces the socket filter at once (SO_ATTACH_FILTER): each frame meets
-// either the old one or the new. Frames that the old one let in may still be waiting
-// and are received. A program is best made by Filter; any other has to refuse other
-// hosts' and tagged frames itself. nil lets in all that is for this host. An error
-// leaves the old filter in place; ENOMEM says that the system has too little memory
-// for filters (net.core.optmem_max).
-func (p *Port) SetFilter(prog []bpf.RawInstruction) error { return p.setFilter(prog) }
+// SetFilter replaces the port's filter. It does so at once: each frame meets either the
+// old filter or the new one (SO_ATTACH_FILTER). Frames that the old filter let in may wait
+// in the receive buffer and are received later. If SetFilter fails, the old filter stays.
+//
+// The filter is a socket filter of at most 4096 instructions. If it needs more (for more
+// than some 3,000 scattered IPv4 addresses, or 500 IPv6 addresses that have no network in
+// common; adjacent ones count once), exact is false, and all IP packets that are for this
+// host are let in, apart from discovery.
+//
+// The error names an invalid prefix, is net.ErrClosed after Close, or wraps that of the
+// system call: ENOMEM if the system has too little memory for filters
+// (net.core.optmem_max).
+func (p *Port) SetFilter(f forward.Filter) (exact bool, err error) { return p.setFilter(f) }
 
-// Stats returns the counters. It may be called after Close.
-func (p *Port) Stats() Stats { return p.stats() }
+// Stats returns what the port has counted since it was opened. Counters may lag behind a
+// Recv or Send that is running. After Close they stay as they are.
+func (p *Port) Stats() forward.PortStats { return p.stats() }
 
-// Close makes a Recv that waits return net.ErrClosed, waits until no other method is
-// running, and closes the sockets. A second Close returns net.ErrClosed.
+// Close makes a waiting Recv return net.ErrClosed, waits until no other method is running,
+// and closes the sockets. A second Close returns net.ErrClosed.
 func (p *Port) Close() error { return p.close() }

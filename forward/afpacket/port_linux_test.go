@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golb/golb/forward"
 	"golang.org/x/sys/unix"
 )
 
-// Frames that a kernel sends over veth are super-packets with unfinished checksums. They
-// arrive only if the offload header survives both ports, whatever the MTU.
+// A kernel sends super-packets with partial checksums over veth. They arrive only if both
+// ports keep the offload header, whatever the MTU.
 func TestTCPPassesThroughPorts(t *testing.T) {
 	for _, mtu := range []int{1500, 9000} {
 		for _, addr := range []string{server4, server6} {
@@ -31,7 +32,7 @@ func TestTCPPassesThroughPorts(t *testing.T) {
 				if out.SentBytes < size {
 					t.Errorf("%d bytes sent", out.SentBytes)
 				}
-				for _, st := range []Stats{in, out} {
+				for _, st := range []forward.PortStats{in, out} {
 					if st.ReceiveUnusable+st.SendTooLong+st.SendRefused+st.SendDown > 0 {
 						t.Errorf("lost frames: %+v", st)
 					}

@@ -8,10 +8,9 @@ import (
 	"runtime"
 
 	"github.com/golb/golb/forward"
-	"golang.org/x/net/bpf"
 )
 
-// socket is there for the methods' sake alone: no Port can be opened.
+// socket has the methods of Port, but no Port can be opened.
 type socket struct{}
 
 func unsupported() error {
@@ -23,9 +22,9 @@ func processors() ([]int, error) { return nil, unsupported() }
 
 func openGroup(Config, int) ([]*Port, error) { return nil, unsupported() }
 
-func (*socket) recv([]forward.Frame) (int, error)    { return 0, unsupported() }
-func (*socket) send([]forward.Frame) (int, error)    { return 0, unsupported() }
-func (*socket) wake()                                {}
-func (*socket) setFilter([]bpf.RawInstruction) error { return unsupported() }
-func (*socket) stats() Stats                         { return Stats{} }
-func (*socket) close() error                         { return unsupported() }
+func (*socket) recv([]forward.Frame) (int, error)      { return 0, unsupported() }
+func (*socket) send([]forward.Frame) (int, error)      { return 0, unsupported() }
+func (*socket) wake()                                  {}
+func (*socket) setFilter(forward.Filter) (bool, error) { return false, unsupported() }
+func (*socket) stats() forward.PortStats               { return forward.PortStats{} }
+func (*socket) close() error                           { return unsupported() }

@@ -11,40 +11,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// receiver is what one Recv after another needs. The counters are read by others, all
-// else belongs to the goroutine in Recv.
+// receiver is the state of Recv. Any goroutine may read the counters; the rest belongs to
+// the goroutine in Recv.
 type receiver struct {
-	fd        int // -1 where the port is one to send only
+	fd        int // -1 in a port that only sends
 	batch     batch
 	bufs      [][]byte
 	batchSize int // how many frames to ask for
 	spin      time.Duration
 	active    bool // frames came since the last sleep
-	down      bool // the interface was found down and not yet found up
+	down      bool // the interface was found down, and not up since
 
-	misses    int // spins in a row that ended in a sleep
-	skipSpins int // how many pauses to go straight to sleep in
+	misses    int // successive spins in which no frame came
+	skipSpins int // how many times to sleep without a spin before
 
 	frames, bytes, unusable, downs, sleeps atomic.Uint64
 }
 
 const (
-	// The offload header is received into the headroom, right before the frame: one
-	// part for each frame is copied faster than two.
+	// vnetAt is the offset of the offload header in a buffer: right before the frame, in
+	// the headroom, since one iovec for each frame is copied faster than two.
 	vnetAt = forward.Headroom - vnetLen
 
-	// Each buffer starts some lines further into its page than the one before, so that
-	// the headers of a batch do not compete for the same lines of the cache.
+	// bufLen is no multiple of a page: each buffer starts some cache lines further into
+	// its page than the one before, so that the headers of a batch are in different cache
+	// sets.
 	bufLen = (forward.Headroom + forward.MaxFrame + 63) &^ 63
 
-	// downPoll is how often an interface that is down is looked at: the socket reports
-	// that it goes down, not that it comes up or is deleted after.
+	// downPoll is how often Recv checks whether an interface that is down has come up or
+	// is gone: the socket reports only that it went down.
 	downPoll = 100 * time.Millisecond
 
-	maxMisses = 6 // spins in vain in a row that are told apart
+	// maxMisses bounds how many successive misses make Recv skip more spins.
+	maxMisses = 6
 
-	// hotBytes is how much one batch is to bring, so that of super-packets what has been
-	// copied in is still in the processor's own cache when it is copied out.
+	// batchBytes is how much one batch of super-packets should bring: so much that it is
+	// still in the processor's own cache when it is sent.
 	batchBytes = 256 << 10
 )
 
@@ -67,7 +69,7 @@ func (s *socket) recv(frames []forward.Frame) (int, error) {
 	if n == 0 {
 		return 0, fmt.Errorf("afpacket: receive on %s: nothing to receive into: %w", s.label, unix.EINVAL)
 	}
-	var idle time.Time // since when nothing came; zero: not yet
+	var idle time.Time // when the current spin began; zero outside a spin
 	for {
 		if s.closed.Load() {
 			return 0, net.ErrClosed
@@ -80,7 +82,7 @@ func (s *socket) recv(frames []forward.Frame) (int, error) {
 			if got = r.collect(frames, got); got > 0 {
 				return got, nil
 			}
-			continue // nothing usable in it
+			continue // all of them were unusable
 		}
 		if err := r.classify(errno); err != nil {
 			return 0, fmt.Errorf("afpacket: receive on %s: %w", s.label, err)
@@ -92,7 +94,7 @@ func (s *socket) recv(frames []forward.Frame) (int, error) {
 			return 0, nil
 		}
 		if r.keepSpinning(&idle) {
-			unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // the frame waited for may need this processor
+			unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // the sender of the next frame may need this processor
 			continue
 		}
 		if err := s.wait(); err != nil {
@@ -101,9 +103,9 @@ func (s *socket) recv(frames []forward.Frame) (int, error) {
 	}
 }
 
-// spinning decides whether to ask again at once; idle is since when that has been done.
-// Each spin in a row that was in vain doubles the number of pauses that are slept
-// through without one, since traffic comes either in shorter pauses or in longer ones.
+// keepSpinning reports whether to ask for frames again at once, and not to sleep. idle is
+// when the current spin began. Pauses in traffic are mostly all short or all long, so each
+// successive spin in which no frame comes doubles the number of pauses without a spin.
 func (r *receiver) keepSpinning(idle *time.Time) bool {
 	switch {
 	case r.spin == SpinForever:
@@ -123,8 +125,9 @@ func (r *receiver) keepSpinning(idle *time.Time) bool {
 	return false
 }
 
-// spun learns from a spin that frames ended. One that took far too long has given the
-// processor to a program that keeps it: who sleeps gets it back sooner.
+// spinHit is called after a spin of length d in which frames came. Where d is much longer
+// than r.spin, the yield gave the processor to a program that kept it; after a sleep the
+// scheduler gives it back sooner, so spins are skipped.
 func (r *receiver) spinHit(d time.Duration) {
 	const tooLong = 10
 	r.misses = 0
@@ -133,10 +136,11 @@ func (r *receiver) spinHit(d time.Duration) {
 	}
 }
 
-// forgo has so many spins in vain cost their pauses.
+// backOff skips as many spins as are due after so many misses.
 func (r *receiver) backOff(misses int) { r.misses, r.skipSpins = misses, 1<<misses-1 }
 
-// take makes frames of the first n received and returns how many are usable.
+// collect fills frames from the first n that the kernel wrote, and returns how many are
+// usable.
 func (r *receiver) collect(frames []forward.Frame, n int) int {
 	r.active, r.down = true, false
 	usable, bytes := 0, 0
@@ -162,12 +166,12 @@ func (r *receiver) collect(frames []forward.Frame, n int) int {
 	return usable
 }
 
-// judge counts what is no reason to stop and returns what is.
+// classify returns an error of recvmmsg that ends Recv. It counts the others.
 func (r *receiver) classify(errno unix.Errno) error {
 	switch errno {
 	case unix.EAGAIN, unix.EINTR:
 		return nil
-	case unix.EINVAL: // the kernel has discarded a super-packet that it has no offload header for
+	case unix.EINVAL: // the kernel has dropped a super-packet that virtio_net_hdr cannot describe
 		r.unusable.Add(1)
 		return nil
 	case unix.ENETDOWN:
@@ -178,7 +182,8 @@ func (r *receiver) classify(errno unix.Errno) error {
 	return errno
 }
 
-// rest sleeps until there is a reason to look again.
+// wait sleeps until there may be frames, Wake or Close is called, or it is time to check
+// an interface that is down.
 func (s *socket) wait() error {
 	r := &s.in
 	timeout := time.Duration(-1)
@@ -196,7 +201,7 @@ func (s *socket) wait() error {
 	return s.waker.sleep(timeout)
 }
 
-// interfaceUp fails where there is no such interface any more.
+// interfaceUp reports whether the interface is up. It fails where the interface is gone.
 func (s *socket) interfaceUp() (bool, error) {
 	name, err := unix.Getsockname(s.in.fd)
 	if err != nil {
@@ -218,7 +223,7 @@ func (s *socket) interfaceUp() (bool, error) {
 	return ifr.Uint16()&unix.IFF_UP != 0, nil
 }
 
-func (r *receiver) addTo(st *Stats) {
+func (r *receiver) addTo(st *forward.PortStats) {
 	st.Received, st.ReceivedBytes = r.frames.Load(), r.bytes.Load()
 	st.ReceiveUnusable, st.Down, st.Sleeps = r.unusable.Load(), r.downs.Load(), r.sleeps.Load()
 }

@@ -37,7 +37,7 @@ func openRing(t testing.TB, version, index int, filter []bpf.RawInstruction) *ri
 	var err error
 	r.fd, err = open(index, unix.ETH_P_ALL, func(fd int) error {
 		must(t, unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1))
-		must(t, attachRaw(fd, filter))
+		must(t, attach(fd, filter))
 		must(t, unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, version))
 		size := slotV2 * slotsV2
 		if version == unix.TPACKET_V3 {

@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sender is what one Send after another needs. The counters are read by others, all else
-// belongs to the goroutine in Send.
+// sender is the state of Send. Any goroutine may read the counters; the rest belongs to the
+// goroutine in Send.
 type sender struct {
 	fd      int
 	batch   batch
-	headers []byte // of vnetLen each: a frame may have no headroom left for its own
-	lengths []int  // of the frames in the batch
+	headers []byte // offload headers, of vnetLen each: a frame may have no headroom for it
+	lengths []int  // of the frames in the batch, in bytes
 
 	frames, bytes, tooLong, noBuffer, down, refused atomic.Uint64
 }
@@ -51,7 +51,7 @@ func (s *socket) send(frames []forward.Frame) (int, error) {
 	return sent, nil
 }
 
-// fill prepares frames and returns how many have bytes that can be sent.
+// fill adds frames to the batch and returns how many: those whose Head and Tail are valid.
 func (o *sender) fill(frames []forward.Frame) int {
 	n := 0
 	for i := range frames {
@@ -68,8 +68,8 @@ func (o *sender) fill(frames []forward.Frame) int {
 	return n
 }
 
-// flush sends the n frames prepared and returns how many were taken. The error is ENXIO,
-// when there is nothing to send on.
+// flush sends the n frames of the batch and returns how many the kernel took. gone is ENXIO
+// if the interface is gone, and else 0.
 func (o *sender) flush(n int) (sent int, gone unix.Errno) {
 	bytes := 0
 	for at := 0; at < n; {
@@ -83,7 +83,7 @@ func (o *sender) flush(n int) (sent int, gone unix.Errno) {
 		switch errno {
 		case 0, unix.EINTR:
 			skip = 0
-		case unix.EAGAIN: // the send buffer is full, for the others too
+		case unix.EAGAIN: // the send buffer is full: the rest of the batch has no room either
 			skip = n - at
 			o.noBuffer.Add(uint64(skip))
 		case unix.ENXIO:
@@ -105,7 +105,7 @@ func (o *sender) flush(n int) (sent int, gone unix.Errno) {
 	return sent, gone
 }
 
-func (o *sender) addTo(st *Stats) {
+func (o *sender) addTo(st *forward.PortStats) {
 	st.Sent, st.SentBytes = o.frames.Load(), o.bytes.Load()
 	st.SendTooLong, st.SendNoBuffer = o.tooLong.Load(), o.noBuffer.Load()
 	st.SendDown, st.SendRefused = o.down.Load(), o.refused.Load()

@@ -5,27 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/net/bpf"
+	"github.com/golb/golb/forward"
 	"golang.org/x/sys/unix"
 )
 
-// socket is a Port's kernel side. It is two sockets, one to receive and one to send, since
-// an error that one direction leaves on a socket would meet the other's next call. Every
-// method holds using for reading as long as it uses a descriptor; close takes it for
-// writing.
+// socket is the kernel side of a Port. It is two sockets, one to receive and one to send:
+// the kernel reports an asynchronous error to whichever call comes next, which may be of
+// the other direction.
 type socket struct {
+	// inUse is locked for reading while a method uses a descriptor, and for writing to
+	// close them.
 	inUse  sync.RWMutex
 	closed atomic.Bool
-	label  string // of the interface, in errors
+	label  string        // name of the interface, for errors
+	macs   []forward.MAC // virtual MACs
 
 	in    receiver
 	out   sender
 	waker waker
 
-	kernelDrops atomic.Uint64
+	kernelDrops atomic.Uint64 // as of the last PACKET_STATISTICS
 }
 
 func openGroup(cfg Config, n int) (_ []*Port, err error) {
@@ -41,6 +44,9 @@ func openGroup(cfg Config, n int) (_ []*Port, err error) {
 	}()
 	if n < 1 {
 		return nil, fmt.Errorf("%d ports: %w", n, unix.EINVAL)
+	}
+	if err := checkMACs(cfg.MACs); err != nil {
+		return nil, err
 	}
 	ifi, err := net.InterfaceByName(cfg.Interface)
 	if err != nil {
@@ -64,16 +70,28 @@ func openGroup(cfg Config, n int) (_ []*Port, err error) {
 		}
 	}
 	for _, p := range ports {
-		if err := p.setFilter(cfg.Filter); err != nil {
-			return nil, err
+		if _, err := p.attachFilter(cfg.Filter); err != nil {
+			return nil, fmt.Errorf("filter: %w", err)
 		}
 	}
 	return ports, nil
 }
 
-// open leaves descriptors that it has opened to close, also when it fails.
+func checkMACs(macs []forward.MAC) error {
+	if len(macs) > MaxMACs {
+		return fmt.Errorf("%d MACs, at most %d are allowed: %w", len(macs), MaxMACs, unix.EINVAL)
+	}
+	for _, m := range macs {
+		if m.IsZero() || m.IsGroup() {
+			return fmt.Errorf("MAC %v: not a unicast address: %w", m, unix.EINVAL)
+		}
+	}
+	return nil
+}
+
+// open opens the sockets. Also when it fails, close has to close what it has opened.
 func (s *socket) open(cfg Config, index int) error {
-	s.label = cfg.Interface
+	s.label, s.macs = cfg.Interface, slices.Clone(cfg.MACs)
 	s.in.fd, s.out.fd, s.waker.fd = -1, -1, -1
 	fd, err := openSender(cfg, index)
 	if err != nil {
@@ -90,7 +108,8 @@ func (s *socket) open(cfg Config, index int) error {
 	return s.waker.init(fd)
 }
 
-// openSender's socket is of no protocol, so that it receives nothing.
+// openSender opens the socket to send. It is bound to no protocol, so that it receives
+// nothing.
 func openSender(cfg Config, index int) (int, error) {
 	return open(index, 0, func(fd int) error {
 		if cfg.QdiscBypass {
@@ -102,21 +121,40 @@ func openSender(cfg Config, index int) (int, error) {
 	})
 }
 
-// openReceiver's socket lets nothing in yet: in a group that is not complete, a frame
-// would come to the wrong port, or to two.
+// openReceiver opens the socket to receive. Its filter lets nothing in yet: while a group is
+// incomplete, a frame would be received by the wrong port, or by two.
 func openReceiver(cfg Config, index int) (int, error) {
 	return open(index, unix.ETH_P_ALL, func(fd int) error {
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
 			return fmt.Errorf("PACKET_IGNORE_OUTGOING: %w", err)
 		}
-		if err := attach(fd, []bpf.Instruction{bpf.RetConstant{Val: 0}}); err != nil {
+		prog, _, err := compile(forward.Filter{}, nil)
+		if err != nil {
 			return err
+		}
+		if err := attach(fd, prog); err != nil {
+			return err
+		}
+		for _, m := range cfg.MACs {
+			if err := addMAC(fd, index, m); err != nil {
+				return err
+			}
 		}
 		return setBuffer(fd, "SO_RCVBUF", unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, cfg.ReceiveBuffer)
 	})
 }
 
-// open makes a packet socket, prepares it and then binds it to the interface.
+// addMAC has the interface receive frames for m as long as the socket is open.
+func addMAC(fd, index int, m forward.MAC) error {
+	mreq := &unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_UNICAST, Alen: uint16(len(m))}
+	copy(mreq.Address[:], m[:])
+	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, mreq); err != nil {
+		return fmt.Errorf("PACKET_ADD_MEMBERSHIP of MAC %v: %w", m, err)
+	}
+	return nil
+}
+
+// open opens a packet socket, prepares it and then binds it to the interface.
 func open(index int, protocol uint16, prepare func(fd int) error) (_ int, err error) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -147,7 +185,7 @@ func open(index int, protocol uint16, prepare func(fd int) error) (_ int, err er
 	return fd, nil
 }
 
-// setBuffer sets half of bytes, since the kernel doubles it (socket(7)).
+// setBuffer sets a buffer's size to half of bytes, since the kernel doubles it (socket(7)).
 func setBuffer(fd int, name string, force, plain, bytes int) error {
 	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, bytes/2)
 	if errors.Is(err, unix.EPERM) {
@@ -159,15 +197,15 @@ func setBuffer(fd int, name string, force, plain, bytes int) error {
 	return nil
 }
 
-// joinGroup puts ports into a new fanout group. There PACKET_IGNORE_OUTGOING is the
-// group's, not each socket's.
+// joinGroup puts ports into a new fanout group. In a group, PACKET_IGNORE_OUTGOING of the
+// sockets has no effect: the group has a flag for it.
 func joinGroup(ports []*Port) error {
 	arg := (unix.PACKET_FANOUT_HASH | unix.PACKET_FANOUT_FLAG_IGNORE_OUTGOING | unix.PACKET_FANOUT_FLAG_UNIQUEID) << 16
 	for _, p := range ports {
 		if err := unix.SetsockoptInt(p.in.fd, unix.SOL_PACKET, unix.PACKET_FANOUT, arg); err != nil {
 			return fmt.Errorf("PACKET_FANOUT: %w", err)
 		}
-		var err error // the kernel has chosen an id, and left out the flag that asked for it
+		var err error // the kernel has chosen an id, and cleared PACKET_FANOUT_FLAG_UNIQUEID
 		if arg, err = unix.GetsockoptInt(p.in.fd, unix.SOL_PACKET, unix.PACKET_FANOUT); err != nil {
 			return fmt.Errorf("PACKET_FANOUT: %w", err)
 		}
@@ -175,15 +213,16 @@ func joinGroup(ports []*Port) error {
 	return nil
 }
 
-func (s *socket) stats() Stats {
+func (s *socket) stats() forward.PortStats {
 	s.readKernelStats()
-	st := Stats{ReceiveDropped: s.kernelDrops.Load()}
+	st := forward.PortStats{ReceiveDropped: s.kernelDrops.Load()}
 	s.in.addTo(&st)
 	s.out.addTo(&st)
 	return st
 }
 
-// readKernelStats adds up what the kernel counted since the last reading, which resets it.
+// readKernelStats adds what the kernel has counted since the last call: reading resets its
+// counters.
 func (s *socket) readKernelStats() {
 	s.inUse.RLock()
 	defer s.inUse.RUnlock()

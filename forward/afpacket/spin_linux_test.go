@@ -14,7 +14,7 @@ import (
 // notices that its interface is down, or gone.
 func TestPortThatSpinsForEver(t *testing.T) {
 	ha, hb := newLink(t)
-	cfg := quietConfig(t)
+	cfg := quietConfig()
 	cfg.Spin = SpinForever
 	p := openPort(t, hb, cfg)
 	results := make(chan received)

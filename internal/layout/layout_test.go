@@ -87,7 +87,6 @@ var openers = []string{"ports.go"}
 var pending = []string{
 	"lb/api imports health",
 	"lb/hostcheck.go imports forward/afpacket",
-	"lb/network.go imports forward/afpacket",
 	"lb/worker.go imports forward/afpacket",
 }
 

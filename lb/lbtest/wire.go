@@ -3,9 +3,8 @@ package lbtest
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/bpf"
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb"
@@ -158,6 +157,8 @@ type Port struct {
 	wake   chan struct{}
 	once   sync.Once
 	closed chan struct{}
+
+	received, receivedBytes, sent, sentBytes atomic.Uint64
 }
 
 var _ lb.Port = (*Port)(nil)
@@ -192,6 +193,8 @@ func (p *Port) Recv(frames []forward.Frame) (int, error) {
 		n := copy(p.buf[forward.Headroom:], f.Data)
 		frames[0] = forward.Frame{Buf: p.buf, Head: forward.Headroom, Tail: forward.Headroom + n, Offload: f.Offload}
 		p.busy = true
+		p.received.Add(1)
+		p.receivedBytes.Add(uint64(n))
 		return 1, nil
 	case <-p.wake:
 		return 0, nil
@@ -204,6 +207,8 @@ func (p *Port) Recv(frames []forward.Frame) (int, error) {
 func (p *Port) Send(frames []forward.Frame) (int, error) {
 	for i := range frames {
 		p.wire.Send(Frame{Data: frames[i].Bytes(), Offload: frames[i].Offload})
+		p.sent.Add(1)
+		p.sentBytes.Add(uint64(frames[i].Len()))
 	}
 	return len(frames), nil
 }
@@ -217,7 +222,15 @@ func (p *Port) Wake() {
 }
 
 // SetFilter does nothing: the wire delivers by address alone.
-func (p *Port) SetFilter([]bpf.RawInstruction) error { return nil }
+func (p *Port) SetFilter(forward.Filter) (exact bool, err error) { return true, nil }
+
+// Stats returns how many frames and bytes the port received and sent.
+func (p *Port) Stats() forward.PortStats {
+	return forward.PortStats{
+		Received: p.received.Load(), ReceivedBytes: p.receivedBytes.Load(),
+		Sent: p.sent.Load(), SentBytes: p.sentBytes.Load(),
+	}
+}
 
 // MAC returns the port's address.
 func (p *Port) MAC() forward.MAC { return p.mac }

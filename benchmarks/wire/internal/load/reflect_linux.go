@@ -23,12 +23,8 @@ type ReflectConfig struct {
 // Reflect sends all that comes for the VIP on to one server, by golb's ports, and does nothing to it but give it other MAC
 // addresses: what is left of a balancer that does nothing else. It calls ready when it receives, and runs until ctx ends.
 func Reflect(ctx context.Context, cfg ReflectConfig, ready func()) error {
-	filter := afpacket.Filter{VIPs: []netip.Prefix{netip.PrefixFrom(cfg.VIP, cfg.VIP.BitLen())}}
-	program, _, err := filter.Program()
-	if err != nil {
-		return err
-	}
-	in, err := afpacket.OpenGroup(afpacket.Config{Interface: cfg.In, Filter: program}, cfg.Workers)
+	filter := forward.Filter{VIPs: []netip.Prefix{netip.PrefixFrom(cfg.VIP, cfg.VIP.BitLen())}}
+	in, err := afpacket.OpenGroup(afpacket.Config{Interface: cfg.In, Filter: filter}, cfg.Workers)
 	if err != nil {
 		return err
 	}
