@@ -212,8 +212,8 @@ func decode(t tb, f *Frame, p *Packet) {
 		case *layers.TCP:
 			l.SetNetworkLayerForChecksum(ip)
 		case *layers.UDP:
-			if l.Checksum == 0 || len(packet.Layers()) > 4 {
-				return
+			if l.Checksum == 0 || l.Checksum == 0xffff || len(packet.Layers()) > 4 {
+				return // gopacket writes 0 where that is the sum, which would mean none (RFC 768)
 			}
 			l.SetNetworkLayerForChecksum(ip)
 		case *layers.ICMPv6:

@@ -2,14 +2,17 @@ package forward
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 func TestAnyPacketParses(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
 		if p.Src != s.src || p.Dst != s.dst || p.Proto != s.proto || p.TTL != s.ttl || p.TOS != s.tos {
@@ -28,7 +31,7 @@ func TestAnyPacketParses(t *testing.T) {
 }
 
 func TestDSRChangesOnlyTTLAndMACs(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
 		s.spec.ttl--
@@ -56,7 +59,7 @@ func withPacket(b []byte) *Frame { return frameOf(b, 0) }
 func blank(b []byte, at int) { b[at], b[at+1] = 0, 0 }
 
 func TestNATKeepsEveryChecksum(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
 		noChecksum := s.proto == ProtoUDP && s.noChecksum
@@ -89,8 +92,30 @@ func TestNATKeepsEveryChecksum(t *testing.T) {
 	})
 }
 
+// TestNATWritesUDPChecksumsOfZeroAsOnes tries all ports, and so all checksums: 0 would mean
+// that there is none (RFC 768).
+func TestNATWritesUDPChecksumsOfZeroAsOnes(t *testing.T) {
+	x := spec{src: client4, dst: vip4, sport: 30000, dport: 80, proto: ProtoUDP}
+	ones := 0
+	for port := range 1 << 16 {
+		f := frameOf(x.build(), 0)
+		p := mustParse(t, f)
+		mustDo(t, NATRequest(f, p, &server4, uint16(port)))
+		switch sum := binary.BigEndian.Uint16(f.Bytes()[p.L4+6:]); sum {
+		case 0:
+			t.Fatalf("port %d: checksum 0", port)
+		case 0xffff:
+			decode(t, f, p)
+			ones++
+		}
+	}
+	if ones != 1 {
+		t.Errorf("checksum ffff for %d ports, want 1", ones)
+	}
+}
+
 func TestNATAndBackIsTheSamePacket(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySpec(t).sampleIn(t, "none")
 		was := slices.Clone(s.frame.Bytes())
 		p := mustParse(t, s.frame)
@@ -108,7 +133,7 @@ func TestNATAndBackIsTheSamePacket(t *testing.T) {
 }
 
 func TestNATLeavesDamageVisible(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySpec(t)
 		if s.proto == ProtoICMP || s.proto == ProtoUDP && s.noChecksum {
 			return
@@ -132,7 +157,7 @@ func TestNATLeavesDamageVisible(t *testing.T) {
 }
 
 func TestTunnelsCarryTheWholePacket(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
 		tun := anyTunnel(t)
@@ -189,7 +214,7 @@ func anyTunnel(t *rapid.T) *Tunnel {
 }
 
 func TestSegmenterRestoresTheSegments(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		spec := anySpec(t)
 		if spec.proto == ProtoSCTP || spec.proto == ProtoICMP || spec.proto == ProtoICMPv6 {
 			spec.proto, spec.payload = ProtoTCP, spec.payload[:len(spec.payload)/2]
@@ -236,7 +261,7 @@ func TestSegmenterRestoresTheSegments(t *testing.T) {
 }
 
 func TestFragmentsReassembleToThePacket(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySpec(t)
 		s.df = false
 		if !s.src.Is4() {
@@ -297,7 +322,7 @@ func refragment(t *rapid.T, f *Frame, p *Packet) (got []byte) {
 }
 
 func TestFragmentsGoThroughEveryMethod(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySpec(t)
 		s.df = false
 		if !s.src.Is4() {
@@ -348,7 +373,7 @@ func TestFragmentsGoThroughEveryMethod(t *testing.T) {
 }
 
 func TestClampMSSKeepsTheChecksum(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySpec(t)
 		s.proto, s.flags = ProtoTCP, FlagSYN|s.flags
 		s.options, s.ext = nil, 0

@@ -20,17 +20,16 @@ func sh(script string) *External {
 		Service: netip.MustParseAddrPort("192.0.2.100:80"), Addr: netip.MustParseAddrPort("192.0.2.1:8080")}
 }
 
-// untilWritten is a context whose time is up as soon as there is something in a file:
-// as soon as a command has got that far.
+// untilWritten is a context whose time is up as soon as there is something in a file, as
+// soon as a command has got that far, or after a minute.
 func untilWritten(t *testing.T, file string) context.Context {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for t.Context().Err() == nil {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline) && t.Context().Err() == nil; time.Sleep(time.Millisecond) {
 			if info, err := os.Stat(file); err == nil && info.Size() > 0 {
 				return
 			}
-			time.Sleep(time.Millisecond)
 		}
 	}()
 	return expiring{t.Context(), done}

@@ -76,11 +76,12 @@ func nameList(interfaces []net.Interface) string {
 }
 
 // warnings says what on this host will hurt: its own stack sees the VIPs' packets
-// too, and should do nothing with them.
-func (c *Config) warnings(route func(netip.Addr) (Route, error)) []string {
+// too, and should do nothing with them. route asks the host's routing table, sysctl
+// whether a setting under /proc/sys is on.
+func (c *Config) warnings(route func(netip.Addr) (Route, error), sysctl func(file string) bool) []string {
 	forwards := map[bool]bool{
-		true:  isOn("/proc/sys/net/ipv4/ip_forward"),
-		false: isOn("/proc/sys/net/ipv6/conf/all/forwarding"),
+		true:  sysctl("/proc/sys/net/ipv4/ip_forward"),
+		false: sysctl("/proc/sys/net/ipv6/conf/all/forwarding"),
 	}
 	var list []string
 	for _, vip := range c.vips() {
@@ -90,7 +91,7 @@ func (c *Config) warnings(route func(netip.Addr) (Route, error)) []string {
 		case errors.Is(err, syscall.EINVAL): // a blackhole
 		case err == nil && forwards[is4]:
 			problem = "this host routes packets, and would send those for %s a second time"
-		case err != nil && !is4:
+		case err != nil && (forwards[is4] || !is4): // IPv4 hosts that do not forward keep quiet about it
 			problem = "this host has no route to %s, and its kernel would tell clients so"
 		}
 		if problem != "" {

@@ -10,19 +10,64 @@ import (
 )
 
 func TestWarningsNameWhatTheHostsKernelWouldDo(t *testing.T) {
-	one := Service{VIP: netip.MustParseAddr("2001:db8::80"), Port: 80}
-	cfg := Config{Services: []Service{one}}
-	for name, c := range map[string]struct {
-		err  error
-		want string // part of the warning; "": none
+	const (
+		forward4, forward6 = "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"
+		vip4, vip6         = "192.0.2.80", "2001:db8::80"
+		again4             = "this host routes packets, and would send those for 192.0.2.80 a second time; mend it: ip route add blackhole 192.0.2.80"
+		again6             = "this host routes packets, and would send those for 2001:db8::80 a second time; mend it: ip route add blackhole 2001:db8::80"
+		noRoute4           = "this host has no route to 192.0.2.80, and its kernel would tell clients so; mend it: ip route add blackhole 192.0.2.80"
+		noRoute6           = "this host has no route to 2001:db8::80, and its kernel would tell clients so; mend it: ip route add blackhole 2001:db8::80"
+	)
+	for _, c := range []struct {
+		name, vip string
+		on        string // the sysctls that are on
+		route     error
+		want      string // "": no warning
 	}{
-		"no route":  {syscall.ENETUNREACH, "no route to 2001:db8::80"},
-		"blackhole": {syscall.EINVAL, ""},
+		{"routed, forwarding off", vip4, "", nil, ""},
+		{"routed, forwarding on", vip4, forward4, nil, again4},
+		{"routed, forwarding on for the other family", vip4, forward6, nil, ""},
+		{"no route", vip4, "", syscall.ENETUNREACH, ""},
+		{"no route, forwarding on for the other family", vip4, forward6, syscall.ENETUNREACH, ""},
+		{"no route, forwarding on", vip4, forward4, syscall.ENETUNREACH, noRoute4},
+		{"blackhole, forwarding on", vip4, forward4, syscall.EINVAL, ""},
+
+		{"routed, forwarding off", vip6, "", nil, ""},
+		{"routed, forwarding on", vip6, forward6, nil, again6},
+		{"routed, forwarding on for the other family", vip6, forward4, nil, ""},
+		{"no route", vip6, "", syscall.ENETUNREACH, noRoute6},
+		{"no route, forwarding on", vip6, forward6, syscall.ENETUNREACH, noRoute6},
+		{"blackhole", vip6, "", syscall.EINVAL, ""},
+		{"blackhole, forwarding on", vip6, forward6, syscall.EINVAL, ""},
 	} {
-		got := cfg.warnings(func(netip.Addr) (Route, error) { return Route{}, fmt.Errorf("route: %w", c.err) })
-		if len(got) != min(len(c.want), 1) || c.want != "" && !strings.Contains(got[0], c.want) {
-			t.Errorf("%s: warned %q, want %q", name, got, c.want)
-		}
+		t.Run(c.vip+" "+c.name, func(t *testing.T) {
+			cfg := Config{Services: []Service{{VIP: netip.MustParseAddr(c.vip), Port: 80}}}
+			route := func(a netip.Addr) (Route, error) {
+				if a.String() != c.vip {
+					t.Errorf("asked for a route to %s", a)
+				}
+				if c.route != nil {
+					return Route{}, fmt.Errorf("route: %w", c.route)
+				}
+				return Route{}, nil
+			}
+			got := cfg.warnings(route, func(file string) bool { return c.on == file })
+			if strings.Join(got, "\n") != c.want {
+				t.Errorf("warned %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestWarningsAreForEachVIP(t *testing.T) {
+	cfg := Config{Services: []Service{
+		{VIP: netip.MustParseAddr("192.0.2.80"), Port: 80},
+		{VIP: netip.MustParseAddr("192.0.2.80"), Port: 443},
+		{VIP: netip.MustParseAddr("2001:db8::80"), Port: 80},
+	}}
+	got := cfg.warnings(func(netip.Addr) (Route, error) { return Route{}, nil }, func(string) bool { return true })
+	if len(got) != 2 || !strings.Contains(got[0], "192.0.2.80 ") || !strings.Contains(got[1], "2001:db8::80 ") {
+		t.Errorf("warned %q", got)
 	}
 }
 

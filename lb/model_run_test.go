@@ -12,6 +12,7 @@ import (
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb/internal/dataplane"
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 // TestModel holds the engine against the model under random packets, edits and
@@ -26,7 +27,7 @@ func TestModel(t *testing.T) {
 		}
 		defer f.Value.Set(f.DefValue)
 	}
-	rapid.Check(t, func(rt *rapid.T) {
+	seeded.Check(t, func(rt *rapid.T) {
 		x := newModelRun(rt)
 		rt.Repeat(map[string]func(*rapid.T){
 			"a packet":   x.packet,

@@ -65,7 +65,7 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 			return n, err
 		}
 		n.route = n.host.route
-		for _, w := range b.cfg.warnings(n.route) {
+		for _, w := range b.cfg.warnings(n.route, isOn) {
 			b.env.Logger.Warn(w)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 // naiveWRR is wrr by its definition: every level, every server.
@@ -88,7 +90,7 @@ func (n *naiveRR) pick() *Server {
 // TestRoundRobinsAsByDefinition drives rr and wrr and their definitions through
 // the same changes of servers, weights and overload, and picks all along.
 func TestRoundRobinsAsByDefinition(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		w, r := newFixture(t, "wrr", Options{}).Scheduler.(*wrr), newFixture(t, "rr", Options{}).Scheduler.(*rr)
 		nw, nr := &naiveWRR{di: 1, last: -1}, &naiveRR{}
 		var list []*Server
@@ -149,7 +151,7 @@ func TestRoundRobinsAsByDefinition(t *testing.T) {
 }
 
 func TestWRRSharesAreExactOverACycle(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		w := newFixture(t, "wrr", Options{})
 		var list []*Server
 		var sum, divisor int32

@@ -68,7 +68,7 @@ func TestHealthShowsTheRunningBalancer(t *testing.T) {
 	}()
 
 	// Until each has been checked more often than golb remembers.
-	for {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		code, stdout, stderr := golb(t, "health", "--json", "--socket", socket)
 		if code != exitOK {
 			t.Fatalf("exit code %d: %s", code, stderr)
@@ -81,7 +81,9 @@ func TestHealthShowsTheRunningBalancer(t *testing.T) {
 		if len(web[0].Check.Recent) == 10 && len(web[1].Check.Recent) == 10 {
 			break
 		}
-		time.Sleep(10 * time.Millisecond)
+		if time.Now().After(deadline) {
+			t.Fatalf("not checked often enough within a minute: %s", stdout)
+		}
 	}
 	code, stdout, stderr := golb(t, "health", "--socket", socket)
 	if code != exitOK || stderr != "" {

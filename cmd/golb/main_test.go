@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -211,13 +212,35 @@ func TestCheckWithoutHostFindsTheRest(t *testing.T) {
 }
 
 func TestVersionLine(t *testing.T) {
-	info := &debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}
-	info.Main.Version = "v1.2.3"
-	if got := versionLine(info); !strings.HasPrefix(got, "golb v1.2.3 (go1") || !strings.HasSuffix(got, ", commit abc with changes)") {
-		t.Error(got)
+	built := func(module string, settings ...debug.BuildSetting) *debug.BuildInfo {
+		return &debug.BuildInfo{Main: debug.Module{Version: module}, Settings: settings}
 	}
-	if got := versionLine(nil); !strings.HasPrefix(got, "golb (unknown) (go1") {
-		t.Error(got)
+	commit, clean, changed := debug.BuildSetting{Key: "vcs.revision", Value: "abc"}, debug.BuildSetting{Key: "vcs.modified", Value: "false"}, debug.BuildSetting{Key: "vcs.modified", Value: "true"}
+	toolchain := runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
+	for _, c := range []struct {
+		info *debug.BuildInfo
+		want string
+	}{
+		{nil, ""},
+		{built(version), ""},
+		{built("(devel)", commit, clean), ", commit abc"},
+		{built("v0.0.0-20260102030405-abcabcabcabc+dirty", changed, commit), ", commit abc with changes"},
+		{built("v0.1.1-0.20260102030405-abcabcabcabc"), ", module v0.1.1-0.20260102030405-abcabcabcabc"},
+	} {
+		if got, want := versionLine(c.info), "golb "+version+" ("+toolchain+c.want+")"; got != want {
+			t.Errorf("%+v: %q, want %q", c.info, got, want)
+		}
+	}
+}
+
+func TestVersionIsTheNewestInTheChangelog(t *testing.T) {
+	text, err := os.ReadFile("../../CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := regexp.MustCompile(`(?m)^## (v\S+)`).FindSubmatch(text)
+	if newest == nil || string(newest[1]) != version {
+		t.Errorf("CHANGELOG.md has %q, golb version %s", newest, version)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -11,7 +12,7 @@ import (
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print what this program was built from",
+		Short: "Print golb's version and what it was built from",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			info, _ := debug.ReadBuildInfo()
@@ -21,20 +22,27 @@ func newVersionCommand() *cobra.Command {
 	}
 }
 
-// versionLine says version, commit and toolchain in one line; info is nil in a
-// program built without modules.
+// version is the newest that CHANGELOG.md names. Clones may lack tags, so it is written
+// here.
+const version = "v0.1.0"
+
+// versionLine says version, toolchain and commit in one line. info is nil in a program
+// built without modules; a module fetched by version has that instead of a commit.
 func versionLine(info *debug.BuildInfo) string {
-	version, commit := "(unknown)", ""
+	built := []string{runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}
 	if info != nil {
-		version = info.Main.Version
+		settings := map[string]string{}
 		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				commit = ", commit " + s.Value
-			case s.Key == "vcs.modified" && s.Value == "true":
-				commit += " with changes"
-			}
+			settings[s.Key] = s.Value
+		}
+		switch commit, module := settings["vcs.revision"], info.Main.Version; {
+		case commit != "" && settings["vcs.modified"] == "true":
+			built = append(built, "commit "+commit+" with changes")
+		case commit != "":
+			built = append(built, "commit "+commit)
+		case module != "" && module != "(devel)" && module != version:
+			built = append(built, "module "+module)
 		}
 	}
-	return fmt.Sprintf("golb %s (%s %s/%s%s)", version, runtime.Version(), runtime.GOOS, runtime.GOARCH, commit)
+	return fmt.Sprintf("golb %s (%s)", version, strings.Join(built, ", "))
 }

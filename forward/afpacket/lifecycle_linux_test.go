@@ -39,16 +39,6 @@ func inRecv(t testing.TB, p *Port) <-chan received {
 	return done
 }
 
-// eventually waits until holds returns true. what describes it.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
-}
-
 func TestWakeEndsRecv(t *testing.T) {
 	_, hb := newLink(t)
 	p := openPort(t, hb, quietConfig())

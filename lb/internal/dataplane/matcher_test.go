@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 // matched is a service, and what it takes.
@@ -36,7 +37,7 @@ func TestMatcherAgreesWithItsRule(t *testing.T) {
 	vips := []string{"192.0.2.1/32", "192.0.2.2/32", "192.0.2.0/30", "192.0.0.0/16", "2001:db8::1/128", "2001:db8::/64"}
 	targets := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.9.9", "2001:db8::1", "2001:db8::2", "2001:db9::"}
 	protocols := []uint8{forward.ProtoTCP, forward.ProtoUDP, forward.ProtoSCTP}
-	rapid.Check(t, func(rt *rapid.T) {
+	seeded.Check(t, func(rt *rapid.T) {
 		var x matcher
 		var list []matched
 		for range rapid.IntRange(1, 24).Draw(rt, "matches") {

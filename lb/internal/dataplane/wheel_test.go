@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 // wheelTable is a table of which only the timers are used.
@@ -99,7 +101,7 @@ func TestWheelTakesCascadesOutOfItsBudget(t *testing.T) {
 // TestWheelAgainstAList compares the wheel with a plain list of ticks under random
 // filing, unfiling and passing of time, with random budgets.
 func TestWheelAgainstAList(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
+	seeded.Check(t, func(rt *rapid.T) {
 		const n = 20
 		tab := wheelTable(n)
 		var w wheel
