@@ -27,7 +27,7 @@ func (m *machine) announceNext(v *vip, now time.Time) {
 
 func (m *machine) sendAnnouncement(v *vip) {
 	m.stats.Announced++
-	for _, f := range announcement(m.vipMAC(), v.addr) {
+	for _, f := range announcement(v.at(m.link), v.addr) {
 		m.transmit(f)
 	}
 }

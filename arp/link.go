@@ -21,8 +21,8 @@ type Link struct {
 	closing sync.Once
 	closed  error // of closing the sockets
 
-	groups sync.Mutex // held while VIPs or probes join and leave
-	joined map[netip.Addr]int
+	setting sync.Mutex          // held by SetVIPs, which waits for the kernel
+	joined  map[membership]bool // what the VIPs need
 
 	mu     sync.Mutex // guards what follows down to calls
 	ran    bool
@@ -50,14 +50,29 @@ type wire interface {
 	Receive(p protocol, buf []byte) (int, error)
 	// Send writes one frame.
 	Send(frame []byte) error
-	// Join and Leave a solicited-node multicast group, so that MLD reports it and the
-	// interface lets it in.
-	Join(group netip.Addr) error
-	Leave(group netip.Addr) error
+	// Join makes the interface receive what the membership is for, until Leave. Each is
+	// joined once.
+	Join(membership) error
+	Leave(membership) error
 	// Wait returns the state of the interface once it may have changed. It fails where
 	// the interface is gone.
 	Wait() (state, error)
 	Close() error
+}
+
+// membership is one of two things that an interface receives in addition to what it
+// always does: frames to a solicited-node multicast group, which MLD then reports, or
+// frames to a MAC that is not its own.
+type membership struct {
+	group netip.Addr // invalid: it is for mac
+	mac   mac
+}
+
+func (m membership) String() string {
+	if m.group.IsValid() {
+		return "multicast group " + m.group.String()
+	}
+	return "MAC " + hardware(m.mac).String()
 }
 
 // maxFrames bounds what waits to be sent while the interface takes nothing.
@@ -85,7 +100,7 @@ func newLink(cfg Config, w wire, s state) *Link {
 	l := &Link{
 		cfg: cfg, wire: w,
 		done:   make(chan struct{}),
-		joined: map[netip.Addr]int{},
+		joined: map[membership]bool{},
 		m:      newMachine(cfg, s),
 		more:   make(chan struct{}, 1),
 		called: make(chan struct{}, 1),

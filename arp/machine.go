@@ -24,8 +24,9 @@ type machine struct {
 	blindly      [2]bool   // no address to ask from was logged, for IPv4 and IPv6
 	unsentLogged time.Time // when frames that were not sent were last logged
 
-	link state
-	vips map[netip.Addr]*vip
+	link    state
+	vips    map[netip.Addr]*vip
+	vipMACs map[mac]bool // of VIPs that are not at the interface's own
 
 	neighbors map[netip.Addr]*neighbor
 	probes    map[netip.Addr]*probe
@@ -50,14 +51,6 @@ func newMachine(cfg Config, link state) *machine {
 	}
 }
 
-// vipMAC is where the VIPs are said to be.
-func (m *machine) vipMAC() mac {
-	if m.cfg.MAC != nil {
-		return mac(m.cfg.MAC)
-	}
-	return m.link.mac
-}
-
 // input takes a frame that the interface received.
 func (m *machine) input(frame []byte, now time.Time) {
 	msg, err := parse(frame)
@@ -68,14 +61,14 @@ func (m *machine) input(frame []byte, now time.Time) {
 	if msg.mac == m.link.mac || msg.src == m.link.mac {
 		return // ours, come back through a loop or a hairpin
 	}
-	m.probed(&msg)
-	if msg.mac == m.vipMAC() {
-		return // ours too, or of the one that shares the virtual MAC
+	m.answerProbe(&msg)
+	if m.vipMACs[msg.mac] {
+		return // ours too, or of another host that shares the virtual MAC
 	}
 	if v := m.vips[msg.claimed]; v != nil {
 		m.conflict(v, msg.mac, now)
 	}
-	if !group(msg.dst) && msg.dst != m.link.mac && msg.dst != m.vipMAC() {
+	if !group(msg.dst) && msg.dst != m.link.mac && !m.vipMACs[msg.dst] {
 		return // for another host; seen because somebody made the interface promiscuous
 	}
 	m.learn(&msg, now)
@@ -86,7 +79,7 @@ func (m *machine) input(frame []byte, now time.Time) {
 // another MAC, may be in another place: what was said is said again, and what was asked
 // is asked again.
 func (m *machine) setLink(s state, now time.Time) {
-	was, wasMAC := m.link, m.vipMAC()
+	was := m.link
 	m.link = s
 	if s.up != was.up {
 		m.log.Info("arp: link changed", "interface", m.cfg.Interface, "up", s.up)
@@ -95,8 +88,8 @@ func (m *machine) setLink(s state, now time.Time) {
 		m.abortProbes()
 		return
 	}
-	if !was.up || m.vipMAC() != wasMAC {
-		for _, v := range m.vips {
+	for _, v := range m.vips {
+		if !was.up || v.at(was) != v.at(s) {
 			m.announce(v, now)
 		}
 	}

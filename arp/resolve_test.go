@@ -39,7 +39,7 @@ func (s *told) want(t *testing.T, want ...string) {
 func TestResolveTellsOnceAndConfirmsByUnicast(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		l, p := n.host(Config{}, 1, w.host(1))
 		var got told
 		start := time.Now()
@@ -80,7 +80,7 @@ func TestResolveAsksUntilAnswered(t *testing.T) {
 		if c := len(p.sent()); c < 48 || c > 81 {
 			n.t.Errorf("%d questions in a minute", c)
 		}
-		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		time.Sleep(1250 * time.Millisecond)
 		got.want(n.t, "2 true")
 	})
@@ -89,7 +89,7 @@ func TestResolveAsksUntilAnswered(t *testing.T) {
 func TestResolveTellsOfSilenceAndReturn(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		l, p := n.host(Config{}, 1, w.host(1))
 		l.do(func(m *machine, _ time.Time) { m.random = func() float64 { return 0.5 } }) // spreads by nothing
 		var got told
@@ -104,7 +104,7 @@ func TestResolveTellsOfSilenceAndReturn(t *testing.T) {
 		if q := p.sent(); q[0].dst != macOf(2) || !group(q[1].dst) || !group(q[2].dst) {
 			n.t.Error("want one question to the known MAC, then to all")
 		}
-		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		time.Sleep(2 * time.Second)
 		got.want(n.t, "2 true")
 	})
@@ -113,7 +113,7 @@ func TestResolveTellsOfSilenceAndReturn(t *testing.T) {
 func TestResolveFollowsAChangeOfMAC(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		server, sp := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		l, _ := n.host(Config{}, 1, w.host(1))
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()
@@ -125,7 +125,7 @@ func TestResolveFollowsAChangeOfMAC(t *testing.T) {
 		// Moved in silence: found by the next question.
 		must(n.t, server.SetVIPs(nil))
 		other, _ := n.host(Config{}, 4)
-		must(n.t, other.SetVIPs([]netip.Addr{w.addr(2)}))
+		must(n.t, other.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		time.Sleep(time.Minute)
 		got.want(n.t, "4 true")
 	})
@@ -134,7 +134,7 @@ func TestResolveFollowsAChangeOfMAC(t *testing.T) {
 func TestResolveLearnsFromQuestionsOfTheNeighbour(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		l, p := n.host(Config{}, 1, w.host(1))
-		must(n.t, p.Join(solicitedNode(w.addr(9))))
+		must(n.t, p.Join(membership{group: solicitedNode(w.addr(9))}))
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()
 		got.want(n.t)
@@ -191,9 +191,9 @@ func TestAMACInUseIsReplacedOnlyByWhatMay(t *testing.T) {
 func TestResolveWithoutAHostAddressAsksAsAProbe(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		l, p := n.host(Config{}, 1)
-		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100)})) // not to be asked from
+		must(n.t, l.SetVIPs(vipsAt(mac{}, w.addr(100)))) // not to be asked from
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()
 		time.Sleep(5 * time.Minute)
@@ -215,7 +215,7 @@ func TestStopEndsQuestionsAndCalls(t *testing.T) {
 		stopStill := l.Resolve(w.addr(2), still.changed)
 		stop()
 		stop()
-		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		time.Sleep(2 * time.Second)
 		got.want(n.t)
 		still.want(n.t, "2 true")
@@ -241,7 +241,7 @@ func TestQuestionsForHundredsAreSpread(t *testing.T) {
 		for i := range 500 {
 			addrs = append(addrs, netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}))
 		}
-		must(t, server.SetVIPs(addrs))
+		must(t, server.SetVIPs(vipsAt(mac{}, addrs...)))
 		for _, a := range addrs {
 			l.Resolve(a, func([6]byte, bool) {})
 		}
@@ -266,7 +266,7 @@ func TestQuestionsForHundredsAreSpread(t *testing.T) {
 func TestLinkUpAsksAtOnce(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		l, p := n.host(Config{}, 1, w.host(1))
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()

@@ -12,6 +12,7 @@ const defendInterval = 10 * time.Second
 // vip is an address that the link answers for.
 type vip struct {
 	addr     netip.Addr
+	mac      mac       // zero: the interface's own
 	defended time.Time // when a conflict was last met
 
 	left    int   // announcements to send
@@ -19,20 +20,35 @@ type vip struct {
 	waiting []chan error
 }
 
-// setVIPs replaces the set of addresses to answer for. Announcements of those that stay
-// go on; those of others stop at once, since by now they may be elsewhere.
-func (m *machine) setVIPs(addrs map[netip.Addr]bool) {
+// at returns the MAC of the VIP on a link in the given state.
+func (v *vip) at(link state) mac {
+	if v.mac != (mac{}) {
+		return v.mac
+	}
+	return link.mac
+}
+
+// setVIPs replaces the set of addresses to answer for, each with its MAC. Announcements
+// of those that stay go on; those of others stop at once, since by now they may be
+// elsewhere.
+func (m *machine) setVIPs(macs map[netip.Addr]mac) {
 	for a, v := range m.vips {
-		if !addrs[a] {
+		if _, ok := macs[a]; !ok {
 			m.withdraw(v)
 			delete(m.vips, a)
 		}
 	}
-	for a := range addrs {
-		if m.vips[a] == nil {
-			v := &vip{addr: a}
+	m.vipMACs = map[mac]bool{}
+	for a, at := range macs {
+		v := m.vips[a]
+		if v == nil {
+			v = &vip{addr: a}
 			v.timer.fire = func(now time.Time) { m.announceNext(v, now) }
 			m.vips[a] = v
+		}
+		v.mac = at
+		if at != (mac{}) {
+			m.vipMACs[at] = true
 		}
 	}
 }
@@ -41,11 +57,12 @@ func (m *machine) setVIPs(addrs map[netip.Addr]bool) {
 // one who probes learns of us. One who claims the address that it asks for is no asker
 // (RFC 5227 §1.1, an announcement).
 func (m *machine) answer(q *message) {
-	if m.vips[q.asked] == nil || q.asked == q.claimed {
+	v := m.vips[q.asked]
+	if v == nil || q.asked == q.claimed {
 		return
 	}
 	m.stats.Answered++
-	m.transmit(reply(m.vipMAC(), q))
+	m.transmit(reply(v.at(m.link), q))
 }
 
 // conflict meets a claim to v by another host as RFC 5227 §2.4 (c): v is defended by
@@ -59,7 +76,7 @@ func (m *machine) conflict(v *vip, by mac, now time.Time) {
 	m.log.Warn("arp: another host claims a VIP", "interface", m.cfg.Interface, "vip", v.addr, "mac", hardware(by).String())
 	m.sendAnnouncement(v)
 	if m.cfg.OnConflict != nil {
-		c := Conflict{VIP: v.addr, MAC: hardware(by), Interface: m.cfg.Interface}
+		c := Conflict{VIP: v.addr, MAC: by, Interface: m.cfg.Interface}
 		m.notify(func() { m.cfg.OnConflict(c) })
 	}
 }

@@ -38,7 +38,7 @@ func openWire(cfg Config) (wire, state, error) {
 		return nil, state{}, errors.New("not an Ethernet interface")
 	}
 	s := &sockets{ifi: ifi}
-	st, err := s.open(cfg)
+	st, err := s.open()
 	if err != nil {
 		s.Close()
 		return nil, state{}, err
@@ -46,7 +46,7 @@ func openWire(cfg Config) (wire, state, error) {
 	return s, st, nil
 }
 
-func (s *sockets) open(cfg Config) (state, error) {
+func (s *sockets) open() (state, error) {
 	for p, ether := range map[protocol]int{ipv4ARP: etherTypeARP, ipv6ND: etherTypeIPv6} {
 		f, err := filter(p)
 		if err != nil {
@@ -55,11 +55,6 @@ func (s *sockets) open(cfg Config) (state, error) {
 		s.packets[p], err = packet.Listen(s.ifi, packet.Raw, ether, &packet.Config{Filter: f})
 		if err != nil {
 			return state{}, fmt.Errorf("packet socket: %w", err)
-		}
-	}
-	if cfg.MAC != nil {
-		if err := s.receiveMAC(cfg.MAC); err != nil {
-			return state{}, fmt.Errorf("receive for %s: %w", cfg.MAC, err)
 		}
 	}
 	s.openGroups()
@@ -72,24 +67,6 @@ func (s *sockets) open(cfg Config) (state, error) {
 		return state{}, fmt.Errorf("netlink: %w", err)
 	}
 	return s.state()
-}
-
-// receiveMAC makes the interface let in what is for a MAC that is not its own, without
-// promiscuous mode, for as long as the socket is open.
-func (s *sockets) receiveMAC(m net.HardwareAddr) error {
-	rc, err := s.packets[ipv4ARP].SyscallConn()
-	if err != nil {
-		return err
-	}
-	mreq := unix.PacketMreq{Ifindex: int32(s.ifi.Index), Type: unix.PACKET_MR_UNICAST, Alen: uint16(len(m))}
-	copy(mreq.Address[:], m)
-	var set error
-	if err := rc.Control(func(fd uintptr) {
-		set = os.NewSyscallError("setsockopt", unix.SetsockoptPacketMreq(int(fd), unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq))
-	}); err != nil {
-		return err
-	}
-	return set
 }
 
 // openGroups opens the socket that multicast groups are joined with. Without IPv6 in
@@ -129,25 +106,57 @@ func (s *sockets) Send(frame []byte) error {
 	return err
 }
 
-func (s *sockets) Join(group netip.Addr) error { return s.member(group, (*ipv6.PacketConn).JoinGroup) }
-func (s *sockets) Leave(group netip.Addr) error {
-	return s.member(group, (*ipv6.PacketConn).LeaveGroup)
+func (s *sockets) Join(m membership) error {
+	if !m.group.IsValid() {
+		return s.setMAC(unix.PACKET_ADD_MEMBERSHIP, m.mac)
+	}
+	err := s.setGroup((*ipv6.PacketConn).JoinGroup, m.group)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil // a member still, where Leave has failed
+	}
+	return err
 }
 
-func (s *sockets) member(group netip.Addr, change func(*ipv6.PacketConn, *net.Interface, net.Addr) error) error {
+func (s *sockets) Leave(m membership) error {
+	if !m.group.IsValid() {
+		return s.setMAC(unix.PACKET_DROP_MEMBERSHIP, m.mac)
+	}
+	return s.setGroup((*ipv6.PacketConn).LeaveGroup, m.group)
+}
+
+func (s *sockets) setGroup(change func(*ipv6.PacketConn, *net.Interface, net.Addr) error, group netip.Addr) error {
 	if s.noIPv6 != nil {
-		return fmt.Errorf("no IPv6 on this host: %w", s.noIPv6)
+		return fmt.Errorf("%w, nor on this host: %w", ErrNoIPv6, s.noIPv6)
 	}
 	err := change(s.groups, s.ifi, &net.IPAddr{IP: group.AsSlice()})
 	switch {
 	case s.closed.Load():
 		return net.ErrClosed
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENODEV):
-		return fmt.Errorf("no IPv6 on the interface (MTU below 1280?): %w", err)
+		return fmt.Errorf("%w (MTU below 1280?): %w", ErrNoIPv6, err)
 	case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
 		return fmt.Errorf("too many IPv6 VIPs for one socket, raise net.core.optmem_max: %w", err)
 	}
 	return err
+}
+
+// setMAC adds a MAC that is not the interface's own to what it receives, or takes it
+// away, without promiscuous mode. It ends with the socket.
+func (s *sockets) setMAC(option int, m mac) error {
+	rc, err := s.packets[ipv4ARP].SyscallConn()
+	if err != nil {
+		return err
+	}
+	mreq := unix.PacketMreq{Ifindex: int32(s.ifi.Index), Type: unix.PACKET_MR_UNICAST, Alen: uint16(len(m))}
+	copy(mreq.Address[:], m[:])
+	var set error
+	err = rc.Control(func(fd uintptr) {
+		set = os.NewSyscallError("setsockopt", unix.SetsockoptPacketMreq(int(fd), unix.SOL_PACKET, option, &mreq))
+	})
+	if s.closed.Load() {
+		return net.ErrClosed
+	}
+	return errors.Join(err, set)
 }
 
 // Wait returns on any change of any interface; so messages need not be decoded, and one

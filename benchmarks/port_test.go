@@ -143,7 +143,7 @@ func startOn(b *testing.B, cfg lb.Config, ports ...*loopPort) *lb.Balancer {
 type everybody struct{}
 
 func (everybody) Run(ctx context.Context) error                 { <-ctx.Done(); return nil }
-func (everybody) SetVIPs([]netip.Addr) error                    { return nil }
+func (everybody) SetVIPs([]lb.LinkVIP) error                    { return nil }
 func (everybody) Probe(context.Context, ...netip.Addr) error    { return nil }
 func (everybody) Announce(context.Context, ...netip.Addr) error { return nil }
 func (everybody) Close() error                                  { return nil }

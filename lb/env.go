@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/net/bpf"
 
+	"github.com/golb/golb/arp"
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/health"
 	"github.com/golb/golb/health/alert"
@@ -89,14 +90,18 @@ type LinkConfig struct {
 	OnConflict func(vip netip.Addr, reason string)
 }
 
+// LinkVIP is an address that a link answers for, and the MAC that it is at.
+type LinkVIP = arp.VIP
+
 // Link is ARP and ND on one interface: who has which address, and telling others
 // which addresses golb has. *arp.Link is one. Its methods may be called at any
 // time between opening and Close, also before Run.
 type Link interface {
 	// Run serves the link until ctx ends, then closes it.
 	Run(ctx context.Context) error
-	// SetVIPs replaces the addresses that the link answers for.
-	SetVIPs(vips []netip.Addr) error
+	// SetVIPs replaces the addresses that the link answers for. Where it fails nothing
+	// has changed.
+	SetVIPs(vips []LinkVIP) error
 	// Probe fails where another host answers for one of the addresses, and says who.
 	Probe(ctx context.Context, vips ...netip.Addr) error
 	// Announce tells all hosts, some times over, that the addresses are here now.

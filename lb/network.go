@@ -290,8 +290,12 @@ func (n *network) follow(b *Balancer) error {
 // claim has the links answer for the VIPs, and tells all hosts of the fresh ones;
 // that takes seconds, in the background.
 func (n *network) claim(vips, fresh []netip.Addr) error {
+	claimed := make([]LinkVIP, len(vips))
+	for i, vip := range vips {
+		claimed[i].Addr = vip
+	}
 	for _, link := range n.links {
-		if err := link.SetVIPs(vips); err != nil {
+		if err := link.SetVIPs(claimed); err != nil {
 			return fmt.Errorf("lb: %w", err)
 		}
 		n.tasks.Go(func() error {

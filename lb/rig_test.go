@@ -145,7 +145,7 @@ func (p *rigPort) GSO() (tcp, udp bool)                 { return true, true }
 type rigLink struct{}
 
 func (rigLink) Run(ctx context.Context) error                 { <-ctx.Done(); return nil }
-func (rigLink) SetVIPs([]netip.Addr) error                    { return nil }
+func (rigLink) SetVIPs([]LinkVIP) error                       { return nil }
 func (rigLink) Probe(context.Context, ...netip.Addr) error    { return nil }
 func (rigLink) Announce(context.Context, ...netip.Addr) error { return nil }
 func (rigLink) Close() error                                  { return nil }
