@@ -30,7 +30,7 @@ func TestAnnounceIsHeardAsOftenAsConfigured(t *testing.T) {
 		if count[w.addr(100)] != each || count[w.addr(101)] != each || len(count) != 2 {
 			n.t.Errorf("%v, want %d each", count, each)
 		}
-		if a := l.Stats().Announced; a != 6 {
+		if a := l.Stats().AnnouncementsSent; a != 6 {
 			n.t.Errorf("%d counted", a)
 		}
 	})

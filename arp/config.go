@@ -46,6 +46,10 @@ type Config struct {
 	// it, while we have it; at most once in 10 s per VIP. It runs on the goroutine
 	// that also calls back for Resolve. nil: only logged.
 	OnConflict func(Conflict)
+	// OnNeighborConflict is called where another host claims the address of a neighbor
+	// that still answers at its own MAC; at most once in 10 s per neighbor, on the same
+	// goroutine. nil: only logged.
+	OnNeighborConflict func(NeighborConflict)
 }
 
 // Conflict is a claim by another host to a VIP.
@@ -55,23 +59,19 @@ type Conflict struct {
 	Interface string  // where it was seen
 }
 
+// NeighborConflict is a claim to the address of a neighbor that answers elsewhere.
+type NeighborConflict struct {
+	Addr      netip.Addr
+	MAC       [6]byte // where the neighbor answers, and stays
+	Claimant  [6]byte // the MAC of the other host
+	Interface string  // where it was seen
+}
+
 // ConflictError says that a VIP is taken.
 type ConflictError struct{ Conflict }
 
 func (e *ConflictError) Error() string {
 	return fmt.Sprintf("arp: %s is in use by %s on %s", e.VIP, hardware(e.MAC), e.Interface)
-}
-
-// Stats are counters since Open, and two gauges.
-type Stats struct {
-	Answered  uint64 // requests and solicitations for a VIP that were answered
-	Announced uint64 // announcements of a VIP
-	Asked     uint64 // questions for neighbours
-	Conflicts uint64 // messages of others that claim a VIP of ours
-	Malformed uint64 // frames dropped for breaking a rule of their protocol
-	Unsent    uint64 // frames that the interface did not take, or for which it was down
-	Neighbors int    // addresses being resolved
-	Known     int    // of these, with a known MAC
 }
 
 // withDefaults checks c and fills in the defaults.

@@ -115,6 +115,12 @@ func (n *network) link(h *lab.Host, cfg arp.Config) (l *arp.Link, end func() err
 	return l, end
 }
 
+// answered is how many requests and solicitations a link has answered.
+func answered(l *arp.Link) uint64 {
+	s := l.Stats()
+	return s.RequestsAnswered + s.SolicitationsAnswered
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -185,10 +191,10 @@ func TestKernelResolvesAVIPThatNoHostHas(t *testing.T) {
 					return mac == tc.want.String() && state&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) == 0
 				})
 				// Its entry ages, and the next packet has it ask that MAC alone.
-				asked := l.Stats().Answered
+				before := answered(l)
 				eventually(t, "the peer's kernel confirms the VIP by unicast", func() bool {
 					say(t, n.peer, fam.vip)
-					return l.Stats().Answered >= asked+2
+					return answered(l) >= before+2
 				})
 				if _, state := neighbour(t, n.peer, fam, fam.vip); state&unix.NUD_FAILED != 0 {
 					t.Errorf("state %#x", state)
@@ -283,7 +289,7 @@ func TestResolveDSRServersWithoutAnAddress(t *testing.T) {
 					}
 					calls.Add(1)
 				})()
-				eventually(t, "several confirmations", func() bool { return l.Stats().Asked > 5 && calls.Load() > 0 })
+				eventually(t, "several confirmations", func() bool { return l.Stats().QuestionsSent > 5 && calls.Load() > 0 })
 			})
 		})
 	}
@@ -328,7 +334,7 @@ func TestCarrierLostAndFoundAnnouncesAgain(t *testing.T) {
 		must(t, n.golbCable.SetUp(false))
 		eventually(t, "probes refused", func() bool { return l.Probe(t.Context(), fam.free) != nil })
 		must(t, n.golbCable.SetUp(true))
-		eventually(t, "announced", func() bool { return l.Stats().Announced > 0 })
+		eventually(t, "announced", func() bool { return l.Stats().AnnouncementsSent > 0 })
 		say(t, n.peer, fam.vip)
 		eventually(t, "answers", func() bool { mac, _ := neighbour(t, n.peer, fam, fam.vip); return mac == golbMAC.String() })
 	})
@@ -350,7 +356,7 @@ func TestInterfaceDownAndUpIsSatOut(t *testing.T) {
 		set(netlink.LinkSetDown)
 		eventually(t, "probes refused", func() bool { return l.Probe(t.Context(), fam.free) != nil })
 		set(netlink.LinkSetUp)
-		eventually(t, "announced", func() bool { return l.Stats().Announced > 0 })
+		eventually(t, "announced", func() bool { return l.Stats().AnnouncementsSent > 0 })
 		say(t, n.peer, fam.vip)
 		eventually(t, "answers", func() bool { mac, _ := neighbour(t, n.peer, fam, fam.vip); return mac == golbMAC.String() })
 	})

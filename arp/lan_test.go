@@ -122,6 +122,8 @@ func (p *port) Leave(m membership) error {
 	return p.leaveErr
 }
 
+func (p *port) Dropped() uint64 { return 0 }
+
 func (p *port) Wait() (state, error) {
 	select {
 	case s := <-p.states:

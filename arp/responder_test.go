@@ -25,12 +25,16 @@ func newTestMachine(t testing.TB) (*machine, *[][]byte) {
 	m := newMachine(cfg, state{mac: macOf(1), up: true,
 		addrs: []netip.Prefix{netip.MustParsePrefix(v4.host(1)), netip.MustParsePrefix(v6.host(1))}})
 	sent := new([][]byte)
-	m.send = func(f []byte) { *sent = append(*sent, f) }
-	m.notify = func(f func()) { f() }
+	m.send = func(f []byte) bool { *sent = append(*sent, f); return true }
+	m.notify = func(n *notice) {
+		if call := n.prepare(); call != nil {
+			call()
+		}
+	}
 	m.random = func() float64 { return 0.5 }
 	m.setVIPs(map[netip.Addr]mac{v4.addr(100): {}, v6.addr(100): {}})
 	for _, w := range []nums{v4, v6} {
-		m.resolve(w.addr(2), &want{changed: func([6]byte, bool) {}}, epoch)
+		m.resolve(w.addr(2), &subscriber{changed: func([6]byte, bool) {}}, epoch)
 		m.probe(w.addr(50), make(chan error, 1), epoch)
 	}
 	m.timers.run(epoch)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"github.com/mdlayher/packet"
@@ -27,6 +28,9 @@ type sockets struct {
 	routes  *netlink.Handle
 	changes *nl.NetlinkSocket
 	closed  atomic.Bool
+
+	counting sync.Mutex
+	dropped  uint64 // the kernel's counter starts anew at each reading
 }
 
 func openWire(cfg Config) (wire, state, error) {
@@ -104,6 +108,17 @@ func (s *sockets) Send(frame []byte) error {
 	}
 	_, err := s.packets[p].WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]})
 	return err
+}
+
+func (s *sockets) Dropped() uint64 {
+	s.counting.Lock()
+	defer s.counting.Unlock()
+	for _, c := range s.packets {
+		if st, err := c.Stats(); err == nil {
+			s.dropped += uint64(st.Drops)
+		}
+	}
+	return s.dropped
 }
 
 func (s *sockets) Join(m membership) error {
@@ -192,6 +207,9 @@ func (s *sockets) state() (state, error) {
 	}
 	const up = unix.IFF_UP | unix.IFF_RUNNING
 	st := state{mac: mac(attrs.HardwareAddr), up: attrs.RawFlags&up == up}
+	if st.host, err = s.hostMACs(); err != nil {
+		return state{}, err
+	}
 	addrs, err := s.routes.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // by a change, of which Wait will tell
 		return state{}, fmt.Errorf("read addresses: %w", err)
@@ -206,6 +224,21 @@ func (s *sockets) state() (state, error) {
 		st.addrs = append(st.addrs, netip.PrefixFrom(ip.Unmap(), ones))
 	}
 	return st, nil
+}
+
+// hostMACs returns the MACs of all Ethernet interfaces of the host.
+func (s *sockets) hostMACs() (map[mac]bool, error) {
+	links, err := s.routes.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // by a change, of which Wait will tell
+		return nil, fmt.Errorf("read links: %w", err)
+	}
+	macs := map[mac]bool{}
+	for _, l := range links {
+		if a := l.Attrs().HardwareAddr; len(a) == 6 {
+			macs[mac(a)] = true
+		}
+	}
+	return macs, nil
 }
 
 func (s *sockets) Close() error {
