@@ -49,7 +49,7 @@ func TestLogLinesThatPacketsCauseAreLimited(t *testing.T) {
 
 // A scan of addresses that no host has may make its victim resolve them all.
 func TestQuestionsForAddressesThatNoHostHasAreBounded(t *testing.T) {
-	const scanned, known, seconds = 16000, 300, 30
+	const scanned, known, seconds = 16000, 300, 12
 	f := newFloodLAN(t, known)
 	dead := map[netip.Addr]bool{}
 	for i := range scanned {
