@@ -55,9 +55,15 @@ var families = []family{
 		64, netlink.FAMILY_V6, "net.ipv6.neigh.eth0."},
 }
 
+// eachFamily runs f once per protocol, in networks of their own at the same time: they mostly wait for their kernels.
 func eachFamily(t *testing.T, f func(t *testing.T, n *network, fam family)) {
+	t.Helper()
+	t.Parallel()
 	for _, fam := range families {
-		t.Run(fam.name, func(t *testing.T) { f(t, newNetwork(t), fam) })
+		t.Run(fam.name, func(t *testing.T) {
+			t.Parallel()
+			f(t, newNetwork(t), fam)
+		})
 	}
 }
 
