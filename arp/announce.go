@@ -22,7 +22,7 @@ func (m *machine) announceNext(v *vip, now time.Time) {
 	}
 	waiting := v.waiting
 	v.waiting = nil
-	m.afterSend(func() { finish(waiting, nil) }) // who waits may end the link next
+	m.afterSend(func() { finish(waiting, nil) }) // a caller may close the link next
 }
 
 func (m *machine) sendAnnouncement(count *uint64, v *vip) {
@@ -34,7 +34,7 @@ func (m *machine) withdraw(v *vip) {
 	finish(v.waiting, errWithdrawn)
 }
 
-// finish tells those who wait for an end. Each has room for one.
+// finish sends err to each channel, which must have room for it.
 func finish(waiting []chan error, err error) {
 	for _, c := range waiting {
 		c <- err

@@ -29,7 +29,7 @@ func BenchmarkInput(b *testing.B) {
 	}
 }
 
-// BenchmarkRefresh is a confirmation of one of many neighbours: question out, answer
+// BenchmarkRefresh is a confirmation of one of many neighbors: question out, answer
 // in.
 func BenchmarkRefresh(b *testing.B) {
 	m, sent := newTestMachine(b)

@@ -8,66 +8,64 @@ import (
 	"time"
 )
 
-// Config says how a link behaves. The zero value of each field but Interface is its
-// default.
+// Config is for Open. Only Interface must be set; the zero value of any other field stands
+// for its default.
 type Config struct {
 	// Interface is the name of an Ethernet interface.
 	Interface string
-	// MAC is the address of VIPs that have none of their own (VIP.MAC). Zero means the
-	// interface's, which is followed when it changes.
+	// MAC is that of VIPs whose VIP.MAC is zero. Zero means the interface's own, also after
+	// that has changed.
 	MAC [6]byte
-	// Logger gets conflicts, silent neighbours and changes of the link; nil discards
-	// them.
+	// Logger gets conflicts, neighbors that move or are silent, and changes of the link. nil
+	// means that nothing is logged.
 	Logger *slog.Logger
 
-	// Retry is about how long to wait for an answer from a neighbour until the next
-	// question; 0 means 1 s (RetransTimer of RFC 4861 §10).
+	// Retry is how long an answer from a neighbor is waited for before the next question. 0
+	// means 1 s (RetransTimer of RFC 4861 §10).
 	Retry time.Duration
-	// Refresh is about how long an answer from a neighbour is good, until it is asked
-	// again; 0 means 20 s. Both are spread by a quarter either way, so that hundreds
-	// of neighbours are not asked at once.
+	// Refresh is how long an answer from a neighbor is good before the next question. 0 means
+	// 20 s. Each single Retry and Refresh is longer or shorter by up to a quarter, at random,
+	// so that questions for many neighbors are spread over time.
 	Refresh time.Duration
 
-	// ProbeTime is how long Probe listens for a host that has an address. It asks three
-	// times (PROBE_NUM of RFC 5227 §1.1), at the beginning, after a quarter and at half of
-	// the time. 0 means 400 ms. 4 s is the least that RFC 5227 allows (PROBE_MIN of 1 s
-	// between the questions, ANNOUNCE_WAIT of 2 s after them, without PROBE_WAIT, a delay of
-	// up to 1 s before them, which keeps hosts apart that are switched on together).
-	// Negative: Probe asks nothing and finds nobody.
+	// ProbeTime is how long a Probe takes. It asks three times (PROBE_NUM of RFC 5227 §1.1):
+	// at once, after a quarter and after half of the time. 0 means 400 ms; a negative
+	// ProbeTime means that Probe does not ask. RFC 5227 wants at least 4 s: 1 s between the
+	// questions (PROBE_MIN) and 2 s after the last (ANNOUNCE_WAIT). It also wants a delay of
+	// up to 1 s before the first (PROBE_WAIT), which Probe leaves out.
 	ProbeTime time.Duration
 
-	// AnnounceCount is the number of times that a VIP is announced; 0 means 3
+	// AnnounceCount is how many times Announce announces a VIP. 0 means 3
 	// (MAX_NEIGHBOR_ADVERTISEMENT of RFC 4861 §10).
 	AnnounceCount int
-	// AnnounceInterval is the time between announcements; 0 means 1 s.
+	// AnnounceInterval is the time between two announcements of a VIP. 0 means 1 s.
 	AnnounceInterval time.Duration
 
-	// OnConflict is called where another host answers for a VIP of ours, or announces
-	// it, while we have it; at most once in 10 s per VIP. It runs on the goroutine
-	// that also calls back for Resolve. nil: only logged.
+	// OnConflict is called when another host claims a VIP, at most once in 10 s for each VIP.
+	// Resolve says how calls are made. If nil, conflicts are only logged and counted.
 	OnConflict func(Conflict)
-	// OnNeighborConflict is called where another host claims the address of a neighbor
-	// that still answers at its own MAC; at most once in 10 s per neighbor, on the same
-	// goroutine. nil: only logged.
+	// OnNeighborConflict is called when another host claims the address of a neighbor that
+	// still answers at its known MAC, at most once in 10 s for each neighbor. If nil, such
+	// conflicts are only logged and counted.
 	OnNeighborConflict func(NeighborConflict)
 }
 
-// Conflict is a claim by another host to a VIP.
+// Conflict is a claim of another host to a VIP.
 type Conflict struct {
 	VIP       netip.Addr
 	MAC       [6]byte // of the other host
-	Interface string  // where it was seen
+	Interface string  // of the link that received the claim
 }
 
-// NeighborConflict is a claim to the address of a neighbor that answers elsewhere.
+// NeighborConflict is a claim of another host to the address of a neighbor.
 type NeighborConflict struct {
 	Addr      netip.Addr
 	MAC       [6]byte // where the neighbor answers, and stays
-	Claimant  [6]byte // the MAC of the other host
-	Interface string  // where it was seen
+	Claimant  [6]byte // of the other host
+	Interface string  // of the link that received the claim
 }
 
-// ConflictError says that a VIP is taken.
+// ConflictError is the error of Probe if another host has an address.
 type ConflictError struct{ Conflict }
 
 func (e *ConflictError) Error() string {
@@ -103,7 +101,7 @@ func positive[T int | time.Duration](errs *[]error, name string, v *T, byDefault
 	}
 }
 
-// checkMAC says why no VIP can be at m. The zero MAC stands for another one.
+// checkMAC returns an error if no VIP can be at m. The zero MAC stands for a default.
 func checkMAC(m mac) error {
 	if group(m) {
 		return fmt.Errorf("MAC %s: want a unicast address", hardware(m))
@@ -111,8 +109,8 @@ func checkMAC(m mac) error {
 	return nil
 }
 
-// checkAddr returns addr without zone and IPv4-in-IPv6 form, or says why no one host on
-// a link can have it.
+// checkAddr returns addr without a zone and not in IPv4-in-IPv6 form. It fails if no host
+// on a link can have the address.
 func checkAddr(addr netip.Addr) (netip.Addr, error) {
 	a := addr.Unmap().WithZone("")
 	if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {

@@ -7,9 +7,9 @@ const (
 	etherTypeIPv6 = 0x86dd
 )
 
-// filter returns the socket filter of a protocol: no frames of other VLANs, and of
-// IPv6 only neighbour solicitations and advertisements. All else that is wrong with
-// them is found, and counted, by parse.
+// filter returns the socket filter of a protocol. It drops frames of other VLANs, and IPv6
+// packets other than neighbor solicitations and advertisements. Everything else is checked,
+// and counted, by parse.
 func filter(p protocol) ([]bpf.RawInstruction, error) {
 	const (
 		drop, accept = 0, 1 << 16
@@ -18,9 +18,9 @@ func filter(p protocol) ([]bpf.RawInstruction, error) {
 		nextHeader   = 14 + 6
 		icmpType     = 14 + ipv6HeaderLen
 	)
-	// A frame of a VLAN that the host has no interface for comes without its tag.
-	// All that tells it is that the kernel calls it another host's, though it be for
-	// all hosts. One to a single MAC may be for a virtual MAC of ours.
+	// A frame of a VLAN that the host has no interface for comes without its tag, as
+	// PACKET_OTHERHOST. A multicast or broadcast frame is of that type for no other reason.
+	// A unicast frame may be for a virtual MAC of the link.
 	ours := []bpf.Instruction{
 		bpf.LoadExtension{Num: bpf.ExtType},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: otherHost, SkipTrue: 3},

@@ -7,8 +7,8 @@ import (
 	"github.com/mdlayher/ndp"
 )
 
-// question asks who has target, of everybody, or of one host where to is not zero. An
-// unspecified source makes it a probe, which IPv6 allows to the multicast group only
+// question asks for target: all hosts if to is zero, otherwise the host at that MAC. An
+// unspecified source makes it a probe. In IPv6 a probe always goes to the multicast group
 // (RFC 4861 §7.1.1).
 func question(src mac, source, target netip.Addr, to mac) []byte {
 	everybody := to == mac{}
@@ -48,8 +48,8 @@ func reply(src mac, q *message) []byte {
 	})
 }
 
-// announcement says to everybody that vip is at src. For IPv4 it is both a request and
-// a reply, as some hosts take only the one, some only the other (RFC 5944 §4.6).
+// announcement tells all hosts that vip is at src. For IPv4 it is a request and a reply, as
+// some hosts take only one of the two (RFC 5944 §4.6).
 func announcement(src mac, vip netip.Addr) [][]byte {
 	if vip.Is4() {
 		return [][]byte{

@@ -45,7 +45,7 @@ type family struct {
 	peer, vip, free netip.Addr
 	bits            int
 	netlink         int
-	neigh           string // directory of the neighbour table's settings
+	neigh           string // directory of the neighbor table's settings
 }
 
 var families = []family{
@@ -55,9 +55,15 @@ var families = []family{
 		64, netlink.FAMILY_V6, "net.ipv6.neigh.eth0."},
 }
 
+// eachFamily runs f once per protocol, in networks of their own at the same time: they mostly wait for their kernels.
 func eachFamily(t *testing.T, f func(t *testing.T, n *network, fam family)) {
+	t.Helper()
+	t.Parallel()
 	for _, fam := range families {
-		t.Run(fam.name, func(t *testing.T) { f(t, newNetwork(t), fam) })
+		t.Run(fam.name, func(t *testing.T) {
+			t.Parallel()
+			f(t, newNetwork(t), fam)
+		})
 	}
 }
 
@@ -90,10 +96,12 @@ func (n *network) add(name string, mac net.HardwareAddr, addrs ...string) (*lab.
 	return h, k
 }
 
-// link opens and runs a link in a host; end ends it, and returns what Run did.
+// link opens and runs a link in a host, on eth0 if no other interface is given; end ends it, and returns what Run did.
 func (n *network) link(h *lab.Host, cfg arp.Config) (l *arp.Link, end func() error) {
 	n.t.Helper()
-	cfg.Interface = "eth0"
+	if cfg.Interface == "" {
+		cfg.Interface = "eth0"
+	}
 	must(n.t, h.Do(func() (err error) {
 		l, err = arp.Open(cfg)
 		return err
@@ -147,8 +155,8 @@ func say(t *testing.T, h *lab.Host, addr netip.Addr) {
 	must(t, err)
 }
 
-// neighbour is what a host's kernel knows of addr.
-func neighbour(t *testing.T, h *lab.Host, fam family, addr netip.Addr) (mac string, state int) {
+// neighbor is what a host's kernel knows of addr.
+func neighbor(t *testing.T, h *lab.Host, fam family, addr netip.Addr) (mac string, state int) {
 	t.Helper()
 	must(t, h.Do(func() error {
 		neighs, err := netlink.NeighList(0, fam.netlink)
@@ -187,7 +195,7 @@ func TestKernelResolvesAVIPThatNoHostHas(t *testing.T) {
 				must(t, l.SetVIPs([]arp.VIP{{Addr: fam.vip, MAC: tc.mac}}))
 				say(t, n.peer, fam.vip)
 				eventually(t, "the peer's kernel knows the VIP", func() bool {
-					mac, state := neighbour(t, n.peer, fam, fam.vip)
+					mac, state := neighbor(t, n.peer, fam, fam.vip)
 					return mac == tc.want.String() && state&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) == 0
 				})
 				// Its entry ages, and the next packet has it ask that MAC alone.
@@ -196,12 +204,12 @@ func TestKernelResolvesAVIPThatNoHostHas(t *testing.T) {
 					say(t, n.peer, fam.vip)
 					return answered(l) >= before+2
 				})
-				if _, state := neighbour(t, n.peer, fam, fam.vip); state&unix.NUD_FAILED != 0 {
+				if _, state := neighbor(t, n.peer, fam, fam.vip); state&unix.NUD_FAILED != 0 {
 					t.Errorf("state %#x", state)
 				}
 				say(t, n.peer, fam.free)
-				if mac, _ := neighbour(t, n.golb, fam, fam.vip); mac != "" {
-					t.Errorf("golb's own kernel has the VIP as a neighbour at %s", mac)
+				if mac, _ := neighbor(t, n.golb, fam, fam.vip); mac != "" {
+					t.Errorf("golb's own kernel has the VIP as a neighbor at %s", mac)
 				}
 			})
 		})
@@ -216,7 +224,7 @@ func TestKernelsFollowAnAnnouncement(t *testing.T) {
 		must(t, first.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
 		at := func(mac net.HardwareAddr) func() bool {
 			return func() bool {
-				got, state := neighbour(t, n.peer, fam, fam.vip)
+				got, state := neighbor(t, n.peer, fam, fam.vip)
 				return got == mac.String() && state&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) == 0
 			}
 		}
@@ -336,7 +344,7 @@ func TestCarrierLostAndFoundAnnouncesAgain(t *testing.T) {
 		must(t, n.golbCable.SetUp(true))
 		eventually(t, "announced", func() bool { return l.Stats().AnnouncementsSent > 0 })
 		say(t, n.peer, fam.vip)
-		eventually(t, "answers", func() bool { mac, _ := neighbour(t, n.peer, fam, fam.vip); return mac == golbMAC.String() })
+		eventually(t, "answers", func() bool { mac, _ := neighbor(t, n.peer, fam, fam.vip); return mac == golbMAC.String() })
 	})
 }
 
@@ -358,7 +366,7 @@ func TestInterfaceDownAndUpIsSatOut(t *testing.T) {
 		set(netlink.LinkSetUp)
 		eventually(t, "announced", func() bool { return l.Stats().AnnouncementsSent > 0 })
 		say(t, n.peer, fam.vip)
-		eventually(t, "answers", func() bool { mac, _ := neighbour(t, n.peer, fam, fam.vip); return mac == golbMAC.String() })
+		eventually(t, "answers", func() bool { mac, _ := neighbor(t, n.peer, fam, fam.vip); return mac == golbMAC.String() })
 	})
 }
 

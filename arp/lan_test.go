@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,12 +30,14 @@ type heard struct {
 
 // port implements wire.
 type port struct {
-	lan    *lan
-	in     [2]chan []byte
-	states chan state
-	state  state
-	closed chan struct{}
-	gone   error
+	lan     *lan
+	in      [2]chan []byte
+	states  chan state
+	state   state
+	closed  chan struct{}
+	gone    error
+	dropped atomic.Uint64
+	sendErr error
 
 	members  map[membership]bool
 	joinErr  func(membership) error // what Join fails with; nil: it does not
@@ -55,6 +58,12 @@ func (p *port) Send(frame []byte) error {
 	case <-p.closed:
 		return net.ErrClosed
 	default:
+	}
+	p.lan.mu.Lock()
+	err := p.sendErr
+	p.lan.mu.Unlock()
+	if err != nil {
+		return err
 	}
 	p.lan.send(p, frame)
 	return nil
@@ -122,7 +131,7 @@ func (p *port) Leave(m membership) error {
 	return p.leaveErr
 }
 
-func (p *port) Dropped() uint64 { return 0 }
+func (p *port) Dropped() uint64 { return p.dropped.Load() }
 
 func (p *port) Wait() (state, error) {
 	select {

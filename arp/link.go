@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// Link is the ARP and ND side of one interface. Its methods are safe for concurrent
-// use.
+// Link is ARP and ND on one interface. It is made by Open and works while Run does. Its
+// methods may be called at any time and from any goroutine; what they ask for before Run
+// begins with it.
 type Link struct {
 	cfg  Config
 	wire wire
@@ -22,20 +23,21 @@ type Link struct {
 	closing sync.Once
 	closed  error // of closing the sockets
 
-	setting sync.Mutex          // held by SetVIPs, which waits for the kernel
-	joined  map[membership]bool // what the VIPs need
+	vipsMu sync.Mutex          // held by SetVIPs while it calls the kernel; locked before mu
+	joined map[membership]bool // what the VIPs need; guarded by vipsMu
 
-	mu      sync.Mutex // guards what follows down to notices
+	mu      sync.Mutex // guards ran, m, frames, after and notices
 	ran     bool
 	m       *machine
-	frames  [][]byte      // to send; the loop of Run sends
-	after   []func()      // to call once these are sent
-	notices []*notice     // to be made, in order; callBack makes them
-	more    chan struct{} // frames, after or timers have changed
-	noticed chan struct{} // notices have
+	frames  [][]byte  // to send; the loop of Run sends
+	after   []func()  // to call once these are sent
+	notices []*notice // to deliver, in order; callBack does
+
+	more    chan struct{} // has an element after frames, after or timers changed
+	noticed chan struct{} // has an element after notices changed
 }
 
-// protocol is one of the two that a wire carries.
+// protocol is ARP or ND.
 type protocol int
 
 const (
@@ -43,32 +45,30 @@ const (
 	ipv6ND
 )
 
-// wire is what a link needs of an interface. Receive and Wait block; they, and the
-// rest, fail with net.ErrClosed after Close.
+// wire is what a link needs of an interface. Receive and Wait block. After Close all
+// methods that return an error return net.ErrClosed.
 type wire interface {
-	// Receive reads one frame of the protocol from its Ethernet header on. One that is
-	// longer than buf is cut.
+	// Receive reads one frame of the protocol into buf, from its Ethernet header on, and
+	// returns its length. What does not fit is lost.
 	Receive(p protocol, buf []byte) (int, error)
 	// Send writes one frame.
 	Send(frame []byte) error
-	// Join makes the interface receive what the membership is for, until Leave. Each is
-	// joined once.
+	// Join makes the interface receive what the membership is for; Leave undoes it. No
+	// membership is joined twice.
 	Join(membership) error
 	Leave(membership) error
-	// Dropped returns how many received frames the sockets had no room for. It does not
-	// block, and works after Close.
+	// Dropped returns how many received frames the sockets had no room for so far.
 	Dropped() uint64
-	// Wait returns the state of the interface once it may have changed. It fails where
-	// the interface is gone.
+	// Wait waits until the state of the interface may have changed, and returns it. It
+	// fails once the interface is deleted.
 	Wait() (state, error)
 	Close() error
 }
 
-// membership is one of two things that an interface receives in addition to what it
-// always does: frames to a solicited-node multicast group, which MLD then reports, or
-// frames to a MAC that is not its own.
+// membership makes an interface receive frames to a solicited-node multicast group, which
+// MLD then reports, or frames to another MAC than its own.
 type membership struct {
-	group netip.Addr // invalid: it is for mac
+	group netip.Addr // not valid: the membership is for mac
 	mac   mac
 }
 
@@ -79,15 +79,19 @@ func (m membership) String() string {
 	return "MAC " + hardware(m.mac).String()
 }
 
-// maxFrames bounds what waits to be sent while the interface takes nothing.
+// maxFrames is how many frames wait to be sent; more are dropped.
 const maxFrames = 1 << 15
 
-// frameLen is enough for an NS or NA with any options that mean something to us.
+// frameLen is the longest frame that is read: an Ethernet header and 1500 bytes. Options of
+// ND beyond that are not needed.
 const frameLen = 1514
 
-// Open opens the sockets on an interface; it needs CAP_NET_RAW in the network namespace
-// of the calling thread, which is the one that the link stays in. Nothing is answered
-// or sent until Run; who does not call Run calls Close.
+// Open opens the sockets of a link, in the network namespace of the calling thread; the
+// link stays in that namespace. Nothing is sent and nothing answered before Run. A link
+// that is not run must be closed.
+//
+// Open fails if cfg is wrong, naming every mistake, if there is no such interface, if it is
+// not an Ethernet one, or for want of CAP_NET_RAW.
 func Open(cfg Config) (*Link, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -121,18 +125,18 @@ func newLink(cfg Config, w wire, s state) *Link {
 		if !n.queued {
 			n.queued = true
 			l.notices = append(l.notices, n)
-			poke(l.noticed)
+			wake(l.noticed)
 		}
 	}
 	l.m.afterSend = func(call func()) { l.after = append(l.after, call) }
 	return l
 }
 
-// Run serves the link until ctx ends or Close is called, when it returns nil, or until
-// the interface is deleted or a socket fails, when it returns why. It sits out a link
-// that is down, and announces the VIPs again when it is up. On return the sockets are
-// closed and no goroutine is left; it waits for calls of OnConflict and Resolve under
-// way. A link runs once.
+// Run serves the link. It returns nil after ctx ends or Close is called, and an error
+// after the interface is deleted or a socket fails. A link that goes down is waited for;
+// when it is up again VIPs are announced and neighbors asked anew. Before Run returns it
+// closes the sockets, and waits for calls to Config's and Resolve's functions that have
+// begun. A link runs once.
 func (l *Link) Run(ctx context.Context) error {
 	l.mu.Lock()
 	ran := l.ran
@@ -169,8 +173,8 @@ func (l *Link) Run(ctx context.Context) error {
 	return l.Close()
 }
 
-// Close closes the sockets and ends Run; calls under way fail with net.ErrClosed. After
-// Run it need not be called.
+// Close closes the sockets and ends Run. Calls of Probe and Announce that wait fail with
+// net.ErrClosed. After Run has returned, Close does nothing.
 func (l *Link) Close() error {
 	l.closing.Do(func() {
 		close(l.done)
@@ -179,22 +183,32 @@ func (l *Link) Close() error {
 	return l.closed
 }
 
-// Resolve keeps changed informed of where addr, an address on the link, is. It asks at
-// once, and each Retry for as long as nobody answers; confirms a known MAC each Refresh
-// by asking that host alone, then everybody; and follows a change of MAC seen in any
-// answer or announcement. changed is called where the MAC becomes known or another one,
-// and with ok false where three questions in a row went unanswered; mac then is the
-// last known, and the questions go on. Nothing is told of an address that never
-// answered.
+// Resolve finds the MAC of addr, an address on the link, and follows it until stop is
+// called. It asks at once, and again every Config.Retry for as long as there is no answer.
+// A known MAC is confirmed every Config.Refresh, by a question to it alone. If that is not
+// answered, all hosts are asked every Retry; after three questions without an answer the
+// neighbor is silent. Questions go on, and its MAC is known again when it answers or claims
+// addr.
 //
-// Calls are made one at a time, in order, from one goroutine of Run; they may use the
-// link but must not wait for it. After stop at most a call under way goes on. An
-// address that no host can have is logged, and never resolved.
+// A claim of addr for another MAC moves the neighbor there only if the known MAC leaves
+// three questions unanswered, 100 ms apart (see "Conflicts"). A neighbor that is silent
+// moves at once.
+//
+// changed is called with ok true when the MAC becomes known and when it changes, and with
+// ok false and the last known MAC when the neighbor becomes silent. It is not called for
+// an address that never answered. It is told what is true at the time of the call: where
+// it takes long, changes in between are left out. Calls of changed, for all addresses, and
+// of Config's functions are made one at a time by a goroutine of Run; they may use the
+// link, but waiting for Probe or Announce in them delays the others. After stop has
+// returned, changed is called at most once more.
+//
+// Several calls of Resolve may follow the same address; it is asked for once. An address
+// that no host can have (unspecified, loopback, multicast) is logged and not resolved.
 func (l *Link) Resolve(addr netip.Addr, changed func(mac [6]byte, ok bool)) (stop func()) {
 	a, err := checkAddr(addr)
 	if err != nil {
 		l.do(func(m *machine, now time.Time) {
-			m.logLimited(m.logs.unfit, now, slog.LevelError, "arp: cannot resolve", "error", err)
+			m.logLimited(m.logs.badAddress, now, slog.LevelError, "arp: cannot resolve", "error", err)
 		})
 		return func() {}
 	}
@@ -203,12 +217,12 @@ func (l *Link) Resolve(addr netip.Addr, changed func(mac [6]byte, ok bool)) (sto
 	return func() { l.do(func(m *machine, _ time.Time) { m.unsubscribe(a, s) }) }
 }
 
-// do runs f on the machine, and lets the loop see to what follows.
+// do runs f on the machine. The loop then sends what f has left to send.
 func (l *Link) do(f func(m *machine, now time.Time)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f(l.m, time.Now())
-	poke(l.more)
+	wake(l.more)
 }
 
 func (l *Link) receive(p protocol) error {
@@ -232,7 +246,7 @@ func (l *Link) follow() error {
 	}
 }
 
-// loop is the one goroutine with a timer, and the one that sends.
+// loop runs the machine's timers, and sends its frames.
 func (l *Link) loop() {
 	t := time.NewTimer(0)
 	defer t.Stop()
@@ -265,13 +279,13 @@ func (l *Link) sendAll(frames [][]byte) {
 	for _, f := range frames {
 		if err := l.wire.Send(f); err != nil {
 			l.mu.Lock()
-			l.m.unsent(err, time.Now())
+			l.m.sendFailed(err, time.Now())
 			l.mu.Unlock()
 		}
 	}
 }
 
-// callBack makes the calls of notices, without the lock, so that they may use the link.
+// callBack delivers notices, without holding mu, so that what they call may use the link.
 func (l *Link) callBack() error {
 	for {
 		select {
@@ -287,7 +301,8 @@ func (l *Link) callBack() error {
 	}
 }
 
-// nextCall takes the first notice from the queue; ok is false where there is none.
+// nextCall takes the first notice from the queue and returns the call to make, nil if there
+// is nothing to say any more. ok is false if there is no notice.
 func (l *Link) nextCall() (call func(), ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -300,7 +315,7 @@ func (l *Link) nextCall() (call func(), ok bool) {
 	return n.prepare(), true
 }
 
-func poke(c chan struct{}) {
+func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// machine is all that one link knows and decides. It has no clock, socket, lock or
-// goroutine: frames and the time go in, frames and calls come out through send,
-// afterSend and notify.
+// machine is the state of one link, and decides what it does. It has no clock, socket,
+// lock or goroutine: frames and the time go in, frames and calls come out through send,
+// afterSend and notify. Link calls it with its lock held.
 type machine struct {
 	cfg        Config // with its defaults
 	log        *slog.Logger
-	send       func(frame []byte) bool // false: too many wait to be sent
-	afterSend  func(call func())       // to be called once the frames before it are on the wire
-	notify     func(*notice)           // to be called in order
+	send       func(frame []byte) bool // false: not sent, too many frames wait
+	afterSend  func(call func())       // calls after the frames so far are on the wire
+	notify     func(*notice)           // queues a notice unless it is queued
 	random     func() float64          // in [0, 1), to spread questions
 	timers     timers
 	stats      Stats
 	logs       logBudgets
-	sourceless [2]bool // that there is no address to ask from was logged, for IPv4 and IPv6
+	sourceless [2]bool // was logged: no address to ask from, for IPv4 and IPv6
 
 	link    state
 	vips    map[netip.Addr]*vip
@@ -33,24 +33,24 @@ type machine struct {
 	firstQuestions, repeats, confirmations budget // see budgetFor
 }
 
-// state is what the host says of the interface, and of itself.
+// state is what the kernel says of the interface and the host.
 type state struct {
 	mac   mac
 	up    bool           // administratively up, with a carrier
-	addrs []netip.Prefix // of the host on this interface, fit to be a source
-	host  map[mac]bool   // the MACs of all interfaces of the host
+	addrs []netip.Prefix // of the host on this interface, except tentative ones
+	host  map[mac]bool   // MACs of all interfaces of the host
 }
 
-// notice is a call to a user of the link. One that waits is not queued again: what it
-// says is what is true when its turn comes. So no number of packets makes the queue long.
+// notice is a call to a user of the link that waits for its turn. It is queued at most
+// once, and says what is true when its turn comes, so the queue has a bound.
 type notice struct {
 	queued  bool
-	prepare func() func() // returns the call, to be made without lock; nil: nothing new
+	prepare func() func() // with the lock held; returns the call, to make without it, or nil
 }
 
 // logBudgets limit log lines by kind.
 type logBudgets struct {
-	conflict, neighborConflict, moved, silent, unsent, unfit *logBudget
+	conflict, neighborConflict, moved, silent, sendError, badAddress *logBudget
 }
 
 func newMachine(cfg Config, link state) *machine {
@@ -60,13 +60,12 @@ func newMachine(cfg Config, link state) *machine {
 		probes:    map[netip.Addr]*probe{},
 		neighbors: map[netip.Addr]*neighbor{},
 
-		// As many neighbors as Linux's table has room for (gc_thresh3) are asked at once.
 		firstQuestions: budget{interval: 2 * time.Millisecond, burst: 1000},
 		repeats:        budget{interval: 5 * time.Millisecond, burst: 200},
 		confirmations:  budget{interval: time.Millisecond, burst: 1000},
 		logs: logBudgets{
 			conflict: newLogBudget(), neighborConflict: newLogBudget(), moved: newLogBudget(),
-			silent: newLogBudget(), unsent: newLogBudget(), unfit: newLogBudget(),
+			silent: newLogBudget(), sendError: newLogBudget(), badAddress: newLogBudget(),
 		},
 	}
 }
@@ -80,10 +79,9 @@ func (m *machine) input(frame []byte, now time.Time) {
 	}
 	m.countReceived(&msg)
 	if msg.mac == m.link.mac || msg.src == m.link.mac {
-		return // ours, come back through a loop or a hairpin
+		return // sent by this link, and come back
 	}
-	// What the host itself says, by another of its interfaces or at the MAC of a VIP, is no
-	// claim of another host. A host that shares a virtual MAC is not told from this one.
+	// A host that shares a virtual MAC of this link cannot be told from the link itself.
 	another := !m.link.host[msg.mac] && !m.vipMACs[msg.mac]
 	if another {
 		m.answerProbe(&msg)
@@ -92,7 +90,7 @@ func (m *machine) input(frame []byte, now time.Time) {
 		}
 	}
 	if !group(msg.dst) && msg.dst != m.link.mac && !m.vipMACs[msg.dst] {
-		return // for another host; seen because somebody made the interface promiscuous
+		return // for another host, received as the interface is in promiscuous mode
 	}
 	if another {
 		m.learn(&msg, now)
@@ -100,9 +98,8 @@ func (m *machine) input(frame []byte, now time.Time) {
 	m.answer(&msg)
 }
 
-// setLink takes what the host says of the interface now. A link that comes up, or gets
-// another MAC, may be in another place: what was said is said again, and what was asked
-// is asked again.
+// setLink takes a new state. A link that comes up or gets another MAC may be on another
+// port of a switch, or in another network: VIPs are announced and neighbors asked anew.
 func (m *machine) setLink(s state, now time.Time) {
 	was := m.link
 	m.link = s
@@ -112,7 +109,7 @@ func (m *machine) setLink(s state, now time.Time) {
 	if !s.up {
 		m.abortProbes()
 		for _, n := range m.neighbors {
-			n.move.stop(m) // silence means nothing now
+			n.move.stop(m) // no answer can be expected now
 		}
 		return
 	}
@@ -128,8 +125,8 @@ func (m *machine) setLink(s state, now time.Time) {
 	}
 }
 
-// transmit sends the frames of one message, and counts it. While the link is down it
-// sends nothing: the kernel would say so for each frame.
+// transmit sends the frames of one message and adds one to count, or to SendDropped if the
+// link is down or too many frames wait.
 func (m *machine) transmit(count *uint64, frames ...[]byte) {
 	for _, f := range frames {
 		if !m.link.up || !m.send(f) {
@@ -140,13 +137,13 @@ func (m *machine) transmit(count *uint64, frames ...[]byte) {
 	*count++
 }
 
-// unsent counts a frame that the interface did not take.
-func (m *machine) unsent(err error, now time.Time) {
+// sendFailed counts a frame that the interface refused.
+func (m *machine) sendFailed(err error, now time.Time) {
 	m.stats.SendErrors++
-	m.logLimited(m.logs.unsent, now, slog.LevelWarn, "arp: frame not sent", "error", err, "send_errors", m.stats.SendErrors)
+	m.logLimited(m.logs.sendError, now, slog.LevelWarn, "arp: frame not sent", "error", err, "send_errors", m.stats.SendErrors)
 }
 
-// logLimited logs what packets can cause, unless too much of the kind was logged lately.
+// logLimited logs a line of a kind that packets can cause, within the budget of the kind.
 func (m *machine) logLimited(b *logBudget, now time.Time, level slog.Level, msg string, args ...any) {
 	if !b.take(now, 1) {
 		b.omitted++
@@ -160,14 +157,13 @@ func (m *machine) logLimited(b *logBudget, now time.Time, level slog.Level, msg 
 	m.log.Log(context.Background(), level, msg, args...)
 }
 
-// source returns the address to ask for target from. It is one of the host's on this
-// interface: in the target's subnet if there is one, as with arp_announce=2 in Linux;
-// else any, for IPv6 a link-local one rather.
+// source returns the source address of a question for target: an address of the host on
+// this interface, in the target's subnet if there is one (as with arp_announce=2 in Linux),
+// otherwise the first, in IPv6 preferably a link-local one.
 //
-// Where the host has none it is the unspecified address, as in a probe, which every
-// host answers for its own addresses (RFC 5227 §2.1.1 expects it, Linux and BSD do it
-// on a path of its own). A VIP would be worse: servers that have it on their loopback,
-// all of DSR, drop the request as a martian.
+// If the host has none, it is the unspecified address. That makes the question a probe,
+// which hosts answer for their own addresses (RFC 5227 §2.1.1). A VIP would not do: DSR
+// servers, which have it on their loopback, drop the question as a martian.
 func (m *machine) source(target netip.Addr) netip.Addr {
 	var any netip.Addr
 	for _, p := range m.link.addrs {
@@ -191,18 +187,18 @@ func (m *machine) source(target netip.Addr) netip.Addr {
 	}
 	if !m.sourceless[family] {
 		m.sourceless[family] = true
-		m.log.Warn("arp: the host has no address of this family on the interface (not configured, or IPv6 disabled there): "+
-			"asking for neighbors without one", "interface", m.cfg.Interface, "source", unspecified)
+		m.log.Warn("arp: no host address of this family on the interface, neighbors are asked from the unspecified one",
+			"interface", m.cfg.Interface, "source", unspecified)
 	}
 	return unspecified
 }
 
-// isHost reports whether the host has a on this interface.
+// isHost reports whether a is an address of the host on this interface.
 func (m *machine) isHost(a netip.Addr) bool {
 	return slices.ContainsFunc(m.link.addrs, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
-// spread returns d, give or take a quarter.
+// spread returns d plus or minus up to a quarter of it, at random.
 func (m *machine) spread(d time.Duration) time.Duration {
 	return d*3/4 + time.Duration(m.random()*float64(d)/2)
 }

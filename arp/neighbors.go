@@ -155,7 +155,7 @@ func (m *machine) learn(msg *message, now time.Time) {
 		m.stats.NeighborsLearned++
 		m.setMAC(n, msg.mac, now)
 	}
-	if msg.solicits || n.asProbe && !msg.asked.IsValid() {
+	if msg.solicited || n.asProbe && !msg.asked.IsValid() {
 		m.confirm(n, now)
 	}
 }

@@ -108,7 +108,7 @@ func TestResolveTellsOfSilenceAndReturn(t *testing.T) {
 	})
 }
 
-func TestResolveLearnsFromQuestionsOfTheNeighbour(t *testing.T) {
+func TestResolveLearnsFromQuestionsOfTheNeighbor(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		l, p := n.host(Config{}, 1, w.host(1))
 		must(n.t, p.Join(membership{group: solicitedNode(w.addr(9))}))

@@ -14,14 +14,14 @@ const conflictInterval = 10 * time.Second
 type vip struct {
 	addr     netip.Addr
 	mac      mac       // zero: the interface's own
-	defended time.Time // when a conflict was last told
+	defended time.Time // last, against a claim
 
-	conflict Conflict // the last
-	notice            // of it
+	conflict Conflict // what the notice tells
+	notice
 
-	left    int   // announcements to send
-	timer   timer // when to send the next
-	waiting []chan error
+	left    int          // announcements to send
+	timer   timer        // for the next announcement
+	waiting []chan error // callers of Announce
 }
 
 // at returns the MAC of the VIP on a link in the given state.
@@ -32,9 +32,8 @@ func (v *vip) at(link state) mac {
 	return link.mac
 }
 
-// setVIPs replaces the set of addresses to answer for, each with its MAC. Announcements
-// of those that stay go on; those of others stop at once, since by now they may be
-// elsewhere.
+// setVIPs replaces the addresses to answer for, each with its MAC. Announcements of those
+// that stay go on. Those of others stop at once, as another host may have them by now.
 func (m *machine) setVIPs(macs map[netip.Addr]mac) {
 	for a, v := range m.vips {
 		if _, ok := macs[a]; !ok {
@@ -61,9 +60,8 @@ func (m *machine) setVIPs(macs map[netip.Addr]mac) {
 	}
 }
 
-// answer replies to a request or solicitation for a VIP, probes too, which is how the
-// one who probes learns of us. One who claims the address that it asks for is no asker
-// (RFC 5227 §1.1, an announcement).
+// answer answers a question for a VIP, also a probe. A question for the address that it
+// claims is an announcement (RFC 5227 §1.1), and not answered.
 func (m *machine) answer(q *message) {
 	v := m.vips[q.asked]
 	if v == nil || q.asked == q.claimed {
@@ -76,8 +74,9 @@ func (m *machine) answer(q *message) {
 	m.transmit(count, reply(v.at(m.link), q))
 }
 
-// defend meets a claim to v by another host as RFC 5227 §2.4 (c) has it: by one
-// announcement, and then none for a while, so that two hosts that both do so come to rest.
+// defend counters a claim of v by another host, as in RFC 5227 §2.4 (c): it sends one
+// announcement, and no other in conflictInterval, so that two hosts that both defend an
+// address do not go on for ever.
 func (m *machine) defend(v *vip, by mac, now time.Time) {
 	m.stats.Conflicts++
 	if !v.defended.IsZero() && now.Sub(v.defended) < conflictInterval {

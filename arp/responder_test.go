@@ -64,10 +64,10 @@ func TestAnswers(t *testing.T) {
 			{"a request for another address", q(them, w.addr(101), mac{}), nil, false},
 			{"a request for the host's own address", q(them, w.addr(1), mac{}), nil, false},
 			{"a probe", q(unspecified, vip, mac{}), [][]byte{reply(macOf(1), &message{asked: vip, mac: macOf(3)})}, false},
-			{"an announcement, by defence", announcement(macOf(3), vip)[0], announcement(macOf(1), vip), true},
+			{"an announcement, by defense", announcement(macOf(3), vip)[0], announcement(macOf(1), vip), true},
 			{"our own announcement come back", announcement(macOf(1), vip)[0], nil, false},
-			{"a VIP as the source of a question, by defence", q(vip, w.addr(101), mac{}), announcement(macOf(1), vip), true},
-			{"an answer that is for another host, by defence",
+			{"a VIP as the source of a question, by defense", q(vip, w.addr(101), mac{}), announcement(macOf(1), vip), true},
+			{"an answer that is for another host, by defense",
 				reply(macOf(3), &message{asked: vip, claimed: them, mac: other}), announcement(macOf(1), vip), true},
 		} {
 			t.Run(w.name+"/"+tc.name, func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestConflictsAreToldAndDefendedOnceIn10Seconds(t *testing.T) {
 			n.t.Error(d)
 		}
 		if c, want := len(p.sent()), 10*len(announcement(macOf(1), w.addr(100))); c != want {
-			n.t.Errorf("%d frames in defence, want %d", c, want)
+			n.t.Errorf("%d frames in defense, want %d", c, want)
 		}
 		if c := strings.Count(log.String(), "mac=02:00:00:00:00:09"); c != 10 {
 			n.t.Errorf("%d logs:\n%s", c, log.String())

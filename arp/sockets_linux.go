@@ -18,11 +18,11 @@ import (
 
 var errDeleted = errors.New("interface deleted")
 
-// sockets is the wire of a real interface. A socket stays in the network namespace in
-// which it was opened; so nothing is opened after openWire.
+// sockets is the wire of a real interface. All sockets are opened by openWire, as a socket
+// stays in the network namespace of the thread that opens it.
 type sockets struct {
 	ifi     *net.Interface
-	packets [2]*packet.Conn // by protocol; bound to it, so that what this host sends is not seen
+	packets [2]*packet.Conn // by protocol, and bound to it, so that they do not receive what the host sends
 	groups  *ipv6.PacketConn
 	noIPv6  error // why groups is nil
 	routes  *netlink.Handle
@@ -73,8 +73,8 @@ func (s *sockets) open() (state, error) {
 	return s.state()
 }
 
-// openGroups opens the socket that multicast groups are joined with. Without IPv6 in
-// the kernel there is none, and none is needed until an IPv6 VIP is set.
+// openGroups opens the socket that joins multicast groups. A kernel without IPv6 has none,
+// which matters only to IPv6 VIPs.
 func (s *sockets) openGroups() {
 	c, err := net.ListenPacket("ip6:ipv6-icmp", "::")
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *sockets) Receive(p protocol, buf []byte) (int, error) {
 			return n, nil
 		case s.closed.Load():
 			return 0, net.ErrClosed
-		case !errors.Is(err, unix.ENETDOWN): // said once when the link goes down; Wait sees whether it is for good
+		case !errors.Is(err, unix.ENETDOWN): // once when the link goes down, which Wait sees too
 			return 0, fmt.Errorf("receive: %w", err)
 		}
 	}
@@ -127,7 +127,7 @@ func (s *sockets) Join(m membership) error {
 	}
 	err := s.setGroup((*ipv6.PacketConn).JoinGroup, m.group)
 	if errors.Is(err, unix.EADDRINUSE) {
-		return nil // a member still, where Leave has failed
+		return nil // Leave has failed before
 	}
 	return err
 }
@@ -155,8 +155,8 @@ func (s *sockets) setGroup(change func(*ipv6.PacketConn, *net.Interface, net.Add
 	return err
 }
 
-// setMAC adds a MAC that is not the interface's own to what it receives, or takes it
-// away, without promiscuous mode. It ends with the socket.
+// setMAC adds a MAC to those that the interface receives, or drops it. The kernel drops it
+// when the socket is closed.
 func (s *sockets) setMAC(option int, m mac) error {
 	rc, err := s.packets[ipv4ARP].SyscallConn()
 	if err != nil {
@@ -174,8 +174,8 @@ func (s *sockets) setMAC(option int, m mac) error {
 	return errors.Join(err, set)
 }
 
-// Wait returns on any change of any interface; so messages need not be decoded, and one
-// that was lost (ENOBUFS) is no loss.
+// Wait returns after any change of any interface, so that messages need not be decoded, nor
+// lost ones (ENOBUFS) be repeated.
 func (s *sockets) Wait() (state, error) {
 	_, _, err := s.changes.Receive()
 	if s.closed.Load() {
@@ -191,7 +191,7 @@ func (s *sockets) Wait() (state, error) {
 	return st, err
 }
 
-// state reads what the kernel says of the interface now.
+// state reads the state from the kernel.
 func (s *sockets) state() (state, error) {
 	link, err := s.routes.LinkByIndex(s.ifi.Index)
 	var notFound netlink.LinkNotFoundError

@@ -9,7 +9,9 @@ import (
 	"github.com/golb/golb/lb/lbtest/lab"
 )
 
-func TestSocketsReceiveWhatIsForUsOnly(t *testing.T) {
+// wires opens sockets at both ends of a cable.
+func wires(t *testing.T) (from wire, sender state, to wire) {
+	t.Helper()
 	if err := lab.Unavailable(); err != nil {
 		t.Skip(err)
 	}
@@ -29,8 +31,33 @@ func TestSocketsReceiveWhatIsForUsOnly(t *testing.T) {
 		t.Cleanup(func() { must(t, w.Close()) })
 		return w, s
 	}
-	from, sender := open(a)
-	to, _ := open(b)
+	from, sender = open(a)
+	to, _ = open(b)
+	return from, sender, to
+}
+
+func TestSocketsCountWhatTheyHaveNoRoomFor(t *testing.T) {
+	from, sender, to := wires(t)
+	const frames = 4000 // of 768 bytes or so in the kernel, into a buffer of 208 KiB
+	f := question(sender.mac, v4.addr(1), v4.addr(10), mac{})
+	for range frames {
+		must(t, from.Send(f))
+	}
+	deadline := time.Now().Add(time.Minute)
+	for to.Dropped() == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("none counted in a minute")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	counted := to.Dropped()
+	if again := to.Dropped(); again < counted {
+		t.Errorf("%d dropped, and %d at the next reading", counted, again)
+	}
+}
+
+func TestSocketsReceiveWhatIsForUsOnly(t *testing.T) {
+	from, sender, to := wires(t)
 	for p, w := range map[protocol]nums{ipv4ARP: v4, ipv6ND: v6} {
 		got := make(chan netip.Addr, 10)
 		go func() {

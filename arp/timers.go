@@ -5,21 +5,20 @@ import (
 	"time"
 )
 
-// timer calls fire once its time has come. It is set and stopped through timers;
-// the zero position says that it is not set.
+// timer calls fire when its time has come. It is set and stopped through timers.
 type timer struct {
 	at   time.Time
 	fire func(now time.Time)
-	pos  int // index in the heap, plus one
+	pos  int // index in the heap, plus one; 0: not set
 }
 
 // pending reports whether t is set and has not fired.
 func (t *timer) pending() bool { return t.pos != 0 }
 
-// timers is a heap by time: any number of them for one goroutine.
+// timers is a heap of timers by time.
 type timers struct{ h timerHeap }
 
-// set makes t fire at the given time, whether it was set before or not.
+// set makes t fire at the given time, and at no other that it was set to before.
 func (ts *timers) set(t *timer, at time.Time) {
 	t.at = at
 	if !t.pending() {
@@ -42,7 +41,7 @@ func (ts *timers) run(now time.Time) {
 	}
 }
 
-// next returns when run is to be called; false where nothing is set.
+// next returns when run is to be called next; false if no timer is set.
 func (ts *timers) next() (time.Time, bool) {
 	if len(ts.h) == 0 {
 		return time.Time{}, false

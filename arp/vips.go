@@ -9,28 +9,27 @@ import (
 	"time"
 )
 
-// ErrNoIPv6 is the error of SetVIPs where IPv6 VIPs need what the interface does not have.
+// ErrNoIPv6 is the error of SetVIPs if there are IPv6 VIPs, and no IPv6 on the interface.
 var ErrNoIPv6 = errors.New("no IPv6 on the interface")
 
-// VIP is an address that a link answers for, and the MAC that it says the address is
-// at. VIPs of one link may have different MACs, as those of several VRRP routers do
-// (RFC 9568 §7.3: 00:00:5e:00:01:VRID for IPv4, 00:00:5e:00:02:VRID for IPv6).
+// VIP is an address that a link answers for, and its MAC. VIPs of one link may have
+// different MACs: those of VRRP virtual routers do, 00:00:5e:00:01:VRID for IPv4 and
+// 00:00:5e:00:02:VRID for IPv6 (RFC 9568 §7.3).
 type VIP struct {
 	Addr netip.Addr
-	// MAC is the Ethernet source of all that is sent for the VIP, and the hardware
-	// address in it. Zero means Config.MAC. While a VIP is set, the interface receives
-	// frames to its MAC.
+	// MAC is the Ethernet source and the hardware address in answers and announcements of
+	// the VIP. Zero means Config.MAC.
 	MAC [6]byte
 }
 
-// SetVIPs makes the link answer for exactly these VIPs from now on. It announces
-// nothing: that is Announce. A VIP that the host knows of but does not have now, such as
-// that of a standby, is left out: the link then neither answers for it nor announces nor
-// defends it.
+// SetVIPs makes the link answer for these VIPs, and no others. It does not announce them;
+// call Announce for that. A VIP that another host has now, as on a standby, must not be
+// among them: the link neither answers for it then, nor announces, nor defends it.
 //
-// SetVIPs fails where an address cannot be one of a host, a MAC is a group's, or the
-// interface does not take a multicast group or MAC; the link then goes on exactly as
-// before. The error is ErrNoIPv6 where there are IPv6 VIPs and the interface has no IPv6.
+// SetVIPs fails if no host on a link can have one of the addresses, if a MAC is not a
+// unicast one, if an address is given twice with different MACs, or if the interface
+// refuses a multicast group or a MAC. The error wraps ErrNoIPv6 if that is the reason.
+// After a failure the link answers exactly as before.
 func (l *Link) SetVIPs(vips []VIP) error {
 	macs := make(map[netip.Addr]mac, len(vips))
 	var need []membership
@@ -46,8 +45,8 @@ func (l *Link) SetVIPs(vips []VIP) error {
 		macs[a] = at
 		need = appendMemberships(need, a, at)
 	}
-	l.setting.Lock()
-	defer l.setting.Unlock()
+	l.vipsMu.Lock()
+	defer l.vipsMu.Unlock()
 	joined, err := l.join(need)
 	if err != nil {
 		return err
@@ -62,8 +61,8 @@ func (l *Link) SetVIPs(vips []VIP) error {
 	return nil
 }
 
-// checkVIP returns the address in the one form that the machine knows, and the MAC, zero
-// for the interface's own.
+// checkVIP returns a VIP's address as the machine has it, and its MAC, zero for the
+// interface's own.
 func (l *Link) checkVIP(v VIP) (netip.Addr, mac, error) {
 	a, err := checkAddr(v.Addr)
 	if err == nil {
@@ -82,7 +81,7 @@ func placeOf(at mac) string {
 	return hardware(at).String()
 }
 
-// appendMemberships appends what the interface has to receive for a VIP.
+// appendMemberships appends the memberships that a VIP needs.
 func appendMemberships(to []membership, addr netip.Addr, at mac) []membership {
 	if addr.Is6() {
 		to = append(to, membership{group: solicitedNode(addr)})
@@ -93,8 +92,8 @@ func appendMemberships(to []membership, addr netip.Addr, at mac) []membership {
 	return to
 }
 
-// join joins those of need that are not joined yet, and returns need as a set. Where one
-// fails, those before it are left again.
+// join joins what of need is not joined yet, and returns need as a set. If one fails it
+// leaves those that it has joined. The caller holds vipsMu.
 func (l *Link) join(need []membership) (map[membership]bool, error) {
 	set := make(map[membership]bool, len(need))
 	var fresh []membership
@@ -113,22 +112,22 @@ func (l *Link) join(need []membership) (map[membership]bool, error) {
 	return set, nil
 }
 
-// leave is for what nobody needs any more. A failure costs frames that nobody wants.
+// leave ends a membership. If that fails, the interface receives frames that are not needed.
 func (l *Link) leave(m membership) {
 	if err := l.wire.Leave(m); err != nil && !errors.Is(err, net.ErrClosed) {
-		l.cfg.Logger.Warn("arp: membership not left", "interface", l.cfg.Interface, "membership", m.String(), "error", err)
+		l.cfg.Logger.Warn("arp: cannot leave multicast group or MAC", "interface", l.cfg.Interface, "membership", m.String(), "error", err)
 	}
 }
 
-// Probe asks whether another host on the link has one of the addresses (RFC 5227 §2.1,
-// RFC 4862 §5.4). Any number of them, in one call or several, takes Config.ProbeTime.
-// The error joins one *ConflictError for each address that another host claims; nil says
-// that none did, or that ProbeTime is negative. On a link that is down, or goes down, the
-// error is ErrLinkDown. Probe waits for Run where it is not running yet.
+// Probe asks whether another host has one of the addresses (RFC 5227 §2.1, RFC 4862 §5.4).
+// It takes Config.ProbeTime, however many addresses there are. The error joins a
+// *ConflictError for each address that another host claims meanwhile; nil means that there
+// is none, or that ProbeTime is negative. The error wraps ErrLinkDown if the link is down
+// or goes down, and net.ErrClosed if it is closed. Before Run, Probe waits.
 //
-// Another host's probe for the same address is no claim, though RFC 5227 §2.1.1 would
-// have it so: switches send them to every host to track devices. Two hosts that probe at
-// once both get the address, and hear of each other when they announce it.
+// A probe of another host for the same address is not a claim. RFC 5227 §2.1.1 takes it for
+// one; but switches send such probes to all hosts to track them. So if two hosts probe at
+// once neither fails, and each notices the other when that announces the address.
 func (l *Link) Probe(ctx context.Context, addrs ...netip.Addr) error {
 	addrs, err := l.check(addrs)
 	if err != nil || l.cfg.ProbeTime < 0 {
@@ -139,13 +138,14 @@ func (l *Link) Probe(ctx context.Context, addrs ...netip.Addr) error {
 	})
 }
 
-// Announce says on the wire that the addresses, which must be among those of SetVIPs,
-// are here: by a gratuitous ARP request and reply to all (RFC 5227 §2.3, RFC 5944
-// §4.6), or an unsolicited neighbour advertisement with the override flag to all nodes
-// (RFC 4861 §7.2.6), AnnounceCount times, AnnounceInterval apart. It returns after the
-// last; the announcements go on where ctx ends before. An address that SetVIPs removes
-// meanwhile is announced no more, and is an error. While the link is down they are
-// lost, but Run makes them anew when it is up.
+// Announce tells all hosts that VIPs of the link are here: by a gratuitous ARP request and
+// a gratuitous ARP reply (RFC 5227 §2.3, RFC 5944 §4.6), or by an unsolicited neighbor
+// advertisement with the override flag (RFC 4861 §7.2.6). It does so
+// Config.AnnounceCount times, Config.AnnounceInterval apart, and returns after the last
+// time. If ctx ends before, Announce returns its error, but the announcements go on.
+//
+// An address that is not among the VIPs, or no longer because of SetVIPs, is an error.
+// Announcements are lost while the link is down, but are made again when it comes up.
 func (l *Link) Announce(ctx context.Context, vips ...netip.Addr) error {
 	addrs, err := l.check(vips)
 	if err != nil {
@@ -162,7 +162,7 @@ func (l *Link) Announce(ctx context.Context, vips ...netip.Addr) error {
 	})
 }
 
-// await starts something for each address, all at once, and waits until each has ended.
+// await calls start for each address, then waits for an error or nil from each end.
 func (l *Link) await(ctx context.Context, what string, addrs []netip.Addr,
 	start func(m *machine, addr netip.Addr, end chan error, now time.Time)) error {
 	ends := make([]chan error, len(addrs))
@@ -191,7 +191,7 @@ func (l *Link) await(ctx context.Context, what string, addrs []netip.Addr,
 	return errors.Join(errs...)
 }
 
-// check returns the addresses in the one form that the machine knows.
+// check returns addresses as the machine has them.
 func (l *Link) check(vips []netip.Addr) ([]netip.Addr, error) {
 	addrs := make([]netip.Addr, len(vips))
 	for i, v := range vips {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-// mac is an Ethernet address as a key.
+// mac is an Ethernet address.
 type mac = [6]byte
 
 var broadcast = mac{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
@@ -23,19 +23,19 @@ const (
 	ndMinLen      = 24 // ICMPv6 header, flags and target: RFC 4861 §4.3, §4.4
 )
 
-// message is what an ARP packet or a neighbour solicitation or advertisement says,
-// in one form for both protocols.
+// message is the content of an ARP packet, a neighbor solicitation or an advertisement.
 type message struct {
-	kind     kind
-	src, dst mac        // of the Ethernet header
-	asked    netip.Addr // the address a request or solicitation is for; invalid in answers
-	claimed  netip.Addr // the address that its sender says to have; invalid in probes
-	mac      mac        // where the sender says to be
-	explicit bool       // mac is in the message, not merely the Ethernet source
-	solicits bool       // a question was asked for it: ARP reply to one host, NA with the S flag
-	override bool       // gratuitous ARP, NA with the O flag, NS with a source option
+	kind      kind
+	src, dst  mac        // of the Ethernet header
+	asked     netip.Addr // the address that a question is for; not valid in answers
+	claimed   netip.Addr // the address that the sender claims; not valid in probes
+	mac       mac        // of the sender
+	explicit  bool       // mac is in the message; otherwise it is the Ethernet source
+	solicited bool       // an answer to a question: ARP reply to one host, NA with the S flag
+	override  bool       // gratuitous ARP, NA with the O flag, NS with a source option
 }
 
+// kind is the type of a message.
 type kind int
 
 const (
@@ -52,15 +52,15 @@ func (m *message) probe() bool { return m.asked.IsValid() && !m.claimed.IsValid(
 var (
 	errShort    = errors.New("truncated")
 	errTagged   = errors.New("VLAN tag inside the frame")
-	errType     = errors.New("neither ARP nor neighbour discovery")
+	errType     = errors.New("neither ARP nor neighbor discovery")
 	errMAC      = errors.New("hardware address is not a unicast one")
 	errHopLimit = errors.New("hop limit is not 255")
 	errChecksum = errors.New("wrong ICMPv6 checksum")
 	errND       = errors.New("forbidden by RFC 4861 §7.1")
 )
 
-// parse reads an Ethernet frame. It refuses what RFC 826, RFC 4861 §7.1 and RFC
-// 1812 §3.3.2 (group addresses as hardware addresses) refuse, and keeps no part of frame.
+// parse reads an Ethernet frame. It fails if the message breaks a rule of RFC 826, RFC 4861
+// §7.1 or RFC 1812 §3.3.2 (a group address as hardware address). It keeps no part of frame.
 func parse(frame []byte) (message, error) {
 	var f ethernet.Frame
 	if err := f.UnmarshalBinary(frame); err != nil {
@@ -104,7 +104,7 @@ func (m *message) parseARP(b []byte) error {
 		m.kind, m.asked = arpRequest, p.TargetIP
 	case marp.OperationReply:
 		m.kind = arpReply
-		m.solicits = !group(m.dst)
+		m.solicited = !group(m.dst)
 	default:
 		return fmt.Errorf("operation %d: %w", p.Operation, errType)
 	}
@@ -166,7 +166,7 @@ func (m *message) fromSolicitation(ns *ndp.NeighborSolicitation, src, dst netip.
 func (m *message) fromAdvertisement(na *ndp.NeighborAdvertisement, dst netip.Addr) error {
 	m.kind, m.claimed = advertisement, na.TargetAddress
 	m.setMAC(na.Options, ndp.Target)
-	m.solicits, m.override = na.Solicited, na.Override
+	m.solicited, m.override = na.Solicited, na.Override
 	if m.claimed.IsMulticast() || dst.IsMulticast() && na.Solicited {
 		return errND
 	}
@@ -182,8 +182,7 @@ func (m *message) setMAC(options []ndp.Option, d ndp.Direction) {
 	}
 }
 
-// arpFrame encodes an ARP packet. All addresses of p but the hardware ones must
-// be IPv4.
+// arpFrame encodes an ARP packet. sender and target must be IPv4 addresses.
 func arpFrame(op marp.Operation, src, dst mac, sender netip.Addr, targetMAC mac, target netip.Addr) []byte {
 	p, err := marp.NewPacket(op, src[:], sender, targetMAC[:], target)
 	if err != nil {
@@ -196,7 +195,7 @@ func arpFrame(op marp.Operation, src, dst mac, sender netip.Addr, targetMAC mac,
 	return etherFrame(src, dst, ethernet.EtherTypeARP, b)
 }
 
-// ndFrame encodes a neighbour solicitation or advertisement in IPv6 (RFC 4861
+// ndFrame encodes a neighbor solicitation or advertisement in IPv6 (RFC 4861
 // §4.3, §4.4), with hop limit 255 and the checksum in place.
 func ndFrame(srcMAC, dstMAC mac, src, dst netip.Addr, nd ndp.Message) []byte {
 	body, err := ndp.MarshalMessageChecksum(nd, src, dst)

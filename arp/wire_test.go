@@ -176,7 +176,7 @@ func TestParseRefusesWhatTheRFCsForbid(t *testing.T) {
 	}
 }
 
-// FuzzInput feeds one frame to a machine with VIPs, neighbours and probes of both
+// FuzzInput feeds one frame to a machine with VIPs, neighbors and probes of both
 // protocols: whatever it is, it must not panic, and what is answered must be well formed.
 func FuzzInput(f *testing.F) {
 	for _, b := range [][]byte{

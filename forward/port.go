@@ -34,27 +34,43 @@ type Filter struct {
 // frame. Bytes are those of frames, from the Ethernet header on, without preamble and
 // frame check sequence.
 type PortStats struct {
-	Received      uint64 // frames that Recv returned
-	ReceivedBytes uint64
+	Received      uint64 `json:"received"` // frames that Recv returned
+	ReceivedBytes uint64 `json:"received_bytes"`
 
 	// ReceiveDropped are frames that passed the filter and found the receive buffer
 	// full: the reader is too slow.
-	ReceiveDropped uint64
+	ReceiveDropped uint64 `json:"receive_dropped"`
 	// ReceiveUnusable are frames that cannot be forwarded: longer than MaxFrame, or
 	// super-packets of a kind that Offload cannot describe (SCTP, tunnels).
-	ReceiveUnusable uint64
+	ReceiveUnusable uint64 `json:"receive_unusable"`
 
-	Sent        uint64 // frames that the kernel took from Send
-	SentBytes   uint64
-	SendTooLong uint64 // frames refused as longer than the MTU allows (EMSGSIZE)
+	Sent        uint64 `json:"sent"` // frames that the kernel took from Send
+	SentBytes   uint64 `json:"sent_bytes"`
+	SendTooLong uint64 `json:"send_too_long"` // frames refused as longer than the MTU allows (EMSGSIZE)
 	// SendNoBuffer are frames refused because the queue or the send buffer is full
 	// (ENOBUFS, EAGAIN).
-	SendNoBuffer uint64
-	SendDown     uint64 // frames refused because the interface is down or gone (ENETDOWN, ENXIO)
+	SendNoBuffer uint64 `json:"send_no_buffer"`
+	SendDown     uint64 `json:"send_down"` // frames refused because the interface is down or gone (ENETDOWN, ENXIO)
 	// SendRefused are frames refused for any other reason: mostly, an Offload that
 	// contradicts its frame.
-	SendRefused uint64
+	SendRefused uint64 `json:"send_refused"`
 
-	Down   uint64 // how often the interface was found down
-	Sleeps uint64 // how often Recv put its thread to sleep
+	Down   uint64 `json:"down"`   // how often the interface was found down
+	Sleeps uint64 `json:"sleeps"` // how often Recv put its thread to sleep
+}
+
+// Add adds the counts of another port.
+func (s *PortStats) Add(o PortStats) {
+	s.Received += o.Received
+	s.ReceivedBytes += o.ReceivedBytes
+	s.ReceiveDropped += o.ReceiveDropped
+	s.ReceiveUnusable += o.ReceiveUnusable
+	s.Sent += o.Sent
+	s.SentBytes += o.SentBytes
+	s.SendTooLong += o.SendTooLong
+	s.SendNoBuffer += o.SendNoBuffer
+	s.SendDown += o.SendDown
+	s.SendRefused += o.SendRefused
+	s.Down += o.Down
+	s.Sleeps += o.Sleeps
 }

@@ -200,6 +200,17 @@ func (s *Settings) dataplane() dataplane.Settings {
 	}
 }
 
+// probeTime is that of a link.
+func (s *Settings) probeTime() time.Duration {
+	switch {
+	case s.ProbeTime == nil:
+		return 0
+	case *s.ProbeTime == 0:
+		return -1
+	}
+	return *s.ProbeTime
+}
+
 func orElse[T any](v *T, other T) T {
 	if v == nil {
 		return other

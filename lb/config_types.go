@@ -212,6 +212,10 @@ type Settings struct {
 	// ReplyByRoute sends replies to NAT's clients where the host's routes say,
 	// instead of to the MAC that the client's packets come from.
 	ReplyByRoute bool `yaml:"reply_by_route"`
+	// ProbeTime is how long golb asks, by ARP and neighbor solicitation, whether another host
+	// has a VIP before it claims the VIP (RFC 5227); 0 does not ask. nil means 400 ms; the
+	// RFC wants 4 s. It stays until the next start.
+	ProbeTime *time.Duration `yaml:"probe_time"`
 	// Merge puts neighboring packets of a TCP or UDP flow into one super-packet on
 	// their way out, where they were received one by one, as the kernel's GRO would:
 	// sending one costs little more than sending a packet. The device or the kernel

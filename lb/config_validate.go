@@ -23,6 +23,7 @@ const (
 	maxCheckDuration  = 24 * time.Hour
 	minCheckDuration  = 10 * time.Millisecond
 	maxRate           = 100_000_000
+	maxProbeTime      = time.Minute
 	maxChecksInARow   = 1000
 	defaultScheduler  = "wlc"
 	defaultWeight     = 1
@@ -342,6 +343,9 @@ func (v *validator) settings(path string, s *Settings) {
 	v.timeouts(path+".timeouts", &s.Timeouts)
 	if m := s.ConnReuseMode; m != nil && (*m < 0 || *m > 3) {
 		v.fail(path+".conn_reuse_mode", *m, "out of range", "0 to 3")
+	}
+	if d := s.ProbeTime; d != nil && (*d < 0 || *d > maxProbeTime) {
+		v.fail(path+".probe_time", *d, "out of range", fmt.Sprintf("0 (do not ask) to %v", maxProbeTime))
 	}
 	if s.AnswerRate < 0 {
 		v.fail(path+".answer_rate", s.AnswerRate, "out of range", "packets a second, 0 for 1000")

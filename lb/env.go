@@ -142,6 +142,9 @@ type GSOPort interface {
 type LinkConfig struct {
 	Interface string
 	Logger    *slog.Logger
+	// ProbeTime is how long Probe takes; 0 means the link's default, less than 0 that
+	// Probe does not ask.
+	ProbeTime time.Duration
 	// OnConflict is called where another host claims a VIP, in words.
 	OnConflict func(vip netip.Addr, reason string)
 }
@@ -149,6 +152,9 @@ type LinkConfig struct {
 // LinkVIP is an address that a link answers for, and the MAC that it is at; the zero MAC
 // is the interface's own.
 type LinkVIP = arp.VIP
+
+// LinkStats counts what a link did since it was opened.
+type LinkStats = arp.Stats
 
 // Link is ARP and ND on one interface: who has which address, and telling others
 // which addresses golb has. *arp.Link is one. Its methods may be called at any
@@ -166,6 +172,8 @@ type Link interface {
 	// Resolve calls changed with the MAC of addr once it is known, whenever it
 	// changes, and with ok false when the host no longer answers, until stop is called.
 	Resolve(addr netip.Addr, changed func(mac [6]byte, ok bool)) (stop func())
+	// Stats counts what the link did, at once.
+	Stats() LinkStats
 	// Close ends a link, also one that never ran.
 	Close() error
 }

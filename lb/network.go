@@ -20,19 +20,20 @@ import (
 // network is what a running balancer has open: for each worker a port on every
 // interface, and one link per interface. Who has a change under way may use it.
 type network struct {
-	names     []string // of interfaces, by index
-	links     []Link
-	macs      []forward.MAC
-	mtus      []int
-	ports     []Port // all of all workers
-	receivers []Port // by worker, those of them that it receives from
-	workers   []*dataplane.Worker
-	neighbors *neighbors
-	route     func(netip.Addr) (Route, error)
-	host      *hostRoutes // nil where Env.Route stands in for it
-	once      sync.Once
-	ctx       context.Context
-	tasks     *errgroup.Group // all goroutines
+	names       []string // of interfaces, by index
+	links       []Link
+	macs        []forward.MAC
+	mtus        []int
+	ports       []Port   // all of all workers
+	byInterface [][]Port // the same, by index
+	receivers   []Port   // by worker, those of them that it receives from
+	workers     []*dataplane.Worker
+	neighbors   *neighbors
+	route       func(netip.Addr) (Route, error)
+	host        *hostRoutes // nil where Env.Route stands in for it
+	once        sync.Once
+	ctx         context.Context
+	tasks       *errgroup.Group // all goroutines
 
 	claiming bool           // active groups claim their VIPs
 	started  atomic.Bool    // and have done so for the first time
@@ -77,6 +78,7 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 		}
 		n.links = append(n.links, link)
 	}
+	n.byInterface = make([][]Port, len(n.names))
 	for i := range n.names {
 		if err := b.openWorkers(n, i); err != nil {
 			return n, err
@@ -95,6 +97,7 @@ func (b *Balancer) openWorkers(n *network, own int) error {
 			return fmt.Errorf("lb: open ports on %s: %w", name, err)
 		}
 		n.ports = append(n.ports, ports...)
+		n.byInterface[i] = append(n.byInterface[i], ports...)
 		for w, p := range ports {
 			rows[w] = append(rows[w], p)
 		}

@@ -35,6 +35,7 @@ func openLink(cfg LinkConfig) (Link, error) {
 	return arp.Open(arp.Config{
 		Interface: cfg.Interface,
 		Logger:    cfg.Logger,
+		ProbeTime: cfg.ProbeTime,
 		OnConflict: func(c arp.Conflict) {
 			cfg.OnConflict(c.VIP, (&arp.ConflictError{Conflict: c}).Error())
 		},
@@ -46,6 +47,7 @@ func (b *Balancer) linkConfig(iface string) LinkConfig {
 	return LinkConfig{
 		Interface: iface,
 		Logger:    b.env.Logger,
+		ProbeTime: b.cfg.Settings.probeTime(),
 		OnConflict: func(vip netip.Addr, reason string) {
 			b.env.Logger.Error("another host claims a VIP", "vip", vip, "reason", reason)
 			b.emit(Event{Kind: EventVIPConflict, Reason: reason})

@@ -156,6 +156,7 @@ func (p *rigPort) GSO() (tcp, udp bool)                   { return p.gso[0], p.g
 type rigLink struct{}
 
 func (rigLink) Run(ctx context.Context) error                 { <-ctx.Done(); return nil }
+func (rigLink) Stats() LinkStats                              { return LinkStats{} }
 func (rigLink) SetVIPs([]LinkVIP) error                       { return nil }
 func (rigLink) Probe(context.Context, ...netip.Addr) error    { return nil }
 func (rigLink) Announce(context.Context, ...netip.Addr) error { return nil }

@@ -36,7 +36,7 @@ func (b *Balancer) Roles() map[string]Role {
 }
 
 // SetRole makes a group of VIPs active or standby. Active claims its VIPs: it fails where
-// another host answers for one of them (unless the setting probe_wait says not to ask),
+// another host answers for one of them (unless the setting probe_time says not to ask),
 // answers for them and announces them; ctx bounds the wait. Standby stops answering for
 // them. Where SetRole fails the role stays. Before Run it says what role the group gets
 // then; it outlasts Apply. It fails with ErrNoGroup where there is no such group.

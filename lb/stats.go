@@ -3,14 +3,23 @@ package lb
 import (
 	"net/netip"
 
+	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
 // Stats is what a balancer does and counts. All counters run from its start.
 type Stats struct {
-	Services    []ServiceStats `json:"services"`    // in the config's order
-	Connections int            `json:"connections"` // in the table, templates included
-	Drops       Drops          `json:"drops"`       // frames not forwarded
+	Services    []ServiceStats   `json:"services"`    // in the config's order
+	Interfaces  []InterfaceStats `json:"interfaces"`  // in the config's order; none unless Run runs
+	Connections int              `json:"connections"` // in the table, templates included
+	Drops       Drops            `json:"drops"`       // frames not forwarded
+}
+
+// InterfaceStats is what an interface counts.
+type InterfaceStats struct {
+	Name string            `json:"name"`
+	Port forward.PortStats `json:"port"` // of all workers' ports
+	Link LinkStats         `json:"link"`
 }
 
 // ServiceStats is a service, its servers, and what it counts.
@@ -55,7 +64,7 @@ func (b *Balancer) Stats() Stats {
 	b.plane.Expire()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	st := Stats{Services: []ServiceStats{}, Connections: b.plane.InUse(), Drops: Drops{}}
+	st := Stats{Services: []ServiceStats{}, Interfaces: b.net.stats(), Connections: b.plane.InUse(), Drops: Drops{}}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		v := b.services[s.id()]
@@ -77,6 +86,22 @@ func (b *Balancer) Stats() Stats {
 		}
 	}
 	return st
+}
+
+// stats sums what the ports of each interface count.
+func (n *network) stats() []InterfaceStats {
+	list := []InterfaceStats{}
+	if n == nil {
+		return list
+	}
+	for i, name := range n.names {
+		s := InterfaceStats{Name: name, Link: n.links[i].Stats()}
+		for _, p := range n.byInterface[i] {
+			s.Port.Add(p.Stats())
+		}
+		list = append(list, s)
+	}
+	return list
 }
 
 func (s *server) stats() ServerStats {

@@ -70,16 +70,16 @@ func TestUpdatesThatMakeNoSenseChangeNothing(t *testing.T) {
 	b := farm(t)
 	h, before := Handler(b), b.Stats()
 	for update, want := range map[string]string{
-		`{"server":"s1"}`:                                    "400 weight, state: one of them is needed",
-		`{"weight":1}`:                                       "400 server: missing",
-		`{"server":"s1","weight":65536}`:                     "400 weight: 65536: out of range; allowed: 0 to 65535",
-		`{"server":"s1","state":"gone"}`:                     `400 state: "gone": unknown; allowed: active, drain or halt`,
-		`{"server":"s1","state":"halt","within":"5m"}`:       `400 within: "5m": for state drain only`,
-		`{"server":"s1","state":"drain","within":"soon"}`:    `400 within: "soon": allowed: a time above 0, as 5m`,
-		`{"server":"s1","state":"drain","within":"-5m"}`:     `400 within: "-5m": allowed: a time above 0, as 5m`,
-		`{"server":"s9","weight":1}`:                         "404 server s9: no service has it",
-		`{"server":"s1","service":"ftp","weight":1}`:         "404 server s1 of service ftp: there is none",
-		`{"server":"s1","wait":1}`:                           `400 body: json: unknown field "wait"`,
+		`{"server":"s1"}`:                                     "400 weight, state: one of them is needed",
+		`{"weight":1}`:                                        "400 server: missing",
+		`{"server":"s1","weight":65536}`:                      "400 weight: 65536: out of range; allowed: 0 to 65535",
+		`{"server":"s1","state":"gone"}`:                      `400 state: "gone": unknown; allowed: active, drain or halt`,
+		`{"server":"s1","state":"halt","within":"5m"}`:        `400 within: "5m": for state drain only`,
+		`{"server":"s1","state":"drain","within":"soon"}`:     `400 within: "soon": allowed: a time above 0, as 5m`,
+		`{"server":"s1","state":"drain","within":"-5m"}`:      `400 within: "-5m": allowed: a time above 0, as 5m`,
+		`{"server":"s9","weight":1}`:                          "404 server s9: no service has it",
+		`{"server":"s1","service":"ftp","weight":1}`:          "404 server s1 of service ftp: there is none",
+		`{"server":"s1","wait":1}`:                            `400 body: json: unknown field "wait"`,
 		`{"server":"` + strings.Repeat("s", maxUpdate) + `"}`: "400 body: http: request body too large",
 	} {
 		w := httptest.NewRecorder()

@@ -26,6 +26,9 @@ func (l *Link) Run(ctx context.Context) error {
 	return nil
 }
 
+// Stats counts nothing.
+func (l *Link) Stats() lb.LinkStats { return lb.LinkStats{} }
+
 // SetVIPs does nothing: stations on the wire know where the VIPs are.
 func (l *Link) SetVIPs([]lb.LinkVIP) error { return nil }
 
