@@ -22,6 +22,10 @@ type VIP struct{ netip.Prefix }
 
 // UnmarshalText reads 192.0.2.1, 192.0.2.0/28 or their like in IPv6.
 func (v *VIP) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*v = VIP{}
+		return nil
+	}
 	if a, err := netip.ParseAddr(string(b)); err == nil && a.Zone() == "" {
 		v.Prefix = netip.PrefixFrom(a, a.BitLen())
 		return nil

@@ -10,16 +10,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/internal/fields"
 )
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func keys[T any]() string {
-	return strings.TrimPrefix(allowed(reflect.TypeFor[T]()), "a mapping with the keys ")
+	return strings.TrimPrefix(fields.Allowed(reflect.TypeFor[T]()), "a mapping with the keys ")
 }
 
 func lbNames(u interface{ UnmarshalText([]byte) error }) string {
-	return strings.TrimPrefix(u.UnmarshalText(nil).Error(), "allowed: ")
+	return strings.TrimPrefix(u.UnmarshalText([]byte("?")).Error(), "allowed: ")
 }
 
 // kinds has every kind of field that a Config may come to have.
@@ -47,13 +48,13 @@ type inner struct {
 
 func decodeKinds(t *testing.T, text string) (kinds, string) {
 	t.Helper()
-	body, err := parse("f", []byte(text))
+	body, err := parse("f", text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := newDecoder("f")
 	var k kinds
-	d.decode("", body, body, reflect.ValueOf(&k).Elem())
+	d.decode(fields.TypeOf(reflect.TypeOf(k)), body, body, reflect.ValueOf(&k).Elem())
 	d.errs.sort()
 	return k, d.errs.Error()
 }
@@ -139,7 +140,7 @@ func TestNearest(t *testing.T) {
 		"interface": "interfaces", "Interfaces": "interfaces", "max-connections": "max_connections", "maxconnections": "max_connections",
 		"prot": "port", "vpi": "vip", "ip": "vip", "colour": "", "": "", "services": "", "портвейн": "",
 	} {
-		if got, _ := nearest(typed, names); got != want {
+		if got, _ := fields.Nearest(typed, names); got != want {
 			t.Errorf("%q: got %q, want %q", typed, got, want)
 		}
 	}
