@@ -90,15 +90,24 @@ func (p Ports) String() string {
 
 // String prints a match in one line.
 func (m Match) String() string {
-	names := make([]string, 0, 2)
-	for _, p := range m.protocols() {
-		names = append(names, p.String())
+	var b strings.Builder
+	m.write(&b)
+	return b.String()
+}
+
+func (m Match) write(b *strings.Builder) {
+	for i, p := range m.protocols() {
+		if i > 0 {
+			b.WriteByte('+')
+		}
+		b.WriteString(p.String())
 	}
-	ports := m.Ports.String()
 	if m.VIP.Addr().Is6() && m.VIP.IsSingleIP() {
-		return fmt.Sprintf("%s [%s]:%s", strings.Join(names, "+"), m.VIP, ports)
+		b.WriteString(" [" + m.VIP.String() + "]:")
+	} else {
+		b.WriteString(" " + m.VIP.String() + ":")
 	}
-	return fmt.Sprintf("%s %s:%s", strings.Join(names, "+"), m.VIP, ports)
+	b.WriteString(m.Ports.String())
 }
 
 func (m Match) protocols() []Protocol {

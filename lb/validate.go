@@ -33,7 +33,7 @@ const (
 // Validate finds every mistake that can be seen in the Config alone; it returns
 // nil or ConfigErrors. ValidateHost finds those that show on this host only.
 func (c *Config) Validate() error {
-	v := &validator{checks: c.Env.Checks, compat: c.Settings.IPVSCompat}
+	v := &validator{checks: c.Env.Checks, compat: c.Settings.IPVSCompat, right: map[string]*rightCheck{}}
 	if v.checks == nil {
 		v.checks = health.NewRegistry()
 	}
@@ -55,7 +55,8 @@ func (c *Config) Validate() error {
 type validator struct {
 	errs   ConfigErrors
 	checks *health.Registry
-	compat bool // what ip_vs takes is no mistake, though of no use
+	compat bool                   // what ip_vs takes is no mistake, though of no use
+	right  map[string]*rightCheck // by type, the last one
 }
 
 // fail notes a mistake; value nil means that there is none to show.
@@ -174,7 +175,7 @@ func (v *validator) destination(path string, s *Service) {
 		}
 		return
 	}
-	v.address(path+".vip", s.VIP)
+	v.address(path, "vip", s.VIP)
 	if _, ok := protocolNames[s.protocol()]; !ok {
 		v.fail(path+".protocol", s.Protocol, "unknown protocol", "tcp, udp or sctp")
 	}
@@ -190,7 +191,7 @@ func (v *validator) match(path string, m Match) {
 	case m.VIP.Prefix != m.VIP.Masked():
 		v.fail(path+".vip", m.VIP.Prefix, "prefix with host bits", m.VIP.Masked().String())
 	case m.VIP.IsSingleIP():
-		v.address(path+".vip", m.VIP.Addr())
+		v.address(path, "vip", m.VIP.Addr())
 	}
 	for i, p := range m.Protocols {
 		if _, ok := protocolNames[p]; !ok {
@@ -253,7 +254,7 @@ func (v *validator) service(path string, s *Service) {
 	seen, names := map[netip.AddrPort]int{}, map[string]int{}
 	for i := range s.Servers {
 		r := &s.Servers[i]
-		spath := fmt.Sprintf("%s.servers[%d]", path, i)
+		spath := path + ".servers[" + strconv.Itoa(i) + "]"
 		v.server(spath, s, r)
 		v.ownName(names, i, path+".servers", r.Name)
 		if first, dup := seen[r.addrPort(s)]; dup && r.Address.IsValid() {
@@ -265,17 +266,18 @@ func (v *validator) service(path string, s *Service) {
 }
 
 // address checks one that packets are to go to.
-func (v *validator) address(path string, a netip.Addr) {
+func (v *validator) address(path, key string, a netip.Addr) {
 	const allowed = "a unicast IPv4 or IPv6 address"
+	fail := func(value any, problem, allowed string) { v.fail(path+"."+key, value, problem, allowed) }
 	switch {
 	case !a.IsValid():
-		v.fail(path, nil, "no address", allowed)
+		fail(nil, "no address", allowed)
 	case a.Zone() != "":
-		v.fail(path, a, "address with a zone", allowed+" without a zone")
+		fail(a, "address with a zone", allowed+" without a zone")
 	case a.Is4In6():
-		v.fail(path, a, "IPv4-mapped IPv6 address", "the IPv4 address itself: "+a.Unmap().String())
+		fail(a, "IPv4-mapped IPv6 address", "the IPv4 address itself: "+a.Unmap().String())
 	case a.IsUnspecified(), a.IsMulticast(), a.IsLoopback(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		v.fail(path, a, "not an address of a host on the network", allowed)
+		fail(a, "not an address of a host on the network", allowed)
 	}
 }
 
@@ -349,7 +351,7 @@ func (v *validator) tunnel(path string, t *Tunnel) {
 }
 
 func (v *validator) server(path string, s *Service, r *Server) {
-	v.address(path+".address", r.Address)
+	v.address(path, "address", r.Address)
 	v.method(path+".method", r.Method)
 	if s.OnePacket && r.method(s) == NAT && !v.compat {
 		v.fail(path+".method", r.method(s), "one_packet keeps no connection by which replies could be translated", "dsr or tun")

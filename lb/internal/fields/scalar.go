@@ -115,16 +115,15 @@ func setInteger(v reflect.Value, text string, quoted bool) (problem string) {
 }
 
 func setDuration(v reflect.Value, text string) (problem, allowed string) {
+	if duration, err := time.ParseDuration(text); err == nil {
+		v.SetInt(int64(duration))
+		return "", ""
+	}
 	allowed = Allowed(durationType)
-	if _, err := strconv.ParseFloat(text, 64); err == nil && text != "0" {
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
 		return "a duration without a unit", fmt.Sprintf("%s; %ss for seconds", allowed, text)
 	}
-	duration, err := time.ParseDuration(text)
-	if err != nil {
-		return "not a duration", allowed
-	}
-	v.SetInt(int64(duration))
-	return "", ""
+	return "not a duration", allowed
 }
 
 // Allowed says what a value of a type may be.
