@@ -35,7 +35,8 @@ func parse(name, text string) (body ast.Node, err error) {
 	if at, ok := invalidText(text); !ok {
 		return nil, fail(at, "not text", "UTF-8 without control characters")
 	}
-	tokens := lexer.Tokenize(text)
+	tokens := lexer.Tokenize(hideColons(text))
+	showColons(tokens, text)
 	if at, ok := tooDeep(tokens); ok {
 		return nil, fail(at, "nested too deep", fmt.Sprintf("%d levels", maxDepth))
 	}
