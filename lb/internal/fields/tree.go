@@ -106,19 +106,23 @@ func (w *writer) list(path string, v reflect.Value, item func(string, reflect.Va
 
 // text is a value that reads and writes itself. What it would not read is no value.
 func (w *writer) text(path string, v reflect.Value) *Node {
+	fail := func(problem string) *Node {
+		w.wrong = append(w.wrong, Mistake{Path: path, Problem: problem, Allowed: Allowed(v.Type())})
+		return &Node{}
+	}
 	m, ok := v.Interface().(encoding.TextMarshaler)
 	if !ok {
-		return w.fail(path, v, fmt.Sprintf("a %s, which has no text", v.Type()))
+		return fail(fmt.Sprintf("a %s, which has no text", v.Type()))
 	}
 	b, err := m.MarshalText()
 	if err != nil {
-		return w.fail(path, v, err.Error())
+		return fail(err.Error())
 	}
 	if len(b) == 0 {
-		return w.fail(path, "", "no value")
+		return fail("no value")
 	}
 	if err := reflect.New(v.Type()).Interface().(encoding.TextUnmarshaler).UnmarshalText(b); err != nil {
-		return w.fail(path, v, problemOf(err))
+		return fail(fmt.Sprintf("%s: %s", b, problemOf(err)))
 	}
 	return &Node{Form: Word, Text: string(b)}
 }
