@@ -6,10 +6,12 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/golb/golb/internal/seeded"
 )
 
 func TestAnyPacketParses(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
 		if p.Src != s.src || p.Dst != s.dst || p.Proto != s.proto || p.TTL != s.ttl || p.TOS != s.tos {
@@ -28,7 +30,7 @@ func TestAnyPacketParses(t *testing.T) {
 }
 
 func TestDSRChangesTTLAndMACsAlone(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
 		s.spec.ttl--
@@ -56,7 +58,7 @@ func withPacket(b []byte) *Frame { return frameOf(b, 0) }
 func blank(b []byte, at int) { b[at], b[at+1] = 0, 0 }
 
 func TestNATKeepsEveryChecksum(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
 		bare := s.proto == ProtoUDP && s.noChecksum
@@ -90,7 +92,7 @@ func TestNATKeepsEveryChecksum(t *testing.T) {
 }
 
 func TestNATAndBackIsTheSamePacket(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySpec(t).sampleIn(t, "none")
 		was := slices.Clone(s.frame.Bytes())
 		p := mustParse(t, s.frame)
@@ -108,7 +110,7 @@ func TestNATAndBackIsTheSamePacket(t *testing.T) {
 }
 
 func TestNATLeavesDamageVisible(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySpec(t)
 		if s.proto == ProtoICMP || s.proto == ProtoUDP && s.noChecksum {
 			return
@@ -132,7 +134,7 @@ func TestNATLeavesDamageVisible(t *testing.T) {
 }
 
 func TestTunnelsCarryThePacketWhole(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySample(t)
 		p := mustParse(t, s.frame)
 		tun := anyTunnel(t)
@@ -189,7 +191,7 @@ func anyTunnel(t *rapid.T) *Tunnel {
 }
 
 func TestSegmentsAreThoseOfTheSuperPacket(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		spec := anySpec(t)
 		if spec.proto == ProtoSCTP || spec.proto == ProtoICMP || spec.proto == ProtoICMPv6 {
 			spec.proto, spec.payload = ProtoTCP, spec.payload[:len(spec.payload)/2]
@@ -236,7 +238,7 @@ func TestSegmentsAreThoseOfTheSuperPacket(t *testing.T) {
 }
 
 func TestFragmentsReassembleToThePacket(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySpec(t)
 		s.df = false
 		if !s.src.Is4() {
@@ -297,7 +299,7 @@ func again(t *rapid.T, f *Frame, p *Packet) (got []byte) {
 }
 
 func TestFragmentsGoThroughEveryMethod(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySpec(t)
 		s.df = false
 		if !s.src.Is4() {
@@ -348,7 +350,7 @@ func TestFragmentsGoThroughEveryMethod(t *testing.T) {
 }
 
 func TestClampMSSKeepsTheChecksum(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		s := anySpec(t)
 		s.proto, s.flags = ProtoTCP, FlagSYN|s.flags
 		s.options, s.ext = nil, 0

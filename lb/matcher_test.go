@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/internal/seeded"
 )
 
 // matched is a service, and what it says it takes.
@@ -44,7 +45,7 @@ func plainFind(list []matched, proto Protocol, vip netip.Addr, port uint16) *ser
 func TestMatcherAgreesWithItsRule(t *testing.T) {
 	vips := []string{"192.0.2.1/32", "192.0.2.2/32", "192.0.2.0/30", "192.0.0.0/16", "2001:db8::1/128", "2001:db8::/64"}
 	targets := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.9.9", "2001:db8::1", "2001:db8::2", "2001:db9::"}
-	rapid.Check(t, func(rt *rapid.T) {
+	seeded.Check(t, func(rt *rapid.T) {
 		var x matcher
 		var list []matched
 		taken := map[string]bool{}

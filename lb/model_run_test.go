@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/internal/seeded"
 )
 
 // TestModel holds the engine against the model under random packets, edits and
@@ -24,7 +25,7 @@ func TestModel(t *testing.T) {
 		}
 		defer f.Value.Set(f.DefValue)
 	}
-	rapid.Check(t, func(rt *rapid.T) {
+	seeded.Check(t, func(rt *rapid.T) {
 		x := newModelRun(rt)
 		rt.Repeat(map[string]func(*rapid.T){
 			"a packet":   x.packet,

@@ -36,7 +36,7 @@ type pageClient struct {
 }
 
 func newPageClient(t *testing.T, x *healthRig, n int, request string) *pageClient {
-	c := &pageClient{t: t, x: x, isn: rand.Uint32(), mss: 1460, request: []byte(request), lost: func() bool { return false }}
+	c := &pageClient{t: t, x: x, isn: uint32(n+1) * 0x9e3779b9, mss: 1460, request: []byte(request), lost: func() bool { return false }}
 	c.src, c.dst = netip.MustParseAddrPort(fmt.Sprintf("198.51.100.%d:4000", n%250+1)), netip.MustParseAddrPort("192.0.2.80:80")
 	if x.b.cfg.Services[0].anyVIP().Is6() {
 		c.src, c.dst = netip.MustParseAddrPort("[2001:db8:1::7]:4000"), netip.MustParseAddrPort("[2001:db8::80]:80")

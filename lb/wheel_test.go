@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/golb/golb/internal/seeded"
 )
 
 // wheelTable is a table of which only the timers are used.
@@ -76,10 +78,30 @@ func TestWheelKeepsToItsBudget(t *testing.T) {
 	}
 }
 
-// TestWheelAgainstAList holds the wheel against a plain list of ticks under random
-// filing, unfiling and passing of time.
+// TestWheelTakesCascadesOutOfItsBudget: 11 connections come down from a coarse slot and
+// ten of them are called, which is 21 looked at. The eleventh is left, and advance says so.
+func TestWheelTakesCascadesOutOfItsBudget(t *testing.T) {
+	const n, at, budget = 11, wheelSlots + 44, 21
+	tab := wheelTable(n)
+	var w wheel
+	w.start(0)
+	for c := uint32(1); c <= n; c++ {
+		w.file(tab, c, at)
+	}
+	called := 0
+	due := func(c uint32) { w.unfile(tab, c); called++ }
+	if left := w.advance(tab, at, budget, due); left != 0 || called != budget-n {
+		t.Fatalf("first turn: %d called, %d left of the budget; want %d, 0", called, left, budget-n)
+	}
+	if left := w.advance(tab, at, budget, due); left != budget-1 || called != n {
+		t.Fatalf("second turn: %d called in all, %d left of the budget; want %d, %d", called, left, n, budget-1)
+	}
+}
+
+// TestWheelAgainstAList compares the wheel with a plain list of ticks under random
+// filing, unfiling and passing of time, with random budgets.
 func TestWheelAgainstAList(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
+	seeded.Check(t, func(rt *rapid.T) {
 		const n = 20
 		tab := wheelTable(n)
 		var w wheel
@@ -98,8 +120,16 @@ func TestWheelAgainstAList(t *testing.T) {
 				w.unfile(tab, c)
 			default:
 				now += tick(rapid.Uint32Range(0, 100_000).Draw(rt, "wait"))
+				budget := rapid.IntRange(1, n+1).Draw(rt, "budget")
 				got := map[uint32]bool{}
-				w.advance(tab, now, n+1, func(c uint32) { w.unfile(tab, c); got[c] = true })
+				due := func(c uint32) { w.unfile(tab, c); got[c] = true }
+				// Each connection is looked at once a level at most: twice to come down, once to be called.
+				turns := wheelLevels*n/budget + 1
+				for w.advance(tab, now, budget, due) == 0 {
+					if turns--; turns == 0 {
+						rt.Fatalf("at %d: not done, with a budget of %d a turn", now, budget)
+					}
+				}
 				for c, at := range filed {
 					if due := !now.before(at); due != got[c] {
 						rt.Fatalf("at %d: connection %d filed at %d: called %v", now, c, at, got[c])

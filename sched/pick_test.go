@@ -9,18 +9,20 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/golb/golb/internal/seeded"
 )
 
 // TestPicksOnlyEligibleServers holds the picks and refusals of every scheduler
 // against the rule for it.
 func TestPicksOnlyEligibleServers(t *testing.T) {
 	for _, name := range Names() {
-		t.Run(name, func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { checkEligible(t, name) }) })
+		t.Run(name, func(t *testing.T) { seeded.Check(t, func(t *rapid.T) { checkEligible(t, name) }) })
 	}
 }
 
 func checkEligible(t *rapid.T, name string) {
-	o := Options{Now: func() int64 { return 0 }, Rand: rand.Uint64}
+	o := Options{Now: func() int64 { return 0 }, Rand: rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0).Uint64}
 	if name == "sh" || name == "mh" {
 		o.Fallback = rapid.Bool().Draw(t, "fallback")
 		o.Port = rapid.Bool().Draw(t, "port")
@@ -78,7 +80,7 @@ func TestPickWhileServersChange(t *testing.T) {
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
 			var clock atomic.Int64
-			o := Options{Now: func() int64 { return clock.Add(1) }, Rand: rand.Uint64, Expiration: 200}
+			o := Options{Now: func() int64 { return clock.Add(1) }, Rand: seeded.Rand(t).Uint64, Expiration: 200}
 			x := newFixture(t, name, o).weights(1, 2, 3, 4)
 			all := slices.Clone(x.list)
 			ctx, stop := context.WithCancel(context.Background())
@@ -128,7 +130,7 @@ func TestPickDoesNotAllocate(t *testing.T) {
 			if flags && name != "sh" && name != "mh" {
 				continue
 			}
-			x := newFixture(t, name, Options{Now: func() int64 { return 0 }, Rand: rand.Uint64, Fallback: flags, Port: flags})
+			x := newFixture(t, name, Options{Now: func() int64 { return 0 }, Rand: seeded.Rand(t).Uint64, Fallback: flags, Port: flags})
 			x.weights(5, 0, 3, 2, 7, 1)
 			x.list[0].Overloaded.Store(true)
 			flows := make([]Flow, 64)

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/golb/golb/internal/seeded"
 )
 
 // naiveWRR is wrr by its definition: every level, every server.
@@ -88,7 +90,7 @@ func (n *naiveRR) pick() *Server {
 // TestRoundRobinsAsByDefinition drives rr and wrr and their definitions through
 // the same changes of servers, weights and overload, and picks all along.
 func TestRoundRobinsAsByDefinition(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		w, r := newWRR(), &rr{last: -1}
 		nw, nr := &naiveWRR{di: 1, last: -1}, &naiveRR{}
 		var list []*Server
@@ -150,7 +152,7 @@ func TestRoundRobinsAsByDefinition(t *testing.T) {
 }
 
 func TestWRRSharesAreExactOverACycle(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		w := newWRR()
 		var list []*Server
 		var sum, divisor int32

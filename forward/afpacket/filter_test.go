@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/net/bpf"
 	"pgregory.net/rapid"
+
+	"github.com/golb/golb/internal/seeded"
 )
 
 // metadata is what the kernel knows of a frame beside its bytes.
@@ -271,7 +273,7 @@ func drawPrefix(t *rapid.T) netip.Prefix {
 }
 
 func TestFilterAgreesWithItsMeaning(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		f := Filter{
 			VIPs:    rapid.SliceOfN(rapid.Custom(drawPrefix), 0, 40).Draw(t, "VIPs"),
 			Servers: rapid.SliceOfN(rapid.Custom(drawPrefix), 0, 40).Draw(t, "servers"),

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
+
+	"github.com/golb/golb/internal/seeded"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -65,7 +67,7 @@ func reason(err error) string {
 }
 
 func TestParseTakesAnything(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		r, err := Parse(rapid.String().Draw(t, "line"))
 		if err == nil && (r.Percent < -1 || r.Percent > 10000 || r.MaxConn < -1) {
 			t.Fatalf("report %+v", r)
