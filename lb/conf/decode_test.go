@@ -134,18 +134,6 @@ f:16:6: odd: "1": a chan int cannot be set in a file`
 	}
 }
 
-func TestNearest(t *testing.T) {
-	names := []string{"interfaces", "workers", "max_connections", "vip", "port"}
-	for typed, want := range map[string]string{
-		"interface": "interfaces", "Interfaces": "interfaces", "max-connections": "max_connections", "maxconnections": "max_connections",
-		"prot": "port", "vpi": "vip", "ip": "vip", "colour": "", "": "", "services": "", "портвейн": "",
-	} {
-		if got, _ := fields.Nearest(typed, names); got != want {
-			t.Errorf("%q: got %q, want %q", typed, got, want)
-		}
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	f.Add(good)
 	f.Add("a: &a [*a]\n<<: *a\n")                                 // cycle

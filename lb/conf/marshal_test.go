@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/golb/golb/internal/seeded"
 	"github.com/golb/golb/lb"
 	"github.com/golb/golb/lb/internal/fields"
 )
@@ -72,7 +73,7 @@ func roundTrip(t interface {
 // Every field there is, set to anything, comes back: a field that lb.Config gains is
 // drawn too.
 func TestMarshalRoundTrips(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		var cfg lb.Config
 		draw(t, "config", reflect.ValueOf(&cfg).Elem())
 		roundTrip(t, cfg)

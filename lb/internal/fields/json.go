@@ -167,6 +167,7 @@ func (r *jsonReader) keys(path string, use func(key, at string)) {
 
 func (r *jsonReader) structure(path string, t *Type, v reflect.Value) {
 	given := map[int]string{}
+	var more reflect.Value // a map of its own: the one that was there may be somebody else's
 	r.keys(path, func(key, at string) {
 		i, known := t.Find(key)
 		switch {
@@ -178,9 +179,9 @@ func (r *jsonReader) structure(path string, t *Type, v reflect.Value) {
 			f := &t.Fields[i]
 			r.value(Join(path, f.Name), f.Type, v.Field(f.Index))
 		case t.Inline != nil:
-			more := v.Field(t.Inline.Index)
-			if more.IsNil() {
-				more.Set(reflect.MakeMap(more.Type()))
+			if !more.IsValid() {
+				more = clone(v.Field(t.Inline.Index))
+				v.Field(t.Inline.Index).Set(more)
 			}
 			r.entry(at, t.Inline.Type, more, key)
 		default:
@@ -194,6 +195,14 @@ func (r *jsonReader) structure(path string, t *Type, v reflect.Value) {
 func (r *jsonReader) mapping(path string, t *Type, v reflect.Value) {
 	v.Set(reflect.MakeMap(v.Type()))
 	r.keys(path, func(key, at string) { r.entry(at, t, v, key) })
+}
+
+func clone(m reflect.Value) reflect.Value {
+	c := reflect.MakeMap(m.Type())
+	for _, key := range m.MapKeys() {
+		c.SetMapIndex(key, m.MapIndex(key))
+	}
+	return c
 }
 
 // entry sets what a map has for a key.

@@ -151,6 +151,8 @@ func Allowed(t reflect.Type) string {
 			keys += ", and more"
 		}
 		return "a mapping with the keys " + keys
+	case reflect.Interface:
+		return ""
 	case reflect.Map:
 		return "a mapping"
 	case reflect.Slice:
