@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/golb/golb/health"
+	"github.com/golb/golb/lb/internal/fields"
 	"github.com/golb/golb/sched"
 )
 
@@ -62,7 +63,9 @@ type validator struct {
 // fail notes a mistake; value nil means that there is none to show.
 func (v *validator) fail(path string, value any, problem, allowed string) {
 	s := ""
-	if value != nil {
+	if d, ok := value.(time.Duration); ok {
+		s = fields.Duration(d)
+	} else if value != nil {
 		s = fmt.Sprint(value)
 	}
 	v.errs = append(v.errs, ConfigError{Path: path, Value: s, Problem: problem, Allowed: allowed})
@@ -214,14 +217,14 @@ func (v *validator) timeouts(path string, t *Timeouts) {
 		{"tcp_close", t.Close}, {"udp", t.UDP}, {"sctp", t.SCTP},
 	} {
 		if x.value != 0 && (x.value < time.Second || x.value > maxPersistence) {
-			v.fail(path+"."+x.key, x.value, "out of range", fmt.Sprintf("1s to %v (31 days)", maxPersistence))
+			v.fail(path+"."+x.key, x.value, "out of range", fmt.Sprintf("1s to %s (31 days)", fields.Duration(maxPersistence)))
 		}
 	}
 }
 
 func (v *validator) rates(path string, s *Service) {
 	if s.SlowStart < 0 || s.SlowStart > maxCheckDuration {
-		v.fail(path+".slow_start", s.SlowStart, "out of range", fmt.Sprintf("up to %v, 0 for none", maxCheckDuration))
+		v.fail(path+".slow_start", s.SlowStart, "out of range", fmt.Sprintf("up to %s, 0 for none", fields.Duration(maxCheckDuration)))
 	}
 	for _, r := range []struct {
 		key   string
@@ -306,7 +309,7 @@ const (
 func (v *validator) persistence(path string, s *Service) {
 	p := &s.Persistence
 	if p.Timeout < 0 || p.Timeout > maxPersistence || p.Timeout%time.Second != 0 {
-		v.fail(path+".timeout", p.Timeout, "out of range", fmt.Sprintf("whole seconds up to %v (31 days), 0 for none", maxPersistence))
+		v.fail(path+".timeout", p.Timeout, "out of range", fmt.Sprintf("whole seconds up to %s (31 days), 0 for none", fields.Duration(maxPersistence)))
 	}
 	if vip := s.anyVIP(); vip.IsValid() && (p.Prefix < 0 || p.Prefix > vip.BitLen()) {
 		v.fail(path+".prefix", p.Prefix, "out of range", fmt.Sprintf("1 to %d, 0 for %[1]d", vip.BitLen()))

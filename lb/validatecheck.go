@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/golb/golb/health"
+	"github.com/golb/golb/lb/internal/fields"
 )
 
 // check finds the mistakes in a service's check and in what its servers change of it.
@@ -51,7 +52,7 @@ func (v *validator) check(path string, s *Service) {
 // duration checks a time that has a default where it is 0.
 func (v *validator) duration(path, key string, d, least time.Duration) {
 	if d != 0 && (d < least || d > maxCheckDuration) {
-		v.fail(path+"."+key, d, "out of range", fmt.Sprintf("%v to %v", least, maxCheckDuration))
+		v.fail(path+"."+key, d, "out of range", fields.Duration(least)+" to "+fields.Duration(maxCheckDuration))
 	}
 }
 

@@ -67,15 +67,18 @@ func setText(v reflect.Value, text string) (problem, allowed string) {
 		err = p.UnmarshalText([]byte(text))
 	}
 	if err != nil {
-		return problemOf(err), Allowed(v.Type())
+		return problemOf(err, v), Allowed(v.Type())
 	}
 	return "", ""
 }
 
-// problemOf says what an UnmarshalText found without repeating the value.
-func problemOf(err error) string {
-	if names, ok := strings.CutPrefix(err.Error(), "allowed: "); ok && names != "" {
-		return "unknown name"
+// problemOf says what an UnmarshalText of v found without repeating the value.
+func problemOf(err error, v reflect.Value) string {
+	if strings.HasPrefix(err.Error(), "allowed: ") {
+		if v.CanUint() { // of an enum
+			return "unknown name"
+		}
+		return "not allowed"
 	}
 	_, problem, ok := strings.Cut(err.Error(), "): ") // netip: ParseAddr("x"): why
 	if !ok {

@@ -122,7 +122,7 @@ func (w *writer) text(path string, v reflect.Value) *Node {
 		return fail("no value")
 	}
 	if err := reflect.New(v.Type()).Interface().(encoding.TextUnmarshaler).UnmarshalText(b); err != nil {
-		return fail(fmt.Sprintf("%s: %s", b, problemOf(err)))
+		return fail(fmt.Sprintf("%s: %s", b, problemOf(err, v)))
 	}
 	return &Node{Form: Word, Text: string(b)}
 }
