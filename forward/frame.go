@@ -2,6 +2,7 @@ package forward
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 )
 
@@ -26,6 +27,52 @@ func (m MAC) String() string {
 		b[i*3], b[i*3+1] = hex[o>>4], hex[o&15]
 	}
 	return string(b[:])
+}
+
+// MarshalText is String; the zero MAC is the empty text.
+func (m MAC) MarshalText() ([]byte, error) {
+	if m.IsZero() {
+		return nil, nil
+	}
+	return []byte(m.String()), nil
+}
+
+// UnmarshalText reads six octets in hexadecimal, as 02:00:00:00:00:01, or the empty text;
+// it fails with what is allowed.
+func (m *MAC) UnmarshalText(b []byte) error {
+	*m = MAC{}
+	if len(b) == 0 {
+		return nil
+	}
+	var mac MAC
+	for i := range mac {
+		at := 3 * i
+		if len(b) != 17 || i > 0 && b[at-1] != ':' {
+			return errMAC
+		}
+		hi, ok1 := hexDigit(b[at])
+		lo, ok2 := hexDigit(b[at+1])
+		if !ok1 || !ok2 {
+			return errMAC
+		}
+		mac[i] = hi<<4 | lo
+	}
+	*m = mac
+	return nil
+}
+
+var errMAC = errors.New("allowed: a MAC address, as 02:00:00:00:00:01")
+
+func hexDigit(c byte) (uint8, bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0', true
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10, true
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
 }
 
 // Addr is an IP address in network byte order. An IPv4 address is in its IPv4-mapped

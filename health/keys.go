@@ -39,8 +39,11 @@ type Keys struct {
 
 // Func binds a key to a function, which is called for each value given.
 func (k *Keys) Func(names, def, about, allowed string, set func(string) error) *Key {
-	split := strings.Split(names, ",")
-	key := &Key{Name: split[0], Also: split[1:], Default: def, About: about, Allowed: allowed, set: set}
+	name, also, _ := strings.Cut(names, ",")
+	key := &Key{Name: name, Default: def, About: about, Allowed: allowed, set: set}
+	if also != "" {
+		key.Also = strings.Split(also, ",")
+	}
 	k.all = append(k.all, key)
 	return key
 }
@@ -106,7 +109,7 @@ func (k *Keys) Bool(p *bool, names, about string) {
 // Int binds a key to an int within limits.
 func (k *Keys) Int(p *int, names string, def, least, most int, about string) {
 	*p = def
-	k.Func(names, strconv.Itoa(def), about, fmt.Sprintf("%d to %d", least, most), func(s string) error {
+	k.Func(names, strconv.Itoa(def), about, strconv.Itoa(least)+" to "+strconv.Itoa(most), func(s string) error {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < least || n > most {
 			return errNotAllowed

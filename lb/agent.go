@@ -51,6 +51,9 @@ const (
 )
 
 func (v *validator) agent(path string, a *Agent) {
+	if *a == (Agent{}) {
+		return
+	}
 	switch a.Type {
 	case agentTCP, agentHTTP:
 	case "", agentNone:
@@ -60,7 +63,7 @@ func (v *validator) agent(path string, a *Agent) {
 	default:
 		v.fail(path+".type", a.Type, "unknown way to ask", strings.Join([]string{agentTCP, agentHTTP, agentNone}, ", "))
 	}
-	v.checkAddress(path+".address", a.Address)
+	v.checkAddress(path, "address", a.Address)
 	if a.Path != "" && (a.Type == agentTCP || !strings.HasPrefix(a.Path, "/")) {
 		v.fail(path+".path", a.Path, "not allowed", "a path that begins with /, with http only")
 	}
@@ -70,8 +73,8 @@ func (v *validator) agent(path string, a *Agent) {
 	if a.Scale != "" && a.Scale != scaleIdle && a.Scale != scalePercent {
 		v.fail(path+".scale", a.Scale, "unknown scale", scaleIdle+" or "+scalePercent)
 	}
-	v.duration(path+".interval", a.Interval, minCheckDuration)
-	v.duration(path+".timeout", a.Timeout, minCheckDuration)
+	v.duration(path, "interval", a.Interval, minCheckDuration)
+	v.duration(path, "timeout", a.Timeout, minCheckDuration)
 }
 
 // orNothing is s as the value of a mistake.

@@ -83,8 +83,8 @@ func (v *validator) alerts(path string, a *Alerts) {
 			v.fail(fmt.Sprintf("%s.commands[%d].command", path, i), nil, "no program", "one to run")
 		}
 	}
-	v.duration(path+".gather", a.Gather, minCheckDuration)
-	v.duration(path+".hold", a.Hold, minCheckDuration)
+	v.duration(path, "gather", a.Gather, minCheckDuration)
+	v.duration(path, "hold", a.Hold, minCheckDuration)
 }
 
 func (v *validator) mail(path string, m *MailAlert) {

@@ -164,7 +164,7 @@ func TestMistakesInAlerts(t *testing.T) {
 		`alerts.webhooks[0].url: "example.org/x": not an address to post to; allowed: an absolute http or https URL`,
 		`alerts.webhooks[0].header.A: b: not a header; allowed: name: value, of one line`,
 		`alerts.commands[0].command: no program; allowed: one to run`,
-		`alerts.hold: "1ns": out of range; allowed: 10ms to 24h0m0s`,
+		`alerts.hold: "1ns": out of range; allowed: 10ms to 24h`,
 	}
 	err := cfg.Validate(lb.Env{})
 	if err == nil {

@@ -66,8 +66,10 @@ func (b *Balancer) planCheck(s *Service, r *Server) (checkSpec, error) {
 // newCheck makes a server's check for a peer, and a name for what it asks.
 func (s *Service) newCheck(types *health.Registry, r *Server, peer health.Peer) (string, health.Checker, error) {
 	params := s.Check.Params
-	if typ, ok := types.Find(s.checkType()); ok {
-		params = typ.Merge(params, r.Check.Params)
+	if len(r.Check.Params) > 0 {
+		if typ, ok := types.Find(s.checkType()); ok {
+			params = typ.Merge(params, r.Check.Params)
+		}
 	}
 	return types.New(s.checkType(), peer, params)
 }

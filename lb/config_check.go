@@ -5,18 +5,20 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/golb/golb/health"
+	"github.com/golb/golb/lb/internal/fields"
 )
 
 // check finds the mistakes in a service's check and in what its servers change of it.
 func (v *validator) check(path string, s *Service) {
 	c, at := &s.Check, path+".check"
-	v.duration(at+".interval", c.Interval, minCheckDuration)
-	v.duration(at+".fast_interval", c.Fast, minCheckDuration)
-	v.duration(at+".timeout", c.Timeout, minCheckDuration)
+	v.duration(at, "interval", c.Interval, minCheckDuration)
+	v.duration(at, "fast_interval", c.Fast, minCheckDuration)
+	v.duration(at, "timeout", c.Timeout, minCheckDuration)
 	for _, n := range []struct {
 		key   string
 		value int
@@ -25,36 +27,38 @@ func (v *validator) check(path string, s *Service) {
 			v.fail(at+"."+n.key, n.value, "out of range", fmt.Sprintf("1 to %d", maxChecksInARow))
 		}
 	}
-	v.checkAddress(at+".address", c.Address)
+	v.checkAddress(at, "address", c.Address)
 	servers := s.Servers
 	if len(servers) == 0 {
 		servers = []Server{{Address: s.anyVIP()}} // its parameters can still be wrong
 	}
-	told, plain := map[health.ParamError]bool{}, map[uint16]bool{}
+	told := map[health.ParamError]bool{}
+	var plain []uint16 // ports of servers without a parameter of their own
 	for i := range servers {
 		r := &servers[i]
-		own := fmt.Sprintf("%s.servers[%d].check", path, i)
-		v.checkAddress(own+".address", r.Check.Address)
+		if r.Check.Address.IsValid() {
+			v.checkAddress(fmt.Sprintf("%s.servers[%d].check", path, i), "address", r.Check.Address)
+		}
 		if len(r.Check.Params) == 0 {
-			if plain[r.Port] {
+			if slices.Contains(plain, r.Port) {
 				continue // nothing new
 			}
-			plain[r.Port] = true
+			plain = append(plain, r.Port)
 		}
-		v.checkParams(at, own, s, r, told)
+		v.checkParams(path, i, s, r, told)
 	}
 }
 
 // duration checks a time that has a default where it is 0.
-func (v *validator) duration(path string, d, least time.Duration) {
+func (v *validator) duration(path, key string, d, least time.Duration) {
 	if d != 0 && (d < least || d > maxCheckDuration) {
-		v.fail(path, d, "out of range", fmt.Sprintf("%v to %v", least, maxCheckDuration))
+		v.fail(path+"."+key, d, "out of range", fields.Duration(least)+" to "+fields.Duration(maxCheckDuration))
 	}
 }
 
 // checkParams finds the mistakes that a check's type sees, each once where it is the
 // service's, and at the server's where that says something of its own.
-func (v *validator) checkParams(at, own string, s *Service, r *Server, told map[health.ParamError]bool) {
+func (v *validator) checkParams(path string, i int, s *Service, r *Server, told map[health.ParamError]bool) {
 	peer := s.peer(r)
 	if s.needsPort() { // told already, as are addresses that are missing
 		peer.Addr = netip.AddrPortFrom(peer.Addr.Addr(), max(peer.Addr.Port(), 1))
@@ -62,15 +66,22 @@ func (v *validator) checkParams(at, own string, s *Service, r *Server, told map[
 	if !peer.Addr.Addr().IsValid() {
 		peer.Addr = netip.AddrPortFrom(netip.IPv6Unspecified(), peer.Addr.Port())
 	}
+	same := rightCheck{is4: peer.Addr.Addr().Is4(), port: peer.Addr.Port() != 0, params: s.Check.Params}
+	if len(r.Check.Params) == 0 && v.right[s.checkType()].equal(same) {
+		return
+	}
 	_, _, err := s.newCheck(v.checks, r, peer)
 	var wrong health.ParamErrors
 	if !errors.As(err, &wrong) {
+		if len(r.Check.Params) == 0 {
+			v.right[s.checkType()] = &same
+		}
 		return
 	}
 	for _, e := range wrong {
-		where, keys := at, reflect.TypeFor[Check]()
+		where, keys := path+".check", reflect.TypeFor[Check]()
 		if _, given := r.Check.Params[e.Key]; given {
-			where, keys = own, reflect.TypeFor[ServerCheck]()
+			where, keys = fmt.Sprintf("%s.servers[%d].check", path, i), reflect.TypeFor[ServerCheck]()
 		} else if told[e] {
 			continue
 		} else {
@@ -90,6 +101,18 @@ func (v *validator) checkParams(at, own string, s *Service, r *Server, told map[
 	}
 }
 
+// rightCheck is what a check's type was asked and found no mistake in: thousands of
+// services mostly have the same check, and making one takes longer than all else that is
+// validated. Mistakes that depend on more of an address than this show in plan.
+type rightCheck struct {
+	is4, port bool // of the address: IPv4, and with a port
+	params    map[string]any
+}
+
+func (c *rightCheck) equal(o rightCheck) bool {
+	return c != nil && c.is4 == o.is4 && c.port == o.port && reflect.DeepEqual(c.params, o.params)
+}
+
 // keysOf are the names that a config has for the fields of a struct.
 func keysOf(t reflect.Type) (names []string) {
 	for i := range t.NumField() {
@@ -104,8 +127,8 @@ func keysOf(t reflect.Type) (names []string) {
 const keyOfNone = "check"
 
 // checkAddress checks an address that only checks go to, which may be this host.
-func (v *validator) checkAddress(path string, a netip.Addr) {
+func (v *validator) checkAddress(path, key string, a netip.Addr) {
 	if a.IsValid() && (a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a.Zone() != "") {
-		v.fail(path, a, "not an address to ask", "a unicast IPv4 or IPv6 address without a zone")
+		v.fail(path+"."+key, a, "not an address to ask", "a unicast IPv4 or IPv6 address without a zone")
 	}
 }

@@ -44,12 +44,14 @@ func (s *Service) matchPath(i, j int) string {
 
 // id tells services apart: what they match.
 func (s *Service) id() string {
-	list := s.matches()
-	parts := make([]string, len(list))
-	for i, m := range list {
-		parts[i] = m.String()
+	var b strings.Builder
+	for i, m := range s.matches() {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		m.write(&b)
 	}
-	return strings.Join(parts, "; ")
+	return b.String()
 }
 
 // String is the name by which ServerRef, lists and logs know the service: Name, or what
@@ -77,6 +79,9 @@ func (s *Service) needsPort() bool {
 // checkedPort is the port of a server that checks go to, where neither check nor
 // server has one: the lowest that the service takes.
 func (s *Service) checkedPort() uint16 {
+	if len(s.Match) == 0 && s.VIP.IsValid() {
+		return s.Port
+	}
 	lowest := uint16(0)
 	for _, m := range s.matches() {
 		for _, r := range m.Ports {
@@ -90,7 +95,10 @@ func (s *Service) checkedPort() uint16 {
 
 // anyVIP is an address of the service, for what is the same for all: their family.
 func (s *Service) anyVIP() netip.Addr {
-	for _, m := range s.matches() {
+	if len(s.Match) == 0 {
+		return s.VIP
+	}
+	for _, m := range s.Match {
 		if m.VIP.IsValid() {
 			return m.VIP.Addr()
 		}
@@ -149,7 +157,13 @@ func (s *Service) scheduler() string {
 
 // schedulerKey tells schedulers of the same name with other flags apart.
 func (s *Service) schedulerKey() string {
-	return fmt.Sprint(s.scheduler(), slices.Contains(s.SchedulerFlags, flagFallback), slices.Contains(s.SchedulerFlags, flagPort))
+	key := s.scheduler()
+	for _, flag := range []string{flagFallback, flagPort} {
+		if slices.Contains(s.SchedulerFlags, flag) {
+			key += " " + flag
+		}
+	}
+	return key
 }
 
 // policy is what control acts by.
@@ -241,7 +255,10 @@ func (s *Service) checkType() string {
 
 // takes reports whether a protocol is among those of the service.
 func (s *Service) takes(p Protocol) bool {
-	return slices.ContainsFunc(s.matches(), func(m Match) bool { return slices.Contains(m.protocols(), p) })
+	if len(s.Match) == 0 {
+		return s.VIP.IsValid() && s.protocol() == p
+	}
+	return slices.ContainsFunc(s.Match, func(m Match) bool { return slices.Contains(m.protocols(), p) })
 }
 
 func (r *Server) method(s *Service) Method {

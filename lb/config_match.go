@@ -22,6 +22,10 @@ type VIP struct{ netip.Prefix }
 
 // UnmarshalText reads 192.0.2.1, 192.0.2.0/28 or their like in IPv6.
 func (v *VIP) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*v = VIP{}
+		return nil
+	}
 	if a, err := netip.ParseAddr(string(b)); err == nil && a.Zone() == "" {
 		v.Prefix = netip.PrefixFrom(a, a.BitLen())
 		return nil
@@ -86,15 +90,24 @@ func (p Ports) String() string {
 
 // String prints a match in one line.
 func (m Match) String() string {
-	names := make([]string, 0, 2)
-	for _, p := range m.protocols() {
-		names = append(names, p.String())
+	var b strings.Builder
+	m.write(&b)
+	return b.String()
+}
+
+func (m Match) write(b *strings.Builder) {
+	for i, p := range m.protocols() {
+		if i > 0 {
+			b.WriteByte('+')
+		}
+		b.WriteString(p.String())
 	}
-	ports := m.Ports.String()
 	if m.VIP.Addr().Is6() && m.VIP.IsSingleIP() {
-		return fmt.Sprintf("%s [%s]:%s", strings.Join(names, "+"), m.VIP, ports)
+		b.WriteString(" [" + m.VIP.String() + "]:")
+	} else {
+		b.WriteString(" " + m.VIP.String() + ":")
 	}
-	return fmt.Sprintf("%s %s:%s", strings.Join(names, "+"), m.VIP, ports)
+	b.WriteString(m.Ports.String())
 }
 
 func (m Match) protocols() []Protocol {

@@ -273,6 +273,10 @@ func (p Protocol) String() string { return nameOf(protocolNames, p, "protocol") 
 
 // UnmarshalText reads a name in a config; it fails with what is allowed.
 func (p *Protocol) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*p = 0
+		return nil
+	}
 	return parseName(protocolNames, p, b, "tcp, udp or sctp")
 }
 
@@ -293,6 +297,10 @@ func (m Method) String() string { return nameOf(methodNames, m, "method") }
 
 // UnmarshalText reads a name in a config; it fails with what is allowed.
 func (m *Method) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*m = 0
+		return nil
+	}
 	return parseName(methodNames, m, b, "dsr, nat or tun")
 }
 

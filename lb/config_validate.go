@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/golb/golb/health"
+	"github.com/golb/golb/lb/internal/fields"
 )
 
 // The bounds of settings that have any.
@@ -35,7 +36,7 @@ const (
 // checks and schedulers that it may name; it returns nil or ConfigErrors. ValidateHost
 // finds those that show on this host only.
 func (c *Config) Validate(env Env) error {
-	v := &validator{checks: env.Checks, schedulers: env.schedulerNames(), compat: c.Settings.IPVSCompat}
+	v := &validator{checks: env.Checks, schedulers: env.schedulerNames(), compat: c.Settings.IPVSCompat, right: map[string]*rightCheck{}}
 	if v.checks == nil {
 		v.checks = health.NewRegistry()
 	}
@@ -60,13 +61,16 @@ type validator struct {
 	checks     *health.Registry
 	schedulers []string
 	groupNames map[string]bool
-	compat     bool // what ip_vs takes is no mistake, though of no use
+	compat     bool                   // what ip_vs takes is no mistake, though of no use
+	right      map[string]*rightCheck // by type, the last one
 }
 
 // fail notes a mistake; value nil means that there is none to show.
 func (v *validator) fail(path string, value any, problem, allowed string) {
 	s := ""
-	if value != nil {
+	if d, ok := value.(time.Duration); ok {
+		s = fields.Duration(d)
+	} else if value != nil {
 		s = fmt.Sprint(value)
 	}
 	v.errs = append(v.errs, ConfigError{Path: path, Value: s, Problem: problem, Allowed: allowed})
@@ -111,14 +115,14 @@ func (v *validator) interfaces(names []string) {
 
 // groups checks the groups, which services may name.
 func (v *validator) groups(list []Group) {
-	first := map[string]int{}
+	first := map[string]named{}
 	v.groupNames = map[string]bool{DefaultGroup: true}
 	for i, g := range list {
 		if g.Name == "" {
 			v.fail(fmt.Sprintf("groups[%d].name", i), nil, "no name", "one that services name, or "+DefaultGroup)
 			continue
 		}
-		v.uniqueName(first, i, "groups", g.Name)
+		v.uniqueName(first, i, "groups", g.Name, true)
 		v.groupNames[g.Name] = true
 	}
 }
@@ -134,11 +138,11 @@ func (v *validator) services(list []Service) {
 		number uint32
 		is6    bool
 	}
-	first, marks, names := map[claim]int{}, map[mark]int{}, map[string]int{}
+	first, marks, names := map[claim]int{}, map[mark]int{}, map[string]named{}
 	for i := range list {
 		s := &list[i]
 		v.service(fmt.Sprintf("services[%d]", i), s)
-		v.uniqueName(names, i, "services", s.name())
+		v.uniqueName(names, i, "services", s.name(), s.Name != "")
 		if m := (mark{s.Mark, s.anyVIP().Is6()}); s.Mark != 0 {
 			if other, dup := marks[m]; dup {
 				v.fail(fmt.Sprintf("services[%d].mark", i), s.Mark, fmt.Sprintf("services[%d] has the same mark", other), "a number of its own in each IP version")
@@ -166,14 +170,22 @@ func (v *validator) services(list []Service) {
 	}
 }
 
+// named is who has a name, and whether the config gives it.
+type named struct {
+	index int
+	given bool
+}
+
 // uniqueName checks that a name, by which logs, alerts and calls tell things apart, is
-// not another's of its list.
-func (v *validator) uniqueName(first map[string]int, i int, list, name string) {
-	if other, dup := first[name]; dup {
-		v.fail(fmt.Sprintf("%s[%d].name", list, i), name, fmt.Sprintf("%s[%d] has the same name", list, other), "a name of its own")
-		return
+// not another's of its list. Two that default to one name have another mistake.
+func (v *validator) uniqueName(first map[string]named, i int, list, name string, given bool) {
+	other, dup := first[name]
+	if dup && (given || other.given) {
+		v.fail(fmt.Sprintf("%s[%d].name", list, i), name, fmt.Sprintf("%s[%d] has the same name", list, other.index), "a name of its own")
 	}
-	first[name] = i
+	if !dup {
+		first[name] = named{i, given}
+	}
 }
 
 // destination checks what a service takes.
@@ -190,7 +202,7 @@ func (v *validator) destination(path string, s *Service) {
 		}
 		return
 	}
-	v.address(path+".vip", s.VIP)
+	v.address(path, "vip", s.VIP)
 	if _, ok := protocolNames[s.protocol()]; !ok {
 		v.fail(path+".protocol", s.Protocol, "unknown protocol", "tcp, udp or sctp")
 	}
@@ -206,7 +218,7 @@ func (v *validator) match(path string, m Match) {
 	case m.VIP.Prefix != m.VIP.Masked():
 		v.fail(path+".vip", m.VIP.Prefix, "prefix with host bits", m.VIP.Masked().String())
 	case m.VIP.IsSingleIP():
-		v.address(path+".vip", m.VIP.Addr())
+		v.address(path, "vip", m.VIP.Addr())
 	}
 	for i, p := range m.Protocols {
 		if _, ok := protocolNames[p]; !ok {
@@ -229,14 +241,14 @@ func (v *validator) timeouts(path string, t *Timeouts) {
 		{"tcp_close", t.Close}, {"udp", t.UDP}, {"sctp", t.SCTP},
 	} {
 		if x.value != 0 && (x.value < time.Second || x.value > maxPersistence) {
-			v.fail(path+"."+x.key, x.value, "out of range", fmt.Sprintf("1s to %v (31 days)", maxPersistence))
+			v.fail(path+"."+x.key, x.value, "out of range", fmt.Sprintf("1s to %s (31 days)", fields.Duration(maxPersistence)))
 		}
 	}
 }
 
 func (v *validator) rates(path string, s *Service) {
 	if s.SlowStart < 0 || s.SlowStart > maxCheckDuration {
-		v.fail(path+".slow_start", s.SlowStart, "out of range", fmt.Sprintf("up to %v, 0 for none", maxCheckDuration))
+		v.fail(path+".slow_start", s.SlowStart, "out of range", fmt.Sprintf("up to %s, 0 for none", fields.Duration(maxCheckDuration)))
 	}
 	for _, r := range []struct {
 		key   string
@@ -269,32 +281,33 @@ func (v *validator) service(path string, s *Service) {
 	v.quorum(path, s)
 	v.passive(path+".passive", &s.Passive)
 	v.fallback(path+".fallback", s)
-	seen, names := map[netip.AddrPort]int{}, map[string]int{}
+	seen, names := map[netip.AddrPort]int{}, map[string]named{}
 	for i := range s.Servers {
 		r := &s.Servers[i]
-		spath := fmt.Sprintf("%s.servers[%d]", path, i)
+		spath := path + ".servers[" + strconv.Itoa(i) + "]"
 		v.server(spath, s, r)
 		if first, dup := seen[r.addrPort(s)]; dup && r.Address.IsValid() {
 			v.fail(spath+".address", r.addrPort(s), fmt.Sprintf("%s.servers[%d] has the same address and port", path, first), "")
 			continue
 		}
-		v.uniqueName(names, i, path+".servers", r.name(s))
+		v.uniqueName(names, i, path+".servers", r.name(s), r.Name != "")
 		seen[r.addrPort(s)] = i
 	}
 }
 
 // address checks one that packets are to go to.
-func (v *validator) address(path string, a netip.Addr) {
+func (v *validator) address(path, key string, a netip.Addr) {
 	const allowed = "a unicast IPv4 or IPv6 address"
+	fail := func(value any, problem, allowed string) { v.fail(path+"."+key, value, problem, allowed) }
 	switch {
 	case !a.IsValid():
-		v.fail(path, nil, "no address", allowed)
+		fail(nil, "no address", allowed)
 	case a.Zone() != "":
-		v.fail(path, a, "address with a zone", allowed+" without a zone")
+		fail(a, "address with a zone", allowed+" without a zone")
 	case a.Is4In6():
-		v.fail(path, a, "IPv4-mapped IPv6 address", "the IPv4 address itself: "+a.Unmap().String())
+		fail(a, "IPv4-mapped IPv6 address", "the IPv4 address itself: "+a.Unmap().String())
 	case a.IsUnspecified(), a.IsMulticast(), a.IsLoopback(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		v.fail(path, a, "not an address of a host on the network", allowed)
+		fail(a, "not an address of a host on the network", allowed)
 	}
 }
 
@@ -323,7 +336,7 @@ const (
 func (v *validator) persistence(path string, s *Service) {
 	p := &s.Persistence
 	if p.Timeout < 0 || p.Timeout > maxPersistence || p.Timeout%time.Second != 0 {
-		v.fail(path+".timeout", p.Timeout, "out of range", fmt.Sprintf("whole seconds up to %v (31 days), 0 for none", maxPersistence))
+		v.fail(path+".timeout", p.Timeout, "out of range", fmt.Sprintf("whole seconds up to %s (31 days), 0 for none", fields.Duration(maxPersistence)))
 	}
 	if vip := s.anyVIP(); vip.IsValid() && (p.Prefix < 0 || p.Prefix > vip.BitLen()) {
 		v.fail(path+".prefix", p.Prefix, "out of range", fmt.Sprintf("1 to %d, 0 for %[1]d", vip.BitLen()))
@@ -371,7 +384,7 @@ func (v *validator) tunnel(path string, t *Tunnel) {
 }
 
 func (v *validator) server(path string, s *Service, r *Server) {
-	v.address(path+".address", r.Address)
+	v.address(path, "address", r.Address)
 	v.method(path+".method", r.Method)
 	if s.OnePacket && r.method(s) == NAT && !v.compat {
 		v.fail(path+".method", r.method(s), "one_packet keeps no connection by which replies could be translated", "dsr or tun")

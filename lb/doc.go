@@ -14,7 +14,7 @@
 //				{Address: netip.MustParseAddr("192.0.2.12"), Weight: new(2)},
 //			},
 //		}},
-//	})
+//	}, lb.Env{})
 //	if err != nil {
 //		log.Fatal(err) // every mistake in the config, each with its place
 //	}

@@ -40,8 +40,8 @@ func (v *validator) passive(path string, p *PassiveCheck) {
 	if p.Failures < 0 || p.Failures > maxChecksInARow {
 		v.fail(path+".failures", p.Failures, "out of range", fmt.Sprintf("1 to %d, 0 for never", maxChecksInARow))
 	}
-	v.duration(path+".window", p.Window, time.Second)
-	v.duration(path+".hold", p.Hold, time.Second)
+	v.duration(path, "window", p.Window, time.Second)
+	v.duration(path, "hold", p.Hold, time.Second)
 }
 
 // withDefaults has nothing left to default.

@@ -80,7 +80,7 @@ func TestTheRunningBalancerIsListedAndOperated(t *testing.T) {
 tcp       192.0.2.1:4000  10.0.0.100:80  10.9.1.2:80  dsr     SYN_RECV  60s      1
 tcp       192.0.2.2:4000  10.0.0.100:80  10.9.1.1:80  dsr     SYN_RECV  60s      1
 `},
-		{"connections --server 10.9.1.1 --json", `\{"protocol":"tcp","client":"192.0.2.2:4000","vip":"10.0.0.100:80","server":"10.9.1.1:80","method":"dsr","state":"SYN_RECV","template":false,"expires_s":60,"packets":1\}
+		{"connections --server 10.9.1.1 --json", `\{"service":"web","protocol":"tcp","client":"192.0.2.2:4000","vip":"10.0.0.100:80","mark":0,"server":"10.9.1.1:80","method":"dsr","state":"SYN_RECV",.*"expires_ns":60000000000,"packets":1\}
 `},
 		{"connections --client 192.0.2.0/30 --count", "2\n"},
 		{"connections --client 192.0.2.2 --delete", "1\n"},

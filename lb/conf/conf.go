@@ -17,8 +17,10 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"sync"
 
 	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/internal/fields"
 )
 
 // maxSize bounds a file in bytes, so that a device named by mistake ends.
@@ -45,15 +47,13 @@ func Parse(name string, data []byte) (lb.Config, error) {
 	return d.Config, nil
 }
 
-// Document is a valid configuration and where each part of it stands in its file,
-// for mistakes that show only later, when it is run. Its methods are safe for
-// concurrent use.
+// Document is a valid configuration and the file that it was read from, for mistakes
+// that show only later, when it is run. Its methods are safe for concurrent use.
 type Document struct {
 	Config lb.Config
 
-	file  string
-	index index
-	keyAt index // where a key itself stands, if it may be unknown to who reads it
+	file   string
+	places func() *places // read from the file's text once they are asked for
 }
 
 // Read is Load that remembers positions and runs further checks of the Config, such
@@ -87,23 +87,31 @@ func ReadBytes(name string, data []byte, checks ...func(*lb.Config) error) (*Doc
 }
 
 func readBytes(env lb.Env, name string, data []byte, checks []func(*lb.Config) error) (*Document, error) {
-	body, err := parse(name, data)
+	text := string(data)
+	body, err := parse(name, text)
 	if err != nil {
 		return nil, err
 	}
+	doc := &Document{file: name}
 	dec := newDecoder(name)
-	doc := &Document{file: name, index: dec.index, keyAt: dec.keyAt}
-	dec.decode("", body, body, reflect.ValueOf(&doc.Config).Elem())
+	dec.decode(fields.TypeOf(reflect.TypeFor[lb.Config]()), body, body, reflect.ValueOf(&doc.Config).Elem())
 
 	errs := dec.errs
+	var at *places
 	var other error // of a check that could not be made
 	for _, check := range append([]func(*lb.Config) error{func(c *lb.Config) error { return c.Validate(env) }}, checks...) {
 		err := check(&doc.Config)
-		found := doc.locate(err)
-		if err != nil && len(found) == 0 {
-			other = err
+		if err == nil {
+			continue
 		}
-		found = slices.DeleteFunc(found, func(e Error) bool { return dec.follows(e.Path) })
+		if len(mistakes(err)) == 0 {
+			other = err
+			continue
+		}
+		if at == nil {
+			at = placesOf(body)
+		}
+		found := slices.DeleteFunc(at.locate(name, err), func(e Error) bool { return dec.follows(e.Path) })
 		for _, e := range found {
 			dec.lack(e.Path) // one mistake is enough
 		}
@@ -116,15 +124,21 @@ func readBytes(env lb.Env, name string, data []byte, checks []func(*lb.Config) e
 	if other != nil {
 		return nil, other
 	}
+	doc.places = sync.OnceValue(func() *places {
+		body, _ := parse(name, text) // as it was read before
+		return placesOf(body)
+	})
 	return doc, nil
 }
 
 // Locate turns lb.ConfigErrors about the Document's Config, such as those of
 // Balancer.Run and Apply, into Errors. Other errors, nil included, come back as they are.
+// The first call reads the file's text again, which the Document keeps for it.
 func (d *Document) Locate(err error) error {
-	if errs := d.locate(err); len(errs) > 0 {
-		errs.sort()
-		return errs
+	if len(mistakes(err)) == 0 {
+		return err
 	}
-	return err
+	errs := d.places().locate(d.file, err)
+	errs.sort()
+	return errs
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/internal/fields"
 )
 
 // good is valid; tests break one thing in it.
@@ -291,8 +292,8 @@ func TestEveryFieldOfConfigCanBeRead(t *testing.T) {
 	var walk func(path string, typ reflect.Type)
 	walk = func(path string, typ reflect.Type) {
 		switch {
-		case typ == durationType, reflect.PointerTo(typ).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
-			if allowed(typ) == "" {
+		case typ == reflect.TypeFor[time.Duration](), reflect.PointerTo(typ).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
+			if fields.Allowed(typ) == "" {
 				t.Errorf("%s: nothing says what a %s may be", path, typ)
 			}
 			return
@@ -315,7 +316,7 @@ func TestEveryFieldOfConfigCanBeRead(t *testing.T) {
 				case name == "" || options != "":
 					t.Errorf("%s.%s: tag %q", path, f.Name, f.Tag)
 				default:
-					walk(join(path, name), f.Type)
+					walk(fields.Join(path, name), f.Type)
 				}
 			}
 		case reflect.String, reflect.Bool,

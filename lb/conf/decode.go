@@ -1,30 +1,36 @@
 package conf
 
 import (
-	"encoding"
 	"fmt"
 	"reflect"
-	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/internal/fields"
 )
 
-// decoder fills a Go value from a syntax tree, notes where each path stands, and
-// collects mistakes instead of stopping at one.
+// decoder fills a Go value from a syntax tree and collects mistakes instead of
+// stopping at one.
 type decoder struct {
 	file   string
 	errs   Errors
-	index  index
-	keyAt  index           // where the keys stand of what is inline
+	path   path            // of the node at hand
+	places *places         // notes where each path stands; nil does not
 	failed map[string]bool // paths without the value that the file meant
 	around map[string]bool // all that contain a failed path
 }
 
 func newDecoder(file string) *decoder {
-	return &decoder{file: file, index: index{}, keyAt: index{}, failed: map[string]bool{}, around: map[string]bool{}}
+	return &decoder{file: file, failed: map[string]bool{}, around: map[string]bool{}}
+}
+
+// placesOf finds where the parts of a file stand.
+func placesOf(body ast.Node) *places {
+	d, cfg := newDecoder(""), reflect.New(reflect.TypeFor[lb.Config]()).Elem()
+	d.places = &places{values: map[string]position{}, keys: map[string]position{}}
+	d.decode(fields.TypeOf(cfg.Type()), body, body, cfg)
+	return d.places
 }
 
 // note collects a mistake.
@@ -36,6 +42,11 @@ func (d *decoder) note(at position, e lb.ConfigError) {
 func (d *decoder) fail(at position, e lb.ConfigError) {
 	d.lack(e.Path)
 	d.note(at, e)
+}
+
+// problem is the mistake of the node at hand.
+func (d *decoder) problem(problem, allowed string) lb.ConfigError {
+	return lb.ConfigError{Path: d.path.String(), Problem: problem, Allowed: allowed}
 }
 
 // lack marks a path as without the value that the file meant.
@@ -61,60 +72,79 @@ func (d *decoder) follows(path string) bool {
 	return d.failed[""]
 }
 
-var durationType = reflect.TypeFor[time.Duration]()
+// enter takes a node for what it is, notes where it stands, and refuses one that is
+// nothing; key is then the node to point at.
+func (d *decoder) enter(key, n ast.Node, allowed func() string) (ast.Node, bool) {
+	n, ok := d.resolve(n)
+	if !ok {
+		return nil, false
+	}
+	at := n
+	if isNull(n) {
+		at = key
+		d.fail(start(key), d.problem("no value", allowed()))
+	}
+	if d.places != nil {
+		d.places.values[d.path.String()] = start(at)
+	}
+	return n, !isNull(n)
+}
 
 // decode sets v, which must be settable, from n. key is the node to point at where
 // n is nothing.
-func (d *decoder) decode(path string, key, n ast.Node, v reflect.Value) {
-	n, ok := d.resolve(path, n)
+func (d *decoder) decode(t *fields.Type, key, n ast.Node, v reflect.Value) {
+	n, ok := d.enter(key, n, func() string { return fields.Allowed(t.Go) })
 	if !ok {
 		return
 	}
-	d.index[path] = start(n)
-	if isNull(n) {
-		d.index[path] = start(key)
-		d.fail(start(key), lb.ConfigError{Path: path, Problem: "no value", Allowed: allowed(v.Type())})
-		return
+	for t.Kind == fields.Pointer {
+		v.Set(reflect.New(t.Elem.Go))
+		t, v = t.Elem, v.Elem()
 	}
-	if v.Kind() == reflect.Pointer {
-		v.Set(reflect.New(v.Type().Elem()))
-		d.decode(path, key, n, v.Elem())
-		return
-	}
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
-		d.text(path, n, v, u)
-		return
-	}
-	switch v.Kind() {
-	case reflect.Struct:
-		d.structure(path, n, v)
-	case reflect.Map:
-		d.dictionary(path, n, v)
-	case reflect.Slice:
-		d.list(path, n, v)
+	switch t.Kind {
+	case fields.Struct:
+		d.structure(t, n, v)
+	case fields.Map:
+		d.dictionary(t, n, v)
+	case fields.List:
+		d.list(t, n, v)
+	case fields.Any:
+		if value, ok := d.free(n); ok {
+			v.Set(reflect.ValueOf(value))
+		}
 	default:
-		d.scalar(path, n, v)
+		d.scalar(t, n, v)
+	}
+}
+
+func (d *decoder) scalar(t *fields.Type, n ast.Node, v reflect.Value) {
+	text, form, ok := textOf(n)
+	if !ok {
+		d.mismatch(n, t.Go)
+		return
+	}
+	if problem, allowed := fields.Set(t, v, text, form); problem != "" {
+		d.fail(start(n), lb.ConfigError{Path: d.path.String(), Value: text, Problem: problem, Allowed: allowed})
 	}
 }
 
 // resolve refuses what only abbreviates or types other nodes, and takes off what
 // can be taken off so that the rest is looked at as well.
-func (d *decoder) resolve(path string, n ast.Node) (ast.Node, bool) {
+func (d *decoder) resolve(n ast.Node) (ast.Node, bool) {
 	for {
-		e := lb.ConfigError{Path: path}
+		problem := ""
 		var inner ast.Node
 		switch t := n.(type) {
 		case *ast.AnchorNode:
-			e.Problem, inner = "anchor (&)", t.Value
+			problem, inner = "anchor (&)", t.Value
 		case *ast.TagNode:
-			e.Problem, inner = "tag (!)", t.Value
+			problem, inner = "tag (!)", t.Value
 		case *ast.AliasNode:
-			e.Problem = "alias (*)"
+			problem = "alias (*)"
 		default:
 			return n, true
 		}
-		e.Allowed = "the value itself, written out"
-		d.fail(start(n), e)
+		d.fail(start(n), d.problem(problem, "the value itself, written out"))
 		if inner == nil {
 			return nil, false
 		}
@@ -138,181 +168,207 @@ func pairs(n ast.Node) ([]*ast.MappingValueNode, bool) {
 	return nil, false
 }
 
-// keys calls use for each key of a mapping, without those that are given again or
-// are no plain keys.
-func (d *decoder) keys(path string, n ast.Node, v reflect.Value, use func(name string, p *ast.MappingValueNode)) {
-	ps, ok := pairs(n)
-	if !ok {
-		d.wrongType(path, n, v.Type())
-		return
-	}
-	first := map[string]position{}
-	for _, p := range ps {
-		name, ok := d.keyName(path, p.Key)
-		if !ok {
-			continue
-		}
-		at := start(p.Key)
-		if before, dup := first[name]; dup {
-			d.note(at, lb.ConfigError{Path: join(path, name), Problem: fmt.Sprintf("key given twice, first on line %d", before.line)})
-			continue
-		}
-		first[name] = at
-		use(name, p)
-	}
-}
-
-func (d *decoder) keyName(path string, key ast.Node) (string, bool) {
+// keyName is what a key is called.
+func keyName(key ast.Node) (string, bool) {
 	switch key.(type) {
-	case *ast.MergeKeyNode:
-		d.note(start(key), lb.ConfigError{Path: join(path, "<<"), Problem: "merge key (<<)", Allowed: "the keys and values themselves, written out"})
-		return "", false
 	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.InfinityNode, *ast.NanNode:
 		return key.GetToken().Value, true
 	}
-	d.note(start(key), lb.ConfigError{Path: path, Problem: "complex key", Allowed: "a plain word before a colon"})
 	return "", false
 }
 
-func (d *decoder) structure(path string, n ast.Node, v reflect.Value) {
-	f := fieldsOf(v.Type())
-	given := map[string]bool{}
-	if ps, ok := pairs(n); ok {
-		for _, p := range ps {
-			given[f.canonical(p.Key.GetToken().Value)] = true
-		}
+// noName collects the mistake of a key that has no name.
+func (d *decoder) noName(key ast.Node) {
+	if _, merge := key.(*ast.MergeKeyNode); merge {
+		d.path.in("<<")
+		d.note(start(key), d.problem("merge key (<<)", "the keys and values themselves, written out"))
+		d.path.up()
+		return
 	}
-	first := map[string]string{}
-	d.keys(path, n, v, func(name string, p *ast.MappingValueNode) {
-		to, known := f.names[f.canonical(name)]
-		switch {
-		case known && first[f.canonical(name)] != "":
-			d.note(start(p.Key), lb.ConfigError{Path: join(path, name), Problem: fmt.Sprintf("given twice: the same as %s", first[f.canonical(name)])})
+	d.note(start(key), d.problem("complex key", "a plain word before a colon"))
+}
+
+// twice collects the mistake of a key whose name is that of an earlier one.
+func (d *decoder) twice(key ast.Node, before int) {
+	d.note(start(key), d.problem(fmt.Sprintf("key given twice, first on line %d", before), ""))
+}
+
+// structure decodes a mapping with known keys.
+func (d *decoder) structure(t *fields.Type, n ast.Node, v reflect.Value) {
+	ps, ok := pairs(n)
+	if !ok {
+		d.mismatch(n, t.Go)
+		return
+	}
+	given := make([]bool, len(t.Fields))
+	var others map[string]int // lines of keys that are no field's
+	for i, p := range ps {
+		name, ok := keyName(p.Key)
+		if !ok {
+			d.noName(p.Key)
+			continue
+		}
+		d.path.in(name)
+		switch f, known := t.Find(name); {
+		case known && given[f]:
+			d.fieldTwice(t, ps[:i], p.Key, name, f)
 		case known:
-			first[f.canonical(name)] = name
-			d.decode(join(path, f.canonical(name)), p.Key, p.Value, v.Field(to))
-		case f.inline >= 0:
-			d.inline(join(path, name), name, p, v.Field(f.inline))
+			given[f] = true
+			field := &t.Fields[f]
+			d.path[len(d.path)-1].key = field.Name
+			d.decode(field.Type, p.Key, p.Value, v.Field(field.Index))
+		case others[name] > 0:
+			d.twice(p.Key, others[name])
 		default:
-			e := lb.ConfigError{Path: join(path, name), Problem: "unknown key", Allowed: strings.Join(f.list, ", ")}
-			if meant, ok := suggest(&e); ok && !given[meant] {
-				d.lack(join(path, meant)) // that it is missing is this mistake again
+			if others == nil {
+				others = map[string]int{}
 			}
-			d.note(start(p.Key), e)
-		}
-	})
-}
-
-// suggest adds to an unknown key which one it was meant to be, if any is close.
-func suggest(e *lb.ConfigError) (string, bool) {
-	meant, ok := nearest(e.Path[strings.LastIndexByte(e.Path, '.')+1:], strings.Split(e.Allowed, ", "))
-	if ok {
-		e.Problem += fmt.Sprintf(", did you mean %q?", meant)
-	}
-	return meant, ok
-}
-
-// fields is what a file may set in a struct.
-type fields struct {
-	list   []string          // names, in order
-	names  map[string]int    // their fields
-	also   map[string]string // other names of theirs
-	inline int               // field that takes all other keys, -1 none
-}
-
-func fieldsOf(t reflect.Type) fields {
-	f := fields{names: map[string]int{}, also: map[string]string{}, inline: -1}
-	for i := range t.NumField() {
-		field := t.Field(i)
-		name, option, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-		switch {
-		case !field.IsExported() || name == "-":
-		case option == "inline":
-			f.inline = i
-		case name != "":
-			f.list = append(f.list, name)
-			f.names[name] = i
-			if also := field.Tag.Get("also"); also != "" {
-				for other := range strings.SplitSeq(also, ",") {
-					f.also[other] = name
-				}
+			others[name] = start(p.Key).line
+			if t.Inline != nil {
+				d.inline(name, p, v.Field(t.Inline.Index))
+			} else {
+				d.unknown(t, ps, p.Key)
 			}
 		}
+		d.path.up()
 	}
-	return f
 }
 
-// canonical is a key by its first name.
-func (f *fields) canonical(name string) string {
-	if first, ok := f.also[name]; ok {
-		return first
+// fieldTwice collects the mistake of a key whose field one of the keys before has.
+func (d *decoder) fieldTwice(t *fields.Type, before []*ast.MappingValueNode, key ast.Node, name string, f int) {
+	first := ""
+	for _, p := range before {
+		other, ok := keyName(p.Key)
+		if !ok {
+			continue
+		}
+		if other == name {
+			d.twice(key, start(p.Key).line)
+			return
+		}
+		if i, known := t.Find(other); known && i == f && first == "" {
+			first = other
+		}
 	}
-	return name
+	d.note(start(key), d.problem("given twice: the same as "+first, ""))
+}
+
+// unknown collects the mistake of a key of none of the fields of t.
+func (d *decoder) unknown(t *fields.Type, all []*ast.MappingValueNode, key ast.Node) {
+	m, meant := t.Unknown(d.path.String())
+	if meant != "" && !has(all, t, meant) {
+		d.lack(fields.Join(d.path[:len(d.path)-1].String(), meant)) // that it is missing is this mistake again
+	}
+	d.note(start(key), lb.ConfigError(m))
+}
+
+// has reports whether one of the keys of a mapping is a field's.
+func has(all []*ast.MappingValueNode, t *fields.Type, field string) bool {
+	want, _ := t.Find(field)
+	for _, p := range all {
+		if name, ok := keyName(p.Key); ok {
+			if f, known := t.Find(name); known && f == want {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // inline adds a key that is none of a struct's own to the map that takes those. What
 // they mean is known to who reads the map: each value is text as it is written, or a
 // list or mapping of such.
-func (d *decoder) inline(path, name string, p *ast.MappingValueNode, v reflect.Value) {
+func (d *decoder) inline(name string, p *ast.MappingValueNode, v reflect.Value) {
 	if v.IsNil() {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
-	d.keyAt[path] = start(p.Key)
-	if value, ok := d.free(path, p.Key, p.Value); ok {
+	if d.places != nil {
+		d.places.keys[d.path.String()] = start(p.Key)
+	}
+	if value, ok := d.value(p.Key, p.Value); ok {
 		v.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(value))
 	}
 }
 
-// free decodes a value whose type is not known.
-func (d *decoder) free(path string, key, n ast.Node) (any, bool) {
-	n, ok := d.resolve(path, n)
+// value decodes a value whose type is not known.
+func (d *decoder) value(key, n ast.Node) (any, bool) {
+	n, ok := d.enter(key, n, func() string { return "" })
 	if !ok {
 		return nil, false
 	}
-	d.index[path] = start(n)
-	if isNull(n) {
-		d.index[path] = start(key)
-		d.fail(start(key), lb.ConfigError{Path: path, Problem: "no value"})
-		return nil, false
-	}
+	return d.free(n)
+}
+
+func (d *decoder) free(n ast.Node) (any, bool) {
 	if text, _, ok := textOf(n); ok {
 		return text, true
 	}
 	if s, ok := n.(*ast.SequenceNode); ok {
 		list := make([]any, 0, len(s.Values))
 		for i, item := range s.Values {
-			if value, ok := d.free(fmt.Sprintf("%s[%d]", path, i), item, item); ok {
+			d.path.at(i)
+			if value, ok := d.value(item, item); ok {
 				list = append(list, value)
 			}
+			d.path.up()
 		}
 		return list, true
 	}
 	mapping := map[string]any{}
-	d.keys(path, n, reflect.ValueOf(mapping), func(name string, p *ast.MappingValueNode) {
-		if value, ok := d.free(join(path, name), p.Key, p.Value); ok {
+	d.entries(reflect.TypeOf(mapping), n, func(name string, p *ast.MappingValueNode) {
+		if value, ok := d.value(p.Key, p.Value); ok {
 			mapping[name] = value
 		}
 	})
 	return mapping, true
 }
 
-func (d *decoder) dictionary(path string, n ast.Node, v reflect.Value) {
+// dictionary decodes a mapping with any keys.
+func (d *decoder) dictionary(t *fields.Type, n ast.Node, v reflect.Value) {
 	v.Set(reflect.MakeMap(v.Type()))
-	d.keys(path, n, v, func(name string, p *ast.MappingValueNode) {
-		value := reflect.New(v.Type().Elem()).Elem()
-		d.decode(join(path, name), p.Key, p.Value, value)
+	d.entries(t.Go, n, func(name string, p *ast.MappingValueNode) {
+		value := reflect.New(t.Elem.Go).Elem()
+		d.decode(t.Elem, p.Key, p.Value, value)
 		v.SetMapIndex(reflect.ValueOf(name).Convert(v.Type().Key()), value)
 	})
 }
 
-func (d *decoder) list(path string, n ast.Node, v reflect.Value) {
-	s, ok := n.(*ast.SequenceNode)
+// entries calls use for each key of a mapping, without those that are given again or
+// are no plain keys.
+func (d *decoder) entries(t reflect.Type, n ast.Node, use func(name string, p *ast.MappingValueNode)) {
+	ps, ok := pairs(n)
 	if !ok {
-		d.wrongType(path, n, v.Type())
+		d.mismatch(n, t)
 		return
 	}
-	v.Set(reflect.MakeSlice(v.Type(), len(s.Values), len(s.Values)))
+	lines := map[string]int{}
+	for _, p := range ps {
+		name, ok := keyName(p.Key)
+		if !ok {
+			d.noName(p.Key)
+			continue
+		}
+		d.path.in(name)
+		if lines[name] > 0 {
+			d.twice(p.Key, lines[name])
+		} else {
+			lines[name] = start(p.Key).line
+			use(name, p)
+		}
+		d.path.up()
+	}
+}
+
+func (d *decoder) list(t *fields.Type, n ast.Node, v reflect.Value) {
+	s, ok := n.(*ast.SequenceNode)
+	if !ok {
+		d.mismatch(n, t.Go)
+		return
+	}
+	v.Set(reflect.MakeSlice(t.Go, len(s.Values), len(s.Values)))
 	for i, item := range s.Values {
-		d.decode(fmt.Sprintf("%s[%d]", path, i), item, item, v.Index(i))
+		d.path.at(i)
+		d.decode(t.Elem, item, item, v.Index(i))
+		d.path.up()
 	}
 }

@@ -10,16 +10,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/internal/fields"
 )
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func keys[T any]() string {
-	return strings.TrimPrefix(allowed(reflect.TypeFor[T]()), "a mapping with the keys ")
+	return strings.TrimPrefix(fields.Allowed(reflect.TypeFor[T]()), "a mapping with the keys ")
 }
 
 func lbNames(u interface{ UnmarshalText([]byte) error }) string {
-	return strings.TrimPrefix(u.UnmarshalText(nil).Error(), "allowed: ")
+	return strings.TrimPrefix(u.UnmarshalText([]byte("?")).Error(), "allowed: ")
 }
 
 // kinds has every kind of field that a Config may come to have.
@@ -47,13 +48,13 @@ type inner struct {
 
 func decodeKinds(t *testing.T, text string) (kinds, string) {
 	t.Helper()
-	body, err := parse("f", []byte(text))
+	body, err := parse("f", text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := newDecoder("f")
 	var k kinds
-	d.decode("", body, body, reflect.ValueOf(&k).Elem())
+	d.decode(fields.TypeOf(reflect.TypeOf(k)), body, body, reflect.ValueOf(&k).Elem())
 	d.errs.sort()
 	return k, d.errs.Error()
 }
@@ -130,18 +131,6 @@ f:15:1: hidden: unknown key; allowed: flag, small, number, text, wait, net, to, 
 f:16:6: odd: "1": a chan int cannot be set in a file`
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestNearest(t *testing.T) {
-	names := []string{"interfaces", "workers", "max_connections", "vip", "port"}
-	for typed, want := range map[string]string{
-		"interface": "interfaces", "Interfaces": "interfaces", "max-connections": "max_connections", "maxconnections": "max_connections",
-		"prot": "port", "vpi": "vip", "ip": "vip", "colour": "", "": "", "services": "", "портвейн": "",
-	} {
-		if got, _ := nearest(typed, names); got != want {
-			t.Errorf("%q: got %q, want %q", typed, got, want)
-		}
 	}
 }
 

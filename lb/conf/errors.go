@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/internal/fields"
 )
 
 // Error is one mistake in a file.
@@ -45,7 +46,27 @@ func (es Errors) sort() {
 }
 
 // locate gives each of lb's mistakes its place; nil where err holds none.
-func (d *Document) locate(err error) Errors {
+func (x *places) locate(file string, err error) Errors {
+	found := mistakes(err)
+	errs := make(Errors, len(found))
+	for i, e := range found {
+		at, exact := x.find(e.Path)
+		if !exact {
+			e.Value = "" // a default, not what the file says
+		}
+		if key, ok := x.keys[e.Path]; ok && e.Problem == "unknown key" {
+			at = key
+			m := fields.Mistake(e)
+			fields.Suggest(&m)
+			e = lb.ConfigError(m)
+		}
+		errs[i] = Error{File: file, Line: at.line, Column: at.column, ConfigError: e}
+	}
+	return errs
+}
+
+// mistakes are those of lb in an error.
+func mistakes(err error) lb.ConfigErrors {
 	var found lb.ConfigErrors
 	var one lb.ConfigError
 	switch {
@@ -53,17 +74,5 @@ func (d *Document) locate(err error) Errors {
 	case errors.As(err, &one):
 		found = lb.ConfigErrors{one}
 	}
-	errs := make(Errors, len(found))
-	for i, e := range found {
-		at, exact := d.index.find(e.Path)
-		if !exact {
-			e.Value = "" // a default, not what the file says
-		}
-		if key, ok := d.keyAt[e.Path]; ok && e.Problem == "unknown key" {
-			at = key
-			suggest(&e)
-		}
-		errs[i] = Error{File: d.file, Line: at.line, Column: at.column, ConfigError: e}
-	}
-	return errs
+	return found
 }

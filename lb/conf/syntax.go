@@ -20,7 +20,7 @@ import (
 const maxDepth = 64
 
 // parse returns the one document of a file as a syntax tree.
-func parse(name string, data []byte) (body ast.Node, err error) {
+func parse(name, text string) (body ast.Node, err error) {
 	fail := func(at position, problem, allowed string) error {
 		return Errors{{name, at.line, at.column, lb.ConfigError{Problem: problem, Allowed: allowed}}}
 	}
@@ -31,11 +31,12 @@ func parse(name string, data []byte) (body ast.Node, err error) {
 		}
 	}()
 
-	text := normalize(strings.TrimPrefix(string(data), "\ufeff"))
+	text = normalize(strings.TrimPrefix(text, "\ufeff"))
 	if at, ok := invalidText(text); !ok {
 		return nil, fail(at, "not text", "UTF-8 without control characters")
 	}
-	tokens := lexer.Tokenize(text)
+	tokens := lexer.Tokenize(hideColons(text))
+	showColons(tokens, text)
 	if at, ok := tooDeep(tokens); ok {
 		return nil, fail(at, "nested too deep", fmt.Sprintf("%d levels", maxDepth))
 	}

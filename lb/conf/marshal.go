@@ -1,0 +1,128 @@
+package conf
+
+import (
+	"bytes"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/golb/golb/lb"
+	"github.com/golb/golb/lb/internal/fields"
+)
+
+// Marshal writes a Config as a file that Parse reads back as the same: all that differs
+// from the zero value, in the order of lb.Config's fields, durations as 5s. The Config
+// need not be valid. Marshal fails with lb.ConfigErrors on what no file can say, such as
+// text that is not UTF-8. Numbers and booleans among a check's parameters come back as
+// their text, which means the same.
+//
+// The same in JSON, with the same keys, is encoding/json's: json.Marshal(cfg), or any
+// part of it. Parse reads that too.
+func Marshal(cfg lb.Config) ([]byte, error) {
+	n, wrong := fields.Tree(reflect.ValueOf(cfg))
+	if len(wrong) > 0 {
+		errs := make(lb.ConfigErrors, len(wrong))
+		for i, m := range wrong {
+			errs[i] = lb.ConfigError(m)
+		}
+		return nil, errs
+	}
+	var w yamlWriter
+	if len(n.Items) == 0 {
+		w.b.WriteString("{}\n")
+	}
+	w.mapping(n, 0)
+	return w.b.Bytes(), nil
+}
+
+// yamlWriter writes blocks, but for lists of scalars, and quotes what another reader of
+// YAML, or an older one, could take for something else.
+type yamlWriter struct{ b bytes.Buffer }
+
+// mapping writes keys and values; the first key stands where the writer is.
+func (w *yamlWriter) mapping(n *fields.Node, indent int) {
+	for i, item := range n.Items {
+		if i > 0 {
+			w.indent(indent)
+		}
+		w.b.WriteString(scalar(fields.Quoted, n.Keys[i]))
+		w.b.WriteByte(':')
+		switch {
+		case isFlow(item):
+			w.b.WriteByte(' ')
+			w.flow(item)
+			w.b.WriteByte('\n')
+		case item.Kind == fields.List:
+			w.b.WriteByte('\n')
+			w.list(item, indent+2)
+		default:
+			w.b.WriteByte('\n')
+			w.indent(indent + 2)
+			w.mapping(item, indent+2)
+		}
+	}
+}
+
+func (w *yamlWriter) list(n *fields.Node, indent int) {
+	for _, item := range n.Items {
+		w.indent(indent)
+		w.b.WriteByte('-')
+		switch {
+		case isFlow(item):
+			w.b.WriteByte(' ')
+			w.flow(item)
+			w.b.WriteByte('\n')
+		case item.Kind == fields.List:
+			w.b.WriteByte('\n')
+			w.list(item, indent+2)
+		default:
+			w.b.WriteByte(' ')
+			w.mapping(item, indent+2)
+		}
+	}
+}
+
+func (w *yamlWriter) indent(n int) { w.b.WriteString(strings.Repeat(" ", n)) }
+
+// isFlow reports whether a value is written on its key's line.
+func isFlow(n *fields.Node) bool {
+	return n.Kind == fields.Scalar || len(n.Items) == 0 ||
+		n.Kind == fields.List && !slices.ContainsFunc(n.Items, func(item *fields.Node) bool { return item.Kind != fields.Scalar })
+}
+
+func (w *yamlWriter) flow(n *fields.Node) {
+	switch n.Kind {
+	case fields.Map:
+		w.b.WriteString("{}")
+	case fields.List:
+		w.b.WriteByte('[')
+		for i, item := range n.Items {
+			if i > 0 {
+				w.b.WriteString(", ")
+			}
+			w.flow(item)
+		}
+		w.b.WriteByte(']')
+	default:
+		w.b.WriteString(scalar(n.Form, n.Text))
+	}
+}
+
+// plainText is text that every reader of YAML takes for that without quotes, but for
+// the words of notText; plainWord is an address, a duration, a name of golb's or the like.
+var (
+	plainText = regexp.MustCompile(`^[A-Za-z_/][A-Za-z0-9_./@+-]*$`)
+	plainWord = regexp.MustCompile(`^[A-Za-z0-9]+([A-Za-z0-9./%-]|:+[A-Za-z0-9])*$`)
+	notText   = regexp.MustCompile(`(?i)^(true|false|yes|no|on|off|y|n|null)$`)
+)
+
+func scalar(form fields.Form, text string) string {
+	switch {
+	case form == fields.Number || form == fields.Bool,
+		form == fields.Word && plainWord.MatchString(text),
+		form == fields.Quoted && plainText.MatchString(text) && !notText.MatchString(text):
+		return text
+	}
+	return fields.Quote(text)
+}
