@@ -143,7 +143,7 @@ func TestMatrixHasEveryTypeThatAsksAServer(t *testing.T) {
 		"on": "sends nothing", "off": "sends nothing", "external": "TestExternal", "ping": "TestPing", "syn": "TestSYN",
 	}
 	rows := matrixRows(t)
-	for _, typ := range NewRegistry().Types() {
+	for _, typ := range NewRegistry(Builtin()...).Types() {
 		here := slices.ContainsFunc(slices.Collect(maps.Values(rows)), func(r row) bool { return r.kind == typ.Name })
 		if _, there := elsewhere[typ.Name]; here == there {
 			t.Errorf("%s: in the matrix %v, elsewhere %v", typ.Name, here, there)
@@ -299,7 +299,7 @@ func (g *greedy) Read(p []byte) (int, error) {
 // nothing takes longer than its timeout or reads without a bound.
 func TestHostileServers(t *testing.T) {
 	rows := matrixRows(t)
-	registry := NewRegistry()
+	registry := NewRegistry(Builtin()...)
 	var golden strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(rows)) {
 		r := rows[name]
@@ -344,7 +344,7 @@ func TestHostileServers(t *testing.T) {
 				var sent atomic.Int64
 				reason := ask(t, check(t, r.hostileDial(t, b, packets, &sent)))
 				tell(b.name, reason)
-				if n := sent.Load(); n > maxFramed+maxTalk {
+				if n := sent.Load(); n > maxRawRead+maxRead {
 					t.Errorf("%s, %s: read %d bytes", name, b.name, n)
 				}
 				if len(reason) > maxReason+3 || strings.ContainsFunc(reason, func(c rune) bool { return !unicode.IsPrint(c) }) {

@@ -58,7 +58,7 @@ func (s *script) Check(ctx context.Context) error {
 		panic("at the disco")
 	case "wait":
 		<-ctx.Done()
-		return fmt.Errorf("no greeting: %w", plain(ctx, ctx.Err()))
+		return fmt.Errorf("no greeting: %w", netReason(ctx, ctx.Err()))
 	}
 	return errors.New(step)
 }
@@ -87,9 +87,7 @@ func record(t *testing.T, span time.Duration, targets ...Target) ([]string, *Mon
 			events = append(events, fmt.Sprintf("%v %s %s->%s %s", e.At.Sub(start), e.Key, e.Was, e.State, e.Reason))
 		},
 	})
-	if err := m.Set(targets); err != nil {
-		t.Fatal(err)
-	}
+	m.Set(targets)
 	ctx, cancel := context.WithTimeout(t.Context(), span)
 	defer cancel()
 	if err := m.Run(ctx); err != nil {
@@ -179,14 +177,12 @@ func TestHungCheckFailsAtEachIntervalAndIsNotStartedAgain(t *testing.T) {
 				events = append(events, fmt.Sprintf("%v %s %s", e.At.Sub(start), e.State, e.Reason))
 			},
 		})
-		if err := m.Set([]Target{{Key: "a", Checker: s}, {Key: "b", Checker: newScript(t, "")}}); err != nil {
-			t.Fatal(err)
-		}
+		m.Set([]Target{{Key: "a", Checker: s}, {Key: "b", Checker: newScript(t, "")}})
 		ended := make(chan error)
 		go func() { ended <- m.Run(ctx) }()
 
 		sleep(time.Minute)
-		want := []string{"0s up ", "0s up ", "13.1s down check hangs since 8.1s"}
+		want := []string{"0s up ", "0s up ", "13.1s down check has not returned after 8.1s"}
 		if diff := cmp.Diff(want, events); diff != "" {
 			t.Error(diff)
 		}
@@ -224,12 +220,7 @@ func TestSetWhileRunning(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- m.Run(ctx) }()
-		set := func(targets ...Target) {
-			t.Helper()
-			if err := m.Set(targets); err != nil {
-				t.Fatal(err)
-			}
-		}
+		set := func(targets ...Target) { m.Set(targets) }
 		kept, gone, slower := newScript(t, ""), newScript(t, "hang"), newScript(t, "")
 		set(Target{Key: "kept", Checker: kept}, Target{Key: "kept", Checker: kept}, Target{Key: "gone", Checker: gone}, Target{Key: "slower", Checker: slower})
 		sleep(2 * time.Second)
@@ -272,32 +263,56 @@ func TestSetWhileRunning(t *testing.T) {
 	})
 }
 
-func TestSetRefuses(t *testing.T) {
+func TestMistakesInTargets(t *testing.T) {
 	ok := newScript(t, "")
 	tests := []struct {
 		name    string
 		targets []Target
 		want    string
 	}{
-		{"no key", []Target{{Checker: ok}}, `health: target 0: key "": key and checker must be given`},
-		{"no checker", []Target{{Key: "a"}}, `health: target 0: key "a": key and checker must be given`},
-		{"interval", []Target{{Key: "a", Checker: ok, Settings: Settings{Interval: 1}}}, "health: target a: interval 1ns: less than 1ms"},
-		{"timeout", []Target{{Key: "a", Checker: ok, Settings: Settings{Timeout: -1}}}, "health: target a: timeout -1ns: less than 1ms"},
-		{"fall", []Target{{Key: "a", Checker: ok, Settings: Settings{Fall: -1}}}, "health: target a: fall -1, rise 1: less than 1"},
-		{"one key, two settings", []Target{{Key: "a", Checker: ok}, {Key: "a", Checker: ok, Settings: Settings{Fall: 9}}}, "health: target a: given twice"},
+		{"none", []Target{{Key: "a", Checker: ok, Settings: Settings{Interval: time.Millisecond}}, {Key: "b", Checker: ok}, {Checker: ok}}, ""},
+		{"no checker", []Target{{Key: "a"}}, `health: target 0: "a": no checker`},
+		{"interval", []Target{{Key: "a", Checker: ok, Settings: Settings{Interval: 1}}}, `health: target 0: "a": interval 1ns: less than 1ms`},
+		{"fast interval", []Target{{Key: "a", Checker: ok, Settings: Settings{FastInterval: 1}}}, `health: target 0: "a": fast interval 1ns: less than 1ms`},
+		{"timeout", []Target{{Key: "a", Checker: ok, Settings: Settings{Timeout: -1}}}, `health: target 0: "a": timeout -1ns: less than 1ms`},
+		{"fall", []Target{{Key: "a", Checker: ok, Settings: Settings{Fall: -1}}}, `health: target 0: "a": fall -1, rise 0: less than 0`},
+		{"one key, two settings", []Target{{Key: "a", Checker: ok}, {Key: "a", Checker: ok, Settings: Settings{Fall: 9}}},
+			`health: target 1: "a": given twice, with settings {Interval:5s FastInterval:5s Timeout:3s Fall:2 Rise:1} and {Interval:5s FastInterval:5s Timeout:3s Fall:9 Rise:1}`},
+		{"one key, the default twice", []Target{{Key: "a", Checker: ok}, {Key: "a", Checker: ok, Settings: Settings{Fall: 2}}}, ""},
+		{"two", []Target{{Key: "a"}, {Key: "b"}}, "health: target 0: \"a\": no checker\nhealth: target 1: \"b\": no checker"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			m := NewMonitor(Config{})
-			err := m.Set(append([]Target{{Key: "good", Checker: ok}}, tt.targets...))
-			if err == nil || !strings.HasPrefix(strings.Replace(err.Error(), "target 1", "target 0", 1), tt.want) {
-				t.Errorf("got %v, want %s", err, tt.want)
+			got := ""
+			if err := ValidateTargets(tt.targets); err != nil {
+				got = err.Error()
 			}
-			if left := m.Status(); len(left) != 0 {
-				t.Errorf("targets after an error: %+v", left)
+			if got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
 	}
+}
+
+func TestSetTakesWhatIsNotValid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second, defaults := newScript(t, ""), newScript(t, ""), newScript(t, "", "x")
+		events, m := record(t, 14*time.Second,
+			Target{Key: "none"},
+			Target{Key: "twice", Checker: first}, Target{Key: "twice", Checker: second, Settings: Settings{Interval: time.Millisecond}},
+			Target{Key: "defaults", Checker: defaults, Settings: Settings{Interval: -1, FastInterval: -1, Timeout: -1, Fall: -1, Rise: -1}})
+		slices.Sort(events)
+		want := []string{"0s defaults unknown->up ", "0s twice unknown->up ", "10s defaults up->down x"}
+		if diff := cmp.Diff(want, events); diff != "" {
+			t.Error(diff)
+		}
+		if n, other := len(first.began()), len(second.began()); n != 3 || other != 0 {
+			t.Errorf("of two targets with one key the first was checked %d times and the second %d times, want 3 and 0", n, other)
+		}
+		if st := m.Status()[1]; st.State != Unknown || st.NotTried != 3 || st.Trouble != "no checker" {
+			t.Errorf("target without a checker: %+v", st)
+		}
+	})
 }
 
 func TestMonitorRunsOnce(t *testing.T) {
@@ -350,9 +365,7 @@ func TestManyTargetsKeepRhythmWithinTheBound(t *testing.T) {
 		for i := range targets {
 			list = append(list, Target{Key: fmt.Sprint(i), Checker: checker, Settings: Settings{Interval: time.Second}})
 		}
-		if err := m.Set(list); err != nil {
-			t.Fatal(err)
-		}
+		m.Set(list)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := m.Run(ctx); err != nil {
@@ -370,13 +383,12 @@ func TestManyTargetsKeepRhythmWithinTheBound(t *testing.T) {
 func TestReasonIsOneBoundedLine(t *testing.T) {
 	tests := []struct{ name, in, want string }{
 		{"lines and control characters", "got \"a\r\n\tb\x1b[2J\"", `got "a b [2J"`},
-		{"bytes that are no text", "got \xff\xfe", "got"},
 		{"nothing", "\n", "check failed without a reason"},
 		{"endless", strings.Repeat("é", 1000), strings.Repeat("é", maxReason/2) + "..."},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := oneLine(tt.in); got != tt.want {
+			if got := reasonText(errors.New(tt.in)); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
@@ -393,9 +405,7 @@ func TestRecentResultsAreKeptInOrder(t *testing.T) {
 			return nil
 		})
 		m := NewMonitor(Config{Rand: func() float64 { return 0 }})
-		if err := m.Set([]Target{{Key: "a", Checker: check, Settings: Settings{Interval: time.Second}}}); err != nil {
-			t.Fatal(err)
-		}
+		m.Set([]Target{{Key: "a", Checker: check, Settings: Settings{Interval: time.Second}}})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- m.Run(ctx) }()

@@ -197,7 +197,7 @@ func testHostile(t *testing.T, check func(DialFunc) Checker, good server, want h
 				if got := ask(t, check(dial)); got != want {
 					t.Errorf("got  %s\nwant %s", got, want)
 				}
-				if n := sent.Load(); n > 2*maxTalk {
+				if n := sent.Load(); n > 2*maxRead {
 					t.Errorf("read %d bytes of an endless answer", n)
 				}
 			})

@@ -179,7 +179,7 @@ server default {
 		return &RADIUS{Addr: d.addr, Login: "bob", Password: password, Secret: secret}
 	}
 	d.await(ask("hello", "testing123"))
-	silent := "Access-Request: no answer in time: it is dead, or does not know this host or its secret"
+	silent := "Access-Request: no answer in time: the server is down, or does not know this host or its secret"
 	if got := d.once(ask("hello", "guess"), 300*time.Millisecond); got != silent {
 		t.Errorf("another secret: got %s, want %s", got, silent)
 	}

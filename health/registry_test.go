@@ -28,9 +28,9 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 		params map[string]any
 		want   ParamErrors
 	}{
-		{"type", "tpc", addr, nil, ParamErrors{{Key: "type", Value: "tpc", Problem: "no such type of check", Allowed: NewRegistry().names()}}},
-		{"type that is ldirectord's", "negotiate", addr, nil, ParamErrors{{Key: "type", Value: "negotiate", Problem: "no such type of check: what ldirectord calls service is the type", Allowed: NewRegistry().names()}}},
-		{"number as type", "5", addr, nil, ParamErrors{{Key: "type", Value: "5", Problem: "no such type of check: how many connects come between two is the key connects of a type", Allowed: NewRegistry().names()}}},
+		{"type", "tpc", addr, nil, ParamErrors{{Key: "type", Value: "tpc", Problem: "no such type of check", Allowed: NewRegistry(Builtin()...).names()}}},
+		{"type that is ldirectord's", "negotiate", addr, nil, ParamErrors{{Key: "type", Value: "negotiate", Problem: "no such type of check: what ldirectord calls service is the type", Allowed: NewRegistry(Builtin()...).names()}}},
+		{"number as type", "5", addr, nil, ParamErrors{{Key: "type", Value: "5", Problem: "no such type of check: how many connects come between two is the key connects of a type", Allowed: NewRegistry(Builtin()...).names()}}},
 		{"all at once, in order", "tls", addr, map[string]any{"days": -1, "verify": "maybe", "colour": "red", "alpn": map[string]any{"a": []string{"b", "c"}}, "sni": []any{"a", "b"}}, ParamErrors{
 			{Key: "alpn", Value: "map[a:[b c]]", Problem: "not a single value", Allowed: "a list of texts without control characters"},
 			{Key: "colour", Value: "", Problem: "unknown", Allowed: "alpn, ca, cert, connects, days, key, sni, verify"},
@@ -39,14 +39,14 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 			{Key: "verify", Value: "maybe", Problem: "not allowed", Allowed: "true or false"},
 		}},
 		{"nothing given", "tls", addr, map[string]any{"sni": nil}, ParamErrors{{Key: "sni", Value: "<nil>", Problem: "not a single value", Allowed: "text without control characters"}}},
-		{"keys that go together", "tls", addr, map[string]any{"cert": "a.pem"}, ParamErrors{{Key: "cert", Value: "a.pem", Problem: "cert and key go together"}}},
+		{"keys that go together", "tls", addr, map[string]any{"cert": "a.pem"}, ParamErrors{{Key: "cert", Value: "a.pem", Problem: "cert and key must be given together"}}},
 		{"key under two names", "http", addr, map[string]any{"path": "/a", "request": "/b"}, ParamErrors{{Key: "request", Problem: "given twice: path and request are the same"}}},
 		{"secret", "redis", addr, map[string]any{"login": "a", "password": []any{"hidden", "too"}}, ParamErrors{{Key: "password", Problem: "not a single value", Allowed: "text without control characters"}}},
 		{"pattern", "http", addr, map[string]any{"receive": "("}, ParamErrors{{Key: "receive", Value: "(", Problem: "missing closing ): (", Allowed: "a regular expression, RE2"}}},
 		{"pattern and text", "http", addr, map[string]any{"expect": "a", "contains": "b"}, ParamErrors{{Key: "contains", Problem: "expect is given too"}}},
 		{"status", "http", addr, map[string]any{"status": "2xx"}, ParamErrors{{Key: "status", Value: "2xx", Problem: "not allowed", Allowed: "codes and ranges from 100 to 599, as in 200-299,301"}}},
 		{"file", "tls", addr, map[string]any{"ca": "/nonexistent"}, ParamErrors{{Key: "ca", Value: "/nonexistent", Problem: "open /nonexistent: no such file or directory", Allowed: "a PEM file"}}},
-		{"authority that is not asked", "https", addr, map[string]any{"ca": ca}, ParamErrors{{Key: "ca", Problem: "is of no use without verify"}}},
+		{"authority that is not asked", "https", addr, map[string]any{"ca": ca}, ParamErrors{{Key: "ca", Problem: "needs verify"}}},
 		{"body of HEAD", "http", addr, map[string]any{"method": "head", "contains": "OK"}, ParamErrors{{Key: "method", Value: "HEAD", Problem: "its answer has no body to match"}}},
 		{"URL as path", "http", addr, map[string]any{"path": "http://www.example/"}, ParamErrors{{Key: "path", Value: "http://www.example/", Problem: "not allowed", Allowed: "a path, without scheme and host"}}},
 		{"rcode", "dns", addr, map[string]any{"rcode": "noerror, NXDOMIAN"}, ParamErrors{{Key: "rcode", Value: "noerror, NXDOMIAN", Problem: "not allowed",
@@ -58,7 +58,7 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, c, err := NewRegistry().New(tt.kind, Peer{Addr: tt.addr}, tt.params)
+			_, c, err := NewRegistry(Builtin()...).New(tt.kind, Peer{Addr: tt.addr}, tt.params)
 			if c != nil {
 				t.Error("a check in spite of errors")
 			}
@@ -88,7 +88,7 @@ func TestRegistryKeys(t *testing.T) {
 		{"lists", a, map[string]any{"alpn": []any{"h2", "imap"}}, `tls 192.0.2.1:443 alpn="h2" alpn="imap"`},
 		{"host name", withName, nil, "tls 192.0.2.1:443 as www.example"},
 	}
-	r := NewRegistry()
+	r := NewRegistry(Builtin()...)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, _, err := r.New("tls", tt.peer, tt.params)
@@ -108,7 +108,7 @@ func TestEveryTypeTellsItsKeys(t *testing.T) {
 		"external":   {"command": "/bin/true"},
 	}
 	seen := map[string]bool{}
-	r := NewRegistry()
+	r := NewRegistry(Builtin()...)
 	for _, typ := range r.Types() {
 		for _, name := range append([]string{typ.Name}, typ.Also...) {
 			if seen[name] {
@@ -177,7 +177,7 @@ func TestConnectsBetweenFullChecks(t *testing.T) {
 }
 
 func TestMergeKnowsAllNamesOfAKey(t *testing.T) {
-	http, _ := NewRegistry().Find("http")
+	http, _ := NewRegistry(Builtin()...).Find("http")
 	base := map[string]any{"path": "/a", "expect": "OK", "colour": "red"}
 	got := http.Merge(base, map[string]any{"request": "/b", "host": "www"})
 	want := map[string]any{"request": "/b", "host": "www", "expect": "OK", "colour": "red"}

@@ -44,7 +44,7 @@ func endlessServer(t *testing.T, what string) Peer {
 // before its timeout, and allocates no more than its bounds say.
 func TestEndlessServersOnSockets(t *testing.T) {
 	const most = 1 << 20 // bytes allocated in one check, handshake and all
-	rows, registry := matrixRows(t), NewRegistry()
+	rows, registry := matrixRows(t), NewRegistry(Builtin()...)
 	for _, what := range []string{"x", "\x00", "220-more\r\n", "HTTP/1.1 200 OK\r\n\r\n", "\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678", "\x16\x03\x03\x00\x04\x00\x00\x00\x00"} {
 		peer := endlessServer(t, what)
 		for _, name := range slices.Sorted(maps.Keys(rows)) {
@@ -89,7 +89,7 @@ func TestServersThatResetOnSockets(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	registry := NewRegistry()
+	registry := NewRegistry(Builtin()...)
 	for name, r := range matrixRows(t) {
 		typ, _ := registry.Find(r.kind)
 		if typ.Transport == "udp" && r.params["tcp"] != true || r.kind == "tcp" {

@@ -166,7 +166,7 @@ func TestDNS(t *testing.T) {
 		{"code that is not", &DNS{RCodes: []dnsmessage.RCode{0, 3}}, datagrams(nameServer(t, 11, nil)), "SOA .: got rcode 11, want NOERROR or NXDOMAIN"},
 		{"any code, but with a match", &DNS{Name: "www.example", AnyRCode: true, Expect: seven}, datagrams(nameServer(t, 5, nil)), `A www.example.: got "", want a match of "^192\\.0\\.2\\.7$"`},
 		{"truncated", &DNS{Name: "www.example", Expect: seven}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.Truncated = true })),
-			`A www.example.: got "", want a match of "^192\\.0\\.2\\.7$"; the answer is truncated, TCP would bring all of it`},
+			`A www.example.: got "", want a match of "^192\\.0\\.2\\.7$"; the answer is truncated: set tcp to get all of it`},
 		{"truncated, with a match", &DNS{Name: "www.example", Expect: seven}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.Truncated = true }, a)), ""},
 		{"other number", &DNS{}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.ID++ })), "SOA .: got an answer to another question"},
 		{"other question", &DNS{}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.Questions[0].Type = dnsmessage.TypeA })), "SOA .: got an answer to another question"},
@@ -216,7 +216,7 @@ func TestRADIUS(t *testing.T) {
 		{"other secret", c(), datagrams(radiusServer(t, 2, "guess")), "Access-Request: got an answer that is not signed with the secret"},
 		{"no RADIUS", c(), datagrams(func([]byte) []byte { return []byte("hello") }), `Access-Request: got "hello", want a RADIUS packet`},
 		{"length that lies", c(), datagrams(func([]byte) []byte { return []byte("\x02\x00\xff\xff0123456789abcdef") }), `Access-Request: got "\x02\x00\xff\xff0123456789abcdef", want a RADIUS packet`},
-		{"silence", c(), datagrams(silence), "Access-Request: no answer in time: it is dead, or does not know this host or its secret"},
+		{"silence", c(), datagrams(silence), "Access-Request: no answer in time: the server is down, or does not know this host or its secret"},
 		{"nobody listens", c(), noPort, "Access-Request: ICMP port unreachable: nobody listens there"},
 		{"endless answers", c(), flood("x"), `Access-Request: got "x", want a RADIUS packet`},
 	}, func(c Checker, d DialFunc) { c.(*RADIUS).Dial, c.(*RADIUS).Addr = d, somewhere })

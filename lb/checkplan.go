@@ -104,9 +104,7 @@ func (b *Balancer) watch() error {
 			b.checked[r.checkKey] = append(b.checked[r.checkKey], r)
 		}
 	}
-	if err := b.monitor.Set(targets); err != nil {
-		return fmt.Errorf("lb: %w", err)
-	}
+	b.monitor.Set(targets)
 	b.catchUp()
 	return nil
 }

@@ -35,7 +35,7 @@ const (
 func (c *Config) Validate() error {
 	v := &validator{checks: c.Env.Checks, compat: c.Settings.IPVSCompat}
 	if v.checks == nil {
-		v.checks = health.NewRegistry()
+		v.checks = health.NewRegistry(health.Builtin()...)
 	}
 	v.interfaces(c.Interfaces)
 	if c.Workers < 0 || c.Workers > maxWorkers {
