@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -325,6 +326,126 @@ func TestMonitorRunsOnce(t *testing.T) {
 	if err := m.Run(ctx); err == nil {
 		t.Error("second run: no error")
 	}
+}
+
+// While OnEvent waits and checks hang, nothing else of the Monitor waits.
+func TestNothingWaitsForChecksOrOnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var m *Monitor
+		var during []Status
+		m = NewMonitor(Config{
+			Rand: func() float64 { return 0 },
+			OnEvent: func(Event) {
+				if during != nil {
+					return
+				}
+				m.Set([]Target{{Key: "new", Checker: newScript(t, "")}, {Key: "hangs", Checker: newScript(t, "hang")}})
+				during = m.Status()
+				<-release
+			},
+		})
+		m.Set([]Target{{Key: "up", Checker: newScript(t, "")}, {Key: "hangs", Checker: newScript(t, "hang")}, {Key: "gone", Checker: newScript(t, "hang")}})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- m.Run(ctx) }()
+		sleep(time.Minute)
+		began := time.Now()
+		if got := len(during); got != 2 {
+			t.Errorf("%d targets seen by OnEvent, want 2", got)
+		}
+		for range 3 {
+			m.Set([]Target{{Key: "newer", Checker: newScript(t, "")}, {Key: "hangs", Checker: newScript(t, "hang")}})
+			if got := m.Status(); len(got) != 2 || got[1].Key != "newer" || got[1].State != Unknown {
+				t.Errorf("status %+v", got)
+			}
+			if got := m.Load(); got.InFlight != 2 || got.Checks != 1 {
+				t.Errorf("load %+v", got)
+			}
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("took %v of virtual time", took)
+		}
+		close(release)
+		sleep(time.Minute)
+		if got := m.Status(); got[0].State != Down || got[1].State != Up {
+			t.Errorf("afterwards: %+v", got)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		sleep(time.Hour) // until the hung checks return
+	})
+}
+
+func TestCheckThatReturnsWhileOnEventWaitsIsNotHung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var events []string
+		m := NewMonitor(Config{
+			Rand: func() float64 { return 0 },
+			OnEvent: func(e Event) {
+				events = append(events, fmt.Sprintf("%v %s %s %s", e.At.Sub(start), e.Key, e.State, e.Reason))
+				time.Sleep(10 * time.Second)
+			},
+		})
+		passes := CheckerFunc(func(context.Context) error { time.Sleep(time.Second); return nil })
+		m.Set([]Target{{Key: "a", Checker: newScript(t, "")}, {Key: "b", Checker: passes}, {Key: "c", Checker: newScript(t, "hang")}})
+		ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+		defer cancel()
+		if err := m.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"0s a up ", "10s b up ", "10s c down check has not returned after 10s"}
+		if diff := cmp.Diff(want, events); diff != "" {
+			t.Error(diff)
+		}
+		sleep(time.Hour) // until the hung check returns
+	})
+}
+
+func TestOnce(t *testing.T) {
+	tests := []struct {
+		name string
+		step string
+		want Result
+		err  error
+	}{
+		{"passes", "", Result{}, nil},
+		{"fails", "refused", Result{Reason: "refused"}, nil},
+		{"takes a while", "slow", Result{Latency: time.Second, Reason: "slow"}, nil},
+		{"ends at its timeout", "wait", Result{Latency: 3 * time.Second, Reason: "no greeting: no answer in time"}, nil},
+		{"hangs", "hang", Result{Latency: 3*time.Second + grace, Reason: "check has not returned after 3.1s"}, nil},
+		{"panics", "panic", Result{Reason: "check panicked: at the disco"}, nil},
+		{"context ends first", "hang", Result{}, context.DeadlineExceeded},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				if tt.err != nil {
+					ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+				}
+				defer cancel()
+				tt.want.At = time.Now()
+				if tt.err != nil {
+					tt.want = Result{}
+				}
+				got, err := Once(ctx, newScript(t, tt.step), 0)
+				if got != tt.want || err != tt.err {
+					t.Errorf("got %+v, %v, want %+v, %v", got, err, tt.want, tt.err)
+				}
+				sleep(2 * time.Hour) // until a hung check returns
+			})
+		})
+	}
+	t.Run("is not tried", func(t *testing.T) {
+		lacks := CheckerFunc(func(context.Context) error { return syscall.EMFILE })
+		if got, err := Once(t.Context(), lacks, 0); err != nil || !got.NotTried || got.Reason != "too many open files" {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	})
 }
 
 func TestThousandFlapsLeaveNothingBehind(t *testing.T) {
