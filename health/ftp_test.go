@@ -74,7 +74,7 @@ func TestFTPDataAgainstHostileServers(t *testing.T) {
 		{"silent", keepOpen, `file /f: no answer in time`},
 		{"closes", func(net.Conn) {}, `file /f: got "", want a match of "OK"`},
 		{"slow", func(conn net.Conn) { _, _ = io.WriteString(drip{conn}, "all is OK") }, `file /f: no answer in time after 2 bytes without a match of "OK", which begin "al"`},
-		{"endless", saysForever("", "x").do, `file /f: no match of "OK" in the first 256 KiB, which begin "` + strings.Repeat("x", 80) + `"...`},
+		{"endless", func(conn net.Conn) { forever(conn, "x") }, `file /f: no match of "OK" in the first 256 KiB, which begin "` + strings.Repeat("x", 80) + `"...`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

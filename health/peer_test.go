@@ -89,7 +89,7 @@ func dialogue(t *testing.T, script ...string) server {
 }
 
 // dialogueOn follows the script and returns.
-func dialogueOn(t *testing.T, conn net.Conn, script []string) {
+func dialogueOn(t testing.TB, conn net.Conn, script []string) {
 	in := &lineReader{conn: conn}
 	for i, line := range script {
 		text := line[2:]
@@ -249,7 +249,7 @@ func testAnswers(t *testing.T, tests []answers, set func(Checker, DialFunc)) {
 
 // certificate makes a self-signed certificate for www.example, valid for a time from
 // now, and the pool that trusts it.
-func certificate(t *testing.T, valid time.Duration) (tls.Certificate, *x509.CertPool) {
+func certificate(t testing.TB, valid time.Duration) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -288,6 +288,6 @@ func (serve server) behindTLS(cfg *tls.Config) server {
 func keepOpen(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
 // timeout is the context of a check in real time.
-func timeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+func timeout(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), d)
 }

@@ -1,11 +1,13 @@
 package health
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -102,14 +104,11 @@ func TestRegistryKeys(t *testing.T) {
 	}
 }
 
-func TestEveryTypeTellsItsKeys(t *testing.T) {
-	required := map[string]map[string]string{
-		"http_proxy": {"url": "http://www.example/"},
-		"external":   {"command": "/bin/true"},
-	}
+// What a type shows of itself is what it takes, and all of it is explained.
+func TestEveryTypeDocumentsItsKeys(t *testing.T) {
+	registry := NewRegistry(Builtin()...)
 	seen := map[string]bool{}
-	r := NewRegistry(Builtin()...)
-	for _, typ := range r.Types() {
+	for _, typ := range Builtin() {
 		for _, name := range append([]string{typ.Name}, typ.Also...) {
 			if seen[name] {
 				t.Errorf("%s: name taken twice", name)
@@ -117,7 +116,19 @@ func TestEveryTypeTellsItsKeys(t *testing.T) {
 			seen[name] = true
 		}
 		if typ.About == "" {
-			t.Errorf("%s: nothing about it", typ.Name)
+			t.Errorf("%s: no About", typ.Name)
+		}
+		takes := func(params map[string]any) error {
+			for _, k := range typ.Keys() {
+				if _, given := params[k.Name]; k.Required && !given {
+					params[k.Name] = k.Example
+				}
+			}
+			_, _, err := registry.New(typ.Name, Peer{Addr: somewhere}, params)
+			return err
+		}
+		if err := takes(map[string]any{}); err != nil {
+			t.Errorf("%s: with the examples of its required keys alone: %v", typ.Name, err)
 		}
 		keys := map[string]bool{}
 		for _, k := range typ.Keys() {
@@ -128,21 +139,104 @@ func TestEveryTypeTellsItsKeys(t *testing.T) {
 				keys[name] = true
 			}
 			if k.About == "" || k.Allowed == "" {
-				t.Errorf("%s: key %s: about %q, allowed %q", typ.Name, k.Name, k.About, k.Allowed)
+				t.Errorf("%s: key %s: no About or no Allowed: %q, %q", typ.Name, k.Name, k.About, k.Allowed)
+			}
+			if k.Required != (k.Example != "") || k.Required && k.Default != "" {
+				t.Errorf("%s: key %s: required %v, example %q, default %q", typ.Name, k.Name, k.Required, k.Example, k.Default)
 			}
 			if k.Default == "" || k.Secret {
 				continue
 			}
-			// What a list shows as the default must be the default.
-			p := Peer{Addr: netip.MustParseAddrPort("192.0.2.1:99")}
-			params := map[string]any{k.Name: k.Default}
-			for _, other := range typ.Keys() {
-				if other.Required {
-					params[other.Name] = required[typ.Name][other.Name]
-				}
-			}
-			if _, _, err := r.New(typ.Name, p, params); err != nil {
+			if err := takes(map[string]any{k.Name: k.Default}); err != nil {
 				t.Errorf("%s: default of %s: %v", typ.Name, k.Name, err)
+			}
+		}
+	}
+}
+
+func TestRegistryHasTheTypesGiven(t *testing.T) {
+	named := func(name, about string, also ...string) Type {
+		return Type{Name: name, Also: also, About: about, Bind: func(*Keys, Peer) Checker { return On }}
+	}
+	registry := NewRegistry(named("b", "first"), TCPType(), named("b", "second", "tcp", "old"), named("a", ""))
+	var got []string
+	for _, typ := range registry.Types() {
+		got = append(got, typ.Name+":"+typ.About)
+	}
+	if diff := cmp.Diff([]string{"a:", "b:second", "tcp:TCP connect"}, got); diff != "" {
+		t.Error(diff)
+	}
+	for name, want := range map[string]string{"b": "b", "old": "b", "tcp": "tcp", "connect": "tcp", "http": ""} {
+		if typ, ok := registry.Find(name); typ.Name != want || ok != (want != "") {
+			t.Errorf("%s: found %q, %v, want %q", name, typ.Name, ok, want)
+		}
+	}
+	for _, wrong := range []Type{{Name: "no Bind"}, {Bind: TCPType().Bind}} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("type %q: no panic", wrong.Name)
+				}
+			}()
+			NewRegistry(wrong)
+		}()
+	}
+}
+
+// smallProgram makes a check by name.
+const smallProgram = `package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/golb/golb/health"
+)
+
+func main() {
+	_, checker, err := REGISTRY.New(os.Args[1], health.Peer{}, nil)
+	if err == nil {
+		err = checker.Check(context.Background())
+	}
+	fmt.Println(err)
+}
+`
+
+// A program links the types that it names and no others.
+func TestProgramLinksTheTypesItNames(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds two programs")
+	}
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("no go in PATH")
+	}
+	tests := []struct {
+		registry string
+		links    bool // MySQL and LDAP
+	}{
+		{"health.NewRegistry(health.TCPType())", false},
+		{"health.NewRegistry(health.Builtin()...)", true},
+	}
+	for _, tt := range tests {
+		dir := t.TempDir()
+		source, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "program")
+		main := strings.Replace(smallProgram, "REGISTRY", tt.registry, 1)
+		if err := os.WriteFile(source, []byte(main), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(goTool, "build", "-o", binary, source).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		b, err := os.ReadFile(binary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d KiB", tt.registry, len(b)>>10)
+		for function, want := range map[string]bool{"(*TCP).Check": true, "(*MySQL).Check": tt.links, "(*LDAP).Check": tt.links, "(*HTTP).Check": tt.links} {
+			if got := bytes.Contains(b, []byte("golb/health."+function)); got != want {
+				t.Errorf("%s: links %s: %v, want %v", tt.registry, function, got, want)
 			}
 		}
 	}

@@ -44,12 +44,12 @@ func endlessServer(t *testing.T, what string) Peer {
 // before its timeout, and allocates no more than its bounds say.
 func TestEndlessServersOnSockets(t *testing.T) {
 	const most = 1 << 20 // bytes allocated in one check, handshake and all
-	rows, registry := matrixRows(t), NewRegistry(Builtin()...)
+	rows, registry := rows(t), NewRegistry(Builtin()...)
 	for _, what := range []string{"x", "\x00", "220-more\r\n", "HTTP/1.1 200 OK\r\n\r\n", "\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678", "\x16\x03\x03\x00\x04\x00\x00\x00\x00"} {
 		peer := endlessServer(t, what)
 		for _, name := range slices.Sorted(maps.Keys(rows)) {
 			r := rows[name]
-			if typ, _ := registry.Find(r.kind); typ.Transport == "udp" && r.params["tcp"] != true {
+			if r.overPackets(registry) {
 				continue
 			}
 			_, c, err := registry.New(r.kind, peer, r.params)
@@ -90,9 +90,8 @@ func TestServersThatResetOnSockets(t *testing.T) {
 		}
 	}()
 	registry := NewRegistry(Builtin()...)
-	for name, r := range matrixRows(t) {
-		typ, _ := registry.Find(r.kind)
-		if typ.Transport == "udp" && r.params["tcp"] != true || r.kind == "tcp" {
+	for name, r := range rows(t) {
+		if r.overPackets(registry) || r.kind == "tcp" {
 			continue
 		}
 		_, c, err := registry.New(r.kind, Peer{Addr: l.Addr().(*net.TCPAddr).AddrPort()}, r.params)

@@ -1,8 +1,15 @@
 package health
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,4 +86,35 @@ func TestTLSAgainstHostileServers(t *testing.T) {
 			drips:   "tls: no answer in time",
 			endless: `tls: got "xxxxx", want a TLS record`,
 		})
+}
+
+// A certificate's names are text of the server too.
+func TestNamesOfACertificateArePrintable(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	red := "\x1b[31mred\x1b]0;title\a"
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: red}, Issuer: pkix.Name{CommonName: red},
+		DNSNames: []string{red}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<33, 0), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if leaf, err := x509.ParseCertificate(der); err == nil {
+		pool.AddCert(leaf)
+	}
+	cfg := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	synctest.Test(t, func(t *testing.T) {
+		for _, roots := range []*x509.CertPool{pool, x509.NewCertPool()} {
+			ctx, cancel := timeout(t, 3*time.Second)
+			c := &TLS{Addr: somewhere, Dial: server(keepOpen).behindTLS(cfg).dial, TLSOptions: TLSOptions{Verify: true, Roots: roots, ServerName: "www.example"}}
+			err := c.Check(ctx)
+			cancel()
+			if err == nil || !isPrintable(err.Error()) || !strings.Contains(err.Error(), "red") {
+				t.Errorf("got %q", fmt.Sprint(err))
+			}
+		}
+	})
 }

@@ -16,9 +16,12 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// datagrams is a server that answers each datagram; nil is no answer.
-func datagrams(answer func(in []byte) []byte) DialFunc {
-	return server(func(conn net.Conn) {
+// datagrams is a dialer of a datagramServer.
+func datagrams(answer func(in []byte) []byte) DialFunc { return datagramServer(answer).dial }
+
+// datagramServer answers each datagram; nil is no answer.
+func datagramServer(answer func(in []byte) []byte) server {
+	return func(conn net.Conn) {
 		in := make([]byte, 4096)
 		for {
 			n, err := conn.Read(in)
@@ -29,7 +32,7 @@ func datagrams(answer func(in []byte) []byte) DialFunc {
 				_, _ = conn.Write(out)
 			}
 		}
-	}).dial
+	}
 }
 
 // noPort is a host without a server: reads fail as they do after an ICMP port
@@ -112,7 +115,7 @@ func TestUDPOnLoopback(t *testing.T) {
 }
 
 // nameServer answers every question with a code and records; a change may spoil it.
-func nameServer(t *testing.T, rcode dnsmessage.RCode, change func(*dnsmessage.Message), bodies ...dnsmessage.ResourceBody) func([]byte) []byte {
+func nameServer(t testing.TB, rcode dnsmessage.RCode, change func(*dnsmessage.Message), bodies ...dnsmessage.ResourceBody) func([]byte) []byte {
 	return func(in []byte) []byte {
 		var m dnsmessage.Message
 		if err := m.Unpack(in); err != nil {
@@ -186,7 +189,7 @@ func TestDNS(t *testing.T) {
 }
 
 // radiusServer answers with a code, signed with a secret, and checks the request.
-func radiusServer(t *testing.T, code byte, secret string) func([]byte) []byte {
+func radiusServer(t testing.TB, code byte, secret string) func([]byte) []byte {
 	return func(in []byte) []byte {
 		sent := append([]byte(nil), in...)
 		copy(sent[len(sent)-16:], make([]byte, 16))
