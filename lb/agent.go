@@ -205,7 +205,7 @@ func (b *Balancer) agentQuestion(s *Service, r *Server) health.Target {
 	}
 	key := fmt.Sprintf("agent %s %q, every %v, timeout %v", a.asks(c.Addr), a.Send, a.Interval, a.Timeout)
 	ask := func(ctx context.Context) error {
-		r, err := c.Ask(ctx)
+		r, err := c.Query(ctx)
 		if err == nil {
 			b.heard(key, r)
 		}
