@@ -54,7 +54,7 @@ func TestFTPFile(t *testing.T) {
 					}
 					return control.dial(ctx, network, address)
 				}
-				got := ask(t, &FTP{Addr: somewhere, Dial: dial, Path: "/f", Expect: regexp.MustCompile("OK")})
+				got := checkOnce(t, &FTP{Addr: somewhere, Dial: dial, Path: "/f", Expect: regexp.MustCompile("OK")})
 				if got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
@@ -89,7 +89,7 @@ func TestFTPDataAgainstHostileServers(t *testing.T) {
 					}
 					return tt.data.dial(ctx, network, address)
 				}
-				got := ask(t, &FTP{Addr: somewhere, Dial: dial, Path: "/f", Expect: regexp.MustCompile("OK")})
+				got := checkOnce(t, &FTP{Addr: somewhere, Dial: dial, Path: "/f", Expect: regexp.MustCompile("OK")})
 				if got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}

@@ -16,10 +16,11 @@
 // is bounded, and a hostile or hung server costs no more than the check's timeout.
 // Yours is any type with the method Check, or a [CheckerFunc].
 //
-// The error of a check is the reason why the server is down: one line without control
-// characters, at most 300 bytes and "...", that names what came and what was expected.
-// Text of the server is quoted. An error that satisfies [NotTried] is trouble of this
-// host, such as no free descriptor, and tells nothing about the server.
+// The error of a check is the reason why the server is down: one line that names what
+// came and what was expected. Text of the server is quoted; control characters never
+// appear. A Monitor makes the same of the errors of any Checker, and cuts them to 300
+// bytes. An error that satisfies [NotTried] is trouble of this host, such as no free
+// descriptor, and tells nothing about the server.
 //
 // # Monitoring
 //

@@ -73,8 +73,7 @@ func behaviors() []behavior {
 	}
 }
 
-// replies is the behavior of a host that is asked by packets: how often it sends its
-// text for each.
+// replies is the behavior of a host that gets packets: what it sends for each.
 func (b behavior) replies(request []byte) [][]byte {
 	switch {
 	case b.text == "":
@@ -211,7 +210,7 @@ func TestHostileServers(t *testing.T) {
 			return c
 		}
 		note := func(t *testing.T, server string, p Peer) {
-			reason := ask(t, check(t, p))
+			reason := checkOnce(t, check(t, p))
 			fmt.Fprintf(&golden, "%s | %s | %s\n", name, server, orUp(reason))
 		}
 		fails := map[string]DialFunc{
@@ -256,7 +255,7 @@ func TestHostileServers(t *testing.T) {
 	}
 }
 
-// resets is a server that accepts, and answers what it is asked with RST.
+// resets is a server that accepts, and answers the first request with RST.
 func resets(context.Context, string, string) (net.Conn, error) {
 	near, far := net.Pipe()
 	go func() { _, _ = io.Copy(io.Discard, far) }()

@@ -41,25 +41,43 @@ const (
 // does not return after its timeout has failed, fails again at each interval, and is
 // not started again until it returns.
 type Monitor struct {
-	cfg Config
-	now func() time.Time // time.Now, but for tests
-
-	wake chan struct{} // holds one: there is something to do for Run
+	cfg      Config
+	wake     chan struct{} // holds one: there is something to do for Run
+	finished inbox
+	still    standstill
+	onResult func() // called with mu held after each result that counts; nil is not
 
 	mu       sync.Mutex
 	started  bool
-	ended    bool
 	targets  map[string]*target
 	queue    queue     // every target that is not in ready
 	ready    []*target // due, but MaxInFlight checks are under way
-	finished []result  // not yet counted
 	events   []Event   // not yet reported
 	inFlight int
 	hung     int
 	checks   uint64
 	notTried uint64
-	still    standstill
-	onResult func() // for Once; nil is nobody
+}
+
+// inbox holds the results that are not yet counted. It has a lock of its own: Run would
+// else queue for Monitor.mu behind all checks that end.
+type inbox struct {
+	mu      sync.Mutex
+	results []result
+}
+
+func (b *inbox) put(r result) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.results = append(b.results, r)
+}
+
+func (b *inbox) take() []result {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	taken := b.results
+	b.results = nil
+	return taken
 }
 
 // result is what a check returned.
@@ -67,7 +85,7 @@ type result struct {
 	t       *target
 	err     error
 	latency time.Duration
-	lost    time.Duration // standstill.lost when it returned
+	lost    time.Duration // as standstill measured it until it returned
 }
 
 // NewMonitor returns a Monitor without targets. It starts no goroutine.
@@ -81,7 +99,7 @@ func NewMonitor(cfg Config) *Monitor {
 	if cfg.OnEvent == nil {
 		cfg.OnEvent = func(Event) {}
 	}
-	return &Monitor{cfg: cfg, now: time.Now, wake: make(chan struct{}, 1), targets: make(map[string]*target)}
+	return &Monitor{cfg: cfg, wake: make(chan struct{}, 1), still: standstill{now: time.Now}, targets: make(map[string]*target)}
 }
 
 // ValidateTargets returns what is wrong with targets, nil where nothing is: a Checker
@@ -139,7 +157,7 @@ func (m *Monitor) Set(targets []Target) {
 			m.remove(t)
 		}
 	}
-	now := m.now()
+	now := m.still.now()
 	var fresh []*target
 	for _, given := range targets {
 		w, pending := want[given.Key]
@@ -213,11 +231,11 @@ func (m *Monitor) Run(ctx context.Context) error {
 		return errors.New("health: monitor has run already")
 	}
 	m.started = true
-	m.still.timer = time.AfterFunc(time.Hour, m.tick)
 	m.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
-	defer m.end()
 	defer cancel()
+	m.still.start()
+	defer m.still.tickWhile(false)
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -246,10 +264,9 @@ func (m *Monitor) drain() {
 	defer limit.Stop()
 	for {
 		m.mu.Lock()
-		for _, r := range m.finished {
+		for _, r := range m.finished.take() {
 			m.returned(r.t)
 		}
-		m.finished = nil
 		left := m.inFlight
 		m.mu.Unlock()
 		if left == 0 {
@@ -263,23 +280,15 @@ func (m *Monitor) drain() {
 	}
 }
 
-func (m *Monitor) end() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.ended = true
-	m.still.timer.Stop()
-}
-
 // step does all that is due: it counts results, fails checks that hang, and starts
 // others. It returns the events, and for how long there is nothing to do.
 func (m *Monitor) step(ctx context.Context) (events []Event, wait time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := m.observe()
-	for _, r := range m.finished { // before others count as hung
+	now, lost := m.still.observe()
+	for _, r := range m.finished.take() { // before others count as hung
 		m.finish(r, now)
 	}
-	m.finished = nil
 	for len(m.queue) > 0 && !m.queue[0].at.After(now) {
 		t := m.queue[0]
 		if t.phase == idle {
@@ -287,15 +296,16 @@ func (m *Monitor) step(ctx context.Context) (events []Event, wait time.Duration)
 			m.ready = append(m.ready, t)
 			continue
 		}
-		m.overdue(t, now)
+		m.overdue(t, now, lost)
 	}
 	for len(m.ready) > 0 && m.inFlight < m.cfg.MaxInFlight {
 		t := m.ready[0]
 		m.ready = m.ready[1:]
 		if !t.gone {
-			m.start(ctx, t, now)
+			m.start(ctx, t, now, lost)
 		}
 	}
+	m.still.tickWhile(m.inFlight > 0)
 	events, m.events = m.events, nil
 	if len(m.queue) == 0 {
 		return events, time.Hour // until somebody calls wakeUp
@@ -303,25 +313,20 @@ func (m *Monitor) step(ctx context.Context) (events []Event, wait time.Duration)
 	return events, m.queue[0].at.Sub(now)
 }
 
-func (m *Monitor) start(ctx context.Context, t *target, now time.Time) {
+func (m *Monitor) start(ctx context.Context, t *target, now time.Time, lost time.Duration) {
 	ctx, t.cancel = context.WithTimeout(ctx, t.Settings.Timeout)
-	t.phase, t.due, t.began, t.lostAt = running, t.at, now, m.still.lost
-	if m.inFlight == 0 {
-		m.still.timer.Reset(m.still.period)
-	}
+	t.phase, t.due, t.began, t.lostAt = running, t.at, now, lost
 	m.inFlight++
-	m.queue.put(t, t.hangsAt(m.still.lost))
+	m.queue.put(t, t.hangsAt(lost))
 	go m.check(ctx, t, t.Checker)
 }
 
 // check runs one check, in a goroutine of its own.
 func (m *Monitor) check(ctx context.Context, t *target, c Checker) {
-	began := m.now()
+	began := m.still.now()
 	err := callCheck(ctx, c)
-	m.mu.Lock()
-	now := m.observe()
-	m.finished = append(m.finished, result{t, err, now.Sub(began), m.still.lost})
-	m.mu.Unlock()
+	now, lost := m.still.observe()
+	m.finished.put(result{t, err, now.Sub(began), lost})
 	m.wakeUp()
 }
 
@@ -336,9 +341,9 @@ func callCheck(ctx context.Context, c Checker) (err error) {
 }
 
 // overdue fails a check that hangs, now and at each interval.
-func (m *Monitor) overdue(t *target, now time.Time) {
+func (m *Monitor) overdue(t *target, now time.Time, lost time.Duration) {
 	if t.phase == running {
-		if at := t.hangsAt(m.still.lost); at.After(now) {
+		if at := t.hangsAt(lost); at.After(now) {
 			m.queue.put(t, at)
 			return
 		}

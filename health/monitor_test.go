@@ -97,7 +97,7 @@ func record(t *testing.T, span time.Duration, targets ...Target) ([]string, *Mon
 	return events, m
 }
 
-func TestVerdicts(t *testing.T) {
+func TestStates(t *testing.T) {
 	tests := []struct {
 		name     string
 		settings Settings
@@ -121,7 +121,7 @@ func TestVerdicts(t *testing.T) {
 			span: 10 * time.Second, want: []string{"3s a unknown->down no greeting: no answer in time"}},
 		{name: "success after the timeout is a failure", steps: []string{"late"},
 			span: 4 * time.Second, want: []string{"3.05s a unknown->down passed, but only after 3.05s"}},
-		{name: "fast interval from the first contradiction to the verdict",
+		{name: "fast interval from the first contradiction to the change of state",
 			settings: Settings{Fall: 3, Rise: 3, FastInterval: time.Second}, steps: []string{"", "x", "x", "x", "", "", "", ""},
 			span: time.Minute, want: []string{"0s a unknown->up ", "7s a up->down x", "14s a down->up "}},
 	}

@@ -21,8 +21,8 @@ var ErrNotTried = errors.New("not tried")
 
 // NotTried reports whether a Checker's error is trouble of this host and not of the
 // server: ErrNotTried, or what the system returns where it has no descriptor (EMFILE,
-// ENFILE), no buffer or memory (ENOBUFS, ENOMEM), no process (EAGAIN), no free port or
-// not the source address (EADDRNOTAVAIL). The error must wrap the system's.
+// ENFILE), buffer or memory (ENOBUFS, ENOMEM), process (EAGAIN), free port or source
+// address (EADDRNOTAVAIL). The error must wrap the system's.
 func NotTried(err error) bool {
 	if errors.Is(err, ErrNotTried) {
 		return true

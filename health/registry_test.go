@@ -48,7 +48,7 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 		{"pattern and text", "http", addr, map[string]any{"expect": "a", "contains": "b"}, ParamErrors{{Key: "contains", Problem: "expect is given too"}}},
 		{"status", "http", addr, map[string]any{"status": "2xx"}, ParamErrors{{Key: "status", Value: "2xx", Problem: "not allowed", Allowed: "codes and ranges from 100 to 599, as in 200-299,301"}}},
 		{"file", "tls", addr, map[string]any{"ca": "/nonexistent"}, ParamErrors{{Key: "ca", Value: "/nonexistent", Problem: "open /nonexistent: no such file or directory", Allowed: "a PEM file"}}},
-		{"authority that is not asked", "https", addr, map[string]any{"ca": ca}, ParamErrors{{Key: "ca", Problem: "needs verify"}}},
+		{"authority without verify", "https", addr, map[string]any{"ca": ca}, ParamErrors{{Key: "ca", Problem: "needs verify"}}},
 		{"body of HEAD", "http", addr, map[string]any{"method": "head", "contains": "OK"}, ParamErrors{{Key: "method", Value: "HEAD", Problem: "its answer has no body to match"}}},
 		{"URL as path", "http", addr, map[string]any{"path": "http://www.example/"}, ParamErrors{{Key: "path", Value: "http://www.example/", Problem: "not allowed", Allowed: "a path, without scheme and host"}}},
 		{"rcode", "dns", addr, map[string]any{"rcode": "noerror, NXDOMIAN"}, ParamErrors{{Key: "rcode", Value: "noerror, NXDOMIAN", Problem: "not allowed",

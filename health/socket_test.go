@@ -12,7 +12,7 @@ import (
 )
 
 // endlessServer answers each connection on a real socket with what, forever, whatever
-// it is asked.
+// it gets.
 func endlessServer(t *testing.T, what string) Peer {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// stoppedMonitor tells the copy of the test binary that TestMonitorOfAStoppedProcess
-// stops which server to check.
+// stoppedMonitor is the environment variable with the server that the copy of the test
+// binary is to check, which TestMonitorOfAStoppedProcess stops.
 const stoppedMonitor = "HEALTH_TEST_STOPPED_MONITOR"
 
 // A process is stopped while its check is under way, and continued when half of the

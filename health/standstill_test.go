@@ -22,7 +22,7 @@ type stopped struct{ skipped atomic.Int64 }
 
 func (s *stopped) now() time.Time        { return time.Now().Add(time.Duration(s.skipped.Load())) }
 func (s *stopped) stop(d time.Duration)  { s.skipped.Add(int64(d)) }
-func (s *stopped) attach(m *Monitor)     { m.now = s.now }
+func (s *stopped) attach(m *Monitor)     { m.still.now = s.now }
 func refuse(context.Context) error       { return syscall.ECONNREFUSED }
 func pass(context.Context) error         { return nil }
 func timesOut(ctx context.Context) error { <-ctx.Done(); return netReason(ctx, ctx.Err()) }

@@ -37,21 +37,21 @@ func synAck(flags byte, off uint32) func([]byte) [][]byte {
 }
 
 func TestSYN(t *testing.T) {
-	asked := 0
+	requests := 0
 	tests := []struct {
-		name  string
-		addr  string
-		from  string
-		host  func([]byte) [][]byte
-		want  string
-		asked int
+		name     string
+		addr     string
+		from     string
+		host     func([]byte) [][]byte
+		want     string
+		requests int
 	}{
 		{"SYN and ACK", "192.0.2.1:99", "192.0.2.1", synAck(tcpSYN|tcpACK, 1), "", 1},
 		{"IPv6", "[2001:db8::1]:99", "2001:db8::1", synAck(tcpSYN|tcpACK, 1), "", 1},
 		{"RST", "192.0.2.1:99", "192.0.2.1", synAck(tcpRST|tcpACK, 1), "SYN to 192.0.2.1:99: connection refused", 1},
 		{"silence", "192.0.2.1:99", "192.0.2.1", func([]byte) [][]byte { return nil }, "SYN to 192.0.2.1:99: no answer in time", 3},
 		{"answer to the second", "192.0.2.1:99", "192.0.2.1", func(p []byte) [][]byte {
-			if asked++; asked == 1 {
+			if requests++; requests == 1 {
 				return nil
 			}
 			return synAck(tcpSYN|tcpACK, 1)(p)
@@ -77,12 +77,12 @@ func TestSYN(t *testing.T) {
 						near, _ := net.Pipe()
 						return at{near, &net.UDPAddr{IP: local}}, nil
 					}}
-				if got := ask(t, c); got != tt.want {
+				if got := checkOnce(t, c); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 				// The fourth second begins as the check's time ends.
-				if n := min(host.asked, 3); n != tt.asked {
-					t.Errorf("%d SYNs, want %d", host.asked, tt.asked)
+				if n := min(host.requests, 3); n != tt.requests {
+					t.Errorf("%d SYNs, want %d", host.requests, tt.requests)
 				}
 			})
 		})

@@ -24,11 +24,11 @@ type target struct {
 	oldest int       // index in the ring
 
 	phase  phase
-	at     time.Time // place in the queue
-	index  int       // in the queue, -1 outside
-	due    time.Time // when the check under way was to start; the next one counts from there
-	began  time.Time // when it did start
-	lostAt time.Duration
+	at     time.Time     // place in the queue
+	index  int           // in the queue, -1 outside
+	due    time.Time     // when the check under way was to start; the next one counts from there
+	began  time.Time     // when it did start
+	lostAt time.Duration // as standstill measured it until then
 	cancel context.CancelFunc
 	gone   bool // removed; kept until its check returns
 	stale  bool // the check under way is of a removed target with this key

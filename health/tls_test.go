@@ -53,7 +53,7 @@ func TestTLS(t *testing.T) {
 				}
 				c := tt.check(pool)
 				c.Addr, c.Dial = somewhere, server(keepOpen).behindTLS(cfg).dial
-				if got := ask(t, &c); got != tt.want {
+				if got := checkOnce(t, &c); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 			})
@@ -67,11 +67,11 @@ func TestTLSWithClientCertificate(t *testing.T) {
 		good := server(keepOpen).behindTLS(&tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: tls.VersionTLS12,
 			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool})
 		c := &TLS{Addr: somewhere, Dial: good.dial}
-		if got, want := ask(t, c), "tls: server refused: handshake failure"; got != want {
+		if got, want := checkOnce(t, c), "tls: server refused: handshake failure"; got != want {
 			t.Errorf("without one: got %q, want %q", got, want)
 		}
 		c.Certificates = []tls.Certificate{cert}
-		if got := ask(t, c); got != "" {
+		if got := checkOnce(t, c); got != "" {
 			t.Errorf("with one: %s", got)
 		}
 	})

@@ -27,7 +27,7 @@ type Type struct {
 	Bind func(*Keys, Peer) Checker
 }
 
-// Peer is the server that a check asks, and how to reach it.
+// Peer is the server of a check, and how to reach it.
 type Peer struct {
 	Addr netip.AddrPort // port 0 stands for the Type's own
 	Name string         // default for the Host header and SNI; may be ""
@@ -43,7 +43,7 @@ type Peer struct {
 // ip6:ipv6-icmp, ip4:tcp or ip6:tcp.
 type ListenFunc func(network, address string) (net.PacketConn, error)
 
-// Keys returns the type's parameters in the order of its documentation.
+// Keys returns the type's parameters in the order of their declaration.
 func (t Type) Keys() []Key {
 	k, _, _ := t.bind(Peer{})
 	keys := make([]Key, len(k.all))

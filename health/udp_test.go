@@ -49,7 +49,7 @@ func (refusing) Read([]byte) (int, error) {
 	return 0, &net.OpError{Op: "read", Net: "udp", Err: syscall.ECONNREFUSED}
 }
 
-// flood answers with what, over and over, whether asked or not.
+// flood sends what again and again, with or without a request.
 func flood(what string) DialFunc {
 	return server(func(conn net.Conn) {
 		go keepOpen(conn)
@@ -75,7 +75,7 @@ func testPackets(t *testing.T, tests []packetCase, set func(Checker, DialFunc)) 
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				set(tt.check, tt.dial)
-				if got := ask(t, tt.check); got != tt.want {
+				if got := checkOnce(t, tt.check); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 			})
@@ -147,18 +147,18 @@ func TestDNS(t *testing.T) {
 			return append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...)
 		})
 	}
-	asks := func(name string, kind dnsmessage.Type) DialFunc {
+	expects := func(name string, kind dnsmessage.Type) DialFunc {
 		return datagrams(nameServer(t, 0, func(m *dnsmessage.Message) {
 			if q := m.Questions[0]; q.Name.String() != name || q.Type != kind {
-				t.Errorf("asked for %s %s, want %s %s", q.Type, q.Name, kind, name)
+				t.Errorf("query of %s %s, want %s %s", q.Type, q.Name, kind, name)
 			}
 		}))
 	}
 	testPackets(t, []packetCase{
-		{"root", &DNS{}, asks(".", dnsmessage.TypeSOA), ""},
-		{"name", &DNS{Name: "www.example"}, asks("www.example.", dnsmessage.TypeA), ""},
-		{"IPv4 address", &DNS{Name: "192.0.2.7"}, asks("7.2.0.192.in-addr.arpa.", dnsmessage.TypePTR), ""},
-		{"IPv6 address", &DNS{Name: "2001:db8::1"}, asks("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.", dnsmessage.TypePTR), ""},
+		{"root", &DNS{}, expects(".", dnsmessage.TypeSOA), ""},
+		{"name", &DNS{Name: "www.example"}, expects("www.example.", dnsmessage.TypeA), ""},
+		{"IPv4 address", &DNS{Name: "192.0.2.7"}, expects("7.2.0.192.in-addr.arpa.", dnsmessage.TypePTR), ""},
+		{"IPv6 address", &DNS{Name: "2001:db8::1"}, expects("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.", dnsmessage.TypePTR), ""},
 		{"match", &DNS{Name: "www.example", Expect: seven}, datagrams(nameServer(t, 0, nil, a)), ""},
 		{"match of a name", &DNS{Name: "192.0.2.7", Expect: regexp.MustCompile("^www")}, datagrams(nameServer(t, 0, nil, ptr)), ""},
 		{"no match", &DNS{Name: "www.example", Expect: regexp.MustCompile("^10")}, datagrams(nameServer(t, 0, nil, a, a)), `A www.example.: got "192.0.2.7, 192.0.2.7", want a match of "^10"`},
@@ -242,7 +242,7 @@ func TestSIP(t *testing.T) {
 	answer := func(s string) DialFunc {
 		return datagrams(func(in []byte) []byte {
 			if !strings.HasPrefix(string(in), "OPTIONS sip:bob@192.0.2.1:99 SIP/2.0\r\nVia: SIP/2.0/UDP ") || !strings.HasSuffix(string(in), "\r\n\r\n") {
-				t.Errorf("asked %q", in)
+				t.Errorf("request %q", in)
 			}
 			return []byte(s)
 		})

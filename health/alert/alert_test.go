@@ -81,7 +81,7 @@ func TestMessages(t *testing.T) {
 			n.Add(down("b"))
 			time.Sleep(time.Hour)
 		}, []string{"2s golb: 2 changes | web: a is down: connection refused; no new connections | web: b is down: connection refused; no new connections"}},
-		{"a server that flaps is told of once in a while", func(n *Notifier) {
+		{"a server that flaps causes a message once in a while", func(n *Notifier) {
 			n.Add(down("a"))
 			time.Sleep(500 * time.Millisecond)
 			for range 600 { // 10 min of a change a second
@@ -94,7 +94,7 @@ func TestMessages(t *testing.T) {
 			"5m2s golb: web: a is down | web: a is down after 300 changes",
 			"10m2s golb: web: a is down | web: a is down after 300 changes",
 		}},
-		{"a server that recovers for good is told of again at once", func(n *Notifier) {
+		{"a server that recovers after the hold causes a message at once", func(n *Notifier) {
 			n.Add(down("a"))
 			time.Sleep(6 * time.Minute)
 			n.Add(Event{Key: "a", Service: "web", Server: "a", State: "up"})
