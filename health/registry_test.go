@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -150,6 +153,51 @@ func TestEveryTypeDocumentsItsKeys(t *testing.T) {
 			if err := takes(map[string]any{k.Name: k.Default}); err != nil {
 				t.Errorf("%s: default of %s: %v", typ.Name, k.Name, err)
 			}
+		}
+	}
+}
+
+// A function that returns a Type, and is not called by Builtin, was forgotten there.
+func TestBuiltinHasEveryType(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files", err)
+	}
+	declared, called := map[string]bool{}, map[string]bool{}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range tree.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || f.Recv != nil || !f.Name.IsExported() {
+				continue
+			}
+			if results := f.Type.Results; results != nil && len(results.List) == 1 {
+				if r, ok := results.List[0].Type.(*ast.Ident); ok && r.Name == "Type" {
+					declared[f.Name.Name] = true
+				}
+			}
+			if f.Name.Name == "Builtin" {
+				ast.Inspect(f.Body, func(n ast.Node) bool {
+					if call, ok := n.(*ast.CallExpr); ok {
+						called[call.Fun.(*ast.Ident).Name] = true
+					}
+					return true
+				})
+			}
+		}
+	}
+	if len(declared) == 0 || len(called) == 0 {
+		t.Fatalf("%d types declared, %d in Builtin", len(declared), len(called))
+	}
+	for name := range declared {
+		if !called[name] {
+			t.Errorf("%s is not in Builtin", name)
 		}
 	}
 }
