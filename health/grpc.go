@@ -125,7 +125,7 @@ func GRPCType() Type {
 			c := &GRPC{Addr: p.Addr, Dial: p.Dial, TLSOptions: TLSOptions{ServerName: p.Name}}
 			k.String(&c.Service, "service", "", "service to ask about; the server as a whole where not given")
 			k.String(&c.Host, "host", p.Name, ":authority; the address where not given. Its name is also the default of sni")
-			k.Bool(&c.TLS, "tls", "TLS from the first byte")
+			k.Bool(&c.TLS, "tls", "use TLS from the first byte")
 			c.bind(k)
 			return c
 		}}
