@@ -5,22 +5,22 @@ import (
 	"sync/atomic"
 )
 
-// Alternate asks a costly question rarely: after each success of Full the next N
-// checks are Cheap ones. A failure of either makes the next one Full. It is
-// ldirectord's numeric checktype; with N 5 or 10 what appliances do.
+// Alternate makes a costly check rarely: after each success of Full, the next N checks
+// are Cheap. A failure of either makes the next one Full. It is ldirectord's numeric
+// checktype.
 type Alternate struct {
 	Full  Checker
 	Cheap Checker
 	N     int
 
-	left atomic.Int64 // cheap checks until the next full one
+	left atomic.Int64 // cheap checks before the next full one
 }
 
-// Check asks the one that is due.
+// Check makes the check whose turn it is.
 func (c *Alternate) Check(ctx context.Context) error {
 	if c.left.Add(-1) >= 0 {
 		err := c.Cheap.Check(ctx)
-		if err != nil {
+		if err != nil && !NotTried(err) {
 			c.left.Store(0)
 		}
 		return err

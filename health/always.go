@@ -5,16 +5,16 @@ import (
 	"errors"
 )
 
-// Always is a fixed verdict: ldirectord's checktype on and off.
+// Always is a check with a fixed result: ldirectord's checktype on and off.
 type Always bool
 
-// The two verdicts.
+// The two fixed results.
 const (
 	On  Always = true
 	Off Always = false
 )
 
-// Check returns the verdict.
+// Check returns the result.
 func (a Always) Check(context.Context) error {
 	if a {
 		return nil
@@ -22,12 +22,12 @@ func (a Always) Check(context.Context) error {
 	return errors.New("off by configuration")
 }
 
-// OnType is the registry's entry of [On].
+// OnType returns the type of [On].
 func OnType() Type {
 	return Type{Name: "on", Also: []string{"none"}, About: "always up", Bind: func(*Keys, Peer) Checker { return On }}
 }
 
-// OffType is the registry's entry of [Off].
+// OffType returns the type of [Off].
 func OffType() Type {
 	return Type{Name: "off", About: "always down", Bind: func(*Keys, Peer) Checker { return Off }}
 }

@@ -174,7 +174,7 @@ func (d *daemon) start(name string, args ...string) {
 		d.kill()
 		_ = log.Close()
 		if out, err := os.ReadFile(log.Name()); err == nil && d.t.Failed() {
-			d.t.Logf("%s said: %s", name, out[max(0, len(out)-3000):])
+			d.t.Logf("log of %s: %s", name, out[max(0, len(out)-3000):])
 		}
 	})
 }
@@ -202,7 +202,7 @@ func (d *daemon) once(c Checker, limit time.Duration) string {
 // await waits until a check of the daemon, which has just started, succeeds.
 func (d *daemon) await(c Checker) {
 	d.t.Helper()
-	reason := "not asked"
+	reason := "not checked"
 	for end := time.Now().Add(patience); reason != "" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		reason = d.once(c, 10*time.Second)
 	}
@@ -211,7 +211,7 @@ func (d *daemon) await(c Checker) {
 	}
 }
 
-// becomes asks until the reason is the wanted one: signals take their time, and the
+// becomes checks until the reason is the wanted one: signals take their time, and the
 // kernel closes the sockets of a killed group one process after the other. Each
 // question has more time than the last: a slow machine gets it, and few of them wait
 // for a frozen server, whose queue is short.

@@ -14,21 +14,21 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// DNS asks a name server (RFC 1035): keepalived's DNS_CHECK, ldirectord's dns. The
-// zero value asks for the SOA record of the root, as keepalived does, and wants
-// NOERROR whatever the answer.
+// DNS sends a query to a name server (RFC 1035): keepalived's DNS_CHECK, ldirectord's
+// dns. By default it queries the SOA record of the root, as keepalived does, and any
+// answer with NOERROR is up.
 type DNS struct {
 	Addr     netip.AddrPort
-	Name     string             // to ask for; "" means the root. For PTR an address will do
+	Name     string             // to query; "" means the root. An address stands for its name in in-addr.arpa or ip6.arpa
 	Type     dnsmessage.Type    // A, AAAA, NS, CNAME, SOA, PTR, MX or TXT; 0 means SOA for the root, PTR for an address, else A
-	Expect   *regexp.Regexp     // must match a record: its address, name or text; nil asks for none
+	Expect   *regexp.Regexp     // must match the address, name or text of a record; nil needs no record
 	RCodes   []dnsmessage.RCode // that mean up; nil means NOERROR
-	AnyRCode bool               // any answer will do, SERVFAIL and REFUSED too
+	AnyRCode bool               // every code means up, SERVFAIL and REFUSED too
 	TCP      bool
 	Dial     DialFunc
 }
 
-// dnsTypes are the types that can be asked for, by name.
+// dnsTypes are the types of records that can be queried, by name.
 func dnsTypes() map[string]dnsmessage.Type {
 	return map[string]dnsmessage.Type{
 		"A": dnsmessage.TypeA, "AAAA": dnsmessage.TypeAAAA, "NS": dnsmessage.TypeNS, "CNAME": dnsmessage.TypeCNAME,
@@ -36,8 +36,8 @@ func dnsTypes() map[string]dnsmessage.Type {
 	}
 }
 
-// Check asks, over UDP until there is an answer. The server must echo number and
-// question.
+// Check sends the query, over UDP again until there is an answer, whose ID and question
+// must be those of the query.
 func (c *DNS) Check(ctx context.Context) error {
 	q, err := c.question()
 	if err != nil {
@@ -54,10 +54,10 @@ func (c *DNS) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.judge(what, id, q, answer)
+	return c.checkAnswer(what, id, q, answer)
 }
 
-// question is what to ask, with the defaults.
+// question returns the question to send, with the defaults.
 func (c *DNS) question() (dnsmessage.Question, error) {
 	name, kind := c.Name, c.Type
 	if addr, err := netip.ParseAddr(name); err == nil && (kind == 0 || kind == dnsmessage.TypePTR) {
@@ -74,7 +74,7 @@ func (c *DNS) question() (dnsmessage.Question, error) {
 	}
 	n, err := dnsmessage.NewName(name)
 	q := dnsmessage.Question{Name: n, Type: kind, Class: dnsmessage.ClassINET}
-	if err == nil { // parts of the name are looked at only now
+	if err == nil { // Pack is what checks the parts of the name
 		_, err = (&dnsmessage.Message{Questions: []dnsmessage.Question{q}}).Pack()
 	}
 	if err != nil {
@@ -83,7 +83,7 @@ func (c *DNS) question() (dnsmessage.Question, error) {
 	return q, nil
 }
 
-// reverseName is addr in in-addr.arpa (RFC 1035 section 3.5) or ip6.arpa (RFC 3596
+// reverseName returns the name of addr in in-addr.arpa (RFC 1035 section 3.5) or ip6.arpa (RFC 3596
 // section 2.5).
 func reverseName(addr netip.Addr) string {
 	var b strings.Builder
@@ -101,44 +101,45 @@ func reverseName(addr netip.Addr) string {
 	return b.String() + "ip6.arpa."
 }
 
-// exchange sends a message and reads one.
+// exchange sends a query and reads the answer.
 func (c *DNS) exchange(ctx context.Context, what string, query []byte) ([]byte, error) {
 	if !c.TCP {
-		return exchangePacket(ctx, c.Dial, c.Addr, what, query, rhythm{udpFirst, udpMost})
+		return exchangeDatagram(ctx, c.Dial, c.Addr, what, query, retransmission{udpInitial, udpMax})
 	}
-	t, err := dialTalk(ctx, c.Dial, "tcp", c.Addr.String())
+	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return nil, err
 	}
-	defer t.close()
+	defer s.close()
 	framed := binary.BigEndian.AppendUint16(nil, uint16(len(query))) // RFC 1035 section 4.2.2
-	if err := t.send(what, string(append(framed, query...))); err != nil {
+	if err := s.send(what, string(append(framed, query...))); err != nil {
 		return nil, err
 	}
 	const header = 12 // of a message
 	head := make([]byte, 2+header)
-	if err := t.full(what, head[:2]); err != nil {
+	if err := s.readFull(what, head[:2]); err != nil {
 		return nil, err
 	}
 	length := int(binary.BigEndian.Uint16(head))
 	if length < header {
-		return nil, wanted(what, t.seen(head[:2]), "a DNS message")
+		return nil, mismatch(what, s.withBuffered(head[:2]), "a DNS message")
 	}
-	if err := t.full(what, head[2:]); err != nil {
+	if err := s.readFull(what, head[2:]); err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(head[2:4], query[:2]) { // another protocol's length is not worth the wait
-		return nil, wanted(what, t.seen(head), "an answer to this question")
+	if !bytes.Equal(head[2:4], query[:2]) { // before the rest: the length may be of another protocol
+		return nil, mismatch(what, s.withBuffered(head), "an answer to this question")
 	}
 	answer := append(make([]byte, 0, length), head[2:]...)[:length]
-	return answer, t.full(what, answer[header:])
+	return answer, s.readFull(what, answer[header:])
 }
 
-func (c *DNS) judge(what string, id uint16, q dnsmessage.Question, answer []byte) error {
+// checkAnswer is the reason where an answer is not one that means up.
+func (c *DNS) checkAnswer(what string, id uint16, q dnsmessage.Question, answer []byte) error {
 	var p dnsmessage.Parser
 	h, err := p.Start(answer)
 	if err != nil {
-		return wanted(what, answer, "a DNS message")
+		return mismatch(what, answer, "a DNS message")
 	}
 	got, err := p.AllQuestions()
 	if err != nil || h.ID != id || !h.Response || len(got) > 1 || len(got) == 1 && !sameQuestion(got[0], q) {
@@ -154,22 +155,22 @@ func (c *DNS) judge(what string, id uint16, q dnsmessage.Question, answer []byte
 	if err != nil {
 		return fmt.Errorf("%s: answer that does not parse: %w", what, err)
 	}
-	var seen []string
+	var texts []string
 	for _, r := range records {
 		text := recordText(r.Body)
 		if c.Expect.MatchString(text) {
 			return nil
 		}
-		seen = append(seen, text)
+		texts = append(texts, text)
 	}
-	err = wanted(what, strings.Join(seen, ", "), fmt.Sprintf("a match of %q", c.Expect))
+	err = mismatch(what, strings.Join(texts, ", "), fmt.Sprintf("a match of %q", c.Expect))
 	if h.Truncated {
-		err = fmt.Errorf("%w; the answer is truncated, TCP would bring all of it", err)
+		err = fmt.Errorf("%w; the answer is truncated: set tcp to get all of it", err)
 	}
 	return err
 }
 
-// rcodes are the codes that mean up.
+// rcodes returns the codes that mean up.
 func (c *DNS) rcodes() []dnsmessage.RCode {
 	if c.RCodes == nil {
 		return []dnsmessage.RCode{dnsmessage.RCodeSuccess}
@@ -181,15 +182,15 @@ func sameQuestion(a, b dnsmessage.Question) bool {
 	return a.Type == b.Type && a.Class == b.Class && strings.EqualFold(a.Name.String(), b.Name.String())
 }
 
-// knownRCodes are the codes as operators know them, by number (RFC 1035 section
+// rcodeNamesByNumber are the names of the codes in the RFCs, by number (RFC 1035 section
 // 4.1.1, RFC 2136 section 2.2).
-func knownRCodes() []string {
+func rcodeNamesByNumber() []string {
 	return []string{"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH", "NOTZONE"}
 }
 
-// rcodeName is the code as operators know it.
+// rcodeName returns the name of a code in the RFCs.
 func rcodeName(c dnsmessage.RCode) string {
-	if names := knownRCodes(); int(c) < len(names) {
+	if names := rcodeNamesByNumber(); int(c) < len(names) {
 		return names[c]
 	}
 	return fmt.Sprintf("rcode %d", c)
@@ -203,9 +204,9 @@ func rcodeNames(codes []dnsmessage.RCode) string {
 	return strings.Join(names, " or ")
 }
 
-// bindRCodes adds the key of the codes that mean up.
+// bindRCodes binds the key rcode.
 func (c *DNS) bindRCodes(k *Keys) {
-	known := knownRCodes()
+	known := rcodeNamesByNumber()
 	k.Func("rcode", "NOERROR", "codes that mean up", "any, or of "+strings.Join(known, ", ")+", with commas between them", func(s string) error {
 		c.AnyRCode = strings.EqualFold(s, "any")
 		if c.AnyRCode {
@@ -222,7 +223,7 @@ func (c *DNS) bindRCodes(k *Keys) {
 	})
 }
 
-// recordText is what Expect is matched with.
+// recordText returns the text of a record that Expect must match.
 func recordText(body dnsmessage.ResourceBody) string {
 	switch b := body.(type) {
 	case *dnsmessage.AResource:
@@ -245,12 +246,12 @@ func recordText(body dnsmessage.ResourceBody) string {
 	return ""
 }
 
-// DNSType is the registry's entry of [DNS].
+// DNSType returns the type of [DNS].
 func DNSType() Type {
-	return Type{Name: "dns", About: "DNS query, over UDP again after 1 s, 3 s, ...", Transport: "udp", Port: 53,
+	return Type{Name: "dns", About: "DNS query, over UDP sent again after 1 s, 3 s, ...", Transport: "udp", Port: 53,
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &DNS{Addr: p.Addr, Dial: p.Dial}
-			k.String(&c.Name, "name,request", "", "name to ask for, or an address; the root where not given")
+			k.String(&c.Name, "name,request", "", "name to query, or an address for its PTR record; the root where not given")
 			types := dnsTypes()
 			k.Func("record", "", "type of record; SOA for the root, PTR for an address, else A", "A, AAAA, CNAME, MX, NS, PTR, SOA, TXT", func(s string) error {
 				kind, ok := types[strings.ToUpper(s)]
@@ -262,7 +263,7 @@ func DNSType() Type {
 			})
 			k.Expect(&c.Expect, "a record: its address, name or text")
 			c.bindRCodes(k)
-			k.Bool(&c.TCP, "tcp", "ask over TCP")
+			k.Bool(&c.TCP, "tcp", "use TCP")
 			k.Then(func() error {
 				if _, err := c.question(); err != nil {
 					return ParamError{Key: "name", Value: c.Name, Problem: "not a name", Allowed: "at most 255 bytes, of parts of 1 to 63 with dots between them"}

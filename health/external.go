@@ -15,19 +15,19 @@ import (
 )
 
 // External runs a command: ldirectord's external, keepalived's MISC_CHECK. Exit
-// status 0 is up. Its arguments are Args, then, as ldirectord gives them, the
-// service's address and port (0 and 0 where there is none) and the server's address
-// and port. They are in its environment too, as GOLB_VIP, GOLB_VPORT, GOLB_RIP and
-// GOLB_RPORT, beside ours.
+// status 0 is up. Its arguments are Args, then, as with ldirectord, the service's
+// address and port (0 and 0 where there is none) and the server's address and port.
+// Its environment is that of this process, GOLB_VIP, GOLB_VPORT, GOLB_RIP and
+// GOLB_RPORT with the same four values, and Env.
 //
-// The command is the leader of a process group. When the check's time is up, or the
-// command has ended, whatever is left of the group is killed: nothing it started
-// outlives the check. Of its output, the last 512 bytes are kept and the last line
-// is part of the reason.
+// The command leads a process group. When the check's timeout has passed or the command
+// has ended, the rest of the group is killed: nothing that it started outlives the
+// check. The last 512 bytes of its output are kept; the last line becomes part of the
+// reason.
 type External struct {
 	Command string
-	Args    []string // before those of ldirectord
-	Env     []string // NAME=value, more of its environment
+	Args    []string // before the four of ldirectord
+	Env     []string // NAME=value, added to its environment
 	Service netip.AddrPort
 	Addr    netip.AddrPort // of the server
 }
@@ -44,23 +44,24 @@ func (c *External) Check(ctx context.Context) error {
 	cmd.Env = append(cmd.Env, c.Env...)
 	var out tail
 	cmd.Stdout, cmd.Stderr = &out, &out
-	return c.judge(ctx, procgroup.Run(cmd), out.lastLine())
+	return c.result(ctx, procgroup.Run(cmd), out.lastLine())
 }
 
-func (c *External) judge(ctx context.Context, err error, said string) error {
+// result is the reason where the command ended with err and a last line of output.
+func (c *External) result(ctx context.Context, err error, output string) error {
 	var exit *exec.ExitError
-	if said != "" {
-		said = ": " + quote(said)
+	if output != "" {
+		output = ": " + quote(output)
 	}
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("%s: killed: %w%s", c.Command, plain(ctx, ctx.Err()), said)
+		return fmt.Errorf("%s: killed: %w%s", c.Command, netReason(ctx, ctx.Err()), output)
 	case err == nil:
 		return nil
 	case errors.As(err, &exit):
-		return fmt.Errorf("%s: got %s, want exit status 0%s", c.Command, exit, said)
+		return fmt.Errorf("%s: got %s, want exit status 0%s", c.Command, exit, output)
 	}
-	return fmt.Errorf("%s: %w", c.Command, plain(ctx, err))
+	return fmt.Errorf("%s: %w", c.Command, netReason(ctx, err))
 }
 
 // tail keeps the last bytes written to it.
@@ -80,14 +81,14 @@ func (t *tail) lastLine() string {
 	return lines[len(lines)-1]
 }
 
-// ExternalType is the registry's entry of [External].
+// ExternalType returns the type of [External].
 func ExternalType() Type {
-	return Type{Name: "external", Also: []string{"external-perl"}, About: "a command: exit status 0 is up; it gets VIP, port, RIP, port as arguments", PerService: true,
+	return Type{Name: "external", Also: []string{"external-perl"}, About: "run a command with the arguments VIP, port, RIP, port; exit status 0 is up", PerService: true,
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &External{Addr: p.Addr, Service: p.Service}
-			k.String(&c.Command, "command,checkcommand", "", "program to run").Required = true
+			k.String(&c.Command, "command,checkcommand", "", "program to run").Require("/bin/true")
 			k.List(&c.Args, "arg", "argument before VIP, port, RIP and port")
-			k.List(&c.Env, "env", "NAME=value, more of its environment")
+			k.List(&c.Env, "env", "NAME=value, added to its environment")
 			return c
 		}}
 }

@@ -54,7 +54,7 @@ func TestFTPFile(t *testing.T) {
 					}
 					return control.dial(ctx, network, address)
 				}
-				got := ask(t, &FTP{Addr: somewhere, Dial: dial, Path: "/f", Expect: regexp.MustCompile("OK")})
+				got := checkOnce(t, &FTP{Addr: somewhere, Dial: dial, Path: "/f", Expect: regexp.MustCompile("OK")})
 				if got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
@@ -74,7 +74,7 @@ func TestFTPDataAgainstHostileServers(t *testing.T) {
 		{"silent", keepOpen, `file /f: no answer in time`},
 		{"closes", func(net.Conn) {}, `file /f: got "", want a match of "OK"`},
 		{"slow", func(conn net.Conn) { _, _ = io.WriteString(drip{conn}, "all is OK") }, `file /f: no answer in time after 2 bytes without a match of "OK", which begin "al"`},
-		{"endless", saysForever("", "x").do, `file /f: no match of "OK" in the first 256 KiB, which begin "` + strings.Repeat("x", 80) + `"...`},
+		{"endless", func(conn net.Conn) { forever(conn, "x") }, `file /f: no match of "OK" in the first 256 KiB, which begin "` + strings.Repeat("x", 80) + `"...`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestFTPDataAgainstHostileServers(t *testing.T) {
 					}
 					return tt.data.dial(ctx, network, address)
 				}
-				got := ask(t, &FTP{Addr: somewhere, Dial: dial, Path: "/f", Expect: regexp.MustCompile("OK")})
+				got := checkOnce(t, &FTP{Addr: somewhere, Dial: dial, Path: "/f", Expect: regexp.MustCompile("OK")})
 				if got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}

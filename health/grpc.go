@@ -13,19 +13,18 @@ import (
 	"strconv"
 )
 
-// GRPC asks a server's grpc.health.v1.Health service whether it, or one of its
-// services, is SERVING (the gRPC health checking protocol). The few bytes of
-// protobuf are made by hand.
+// GRPC calls the grpc.health.v1.Health service of a server (the gRPC health checking
+// protocol); the server, or one of its services, must be SERVING.
 type GRPC struct {
 	Addr    netip.AddrPort
-	Service string // "" is the server as a whole
-	Host    string // :authority; "" means Addr. Its name is the ServerName where that is ""
+	Service string // to ask about; "" is the server as a whole
+	Host    string // :authority; "" means Addr. Its name is also the default of ServerName
 	TLS     bool
 	TLSOptions
 	Dial DialFunc
 }
 
-// maxGRPC bounds a message of the answer; a HealthCheckResponse is 2 bytes.
+// maxGRPC bounds the message of the answer in bytes; a HealthCheckResponse has 2.
 const maxGRPC = 1024
 
 // Check calls Health.Check once, on a connection of its own.
@@ -34,24 +33,24 @@ func (c *GRPC) Check(ctx context.Context) error {
 	if c.TLS {
 		u.Scheme = "https"
 	}
-	message := binary.AppendUvarint([]byte{1<<3 | 2}, uint64(len(c.Service))) // field 1: string
+	message := binary.AppendUvarint([]byte{1<<3 | 2}, uint64(len(c.Service))) // protobuf: field 1, a string
 	message = append(message, c.Service...)
 	body := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))) // 0: not compressed
 	body = append(body, message...)
 	req := &http.Request{Method: http.MethodPost, URL: u, Host: c.Host, ContentLength: int64(len(body)),
 		Header: http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}},
 		Body:   io.NopCloser(bytes.NewReader(body))}
-	t, err := dialTalk(ctx, c.Dial, "tcp", c.Addr.String())
+	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err
 	}
-	defer t.close()
+	defer s.close()
 	if c.TLS {
-		if err := t.startTLS(c.named(c.Host).config(c.Addr.Addr(), "h2")); err != nil {
+		if err := s.startTLS(c.named(c.Host).config(c.Addr.Addr(), "h2")); err != nil {
 			return err
 		}
 	}
-	resp, err := t.request(req, t.http2)
+	resp, err := s.request(req, s.http2)
 	if err != nil {
 		return err
 	}
@@ -69,7 +68,7 @@ func (c *GRPC) Check(ctx context.Context) error {
 		}
 		return errors.New("grpc: answer without a message")
 	} else if err != nil {
-		return fmt.Errorf("grpc: answer: %w", webReason(ctx, err))
+		return fmt.Errorf("grpc: answer: %w", httpReason(ctx, err))
 	}
 	n := binary.BigEndian.Uint32(head[1:])
 	if head[0] != 0 || n > maxGRPC {
@@ -77,7 +76,7 @@ func (c *GRPC) Check(ctx context.Context) error {
 	}
 	answer := make([]byte, n)
 	if _, err := io.ReadFull(resp.Body, answer); err != nil {
-		return fmt.Errorf("grpc: answer: %w", webReason(ctx, err))
+		return fmt.Errorf("grpc: answer: %w", httpReason(ctx, err))
 	}
 	return grpcServing(answer)
 }
@@ -92,17 +91,17 @@ func grpcStatus(h http.Header) error {
 	return fmt.Errorf("grpc: got status %s %s %s, want 0", strconv.Quote(code), names[code], quote(h.Get("Grpc-Message")))
 }
 
-// grpcServing judges a HealthCheckResponse: field 1 is the status, an enum.
+// grpcServing is an error unless a HealthCheckResponse has SERVING in its field 1.
 func grpcServing(message []byte) error {
-	status := uint64(0) // a field that is not there is 0
+	status := uint64(0) // protobuf: the default of a field that is left out
 	for b := message; len(b) > 0; {
 		tag, n := binary.Uvarint(b)
 		if n <= 0 || tag&7 != 0 {
-			return wanted("grpc", message, "a HealthCheckResponse")
+			return mismatch("grpc", message, "a HealthCheckResponse")
 		}
 		value, m := binary.Uvarint(b[n:])
 		if m <= 0 {
-			return wanted("grpc", message, "a HealthCheckResponse")
+			return mismatch("grpc", message, "a HealthCheckResponse")
 		}
 		if tag>>3 == 1 {
 			status = value
@@ -119,14 +118,14 @@ func grpcServing(message []byte) error {
 	return fmt.Errorf("grpc: got status %d, want SERVING", status)
 }
 
-// GRPCType is the registry's entry of [GRPC].
+// GRPCType returns the type of [GRPC].
 func GRPCType() Type {
 	return Type{Name: "grpc", About: "gRPC health service", Transport: "tcp",
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &GRPC{Addr: p.Addr, Dial: p.Dial, TLSOptions: TLSOptions{ServerName: p.Name}}
 			k.String(&c.Service, "service", "", "service to ask about; the server as a whole where not given")
-			k.String(&c.Host, "host", p.Name, ":authority; the address where not given. Its name is asked for by TLS where sni is not given")
-			k.Bool(&c.TLS, "tls", "TLS from the first byte")
+			k.String(&c.Host, "host", p.Name, ":authority; the address where not given. Its name is also the default of sni")
+			k.Bool(&c.TLS, "tls", "use TLS from the first byte")
 			c.bind(k)
 			return c
 		}}

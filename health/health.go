@@ -1,21 +1,55 @@
-// Package health tells which servers are alive: checks that ask one question of
-// one server, and a [Monitor] that asks at intervals and turns answers into
-// verdicts.
+// Package health checks whether servers are up. A [Checker] checks one server once; a
+// [Monitor] runs many of them at intervals and reports changes of state:
 //
 //	m := health.NewMonitor(health.Config{OnEvent: func(e health.Event) { log.Print(e) }})
-//	err := m.Set([]health.Target{{
+//	m.Set([]health.Target{{
 //		Key:     "tcp 192.0.2.10:80",
 //		Checker: &health.TCP{Addr: netip.MustParseAddrPort("192.0.2.10:80")},
 //	}})
-//	if err != nil {
-//		return err
-//	}
 //	return m.Run(ctx)
 //
-// The package knows nothing of balancing; any program may use it. Each check speaks
-// its protocol itself, so nothing is linked but the standard library and x/net. A
-// [Registry] makes checks by the names and parameters of a config; checks of one's
-// own can be put into it.
+// # Checks
+//
+// The package has a Checker for each of many protocols: [TCP], [HTTP], [DNS] and so on.
+// The zero value of each field but Addr is a default. Each implements its protocol
+// itself: nothing is linked but the standard library and x/net, what is read of a server
+// is bounded, and a hostile or hung server costs no more than the check's timeout.
+// Yours is any type with the method Check, or a [CheckerFunc].
+//
+// The error of a check is the reason why the server is down: one line that names what
+// came and what was expected. Text of the server is quoted; control characters never
+// appear. A Monitor makes the same of the errors of any Checker, and cuts them to 300
+// bytes. An error that satisfies [NotTried] is trouble of this host, such as no free
+// descriptor, and tells nothing about the server.
+//
+// # Monitoring
+//
+// A [Target] is a Checker with a key and [Settings]: interval, timeout, and how many
+// results in a row change the state. [Monitor.Set] replaces the targets at any time; it
+// cannot fail and waits for nothing. [Once] makes a single check.
+//
+// A check that panics has failed. One that ignores its timeout fails at each interval
+// and is not started again until it returns. A check that was not tried, or during which
+// this process stood still for half of its timeout or longer (SIGSTOP, a paused virtual
+// machine), leaves the state as it is, unless it passed; it is counted in [Status] and
+// [Load].
+//
+// # Checks by name
+//
+// A [Registry] makes checks from the name of a [Type] and parameters, for programs that
+// read these from a config or a command line. Add a type of your own by giving
+// [NewRegistry] a Type with a name and a function:
+//
+//	types := health.NewRegistry(append(health.Builtin(), myType)...)
+//
+// A program that names the types it needs, as in NewRegistry(TCPType(), HTTPType()),
+// links no others.
+//
+// # Concurrency
+//
+// All durations are [time.Duration], 0 being the default. Monitor and Registry are safe
+// for concurrent use, and so is the Check method of every Checker of this package, as
+// long as its fields are not changed.
 package health
 
 import (
@@ -25,14 +59,12 @@ import (
 	"time"
 )
 
-// Checker asks one question of one server. Address and question belong to the
-// checker, so a call needs nothing but its context.
+// Checker checks one server, which it knows itself.
 //
-// Check returns nil where the server is up, else a one-line reason that names what
-// was got and what was wanted. It returns soon after ctx ends and reads no more of
-// an answer than it needs. A Monitor never calls a Checker twice at a time, but
-// one Checker may be given to several monitors: Check is safe for concurrent use
-// unless its type says otherwise.
+// Check returns nil where the server is up, else the reason as an error, or one that
+// satisfies [NotTried]. It returns soon after ctx ends. A Monitor does not call it again
+// before it has returned; a Checker that several monitors share must be safe for
+// concurrent use.
 type Checker interface {
 	Check(ctx context.Context) error
 }
@@ -43,28 +75,29 @@ type CheckerFunc func(ctx context.Context) error
 // Check calls f.
 func (f CheckerFunc) Check(ctx context.Context) error { return f(ctx) }
 
-// DialFunc opens a connection as [net.Dialer.DialContext] does. Checks take one so
-// that they can be run from another network namespace or source address.
+// DialFunc opens a connection as [net.Dialer.DialContext] does; network is tcp or udp.
+// It is how checks get another source address or network namespace. Its errors must
+// wrap those of the system for [NotTried] to recognize them.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// dial is f, or the host's own dialer where f is nil.
+// dial calls f, or the host's own dialer where f is nil.
 func (f DialFunc) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if f != nil {
 		return f(ctx, network, address)
 	}
-	// Keep-alives would outlive no check, and cost four system calls on each.
+	// Enabling keep-alive costs four system calls; a check ends before the first one.
 	d := net.Dialer{KeepAlive: -1}
 	return d.DialContext(ctx, network, address)
 }
 
-// Settings say how often a target is checked and how many results make a verdict.
-// The zero value is the default.
+// Settings are how often a target is checked and how many results change its state. The
+// zero value of each field is its default.
 type Settings struct {
-	// Interval is from the start of a check to the start of the next; 0 means 5 s.
-	// A check that lasts longer skips the starts it missed.
+	// Interval is the time from the start of a check to the start of the next; 0 means
+	// 5 s. Starts that fall into a longer check are skipped.
 	Interval time.Duration
-	// FastInterval replaces Interval between the first result that contradicts the
-	// state and the verdict; 0 means Interval.
+	// FastInterval replaces Interval after a result that contradicts the state, until
+	// the state changes or a result confirms it; 0 means Interval.
 	FastInterval time.Duration
 	// Timeout is how long a check may take; 0 means 3 s. It may exceed Interval.
 	Timeout time.Duration
@@ -74,63 +107,67 @@ type Settings struct {
 	Rise int
 }
 
-// withDefaults returns s with every zero replaced by its meaning.
+// withDefaults returns s with the default for each field that is zero or not valid.
 func (s Settings) withDefaults() Settings {
-	if s.Interval == 0 {
+	if s.Interval < minDuration {
 		s.Interval = 5 * time.Second
 	}
-	if s.FastInterval == 0 {
+	if s.FastInterval < minDuration {
 		s.FastInterval = s.Interval
 	}
-	if s.Timeout == 0 {
+	if s.Timeout < minDuration {
 		s.Timeout = 3 * time.Second
 	}
-	if s.Fall == 0 {
+	if s.Fall < 1 {
 		s.Fall = 2
 	}
-	if s.Rise == 0 {
+	if s.Rise < 1 {
 		s.Rise = 1
 	}
 	return s
 }
 
-// Detection is how long after a target has died the verdict falls, at most, where
-// checks are not late.
-func (s Settings) Detection() time.Duration {
-	s = s.withDefaults()
-	return time.Duration(s.Fall) * (s.Interval + s.Timeout)
-}
+// minDuration is the least valid Interval, FastInterval and Timeout.
+const minDuration = time.Millisecond
 
+// validate returns the mistake in s, nil where there is none.
 func (s Settings) validate() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
 	}{{"interval", s.Interval}, {"fast interval", s.FastInterval}, {"timeout", s.Timeout}} {
-		if d.value < time.Millisecond {
-			return fmt.Errorf("%s %v: less than 1ms", d.name, d.value)
+		if d.value != 0 && d.value < minDuration {
+			return fmt.Errorf("%s %v: less than %v", d.name, d.value, minDuration)
 		}
 	}
-	if s.Fall < 1 || s.Rise < 1 {
-		return fmt.Errorf("fall %d, rise %d: less than 1", s.Fall, s.Rise)
+	if s.Fall < 0 || s.Rise < 0 {
+		return fmt.Errorf("fall %d, rise %d: less than 0", s.Fall, s.Rise)
 	}
 	return nil
 }
 
+// Detection returns the longest time from the moment a target stops working to its
+// state Down, where checks start in time.
+func (s Settings) Detection() time.Duration {
+	s = s.withDefaults()
+	return time.Duration(s.Fall) * (s.Interval + s.Timeout)
+}
+
 // Target is a Checker on a schedule.
 type Target struct {
-	// Key names the server and the whole question. Equal keys are the same check:
-	// services that ask the same of the same server share one.
+	// Key identifies the target. Targets with equal keys are one and are checked once:
+	// services that have the same check of the same server share it.
 	Key      string
 	Checker  Checker
 	Settings Settings
 }
 
-// State is what is known of a target.
+// State is what a Monitor takes a target for.
 type State uint8
 
-// The states. A target is Unknown until its first result, which decides at once,
-// whatever Fall and Rise say. What Unknown means for traffic is the caller's
-// choice: as Up it is keepalived's default, as Down its alpha mode.
+// The states. A target is Unknown until its first result, which changes the state at
+// once, whatever Fall and Rise are. What Unknown means for traffic is the caller's
+// choice: keepalived treats it as Up by default and as Down in its alpha mode.
 const (
 	Unknown State = iota
 	Up
@@ -154,10 +191,10 @@ func (s State) String() string {
 type Event struct {
 	Key     string
 	State   State         // Up or Down
-	Was     State         // what it was before
+	Was     State         // before
 	Reason  string        // why it is down, one line; "" where it is up
-	At      time.Time     // when the verdict fell
-	Since   time.Time     // start of the first check of the row that led to it
+	At      time.Time     // of the change
+	Since   time.Time     // start of the first check of the row of results that caused it
 	Latency time.Duration // of the last check of that row
 }
 
@@ -170,27 +207,12 @@ func (e Event) String() string {
 	return s
 }
 
-// Status is what a Monitor knows of one target.
-type Status struct {
-	Key       string
-	State     State
-	Since     time.Time     // when State began; while Unknown, when the target was added
-	Checked   time.Time     // start of the last check that has a result; zero where there is none
-	Latency   time.Duration // of that check
-	Reason    string        // why that check failed, one line; "" where it did not
-	Failures  int           // in a row, up to now
-	Successes int           // in a row, up to now
-	Next      time.Time     // start of the next check; where one is under way, of that one
-	Hung      bool          // the last check timed out and has not returned
-	Recent    []Result      // the last ones, up to 10, the oldest first
-}
-
-// Result is what one check found.
+// Result is the result of one check.
 type Result struct {
-	At      time.Time // start of the check
-	Latency time.Duration
-	Reason  string // "" where the server passed
+	At      time.Time     // start of the check
+	Latency time.Duration // until it returned
+	Reason  string        // why it failed or was not tried, one line; "" where it passed
+	// NotTried is true where the result tells nothing about the server; see the
+	// function of that name.
+	NotTried bool
 }
-
-// maxRecent is how many results of a target are kept.
-const maxRecent = 10

@@ -77,7 +77,7 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// notify tells when a connection is closed.
+// notify closes done when a connection is closed.
 type notify struct {
 	net.Conn
 	done chan struct{}
@@ -106,7 +106,7 @@ func TestHTTP(t *testing.T) {
 	ok := regexp.MustCompile("OK")
 	testAnswers(t, []answers{
 		{"up", &HTTP{}, []string{"> GET / HTTP/1.1", "> Host: 192.0.2.1:99", "> User-Agent: golb", "> Connection: close", "> ", "< HTTP/1.1 200 OK", "< Content-Length: 0", "< "}, ""},
-		{"request as told", &HTTP{Method: "HEAD", Path: "/check.txt?a=b", Host: "www.example", Header: http.Header{"X-Probe": {"1"}}},
+		{"request with all that can be set", &HTTP{Method: "HEAD", Path: "/check.txt?a=b", Host: "www.example", Header: http.Header{"X-Probe": {"1"}}},
 			[]string{"> HEAD /check.txt?a=b HTTP/1.1", "> Host: www.example", "> User-Agent: golb", "> Connection: close", "> X-Probe: 1", "> ", "< HTTP/1.1 204 No Content", "< "}, ""},
 		{"status", &HTTP{Path: "/x"}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 503 Service Unavailable", "< "}, "GET /x: got 503 Service Unavailable, want 200-299"},
 		{"status that is expected", &HTTP{Status: StatusSet{{401, 401}, {500, 599}}}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 503 Service Unavailable", "< "}, ""},
@@ -120,7 +120,7 @@ func TestHTTP(t *testing.T) {
 			`GET /: no answer in time after 6 bytes without a match of "(?m)^OK$", which begin "OKAY\r\n"`},
 		{"packed body", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Encoding: gzip", "< ", "< " + packed(t, "all is OK") + `\`}, ""},
 		{"other packed body", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Encoding: gzip", "< ", "< " + packed(t, "sorry") + `\`}, `GET /: got "sorry", want a match of "OK"`},
-		{"body that is not packed", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Encoding: gzip", "< ", "< all that is to be said is OK"}, "GET /: gzip: invalid header"},
+		{"body that is not packed", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Encoding: gzip", "< ", "< all is OK"}, "GET /: gzip: invalid header"},
 		{"silence in the body", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Length: 50", "< ", "< O"}, `GET /: no answer in time after 3 bytes without a match of "OK", which begin "O\r\n"`},
 		{"another protocol", &HTTP{}, []string{"< 220 mx"}, `GET /: got "220 mx\r\n", want HTTP/1`},
 		{"bad path", &HTTP{Path: "x y"}, nil, `path "x y": not a request target`},
@@ -183,7 +183,7 @@ func TestHTTPVersionsAndTLS(t *testing.T) {
 			"tls: failed to verify certificate: x509: cannot validate certificate for 192.0.2.1 because it doesn't contain any IP SANs"},
 		{"HTTPS to an HTTP server", hello, false, false, HTTP{TLS: true}, `tls: got "HTTP/", want a TLS record`},
 		{"HTTP/2 over TLS", hello, true, true, HTTP{TLS: true, HTTP2: true, TLSOptions: verified, Expect: regexp.MustCompile("^HTTP/2.0 .* OK")}, ""},
-		{"HTTP/2 wanted, not spoken", hello, false, true, HTTP{TLS: true, HTTP2: true}, "tls: server takes none of h2"},
+		{"HTTP/2, which the server does not have", hello, false, true, HTTP{TLS: true, HTTP2: true}, "tls: server takes none of h2"},
 		{"HTTP/2 with prior knowledge", hello, true, false, HTTP{HTTP2: true, Expect: regexp.MustCompile("^HTTP/2.0 .* OK")}, ""},
 		{"HTTP/2, endless body that nobody reads", endless, true, false, HTTP{HTTP2: true}, ""},
 		{"HTTP/2, endless body", endless, true, false, HTTP{HTTP2: true, Expect: regexp.MustCompile("OK")},
@@ -200,7 +200,7 @@ func TestHTTPVersionsAndTLS(t *testing.T) {
 					tt.check.Roots = pool
 				}
 				tt.check.Addr, tt.check.Dial = somewhere, web(t, tt.handler, tt.http2, cfg)
-				if got := ask(t, &tt.check); got != tt.want {
+				if got := checkOnce(t, &tt.check); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 			})
@@ -250,7 +250,7 @@ func TestGRPC(t *testing.T) {
 		return func(w http.ResponseWriter, r *http.Request) {
 			got, _ := io.ReadAll(r.Body)
 			if want := "\x00\x00\x00\x00\x05\x0a\x03web"; r.URL.Path != "/grpc.health.v1.Health/Check" || string(got) != want {
-				t.Errorf("asked %s with %q, want %q", r.URL.Path, got, want)
+				t.Errorf("request for %s with %q, want %q", r.URL.Path, got, want)
 			}
 			w.Header().Set("Content-Type", "application/grpc")
 			_, _ = io.WriteString(w, body)
@@ -267,7 +267,7 @@ func TestGRPC(t *testing.T) {
 	}{
 		{"serving", answer(message("\x08\x01"), "Grpc-Status", "0"), ""},
 		{"not serving", answer(message("\x08\x02"), "Grpc-Status", "0"), "grpc: got NOT_SERVING, want SERVING"},
-		{"nothing said is unknown", answer(message(""), "Grpc-Status", "0"), "grpc: got UNKNOWN, want SERVING"},
+		{"no status is unknown", answer(message(""), "Grpc-Status", "0"), "grpc: got UNKNOWN, want SERVING"},
 		{"status nobody knows", answer(message("\x08\x63"), "Grpc-Status", "0"), "grpc: got status 99, want SERVING"},
 		{"unknown service", answer("", "Grpc-Status", "5", "Grpc-Message", "unknown service"), `grpc: got status "5" NOT_FOUND "unknown service", want 0`},
 		{"nothing at all", answer("", "Grpc-Status", "0"), "grpc: answer without a message"},
@@ -281,7 +281,7 @@ func TestGRPC(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := &GRPC{Addr: somewhere, Service: "web", Dial: web(t, tt.handler, true, nil)}
-				if got := ask(t, c); got != tt.want {
+				if got := checkOnce(t, c); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 			})

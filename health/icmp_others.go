@@ -4,4 +4,4 @@ package health
 
 import "net"
 
-func hearICMP(net.Conn) {}
+func reportICMPErrors(net.Conn) {}

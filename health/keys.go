@@ -13,13 +13,14 @@ import (
 	"unicode"
 )
 
-// Key is a parameter of a type of check, as a config and a command line name it.
+// Key is a parameter of a type of check, by its name in a config and on a command line.
 type Key struct {
 	Name     string
 	Also     []string // other names, ldirectord's where it has one
-	Default  string   // as it would be written; "" is none
+	Default  string   // as it would be written; "" is no default
 	About    string   // one line
-	Allowed  string   // what values are, for errors and lists
+	Allowed  string   // the values that it takes, for errors and lists
+	Example  string   // one of them, where the key is Required
 	List     bool     // may be given several times
 	Flag     bool     // true or false
 	Secret   bool     // its value is never shown
@@ -29,15 +30,19 @@ type Key struct {
 	given bool
 }
 
-// Keys collects the parameters of one check: like a flag.FlagSet, it binds names
-// to variables. Names are written "path,request": the first is the key, the others
-// are taken too. Binding sets each variable to its default.
+// Keys binds the keys of one check to variables, as a [flag.FlagSet] does, each of which
+// is set to its default at once. A key's names are given as "path,request": the first is
+// its Name, the others are taken too.
 type Keys struct {
 	all  []*Key
 	then []func() error
 }
 
-// Func binds a key to a function, which is called for each value given.
+// Require marks the key as one that must be given, and gives a value that it takes.
+func (k *Key) Require(example string) { k.Required, k.Example = true, example }
+
+// Func binds a key to a function, which is called with each value given; its error is
+// the [ParamError] Problem.
 func (k *Keys) Func(names, def, about, allowed string, set func(string) error) *Key {
 	name, also, _ := strings.Cut(names, ",")
 	key := &Key{Name: name, Default: def, About: about, Allowed: allowed, set: set}
@@ -48,11 +53,11 @@ func (k *Keys) Func(names, def, about, allowed string, set func(string) error) *
 	return key
 }
 
-// Then calls f when all values are set. An error that is a [ParamError] names the
-// key at fault.
+// Then has f called when all values are set, for what depends on several of them. An
+// error that is a [ParamError] names the key at fault.
 func (k *Keys) Then(f func() error) { k.then = append(k.then, f) }
 
-// String binds a key to a string without control characters: it may become part of
+// String binds a key to a string without control characters, which may become part of
 // a line that is sent.
 func (k *Keys) String(p *string, names, def, about string) *Key {
 	*p = def
@@ -65,7 +70,7 @@ func (k *Keys) String(p *string, names, def, about string) *Key {
 	})
 }
 
-// Text binds a key to bytes to send, written with escapes.
+// Text binds a key to bytes to send, given with the escapes \n, \r, \t, \\ and \xHH.
 func (k *Keys) Text(p *string, names, about string) {
 	*p = ""
 	k.Func(names, "", about+`; \n, \r, \t, \\ and \xHH are escapes`, "text with those escapes", func(s string) (err error) {
@@ -74,12 +79,12 @@ func (k *Keys) Text(p *string, names, about string) {
 	})
 }
 
-// Secret binds a key to a string that must not be shown.
+// Secret binds a key to a string that is never shown.
 func (k *Keys) Secret(p *string, names, about string) {
 	k.String(p, names, "", about).Secret = true
 }
 
-// Login binds login and password.
+// Login binds the keys login and password.
 func (k *Keys) Login(login, password *string) {
 	k.String(login, "login", *login, "name to log in with")
 	k.Secret(password, "password,passwd", "password to log in with")
@@ -91,7 +96,7 @@ func (k *Keys) Login(login, password *string) {
 	})
 }
 
-// Bool binds a key to a bool that is false where it is not given.
+// Bool binds a key to a bool whose default is false.
 func (k *Keys) Bool(p *bool, names, about string) {
 	k.Func(names, "false", about, "true or false", func(s string) error {
 		switch s {
@@ -106,12 +111,12 @@ func (k *Keys) Bool(p *bool, names, about string) {
 	}).Flag = true
 }
 
-// Int binds a key to an int within limits.
-func (k *Keys) Int(p *int, names string, def, least, most int, about string) {
+// Int binds a key to an int from low to high.
+func (k *Keys) Int(p *int, names string, def, low, high int, about string) {
 	*p = def
-	k.Func(names, strconv.Itoa(def), about, strconv.Itoa(least)+" to "+strconv.Itoa(most), func(s string) error {
+	k.Func(names, strconv.Itoa(def), about, strconv.Itoa(low)+" to "+strconv.Itoa(high), func(s string) error {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < least || n > most {
+		if err != nil || n < low || n > high {
 			return errNotAllowed
 		}
 		*p = n
@@ -119,7 +124,8 @@ func (k *Keys) Int(p *int, names string, def, least, most int, about string) {
 	})
 }
 
-// Duration binds a key to a duration, written as Go does: 500ms, 3s.
+// Duration binds a key to a duration of at least 0, in the form of
+// [time.ParseDuration].
 func (k *Keys) Duration(p *time.Duration, names string, def time.Duration, about string) {
 	*p = def
 	k.Func(names, def.String(), about, "a time like 500ms or 3s", func(s string) error {
@@ -132,7 +138,7 @@ func (k *Keys) Duration(p *time.Duration, names string, def time.Duration, about
 	})
 }
 
-// Choice binds a key to one of several words, which are taken in any case.
+// Choice binds a key to one of several words, whose case does not matter.
 func (k *Keys) Choice(p *string, names, def, about string, words ...string) {
 	*p = def
 	k.Func(names, def, about, strings.Join(words, ", "), func(s string) error {
@@ -145,7 +151,7 @@ func (k *Keys) Choice(p *string, names, def, about string, words ...string) {
 	})
 }
 
-// List binds a key to all the values given.
+// List binds a key to the list of all values given.
 func (k *Keys) List(p *[]string, names, about string) {
 	k.Func(names, "", about, "a list of texts without control characters", func(s string) error {
 		if strings.ContainsFunc(s, unicode.IsControl) {
@@ -156,8 +162,8 @@ func (k *Keys) List(p *[]string, names, about string) {
 	}).List = true
 }
 
-// Expect binds two keys to what an answer must match: expect (receive, in
-// ldirectord), a regular expression, and contains, plain text.
+// Expect binds two keys to what an answer must match: expect (ldirectord's receive), a
+// regular expression, and contains, plain text. what names the answer.
 func (k *Keys) Expect(p **regexp.Regexp, what string) {
 	var pattern, text *regexp.Regexp
 	k.Func("expect,receive", "", "pattern that must match "+what, "a regular expression, RE2", func(s string) (err error) {
@@ -185,7 +191,7 @@ func (k *Keys) Expect(p **regexp.Regexp, what string) {
 	})
 }
 
-// Status binds a key to the codes that mean up.
+// Status binds the key status to the codes that mean up.
 func (k *Keys) Status(p *StatusSet) {
 	k.Func("status", "200-299", "codes that mean up", "codes and ranges from 100 to 599, as in 200-299,301", func(s string) error {
 		set, err := ParseStatusSet(s)
@@ -217,7 +223,7 @@ func (k *Keys) names() string {
 	return strings.Join(names, ", ")
 }
 
-// unescape replaces the escapes of a text written in a config.
+// unescape replaces the escapes in a text of a config.
 func unescape(s string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

@@ -69,7 +69,7 @@ func TestLDAP(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tt.check.Addr, tt.check.Dial = somewhere, ldapServer(tt.sends...).dial
-				if got := ask(t, &tt.check); got != tt.want {
+				if got := checkOnce(t, &tt.check); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 			})
@@ -98,7 +98,7 @@ func TestLDAPOverTLS(t *testing.T) {
 		cert, _ := certificate(t, time.Hour)
 		cfg := &tls.Config{Certificates: []tls.Certificate{cert}}
 		implicit := ldapServer(bound).behindTLS(cfg)
-		if got := ask(t, &LDAP{Addr: somewhere, Security: Implicit, Dial: implicit.dial}); got != "" {
+		if got := checkOnce(t, &LDAP{Addr: somewhere, Security: Implicit, Dial: implicit.dial}); got != "" {
 			t.Error(got)
 		}
 		start := server(func(conn net.Conn) {
@@ -108,7 +108,7 @@ func TestLDAPOverTLS(t *testing.T) {
 			_, _ = conn.Write(berTLV(0x30, berInt(1), ldapAnswer(ldapExtendedAnswer, 0, "")))
 			ldapServer(bound).behindTLS(cfg)(conn)
 		})
-		if got := ask(t, &LDAP{Addr: somewhere, Security: StartTLS, Dial: start.dial}); got != "" {
+		if got := checkOnce(t, &LDAP{Addr: somewhere, Security: StartTLS, Dial: start.dial}); got != "" {
 			t.Error(got)
 		}
 	})

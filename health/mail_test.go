@@ -86,7 +86,7 @@ func TestTextProtocolsAgainstHostileServers(t *testing.T) {
 	}
 }
 
-// upgrading is a server that speaks TLS after a dialogue.
+// upgrading is a server that starts TLS after a dialogue.
 func upgrading(t *testing.T, cfg *tls.Config, before []string, after ...string) server {
 	return func(conn net.Conn) {
 		dialogueOn(t, conn, before)
@@ -120,7 +120,7 @@ func TestMailOverTLS(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				if got := ask(t, tt.check(tt.serve.dial)); got != "" {
+				if got := checkOnce(t, tt.check(tt.serve.dial)); got != "" {
 					t.Errorf("down: %s", got)
 				}
 			})
@@ -132,7 +132,7 @@ func TestMailOverTLS(t *testing.T) {
 				dialogueOn(t, conn, []string{"< 220 mx", "> ...", "< 250 mx", "> STARTTLS", `< 220 go` + "\r\n250 smuggled"})
 				_, _ = io.Copy(io.Discard, conn)
 			})
-			got := ask(t, &SMTP{Addr: somewhere, Dial: smuggler.dial, Security: StartTLS})
+			got := checkOnce(t, &SMTP{Addr: somewhere, Dial: smuggler.dial, Security: StartTLS})
 			if want := "tls: 14 bytes in the clear before the handshake"; got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}

@@ -1,96 +1,91 @@
 package health
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"sort"
 	"sync"
 	"time"
 )
 
-// Config is all that a Monitor is told. The zero value of each field is its
-// default.
+// Config is what a Monitor is made of. The zero value of each field is its default.
 type Config struct {
-	// OnEvent is called with each change of state, in order, from the goroutine of
-	// Run and without a lock, so it may call the Monitor. No check starts until it
-	// returns. nil means nobody is told.
+	// OnEvent is called with each change of state, in order, from the goroutine of Run
+	// and without a lock held: it may call the Monitor. No check starts and no result is
+	// counted until it returns. nil ignores events.
 	OnEvent func(Event)
-	// MaxInFlight bounds the checks, and so goroutines and sockets, at a time; 0
-	// means 1024. Checks that are due beyond it wait in order. A check that hangs
-	// past its timeout gives its place back.
+	// MaxInFlight bounds the checks under way, and so goroutines and sockets; 0 means
+	// 1024. Further checks that are due wait in order. A check that has passed its
+	// timeout and not returned no longer counts.
 	MaxInFlight int
-	// Rand returns a number in [0, 1) that spreads the first checks; nil means
-	// math/rand. It is not called concurrently.
+	// Rand returns a number in [0, 1), by which first checks are spread; nil means
+	// math/rand/v2. It is not called concurrently and must not call the Monitor.
 	Rand func() float64
 }
 
 const (
-	// grace is what a check gets after its timeout to return its own, better
-	// reason before it counts as hung.
+	// grace is for how long after its timeout a check may return a reason of its own
+	// before it counts as hung.
 	grace = 100 * time.Millisecond
-	// spread is the time between the first checks of targets added together, on
-	// average: few targets are known at once, thousands do not start together.
+	// spread is the mean time between the first checks of targets that are added
+	// together: few have a result at once, thousands do not start at once.
 	spread = 10 * time.Millisecond
 )
 
-// Monitor checks targets at intervals and reports changes of state. Its methods are
-// safe for concurrent use.
+// Monitor checks targets at intervals and reports changes of state. Make one with
+// [NewMonitor]. Its methods are safe for concurrent use; none but Run waits for the
+// network, for a check or for OnEvent.
 //
-// A target is never checked twice at a time. A check that panics has failed. A
-// check that does not return after its timeout has failed, fails again at each
-// interval, and is not started again until it returns.
+// A target has at most one check under way. A check that panics has failed. One that
+// does not return after its timeout has failed, fails again at each interval, and is
+// not started again until it returns.
 type Monitor struct {
-	cfg Config
-
-	wake    chan struct{} // holds one: Set changed something
-	results chan result
-	done    chan struct{} // closed when Run returns
+	cfg      Config
+	wake     chan struct{} // holds one: there is something to do for Run
+	finished inbox
+	still    standstill
+	onResult func() // called with mu held after each result that counts; nil is not
 
 	mu       sync.Mutex
 	started  bool
 	targets  map[string]*target
 	queue    queue     // every target that is not in ready
-	ready    []*target // due, but MaxInFlight are under way
+	ready    []*target // due, but MaxInFlight checks are under way
+	events   []Event   // not yet reported
 	inFlight int
 	hung     int
 	checks   uint64
+	notTried uint64
 }
 
-// phase is what a target's queue time means.
-type phase uint8
-
-const (
-	idle    phase = iota // at: start of the next check
-	running              // at: when the check counts as hung
-	hanging              // at: when it fails again
-)
-
-// target is a Target with what is known of it; guarded by Monitor.mu.
-type target struct {
-	Target
-	status Status
-	rowAt  time.Time // start of the first check of the row of equal results
-	recent []Result  // a ring once it is full
-	oldest int       // in the ring
-
-	phase  phase
-	at     time.Time // place in the queue
-	index  int       // in the queue, -1 outside
-	due    time.Time // when the check under way was to start; keeps the rhythm
-	began  time.Time // when it did
-	cancel context.CancelFunc
-	gone   bool // removed; kept until its check returns
-	stale  bool // the check under way was begun for a removed target of this key
+// inbox holds the results that are not yet counted. It has a lock of its own: Run would
+// else queue for Monitor.mu behind all checks that end.
+type inbox struct {
+	mu      sync.Mutex
+	results []result
 }
 
+func (b *inbox) put(r result) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.results = append(b.results, r)
+}
+
+func (b *inbox) take() []result {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	taken := b.results
+	b.results = nil
+	return taken
+}
+
+// result is what a check returned.
 type result struct {
 	t       *target
 	err     error
 	latency time.Duration
+	lost    time.Duration // as standstill measured it until it returned
 }
 
 // NewMonitor returns a Monitor without targets. It starts no goroutine.
@@ -104,36 +99,65 @@ func NewMonitor(cfg Config) *Monitor {
 	if cfg.OnEvent == nil {
 		cfg.OnEvent = func(Event) {}
 	}
-	return &Monitor{
-		cfg:     cfg,
-		wake:    make(chan struct{}, 1),
-		results: make(chan result),
-		done:    make(chan struct{}),
-		targets: make(map[string]*target),
-	}
+	return &Monitor{cfg: cfg, wake: make(chan struct{}, 1), still: standstill{now: time.Now}, targets: make(map[string]*target)}
 }
 
-// Set replaces the targets, before or during Run. Targets whose key is there
-// already keep their state, and their schedule where the settings are equal; their
-// new Checker is used from the next check on. New ones are Unknown, and first
-// checked within 10 ms times their number, and within one interval, at random.
-// Checks of targets that are gone are cancelled; they cause no event.
+// ValidateTargets returns what is wrong with targets, nil where nothing is: a Checker
+// that is nil, Settings out of range, or equal keys with different Settings. [Monitor.Set]
+// takes such targets too; its documentation has what it makes of them.
+func ValidateTargets(targets []Target) error {
+	var errs []error
+	settings := make(map[string]Settings, len(targets))
+	for i, t := range targets {
+		if t.Checker == nil {
+			errs = append(errs, fmt.Errorf("health: target %d: %q: no checker", i, t.Key))
+		}
+		if err := t.Settings.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("health: target %d: %q: %w", i, t.Key, err))
+		}
+		given := t.Settings.withDefaults()
+		if other, ok := settings[t.Key]; ok && other != given {
+			errs = append(errs, fmt.Errorf("health: target %d: %q: given twice, with settings %+v and %+v", i, t.Key, other, given))
+		}
+		settings[t.Key] = given
+	}
+	return errors.Join(errs...)
+}
+
+// Set replaces the targets, before or during Run. It cannot fail and waits for nothing.
 //
-// A key that is given twice is one target; its settings must agree. On an error
-// nothing has changed.
-func (m *Monitor) Set(targets []Target) error {
-	want, err := index(targets)
-	if err != nil {
-		return err
+// A target whose key is there already keeps its state, and its schedule where the
+// Settings are equal; its new Checker is used from the next check on. A new one is
+// Unknown, and first checked at random within 10 ms times the number of new ones, and
+// within one interval. Checks of targets that are gone are canceled; they cause no
+// event.
+//
+// Of several targets with the same key the first one counts. A value of Settings that
+// [ValidateTargets] refuses counts as its default. The checks of a target without a
+// Checker count as not tried.
+func (m *Monitor) Set(targets []Target) {
+	want := make(map[string]Target, len(targets))
+	timeout := time.Hour
+	for _, t := range targets {
+		if _, ok := want[t.Key]; ok {
+			continue
+		}
+		if t.Checker == nil {
+			t.Checker = CheckerFunc(func(context.Context) error { return fmt.Errorf("%w: no checker", ErrNotTried) })
+		}
+		t.Settings = t.Settings.withDefaults()
+		timeout = min(timeout, t.Settings.Timeout)
+		want[t.Key] = t
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.still.setPeriod(timeout)
 	for key, t := range m.targets {
 		if _, keep := want[key]; !keep && !t.gone {
 			m.remove(t)
 		}
 	}
-	now := time.Now()
+	now := m.still.now()
 	var fresh []*target
 	for _, given := range targets {
 		w, pending := want[given.Key]
@@ -151,37 +175,14 @@ func (m *Monitor) Set(targets []Target) error {
 		within := min(t.Settings.Interval, time.Duration(len(fresh))*spread)
 		t.status.Next = now.Add(time.Duration(m.cfg.Rand() * float64(within)))
 		if t.phase == idle {
-			m.put(t, t.status.Next)
+			m.queue.put(t, t.status.Next)
 		}
 	}
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
-	return nil
+	m.wakeUp()
 }
 
-// index returns targets by key, with the defaults of their settings.
-func index(targets []Target) (map[string]Target, error) {
-	byKey := make(map[string]Target, len(targets))
-	for i, t := range targets {
-		if t.Key == "" || t.Checker == nil {
-			return nil, fmt.Errorf("health: target %d: key %q: key and checker must be given", i, t.Key)
-		}
-		t.Settings = t.Settings.withDefaults()
-		if err := t.Settings.validate(); err != nil {
-			return nil, fmt.Errorf("health: target %s: %w", t.Key, err)
-		}
-		if other, ok := byKey[t.Key]; ok && other.Settings != t.Settings {
-			return nil, fmt.Errorf("health: target %s: given twice, with settings %+v and %+v", t.Key, other.Settings, t.Settings)
-		}
-		byKey[t.Key] = t
-	}
-	return byKey, nil
-}
-
-// add makes a target. Where a check of a removed target of the same key is still
-// out, the new one waits for it: otherwise reloads would multiply hung checks.
+// add makes a target. Where a check of a removed target with the same key is still
+// under way, the new one waits for it: otherwise each reload would add a hung check.
 func (m *Monitor) add(w Target, now time.Time) *target {
 	t := m.targets[w.Key]
 	if t == nil {
@@ -199,22 +200,30 @@ func (m *Monitor) update(t *target, w Target, now time.Time) {
 	t.Target = w
 	if soonest := now.Add(w.Settings.Interval); changed && t.phase == idle && t.at.After(soonest) {
 		t.status.Next = soonest
-		m.put(t, soonest)
+		m.queue.put(t, soonest)
 	}
 }
 
 func (m *Monitor) remove(t *target) {
 	t.gone = true
 	if t.phase == idle {
-		m.take(t) // where it waits in ready, start drops it
+		m.queue.remove(t) // where it is in ready, step drops it
 		delete(m.targets, t.Key)
 		return
 	}
 	t.cancel()
 }
 
-// Run checks the targets until ctx ends, then cancels the checks under way, waits a
-// moment for them and returns nil. A Monitor runs once; a second call fails.
+// wakeUp has Run take a step.
+func (m *Monitor) wakeUp() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run checks the targets until ctx ends, then cancels the checks under way, waits 100 ms
+// at most for them and returns nil. A Monitor runs once: a second call returns an error.
 func (m *Monitor) Run(ctx context.Context) error {
 	m.mu.Lock()
 	if m.started {
@@ -223,15 +232,19 @@ func (m *Monitor) Run(ctx context.Context) error {
 	}
 	m.started = true
 	m.mu.Unlock()
-	defer close(m.done)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	m.still.start()
+	defer m.still.tickWhile(false)
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		events, wait := m.step(ctx)
-		if m.deliver(events) {
+		for _, e := range events {
+			m.cfg.OnEvent(e)
+		}
+		if len(events) > 0 {
 			continue // OnEvent took time
 		}
 		timer.Reset(wait)
@@ -241,95 +254,84 @@ func (m *Monitor) Run(ctx context.Context) error {
 			return nil
 		case <-m.wake:
 		case <-timer.C:
-		case r := <-m.results:
-			m.deliver(m.settle(r))
 		}
 	}
 }
 
-// drain waits for the checks under way, for no longer than grace.
+// drain waits for the checks under way, for grace at most.
 func (m *Monitor) drain() {
 	limit := time.NewTimer(grace)
 	defer limit.Stop()
 	for {
 		m.mu.Lock()
+		for _, r := range m.finished.take() {
+			m.returned(r.t)
+		}
 		left := m.inFlight
 		m.mu.Unlock()
 		if left == 0 {
 			return
 		}
 		select {
-		case r := <-m.results:
-			m.mu.Lock()
-			m.returned(r.t)
-			m.mu.Unlock()
+		case <-m.wake:
 		case <-limit.C:
 			return
 		}
 	}
 }
 
-// deliver reports whether there was anything to deliver.
-func (m *Monitor) deliver(events []Event) bool {
-	for _, e := range events {
-		m.cfg.OnEvent(e)
-	}
-	return len(events) > 0
-}
-
-// step does all that is due: it starts checks and fails those that hang. It returns
-// the events of the latter and how long there is nothing to do.
+// step does all that is due: it counts results, fails checks that hang, and starts
+// others. It returns the events, and for how long there is nothing to do.
 func (m *Monitor) step(ctx context.Context) (events []Event, wait time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := time.Now()
+	now, lost := m.still.observe()
+	for _, r := range m.finished.take() { // before others count as hung
+		m.finish(r, now)
+	}
 	for len(m.queue) > 0 && !m.queue[0].at.After(now) {
 		t := m.queue[0]
-		m.take(t)
 		if t.phase == idle {
+			m.queue.remove(t)
 			m.ready = append(m.ready, t)
 			continue
 		}
-		if e, changed := m.hang(t, now); changed {
-			events = append(events, e)
-		}
+		m.overdue(t, now, lost)
 	}
 	for len(m.ready) > 0 && m.inFlight < m.cfg.MaxInFlight {
 		t := m.ready[0]
 		m.ready = m.ready[1:]
 		if !t.gone {
-			m.start(ctx, t, now)
+			m.start(ctx, t, now, lost)
 		}
 	}
+	m.still.tickWhile(m.inFlight > 0)
+	events, m.events = m.events, nil
 	if len(m.queue) == 0 {
-		return events, time.Hour // Set and results wake the loop
+		return events, time.Hour // until somebody calls wakeUp
 	}
 	return events, m.queue[0].at.Sub(now)
 }
 
-func (m *Monitor) start(ctx context.Context, t *target, now time.Time) {
+func (m *Monitor) start(ctx context.Context, t *target, now time.Time, lost time.Duration) {
 	ctx, t.cancel = context.WithTimeout(ctx, t.Settings.Timeout)
-	t.phase, t.due, t.began = running, t.at, now
+	t.phase, t.due, t.began, t.lostAt = running, t.at, now, lost
 	m.inFlight++
-	m.put(t, now.Add(t.Settings.Timeout+grace))
+	m.queue.put(t, t.hangsAt(lost))
 	go m.check(ctx, t, t.Checker)
 }
 
-// check runs one check in a goroutine of its own.
+// check runs one check, in a goroutine of its own.
 func (m *Monitor) check(ctx context.Context, t *target, c Checker) {
-	began := time.Now()
-	err := guarded(ctx, c)
-	r := result{t, err, time.Since(began)}
-	if _, limited := ctx.Deadline(); err == nil && limited && ctx.Err() != nil {
-		r.err = fmt.Errorf("passed, but only after %v", r.latency.Round(time.Millisecond))
-	}
-	select {
-	case m.results <- r:
-	case <-m.done:
-	}
+	began := m.still.now()
+	err := callCheck(ctx, c)
+	now, lost := m.still.observe()
+	m.finished.put(result{t, err, now.Sub(began), lost})
+	m.wakeUp()
 }
 
-func guarded(ctx context.Context, c Checker) (err error) {
+// callCheck returns a panic of the check as an error.
+func callCheck(ctx context.Context, c Checker) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("check panicked: %v", p)
@@ -338,49 +340,47 @@ func guarded(ctx context.Context, c Checker) (err error) {
 	return c.Check(ctx)
 }
 
-// hang fails a check that has not returned, now and at each interval.
-func (m *Monitor) hang(t *target, now time.Time) (Event, bool) {
+// overdue fails a check that hangs, now and at each interval.
+func (m *Monitor) overdue(t *target, now time.Time, lost time.Duration) {
 	if t.phase == running {
+		if at := t.hangsAt(lost); at.After(now) {
+			m.queue.put(t, at)
+			return
+		}
 		t.phase = hanging
 		m.inFlight--
 		m.hung++
 	}
-	m.put(t, now.Add(t.Settings.Interval))
+	m.queue.put(t, now.Add(t.Settings.Interval))
 	if t.gone {
-		return Event{}, false
+		return
 	}
-	t.status.Hung = true // also where t is new: it is the same question
-	return m.judge(t, fmt.Errorf("check hangs since %v", now.Sub(t.began).Round(time.Millisecond)), now.Sub(t.began), now)
+	t.status.Hung = true // also where t is new: its check waits for this one
+	took := now.Sub(t.began)
+	m.count(t, fmt.Errorf("check has not returned after %v", took.Round(time.Millisecond)), took, now)
 }
 
-// settle takes the result of a check and plans the next.
-func (m *Monitor) settle(r result) []Event {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	t, now := r.t, time.Now()
+// finish counts the result of a check and plans the next.
+func (m *Monitor) finish(r result, now time.Time) {
+	t := r.t
 	hung := t.phase == hanging
 	m.returned(t)
 	switch {
 	case t.gone:
 		delete(m.targets, t.Key)
-		return nil
+		return
 	case t.stale:
 		t.stale, t.status.Next = false, now
-		m.put(t, now)
-		return nil
 	case hung: // its failure is counted
-		m.plan(t, now)
-		return nil
+		t.status.Next = t.next(now)
+	default:
+		m.count(t, r.outcome(), r.latency, now)
+		t.status.Next = t.next(now)
 	}
-	e, changed := m.judge(t, r.err, r.latency, now)
-	m.plan(t, now)
-	if changed {
-		return []Event{e}
-	}
-	return nil
+	m.queue.put(t, t.status.Next)
 }
 
-// returned notes that a target's check is over.
+// returned notes that a target's check has returned.
 func (m *Monitor) returned(t *target) {
 	if t.phase == hanging {
 		m.hung--
@@ -389,109 +389,39 @@ func (m *Monitor) returned(t *target) {
 	}
 	t.cancel()
 	t.phase, t.status.Hung = idle, false
-	m.take(t)
+	m.queue.remove(t)
 }
 
-// judge counts a result; it returns an event where that makes a verdict.
-func (m *Monitor) judge(t *target, err error, latency time.Duration, now time.Time) (Event, bool) {
-	m.checks++
-	s := &t.status
-	s.Checked, s.Latency, s.Reason = t.began, latency, ""
-	verdict := s.State
-	if err == nil {
-		s.Successes, s.Failures = s.Successes+1, 0
-		if s.State == Unknown || s.State == Down && s.Successes >= t.Settings.Rise {
-			verdict = Up
-		}
+// count counts what came of a check.
+func (m *Monitor) count(t *target, err error, latency time.Duration, now time.Time) {
+	if NotTried(err) {
+		m.notTried++
+		t.skip(err, latency)
 	} else {
-		s.Failures, s.Successes = s.Failures+1, 0
-		s.Reason = oneLine(err.Error())
-		if s.State == Unknown || s.State == Up && s.Failures >= t.Settings.Fall {
-			verdict = Down
+		m.checks++
+		if e, changed := t.count(err, latency, now); changed {
+			m.events = append(m.events, e)
 		}
 	}
-	t.remember(Result{At: t.began, Latency: latency, Reason: s.Reason})
-	if s.Failures+s.Successes == 1 {
-		t.rowAt = t.began
+	if m.onResult != nil {
+		m.onResult()
 	}
-	if verdict == s.State {
-		return Event{}, false
-	}
-	e := Event{Key: t.Key, State: verdict, Was: s.State, Reason: s.Reason, At: now, Since: t.rowAt, Latency: latency}
-	s.State, s.Since = verdict, now
-	return e, true
 }
 
-// remember keeps a result in place of the oldest.
-func (t *target) remember(r Result) {
-	if len(t.recent) < maxRecent {
-		t.recent = append(t.recent, r)
-		return
+// Once makes one check as a Monitor does, and returns its result: one that panics, or
+// does not return within timeout (0 means 3 s), has failed. It returns an error where
+// ctx ends first.
+func Once(ctx context.Context, c Checker, timeout time.Duration) (Result, error) {
+	once, done := context.WithCancel(ctx)
+	defer done()
+	m := NewMonitor(Config{Rand: func() float64 { return 0 }}) // at once
+	m.onResult = done
+	m.Set([]Target{{Checker: c, Settings: Settings{Timeout: timeout}}})
+	if err := m.Run(once); err != nil {
+		return Result{}, err
 	}
-	t.recent[t.oldest] = r
-	t.oldest = (t.oldest + 1) % maxRecent
-}
-
-// plan queues the next check one interval after the last was due, so that neither
-// its length nor a full monitor shifts the rhythm; starts that were missed are
-// skipped.
-func (m *Monitor) plan(t *target, now time.Time) {
-	s, step := &t.status, t.Settings.Interval
-	if s.State == Up && s.Failures > 0 || s.State == Down && s.Successes > 0 {
-		step = t.Settings.FastInterval
+	if recent := m.Status()[0].Recent; len(recent) > 0 && ctx.Err() == nil {
+		return recent[0], nil
 	}
-	next := t.due.Add(step)
-	if late := now.Sub(next); late > 0 {
-		next = next.Add((late + step - 1) / step * step)
-	}
-	s.Next = next
-	m.put(t, next)
-}
-
-// Status returns what is known of each target, sorted by key.
-func (m *Monitor) Status() []Status {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	all := make([]Status, 0, len(m.targets))
-	for _, t := range m.targets {
-		if !t.gone {
-			st := t.status
-			st.Recent = slices.Concat(t.recent[t.oldest:], t.recent[:t.oldest])
-			all = append(all, st)
-		}
-	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Key < all[j].Key })
-	return all
-}
-
-// Load is how busy a Monitor is.
-type Load struct {
-	InFlight int    // checks under way
-	Waiting  int    // checks that are due and wait for a place
-	Hung     int    // checks past their timeout that have not returned
-	Checks   uint64 // results since the start
-}
-
-// Load returns how busy the monitor is.
-func (m *Monitor) Load() Load {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return Load{InFlight: m.inFlight, Waiting: len(m.ready), Hung: m.hung, Checks: m.checks}
-}
-
-// put queues t, or moves it, to at.
-func (m *Monitor) put(t *target, at time.Time) {
-	t.at = at
-	if t.index >= 0 {
-		heap.Fix(&m.queue, t.index)
-		return
-	}
-	heap.Push(&m.queue, t)
-}
-
-// take removes t from the queue where it is there.
-func (m *Monitor) take(t *target) {
-	if t.index >= 0 {
-		heap.Remove(&m.queue, t.index)
-	}
+	return Result{}, ctx.Err()
 }

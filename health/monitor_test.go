@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,7 +59,7 @@ func (s *script) Check(ctx context.Context) error {
 		panic("at the disco")
 	case "wait":
 		<-ctx.Done()
-		return fmt.Errorf("no greeting: %w", plain(ctx, ctx.Err()))
+		return fmt.Errorf("no greeting: %w", netReason(ctx, ctx.Err()))
 	}
 	return errors.New(step)
 }
@@ -87,9 +88,7 @@ func record(t *testing.T, span time.Duration, targets ...Target) ([]string, *Mon
 			events = append(events, fmt.Sprintf("%v %s %s->%s %s", e.At.Sub(start), e.Key, e.Was, e.State, e.Reason))
 		},
 	})
-	if err := m.Set(targets); err != nil {
-		t.Fatal(err)
-	}
+	m.Set(targets)
 	ctx, cancel := context.WithTimeout(t.Context(), span)
 	defer cancel()
 	if err := m.Run(ctx); err != nil {
@@ -98,7 +97,7 @@ func record(t *testing.T, span time.Duration, targets ...Target) ([]string, *Mon
 	return events, m
 }
 
-func TestVerdicts(t *testing.T) {
+func TestStates(t *testing.T) {
 	tests := []struct {
 		name     string
 		settings Settings
@@ -122,7 +121,7 @@ func TestVerdicts(t *testing.T) {
 			span: 10 * time.Second, want: []string{"3s a unknown->down no greeting: no answer in time"}},
 		{name: "success after the timeout is a failure", steps: []string{"late"},
 			span: 4 * time.Second, want: []string{"3.05s a unknown->down passed, but only after 3.05s"}},
-		{name: "fast interval from the first contradiction to the verdict",
+		{name: "fast interval from the first contradiction to the change of state",
 			settings: Settings{Fall: 3, Rise: 3, FastInterval: time.Second}, steps: []string{"", "x", "x", "x", "", "", "", ""},
 			span: time.Minute, want: []string{"0s a unknown->up ", "7s a up->down x", "14s a down->up "}},
 	}
@@ -179,14 +178,12 @@ func TestHungCheckFailsAtEachIntervalAndIsNotStartedAgain(t *testing.T) {
 				events = append(events, fmt.Sprintf("%v %s %s", e.At.Sub(start), e.State, e.Reason))
 			},
 		})
-		if err := m.Set([]Target{{Key: "a", Checker: s}, {Key: "b", Checker: newScript(t, "")}}); err != nil {
-			t.Fatal(err)
-		}
+		m.Set([]Target{{Key: "a", Checker: s}, {Key: "b", Checker: newScript(t, "")}})
 		ended := make(chan error)
 		go func() { ended <- m.Run(ctx) }()
 
 		sleep(time.Minute)
-		want := []string{"0s up ", "0s up ", "13.1s down check hangs since 8.1s"}
+		want := []string{"0s up ", "0s up ", "13.1s down check has not returned after 8.1s"}
 		if diff := cmp.Diff(want, events); diff != "" {
 			t.Error(diff)
 		}
@@ -224,12 +221,7 @@ func TestSetWhileRunning(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- m.Run(ctx) }()
-		set := func(targets ...Target) {
-			t.Helper()
-			if err := m.Set(targets); err != nil {
-				t.Fatal(err)
-			}
-		}
+		set := func(targets ...Target) { m.Set(targets) }
 		kept, gone, slower := newScript(t, ""), newScript(t, "hang"), newScript(t, "")
 		set(Target{Key: "kept", Checker: kept}, Target{Key: "kept", Checker: kept}, Target{Key: "gone", Checker: gone}, Target{Key: "slower", Checker: slower})
 		sleep(2 * time.Second)
@@ -272,32 +264,56 @@ func TestSetWhileRunning(t *testing.T) {
 	})
 }
 
-func TestSetRefuses(t *testing.T) {
+func TestMistakesInTargets(t *testing.T) {
 	ok := newScript(t, "")
 	tests := []struct {
 		name    string
 		targets []Target
 		want    string
 	}{
-		{"no key", []Target{{Checker: ok}}, `health: target 0: key "": key and checker must be given`},
-		{"no checker", []Target{{Key: "a"}}, `health: target 0: key "a": key and checker must be given`},
-		{"interval", []Target{{Key: "a", Checker: ok, Settings: Settings{Interval: 1}}}, "health: target a: interval 1ns: less than 1ms"},
-		{"timeout", []Target{{Key: "a", Checker: ok, Settings: Settings{Timeout: -1}}}, "health: target a: timeout -1ns: less than 1ms"},
-		{"fall", []Target{{Key: "a", Checker: ok, Settings: Settings{Fall: -1}}}, "health: target a: fall -1, rise 1: less than 1"},
-		{"one key, two settings", []Target{{Key: "a", Checker: ok}, {Key: "a", Checker: ok, Settings: Settings{Fall: 9}}}, "health: target a: given twice"},
+		{"none", []Target{{Key: "a", Checker: ok, Settings: Settings{Interval: time.Millisecond}}, {Key: "b", Checker: ok}, {Checker: ok}}, ""},
+		{"no checker", []Target{{Key: "a"}}, `health: target 0: "a": no checker`},
+		{"interval", []Target{{Key: "a", Checker: ok, Settings: Settings{Interval: 1}}}, `health: target 0: "a": interval 1ns: less than 1ms`},
+		{"fast interval", []Target{{Key: "a", Checker: ok, Settings: Settings{FastInterval: 1}}}, `health: target 0: "a": fast interval 1ns: less than 1ms`},
+		{"timeout", []Target{{Key: "a", Checker: ok, Settings: Settings{Timeout: -1}}}, `health: target 0: "a": timeout -1ns: less than 1ms`},
+		{"fall", []Target{{Key: "a", Checker: ok, Settings: Settings{Fall: -1}}}, `health: target 0: "a": fall -1, rise 0: less than 0`},
+		{"one key, two settings", []Target{{Key: "a", Checker: ok}, {Key: "a", Checker: ok, Settings: Settings{Fall: 9}}},
+			`health: target 1: "a": given twice, with settings {Interval:5s FastInterval:5s Timeout:3s Fall:2 Rise:1} and {Interval:5s FastInterval:5s Timeout:3s Fall:9 Rise:1}`},
+		{"one key, the default twice", []Target{{Key: "a", Checker: ok}, {Key: "a", Checker: ok, Settings: Settings{Fall: 2}}}, ""},
+		{"two", []Target{{Key: "a"}, {Key: "b"}}, "health: target 0: \"a\": no checker\nhealth: target 1: \"b\": no checker"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			m := NewMonitor(Config{})
-			err := m.Set(append([]Target{{Key: "good", Checker: ok}}, tt.targets...))
-			if err == nil || !strings.HasPrefix(strings.Replace(err.Error(), "target 1", "target 0", 1), tt.want) {
-				t.Errorf("got %v, want %s", err, tt.want)
+			got := ""
+			if err := ValidateTargets(tt.targets); err != nil {
+				got = err.Error()
 			}
-			if left := m.Status(); len(left) != 0 {
-				t.Errorf("targets after an error: %+v", left)
+			if got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
 	}
+}
+
+func TestSetTakesWhatIsNotValid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second, defaults := newScript(t, ""), newScript(t, ""), newScript(t, "", "x")
+		events, m := record(t, 14*time.Second,
+			Target{Key: "none"},
+			Target{Key: "twice", Checker: first}, Target{Key: "twice", Checker: second, Settings: Settings{Interval: time.Millisecond}},
+			Target{Key: "defaults", Checker: defaults, Settings: Settings{Interval: -1, FastInterval: -1, Timeout: -1, Fall: -1, Rise: -1}})
+		slices.Sort(events)
+		want := []string{"0s defaults unknown->up ", "0s twice unknown->up ", "10s defaults up->down x"}
+		if diff := cmp.Diff(want, events); diff != "" {
+			t.Error(diff)
+		}
+		if n, other := len(first.began()), len(second.began()); n != 3 || other != 0 {
+			t.Errorf("of two targets with one key the first was checked %d times and the second %d times, want 3 and 0", n, other)
+		}
+		if st := m.Status()[1]; st.State != Unknown || st.NotTried != 3 || st.Trouble != "no checker" {
+			t.Errorf("target without a checker: %+v", st)
+		}
+	})
 }
 
 func TestMonitorRunsOnce(t *testing.T) {
@@ -310,6 +326,126 @@ func TestMonitorRunsOnce(t *testing.T) {
 	if err := m.Run(ctx); err == nil {
 		t.Error("second run: no error")
 	}
+}
+
+// While OnEvent waits and checks hang, nothing else of the Monitor waits.
+func TestNothingWaitsForChecksOrOnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var m *Monitor
+		var during []Status
+		m = NewMonitor(Config{
+			Rand: func() float64 { return 0 },
+			OnEvent: func(Event) {
+				if during != nil {
+					return
+				}
+				m.Set([]Target{{Key: "new", Checker: newScript(t, "")}, {Key: "hangs", Checker: newScript(t, "hang")}})
+				during = m.Status()
+				<-release
+			},
+		})
+		m.Set([]Target{{Key: "up", Checker: newScript(t, "")}, {Key: "hangs", Checker: newScript(t, "hang")}, {Key: "gone", Checker: newScript(t, "hang")}})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- m.Run(ctx) }()
+		sleep(time.Minute)
+		began := time.Now()
+		if got := len(during); got != 2 {
+			t.Errorf("%d targets seen by OnEvent, want 2", got)
+		}
+		for range 3 {
+			m.Set([]Target{{Key: "newer", Checker: newScript(t, "")}, {Key: "hangs", Checker: newScript(t, "hang")}})
+			if got := m.Status(); len(got) != 2 || got[1].Key != "newer" || got[1].State != Unknown {
+				t.Errorf("status %+v", got)
+			}
+			if got := m.Load(); got.InFlight != 2 || got.Checks != 1 {
+				t.Errorf("load %+v", got)
+			}
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("took %v of virtual time", took)
+		}
+		close(release)
+		sleep(time.Minute)
+		if got := m.Status(); got[0].State != Down || got[1].State != Up {
+			t.Errorf("afterwards: %+v", got)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		sleep(time.Hour) // until the hung checks return
+	})
+}
+
+func TestCheckThatReturnsWhileOnEventWaitsIsNotHung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var events []string
+		m := NewMonitor(Config{
+			Rand: func() float64 { return 0 },
+			OnEvent: func(e Event) {
+				events = append(events, fmt.Sprintf("%v %s %s %s", e.At.Sub(start), e.Key, e.State, e.Reason))
+				time.Sleep(10 * time.Second)
+			},
+		})
+		passes := CheckerFunc(func(context.Context) error { time.Sleep(time.Second); return nil })
+		m.Set([]Target{{Key: "a", Checker: newScript(t, "")}, {Key: "b", Checker: passes}, {Key: "c", Checker: newScript(t, "hang")}})
+		ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+		defer cancel()
+		if err := m.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"0s a up ", "10s b up ", "10s c down check has not returned after 10s"}
+		if diff := cmp.Diff(want, events); diff != "" {
+			t.Error(diff)
+		}
+		sleep(time.Hour) // until the hung check returns
+	})
+}
+
+func TestOnce(t *testing.T) {
+	tests := []struct {
+		name string
+		step string
+		want Result
+		err  error
+	}{
+		{"passes", "", Result{}, nil},
+		{"fails", "refused", Result{Reason: "refused"}, nil},
+		{"takes a while", "slow", Result{Latency: time.Second, Reason: "slow"}, nil},
+		{"ends at its timeout", "wait", Result{Latency: 3 * time.Second, Reason: "no greeting: no answer in time"}, nil},
+		{"hangs", "hang", Result{Latency: 3*time.Second + grace, Reason: "check has not returned after 3.1s"}, nil},
+		{"panics", "panic", Result{Reason: "check panicked: at the disco"}, nil},
+		{"context ends first", "hang", Result{}, context.DeadlineExceeded},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				if tt.err != nil {
+					ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+				}
+				defer cancel()
+				tt.want.At = time.Now()
+				if tt.err != nil {
+					tt.want = Result{}
+				}
+				got, err := Once(ctx, newScript(t, tt.step), 0)
+				if got != tt.want || err != tt.err {
+					t.Errorf("got %+v, %v, want %+v, %v", got, err, tt.want, tt.err)
+				}
+				sleep(2 * time.Hour) // until a hung check returns
+			})
+		})
+	}
+	t.Run("is not tried", func(t *testing.T) {
+		lacks := CheckerFunc(func(context.Context) error { return syscall.EMFILE })
+		if got, err := Once(t.Context(), lacks, 0); err != nil || !got.NotTried || got.Reason != "too many open files" {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	})
 }
 
 func TestThousandFlapsLeaveNothingBehind(t *testing.T) {
@@ -350,9 +486,7 @@ func TestManyTargetsKeepRhythmWithinTheBound(t *testing.T) {
 		for i := range targets {
 			list = append(list, Target{Key: fmt.Sprint(i), Checker: checker, Settings: Settings{Interval: time.Second}})
 		}
-		if err := m.Set(list); err != nil {
-			t.Fatal(err)
-		}
+		m.Set(list)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := m.Run(ctx); err != nil {
@@ -370,13 +504,12 @@ func TestManyTargetsKeepRhythmWithinTheBound(t *testing.T) {
 func TestReasonIsOneBoundedLine(t *testing.T) {
 	tests := []struct{ name, in, want string }{
 		{"lines and control characters", "got \"a\r\n\tb\x1b[2J\"", `got "a b [2J"`},
-		{"bytes that are no text", "got \xff\xfe", "got"},
 		{"nothing", "\n", "check failed without a reason"},
 		{"endless", strings.Repeat("é", 1000), strings.Repeat("é", maxReason/2) + "..."},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := oneLine(tt.in); got != tt.want {
+			if got := reasonText(errors.New(tt.in)); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
@@ -393,9 +526,7 @@ func TestRecentResultsAreKeptInOrder(t *testing.T) {
 			return nil
 		})
 		m := NewMonitor(Config{Rand: func() float64 { return 0 }})
-		if err := m.Set([]Target{{Key: "a", Checker: check, Settings: Settings{Interval: time.Second}}}); err != nil {
-			t.Fatal(err)
-		}
+		m.Set([]Target{{Key: "a", Checker: check, Settings: Settings{Interval: time.Second}}})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- m.Run(ctx) }()

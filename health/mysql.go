@@ -10,15 +10,15 @@ import (
 )
 
 // MySQL logs in to MySQL or MariaDB and runs a query, which must return a row:
-// ldirectord's mysql. Without a Login it is enough that the server greets; such a
-// server may count connections that do not log in as errors, and lock the address
-// out after max_connect_errors of them.
+// ldirectord's mysql. Without a Login the server's greeting is enough; but a server
+// counts connections that do not log in as errors, and may refuse this host after
+// max_connect_errors of them.
 type MySQL struct {
 	Addr            netip.AddrPort
-	Login, Password string // by mysql_native_password or caching_sha2_password, as the server asks
+	Login, Password string // by mysql_native_password or caching_sha2_password, as the server requests
 	Database        string // "" uses none
-	Query           string // "" asks nothing
-	TLS             bool   // the server must take it
+	Query           string // "" runs none
+	TLS             bool   // by the protocol's SSLRequest; the server must support it
 	TLSOptions
 	Dial DialFunc
 }
@@ -32,18 +32,18 @@ const (
 	mysqlSecure       = 1 << 15
 	mysqlPluginAuth   = 1 << 19
 
-	mysqlUTF8      = 33 // collation utf8_general_ci, that every version knows
+	mysqlUTF8      = 33 // collation utf8_general_ci, known to every version
 	maxMySQLPacket = 64 << 10
 )
 
-// Check logs in and asks as far as it is told to.
+// Check logs in and runs the query, as set.
 func (c *MySQL) Check(ctx context.Context) error {
-	t, err := dialTalk(ctx, c.Dial, "tcp", c.Addr.String())
+	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err
 	}
-	defer t.close()
-	m := &mysqlTalk{talk: t}
+	defer s.close()
+	m := &mysqlSession{session: s}
 	packet, err := m.receive("greeting")
 	if err != nil {
 		return err
@@ -61,38 +61,38 @@ func (c *MySQL) Check(ctx context.Context) error {
 		}
 	}
 	m.seq = 0
-	_ = m.send("quit", []byte{1}) // COM_QUIT; the verdict has fallen
+	_ = m.send("quit", []byte{1}) // COM_QUIT; the server has passed: an error changes nothing
 	return nil
 }
 
-// mysqlTalk is a talk in packets: length, number, payload.
-type mysqlTalk struct {
-	*talk
+// mysqlSession is a session of packets: length, sequence number, payload.
+type mysqlSession struct {
+	*session
 	seq byte
 }
 
-func (m *mysqlTalk) send(what string, payload []byte) error {
+func (m *mysqlSession) send(what string, payload []byte) error {
 	head := []byte{byte(len(payload)), byte(len(payload) >> 8), byte(len(payload) >> 16), m.seq}
 	m.seq++
-	return m.talk.send(what, string(append(head, payload...)))
+	return m.session.send(what, string(append(head, payload...)))
 }
 
-// head reads a packet's head: its length.
-func (m *mysqlTalk) head(what string, most int) (n int, err error) {
+// head reads the head of a packet and returns the length of its payload.
+func (m *mysqlSession) head(what string, most int) (n int, err error) {
 	head := make([]byte, 4)
-	if err := m.full(what, head); err != nil {
+	if err := m.readFull(what, head); err != nil {
 		return 0, err
 	}
 	n = int(head[0]) | int(head[1])<<8 | int(head[2])<<16
 	if n == 0 || n > most || head[3] != m.seq {
-		return 0, wanted(what, m.seen(head), "a MySQL packet")
+		return 0, mismatch(what, m.withBuffered(head), "a MySQL packet")
 	}
 	m.seq++
 	return n, nil
 }
 
 // receive reads a packet. An ERR packet is an error.
-func (m *mysqlTalk) receive(what string) ([]byte, error) {
+func (m *mysqlSession) receive(what string) ([]byte, error) {
 	n, err := m.head(what, maxMySQLPacket)
 	if err != nil {
 		return nil, err
@@ -101,9 +101,9 @@ func (m *mysqlTalk) receive(what string) ([]byte, error) {
 }
 
 // payload reads n bytes.
-func (m *mysqlTalk) payload(what string, n int) ([]byte, error) {
+func (m *mysqlSession) payload(what string, n int) ([]byte, error) {
 	payload := make([]byte, n)
-	if err := m.full(what, payload); err != nil {
+	if err := m.readFull(what, payload); err != nil {
 		return nil, err
 	}
 	if payload[0] == 0xff && n >= 3 {
@@ -116,7 +116,7 @@ func (m *mysqlTalk) payload(what string, n int) ([]byte, error) {
 	return payload, nil
 }
 
-// mysqlGreeting is what the server says first (Protocol::HandshakeV10).
+// mysqlGreeting is the server's first packet (Protocol::HandshakeV10).
 type mysqlGreeting struct {
 	capabilities uint32
 	salt         []byte
@@ -124,7 +124,7 @@ type mysqlGreeting struct {
 }
 
 func parseMySQLGreeting(p []byte) (g mysqlGreeting, err error) {
-	fail := wanted("greeting", p, "a MySQL handshake, version 10")
+	fail := mismatch("greeting", p, "a MySQL handshake, version 10")
 	end := bytes.IndexByte(p, 0)
 	if p[0] != 10 || end < 0 || len(p) < end+1+4+8+1+2 {
 		return g, fail
@@ -146,8 +146,8 @@ func parseMySQLGreeting(p []byte) (g mysqlGreeting, err error) {
 	return g, nil
 }
 
-// login sends Protocol::HandshakeResponse41 and follows what the server asks.
-func (m *mysqlTalk) login(c *MySQL, g mysqlGreeting) error {
+// login sends Protocol::HandshakeResponse41 and does what the server requests.
+func (m *mysqlSession) login(c *MySQL, g mysqlGreeting) error {
 	caps := uint32(mysqlLongPassword | mysqlProtocol41 | mysqlSecure | mysqlPluginAuth)
 	if c.Database != "" {
 		caps |= mysqlWithDatabase
@@ -171,7 +171,7 @@ func (m *mysqlTalk) login(c *MySQL, g mysqlGreeting) error {
 		}
 	}
 	proof, err := mysqlProof(g.plugin, c.Password, g.salt)
-	if err != nil { // the server's default need not be the user's: it will ask again
+	if err != nil { // the server's default method may not be the user's: it sends another request
 		g.plugin, proof = mysqlNative, nil
 	}
 	p := append(head, c.Login+"\x00"...)
@@ -186,8 +186,8 @@ func (m *mysqlTalk) login(c *MySQL, g mysqlGreeting) error {
 	return m.authenticate(c.Password, g.plugin, g.salt)
 }
 
-// authenticate follows the server's requests until it says OK.
-func (m *mysqlTalk) authenticate(password, plugin string, salt []byte) error {
+// authenticate does what the server requests until it sends OK.
+func (m *mysqlSession) authenticate(password, plugin string, salt []byte) error {
 	for range 5 {
 		p, err := m.receive("login")
 		if err != nil {
@@ -207,25 +207,25 @@ func (m *mysqlTalk) authenticate(password, plugin string, salt []byte) error {
 			if err != nil {
 				return err
 			}
-		case p[0] == 1 && plugin == mysqlSHA2 && len(p) == 2 && p[1] == 3: // it knows the password
-		case p[0] == 1 && plugin == mysqlSHA2 && len(p) == 2 && p[1] == 4: // it wants it whole
+		case p[0] == 1 && plugin == mysqlSHA2 && len(p) == 2 && p[1] == 3: // fast authentication succeeded
+		case p[0] == 1 && plugin == mysqlSHA2 && len(p) == 2 && p[1] == 4: // full authentication
 			if err := m.fullPassword(password, salt); err != nil {
 				return err
 			}
 		default:
-			return wanted("login", p, "OK")
+			return mismatch("login", p, "OK")
 		}
 	}
 	return fmt.Errorf("login: more than 5 requests")
 }
 
-// fullPassword sends the password, over TLS as it is, else encrypted with the
-// server's key.
-func (m *mysqlTalk) fullPassword(password string, salt []byte) error {
+// fullPassword sends the password: over TLS in the clear, else encrypted with the
+// server's public key.
+func (m *mysqlSession) fullPassword(password string, salt []byte) error {
 	if _, secure := m.conn.(*tls.Conn); secure {
 		return m.send("login", []byte(password+"\x00"))
 	}
-	if err := m.send("login", []byte{2}); err != nil { // asks for the key
+	if err := m.send("login", []byte{2}); err != nil { // request for the key
 		return err
 	}
 	p, err := m.receive("login: public key")
@@ -239,8 +239,8 @@ func (m *mysqlTalk) fullPassword(password string, salt []byte) error {
 	return m.send("login", sealed)
 }
 
-// query wants at least one row.
-func (m *mysqlTalk) query(sql string) error {
+// query runs a query, which must return a row.
+func (m *mysqlSession) query(sql string) error {
 	m.seq = 0
 	if err := m.send("query", append([]byte{3}, sql...)); err != nil { // COM_QUERY
 		return err
@@ -250,10 +250,10 @@ func (m *mysqlTalk) query(sql string) error {
 		return err
 	}
 	switch p[0] {
-	case 0: // OK: not a query that has rows
+	case 0: // OK: a statement without rows
 		return fmt.Errorf("query: got no row, want one")
-	case 0xfb: // LOCAL INFILE: the server asks for a file of ours
-		return fmt.Errorf("query: server asks for a local file")
+	case 0xfb: // LOCAL INFILE
+		return fmt.Errorf("query: server requests a file of this host")
 	}
 	eof := func(p []byte) bool { return p[0] == 0xfe && len(p) < 9 }
 	for !eof(p) { // columns
@@ -261,7 +261,7 @@ func (m *mysqlTalk) query(sql string) error {
 			return err
 		}
 	}
-	const most = 1<<24 - 1 // of a row, which is not read: it may be large
+	const most = 1<<24 - 1 // of a row, which may be large and is not read
 	n, err := m.head("query", most)
 	if err != nil || n > maxMySQLPacket {
 		return err
@@ -275,13 +275,13 @@ func (m *mysqlTalk) query(sql string) error {
 	return nil
 }
 
-// MySQLType is the registry's entry of [MySQL].
+// MySQLType returns the type of [MySQL].
 func MySQLType() Type {
 	return Type{Name: "mysql", Also: []string{"mariadb"}, About: "MySQL or MariaDB login, and a query that returns a row", Transport: "tcp", Port: 3306,
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &MySQL{Addr: p.Addr, Dial: p.Dial, TLSOptions: TLSOptions{ServerName: p.Name}}
 			bindSQL(k, &c.Login, &c.Password, &c.Database, &c.Query)
-			k.Bool(&c.TLS, "tls", "TLS, by the protocol's own request")
+			k.Bool(&c.TLS, "tls", "use TLS, by the protocol's own request")
 			c.bind(k)
 			return c
 		}}

@@ -11,13 +11,13 @@ import (
 	"fmt"
 )
 
-// The ways to prove a password to MySQL.
+// Authentication methods of MySQL.
 const (
 	mysqlNative = "mysql_native_password"
 	mysqlSHA2   = "caching_sha2_password"
 )
 
-// mysqlProof is what a client shows of its password, given the server's salt.
+// mysqlProof is what a client sends to prove that it knows the password.
 func mysqlProof(plugin, password string, salt []byte) ([]byte, error) {
 	switch plugin {
 	case mysqlNative: // SHA1(p) XOR SHA1(salt + SHA1(SHA1(p)))
@@ -37,10 +37,10 @@ func mysqlProof(plugin, password string, salt []byte) ([]byte, error) {
 		mask := sha256.Sum256(append(two[:], salt...))
 		return xor(one[:], mask[:]), nil
 	}
-	return nil, fmt.Errorf("login: server asks for %s, want %s or %s", quote(plugin), mysqlNative, mysqlSHA2)
+	return nil, fmt.Errorf("login: server requests method %s, want %s or %s", quote(plugin), mysqlNative, mysqlSHA2)
 }
 
-// mysqlSeal encrypts a password with the key in a server's PEM.
+// mysqlSeal encrypts a password with the server's public key, in PEM.
 func mysqlSeal(key []byte, password string, salt []byte) ([]byte, error) {
 	bad := errors.New("login: server's public key is not an RSA key of at most 8192 bits")
 	block, _ := pem.Decode(key)
@@ -63,7 +63,7 @@ func mysqlSeal(key []byte, password string, salt []byte) ([]byte, error) {
 	return sealed, nil
 }
 
-// xor is a XOR b, of equal length.
+// xor returns a XOR b, which have the same length.
 func xor(a, b []byte) []byte {
 	out := make([]byte, len(a))
 	for i := range a {

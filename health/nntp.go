@@ -14,19 +14,19 @@ type NNTP struct {
 
 // Check reads the greeting and quits.
 func (c *NNTP) Check(ctx context.Context) error {
-	t, err := dialTalk(ctx, c.Dial, "tcp", c.Addr.String())
+	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err
 	}
-	defer t.close()
-	if _, err := t.reply("greeting", "2"); err != nil {
+	defer s.close()
+	if _, err := s.readReply("greeting", "2"); err != nil {
 		return err
 	}
-	t.bye("QUIT")
+	s.quit("QUIT")
 	return nil
 }
 
-// NNTPType is the registry's entry of [NNTP].
+// NNTPType returns the type of [NNTP].
 func NNTPType() Type {
 	return Type{Name: "nntp", About: "NNTP greeting", Transport: "tcp", Port: 119,
 		Bind: func(_ *Keys, p Peer) Checker { return &NNTP{Addr: p.Addr, Dial: p.Dial} }}

@@ -79,7 +79,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 }
 
 // dialogue is a server that follows a script, line by line: "< text" is what it
-// sends, "> text" what the client must say, "> ..." any line. Lines end with CR LF; a line
+// sends, "> text" what the client must send, "> ..." any line. Lines end with CR LF; a line
 // that ends with "\" does not end. After the script it waits for the client to close.
 func dialogue(t *testing.T, script ...string) server {
 	return func(conn net.Conn) {
@@ -89,7 +89,7 @@ func dialogue(t *testing.T, script ...string) server {
 }
 
 // dialogueOn follows the script and returns.
-func dialogueOn(t *testing.T, conn net.Conn, script []string) {
+func dialogueOn(t testing.TB, conn net.Conn, script []string) {
 	in := &lineReader{conn: conn}
 	for i, line := range script {
 		text := line[2:]
@@ -104,7 +104,7 @@ func dialogueOn(t *testing.T, conn net.Conn, script []string) {
 		}
 		got, err := in.line()
 		if err == nil && got != text && text != "..." {
-			t.Errorf("line %d: client said %q, want %q", i, got, text)
+			t.Errorf("line %d: client sent %q, want %q", i, got, text)
 			return
 		}
 	}
@@ -139,9 +139,9 @@ func (d drip) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ask runs a check once in virtual time, with a timeout of 3 s, and returns its
+// checkOnce runs a check once in virtual time, with a timeout of 3 s, and returns its
 // reason, "" where the server is up.
-func ask(t *testing.T, c Checker) string {
+func checkOnce(t *testing.T, c Checker) string {
 	t.Helper()
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -154,12 +154,12 @@ func ask(t *testing.T, c Checker) string {
 	return reasonOf(err)
 }
 
-// hostile is how a check must judge servers that misbehave, whatever the protocol:
-// the reason for each. A behaviour without a reason is not tried.
+// hostile is the reason that a check must have for each kind of server that misbehaves.
+// A kind without a reason is left out.
 type hostile struct {
-	silent  string // accepts and says nothing
+	silent  string // accepts and sends nothing
 	closes  string // accepts and closes
-	drips   string // says the right thing, slowly byte by byte
+	drips   string // sends the right answer, byte by byte
 	endless string // sends x forever
 	lines   string // sends the line of more forever
 	more    string
@@ -194,10 +194,10 @@ func testHostile(t *testing.T, check func(DialFunc) Checker, good server, want h
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sent.Store(0)
-				if got := ask(t, check(dial)); got != want {
+				if got := checkOnce(t, check(dial)); got != want {
 					t.Errorf("got  %s\nwant %s", got, want)
 				}
-				if n := sent.Load(); n > 2*maxTalk {
+				if n := sent.Load(); n > 2*maxRead {
 					t.Errorf("read %d bytes of an endless answer", n)
 				}
 			})
@@ -217,7 +217,7 @@ func testHostile(t *testing.T, check func(DialFunc) Checker, good server, want h
 	run("endless lines", want.lines, flood(want.more))
 	t.Run("up", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			if got := ask(t, check(good.dial)); got != "" {
+			if got := checkOnce(t, check(good.dial)); got != "" {
 				t.Errorf("down: %s", got)
 			}
 		})
@@ -232,14 +232,14 @@ type answers struct {
 	want   string
 }
 
-// testAnswers plays each dialogue once. set gives the check its dialler.
+// testAnswers plays each dialogue once. set gives the check its dialer.
 func testAnswers(t *testing.T, tests []answers, set func(Checker, DialFunc)) {
 	t.Helper()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				set(tt.check, dialogue(t, tt.script...).dial)
-				if got := ask(t, tt.check); got != tt.want {
+				if got := checkOnce(t, tt.check); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 			})
@@ -249,7 +249,7 @@ func testAnswers(t *testing.T, tests []answers, set func(Checker, DialFunc)) {
 
 // certificate makes a self-signed certificate for www.example, valid for a time from
 // now, and the pool that trusts it.
-func certificate(t *testing.T, valid time.Duration) (tls.Certificate, *x509.CertPool) {
+func certificate(t testing.TB, valid time.Duration) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -274,7 +274,7 @@ func certificate(t *testing.T, valid time.Duration) (tls.Certificate, *x509.Cert
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
 }
 
-// behindTLS is a server that speaks TLS first.
+// behindTLS is a server that starts TLS first.
 func (serve server) behindTLS(cfg *tls.Config) server {
 	return func(conn net.Conn) {
 		secure := tls.Server(conn, cfg)
@@ -288,6 +288,6 @@ func (serve server) behindTLS(cfg *tls.Config) server {
 func keepOpen(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
 // timeout is the context of a check in real time.
-func timeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+func timeout(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), d)
 }

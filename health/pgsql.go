@@ -2,6 +2,7 @@ package health
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/binary"
@@ -10,17 +11,19 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/golb/golb/health/internal/printable"
 )
 
-// PgSQL logs in to PostgreSQL and runs a query, which must return a row (frontend
-// and backend protocol 3.0): ldirectord's pgsql. Without a Login it is enough that
-// the server asks for one.
+// PgSQL logs in to PostgreSQL and runs a query, which must return a row (frontend/backend
+// protocol 3.0): ldirectord's pgsql. Without a Login it is enough that the server
+// requests one.
 type PgSQL struct {
 	Addr            netip.AddrPort
-	Login, Password string // in the clear, by MD5 or by SCRAM-SHA-256, as the server asks
-	Database        string // "" means one that is named like Login
-	Query           string // "" asks nothing
-	TLS             bool   // by SSLRequest; the server must take it
+	Login, Password string // in the clear, by MD5 or by SCRAM-SHA-256, as the server requests
+	Database        string // "" means the one with the name in Login
+	Query           string // "" runs none
+	TLS             bool   // by SSLRequest; the server must support it
 	TLSOptions
 	Dial DialFunc
 }
@@ -31,22 +34,22 @@ const (
 	maxPgMessage = 64 << 10
 )
 
-// Check logs in and asks as far as it is told to.
+// Check logs in and runs the query, as set.
 func (c *PgSQL) Check(ctx context.Context) error {
-	t, err := dialTalk(ctx, c.Dial, "tcp", c.Addr.String())
+	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err
 	}
-	defer t.close()
-	p := pgTalk{t}
+	defer s.close()
+	p := pgSession{s}
 	if c.TLS {
-		if err := p.secure(&c.TLSOptions, c.Addr); err != nil {
+		if err := p.requestTLS(&c.TLSOptions, c.Addr); err != nil {
 			return err
 		}
 	}
-	user := or(c.Login, "golb")
+	user := cmp.Or(c.Login, "golb")
 	startup := binary.BigEndian.AppendUint32(nil, pgVersion)
-	startup = append(startup, "user\x00"+user+"\x00database\x00"+or(c.Database, user)+"\x00application_name\x00golb\x00\x00"...)
+	startup = append(startup, "user\x00"+user+"\x00database\x00"+cmp.Or(c.Database, user)+"\x00application_name\x00golb\x00\x00"...)
 	if err := p.send("login", 0, startup); err != nil {
 		return err
 	}
@@ -58,42 +61,43 @@ func (c *PgSQL) Check(ctx context.Context) error {
 			return err
 		}
 	}
-	_ = p.send("bye", 'X', nil) // the verdict has fallen
+	_ = p.send("terminate", 'X', nil) // the server has passed: an error changes nothing
 	return nil
 }
 
-// pgTalk is a talk in messages: type, length, payload.
-type pgTalk struct{ *talk }
+// pgSession is a session of messages: type, length, payload.
+type pgSession struct{ *session }
 
-func (p pgTalk) secure(o *TLSOptions, addr netip.AddrPort) error {
+// requestTLS starts TLS by SSLRequest.
+func (p pgSession) requestTLS(o *TLSOptions, addr netip.AddrPort) error {
 	if err := p.send("SSLRequest", 0, binary.BigEndian.AppendUint32(nil, pgSSLRequest)); err != nil {
 		return err
 	}
 	answer := make([]byte, 1)
-	if err := p.full("SSLRequest", answer); err != nil {
+	if err := p.readFull("SSLRequest", answer); err != nil {
 		return err
 	}
 	if answer[0] != 'S' {
-		return wanted("SSLRequest", p.seen(answer), `"S"`)
+		return mismatch("SSLRequest", p.withBuffered(answer), `"S"`)
 	}
 	return p.startTLS(o.config(addr.Addr(), "postgresql"))
 }
 
-// send sends a message; kind 0 is none, as at the start.
-func (p pgTalk) send(what string, kind byte, payload []byte) error {
+// send sends a message; kind 0 is a message without a type, as the first ones are.
+func (p pgSession) send(what string, kind byte, payload []byte) error {
 	var m []byte
 	if kind != 0 {
 		m = append(m, kind)
 	}
 	m = binary.BigEndian.AppendUint32(m, uint32(4+len(payload)))
-	return p.talk.send(what, string(append(m, payload...)))
+	return p.session.send(what, string(append(m, payload...)))
 }
 
-// receive reads a message's type, and its payload unless it is a row, whose
-// content is not asked for and may be large. An error of the server is an error.
-func (p pgTalk) receive(what string) (kind byte, payload []byte, err error) {
+// receive reads a message and returns its type and payload. Of a row, which may be
+// large, it reads the head only. An ErrorResponse is an error.
+func (p pgSession) receive(what string) (kind byte, payload []byte, err error) {
 	head := make([]byte, 5)
-	if err := p.full(what, head); err != nil {
+	if err := p.readFull(what, head); err != nil {
 		return 0, nil, err
 	}
 	n := binary.BigEndian.Uint32(head[1:])
@@ -101,10 +105,10 @@ func (p pgTalk) receive(what string) (kind byte, payload []byte, err error) {
 		return 'D', nil, nil
 	}
 	if !bytes.ContainsRune([]byte("RESKNZTCIANv"), rune(head[0])) || n < 4 || n > maxPgMessage {
-		return 0, nil, wanted(what, p.seen(head), "a PostgreSQL message")
+		return 0, nil, mismatch(what, p.withBuffered(head), "a PostgreSQL message")
 	}
 	payload = make([]byte, n-4)
-	if err := p.full(what, payload); err != nil {
+	if err := p.readFull(what, payload); err != nil {
 		return 0, nil, err
 	}
 	if head[0] == 'E' {
@@ -113,7 +117,7 @@ func (p pgTalk) receive(what string) (kind byte, payload []byte, err error) {
 	return head[0], payload, nil
 }
 
-// pgServerError is what the server says is wrong, by SQLSTATE.
+// pgServerError is an ErrorResponse; code is the SQLSTATE.
 type pgServerError struct{ what, code, message string }
 
 func (e *pgServerError) Error() string {
@@ -125,7 +129,7 @@ func pgError(what string, payload []byte) error {
 	for field := range bytes.SplitSeq(payload, []byte{0}) {
 		switch {
 		case len(field) > 1 && field[0] == 'C':
-			e.code = string(field[1:min(6, len(field))])
+			e.code = printable.Line(string(field[1:min(6, len(field))]), 5)
 		case len(field) > 1 && field[0] == 'M':
 			e.message = string(field[1:])
 		}
@@ -133,13 +137,13 @@ func pgError(what string, payload []byte) error {
 	return e
 }
 
-// login answers what the server asks until it is ready for a query.
-func (p pgTalk) login(c *PgSQL) error {
+// login does what the server requests until it is ready for a query.
+func (p pgSession) login(c *PgSQL) error {
 	for range 1000 { // parameters, notices
 		kind, payload, err := p.receive("login")
-		var said *pgServerError
-		if c.Login == "" && errors.As(err, &said) && strings.HasPrefix(said.code, "28") {
-			return nil // it does not know us, as it should (class 28: invalid authorization)
+		var refused *pgServerError
+		if c.Login == "" && errors.As(err, &refused) && strings.HasPrefix(refused.code, "28") {
+			return nil // class 28, invalid authorization: what a server without such a user answers
 		}
 		switch {
 		case err != nil:
@@ -158,9 +162,9 @@ func (p pgTalk) login(c *PgSQL) error {
 }
 
 // authenticate answers an Authentication request.
-func (p pgTalk) authenticate(c *PgSQL, payload []byte) error {
+func (p pgSession) authenticate(c *PgSQL, payload []byte) error {
 	if len(payload) < 4 {
-		return wanted("login", payload, "an authentication request")
+		return mismatch("login", payload, "an authentication request")
 	}
 	rest := payload[4:]
 	switch method := binary.BigEndian.Uint32(payload); method {
@@ -174,7 +178,7 @@ func (p pgTalk) authenticate(c *PgSQL, payload []byte) error {
 		return p.send("login", 'p', []byte("md5"+hex.EncodeToString(outer[:])+"\x00"))
 	case 10: // SASL
 		if !bytes.Contains(rest, []byte("SCRAM-SHA-256\x00")) {
-			return wanted("login: SASL", rest, "SCRAM-SHA-256")
+			return mismatch("login: SASL", rest, "SCRAM-SHA-256")
 		}
 		return p.scram(c.Password)
 	default:
@@ -182,8 +186,8 @@ func (p pgTalk) authenticate(c *PgSQL, payload []byte) error {
 	}
 }
 
-// scram holds the SASL exchange (section 55.3 of PostgreSQL's manual).
-func (p pgTalk) scram(password string) error {
+// scram does the SASL exchange (section 55.3 of PostgreSQL's manual).
+func (p pgSession) scram(password string) error {
 	s := newSCRAM(password)
 	first := s.first()
 	initial := append([]byte("SCRAM-SHA-256\x00"), binary.BigEndian.AppendUint32(nil, uint32(len(first)))...)
@@ -208,11 +212,11 @@ func (p pgTalk) scram(password string) error {
 	return s.verify(outcome)
 }
 
-// sasl receives the payload of an Authentication message of a kind.
-func (p pgTalk) sasl(want uint32) (string, error) {
+// sasl receives an Authentication message of a kind and returns its payload.
+func (p pgSession) sasl(want uint32) (string, error) {
 	kind, payload, err := p.receive("login")
 	if err == nil && (kind != 'R' || len(payload) < 4 || binary.BigEndian.Uint32(payload) != want) {
-		err = wanted("login: SASL", payload, fmt.Sprintf("message %d", want))
+		err = mismatch("login: SASL", payload, fmt.Sprintf("message %d", want))
 	}
 	if err != nil {
 		return "", err
@@ -220,8 +224,8 @@ func (p pgTalk) sasl(want uint32) (string, error) {
 	return string(payload[4:]), nil
 }
 
-// query wants at least one row.
-func (p pgTalk) query(sql string) error {
+// query runs a query, which must return a row.
+func (p pgSession) query(sql string) error {
 	if err := p.send("query", 'Q', []byte(sql+"\x00")); err != nil {
 		return err
 	}
@@ -238,13 +242,13 @@ func (p pgTalk) query(sql string) error {
 	return errors.New("query: more than 1000 messages")
 }
 
-// PgSQLType is the registry's entry of [PgSQL].
+// PgSQLType returns the type of [PgSQL].
 func PgSQLType() Type {
 	return Type{Name: "pgsql", Also: []string{"postgresql"}, About: "PostgreSQL login, and a query that returns a row", Transport: "tcp", Port: 5432,
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &PgSQL{Addr: p.Addr, Dial: p.Dial, TLSOptions: TLSOptions{ServerName: p.Name}}
 			bindSQL(k, &c.Login, &c.Password, &c.Database, &c.Query)
-			k.Bool(&c.TLS, "tls", "TLS, by the protocol's own request")
+			k.Bool(&c.TLS, "tls", "use TLS, by the protocol's own request")
 			c.bind(k)
 			return c
 		}}

@@ -17,18 +17,18 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-// Ping sends an ICMP or ICMPv6 echo request and wants the reply (RFC 792, RFC
-// 4443): keepalived's PING_CHECK, ldirectord's ping. It uses an unprivileged ping
-// socket where the host allows it (net.ipv4.ping_group_range), else a raw one,
-// which needs CAP_NET_RAW.
+// Ping sends an ICMP or ICMPv6 echo request and expects the reply (RFC 792, RFC 4443):
+// keepalived's PING_CHECK, ldirectord's ping. It uses an unprivileged ping socket where
+// the host allows that (net.ipv4.ping_group_range), else a raw one, which needs
+// CAP_NET_RAW.
 type Ping struct {
 	Addr   netip.Addr
-	Size   int        // of the data, at least 16; 0 means 56
-	Tries  int        // requests, spread over the time that the check has; 0 means 1
+	Size   int        // of the data in bytes, at least 16; 0 means 56
+	Tries  int        // requests, spread over the check's timeout; 0 means 1
 	Listen ListenFunc // nil is the host's own
 }
 
-// Check asks Tries times at most.
+// Check sends requests until one is answered, Tries at most.
 func (c *Ping) Check(ctx context.Context) error {
 	conn, privileged, err := c.listen()
 	if err != nil {
@@ -42,7 +42,7 @@ func (c *Ping) Check(ctx context.Context) error {
 		size = 56
 	}
 	e := echo{to: c.Addr, privileged: privileged, id: uint16(time.Now().UnixNano()), data: make([]byte, max(16, size))}
-	_, _ = rand.Read(e.data) // never fails; tells our reply from those to others
+	_, _ = rand.Read(e.data) // never fails; a raw socket gets the replies to others too
 	end, limited := ctx.Deadline()
 	for n := range tries {
 		if limited {
@@ -50,7 +50,7 @@ func (c *Ping) Check(ctx context.Context) error {
 				return fmt.Errorf("ping: %w", err)
 			}
 		}
-		if ctx.Err() != nil { // its end may have come before that deadline, and be lost
+		if ctx.Err() != nil { // the deadline just set may have replaced the one that its end set
 			break
 		}
 		e.seq = uint16(n)
@@ -64,10 +64,10 @@ func (c *Ping) Check(ctx context.Context) error {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return fmt.Errorf("ping: %w", plain(ctx, err))
+	return fmt.Errorf("ping: %w", netReason(ctx, err))
 }
 
-// listen opens a ping socket, or a raw one where those are not allowed.
+// listen opens a ping socket, or a raw one where the host allows none.
 func (c *Ping) listen() (conn net.PacketConn, privileged bool, err error) {
 	listen := c.Listen
 	if listen == nil {
@@ -99,7 +99,7 @@ type echo struct {
 	data       []byte
 }
 
-// exchange sends the request and reads until its reply.
+// exchange sends the request and reads until the reply.
 func (e *echo) exchange(conn net.PacketConn) error {
 	protocol, request, reply := 1, icmp.Type(ipv4.ICMPTypeEcho), icmp.Type(ipv4.ICMPTypeEchoReply)
 	if e.to.Is6() && !e.to.Is4In6() {
@@ -125,7 +125,7 @@ func (e *echo) exchange(conn net.PacketConn) error {
 		}
 		m, err := icmp.ParseMessage(protocol, in[:n])
 		if err != nil || m.Type != reply {
-			continue // a raw socket gets everybody's ICMP
+			continue // a raw socket gets all ICMP of the host
 		}
 		if got, ok := m.Body.(*icmp.Echo); ok && got.Seq == int(e.seq) && bytes.Equal(got.Data, e.data) {
 			return nil
@@ -133,7 +133,7 @@ func (e *echo) exchange(conn net.PacketConn) error {
 	}
 }
 
-// PingType is the registry's entry of [Ping].
+// PingType returns the type of [Ping].
 func PingType() Type {
 	return Type{Name: "ping", Also: []string{"icmp"}, About: "ICMP or ICMPv6 echo", Transport: "icmp",
 		Bind: func(k *Keys, p Peer) Checker {

@@ -14,10 +14,10 @@ import (
 // icmpHost is a host behind a socket: it makes replies of a request. It has the
 // deadlines of a real socket.
 type icmpHost struct {
-	replies func(request []byte) [][]byte
-	inbox   chan []byte
-	asked   int
-	timer   *time.Timer
+	replies  func(request []byte) [][]byte
+	inbox    chan []byte
+	requests int
+	timer    *time.Timer
 }
 
 func newICMPHost(replies func([]byte) [][]byte) *icmpHost {
@@ -25,7 +25,7 @@ func newICMPHost(replies func([]byte) [][]byte) *icmpHost {
 }
 
 func (h *icmpHost) WriteTo(p []byte, _ net.Addr) (int, error) {
-	h.asked++
+	h.requests++
 	for _, r := range h.replies(append([]byte(nil), p...)) {
 		h.inbox <- r
 	}
@@ -61,11 +61,11 @@ func TestPing(t *testing.T) {
 	}
 	answered := 0
 	tests := []struct {
-		name  string
-		check Ping
-		host  func([]byte) [][]byte
-		want  string
-		asked int
+		name     string
+		check    Ping
+		host     func([]byte) [][]byte
+		want     string
+		requests int
 	}{
 		{"IPv4", Ping{Addr: netip.MustParseAddr("192.0.2.1")}, reply(0), "", 1},
 		{"IPv6", Ping{Addr: netip.MustParseAddr("2001:db8::1"), Size: 1000}, reply(129), "", 1},
@@ -93,11 +93,11 @@ func TestPing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				host := newICMPHost(tt.host)
 				tt.check.Listen = func(string, string) (net.PacketConn, error) { return host, nil }
-				if got := ask(t, &tt.check); got != tt.want {
+				if got := checkOnce(t, &tt.check); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
-				if host.asked != tt.asked {
-					t.Errorf("%d requests, want %d", host.asked, tt.asked)
+				if host.requests != tt.requests {
+					t.Errorf("%d requests, want %d", host.requests, tt.requests)
 				}
 			})
 		})

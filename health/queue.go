@@ -1,6 +1,11 @@
 package health
 
-// queue is a heap of targets, the earliest first, for container/heap.
+import (
+	"container/heap"
+	"time"
+)
+
+// queue is a heap of targets by time, the earliest first, for container/heap.
 type queue []*target
 
 func (q queue) Len() int           { return len(q) }
@@ -24,4 +29,21 @@ func (q *queue) Pop() any {
 	*q = (*q)[:last]
 	t.index = -1
 	return t
+}
+
+// put queues t at a time, or moves it there.
+func (q *queue) put(t *target, at time.Time) {
+	t.at = at
+	if t.index >= 0 {
+		heap.Fix(q, t.index)
+		return
+	}
+	heap.Push(q, t)
+}
+
+// remove takes t from the queue where it is in it.
+func (q *queue) remove(t *target) {
+	if t.index >= 0 {
+		heap.Remove(q, t.index)
+	}
 }

@@ -2,6 +2,7 @@ package health
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/md5"
@@ -13,9 +14,9 @@ import (
 	"time"
 )
 
-// RADIUS asks for access with a name and password and wants Access-Accept (RFC
-// 2865): ldirectord's radius. The request carries a Message-Authenticator (RFC 3579
-// section 3.2), which servers want since the Blast-RADIUS attack.
+// RADIUS sends an Access-Request with a name and password and expects Access-Accept (RFC
+// 2865): ldirectord's radius. The request has a Message-Authenticator (RFC 3579 section
+// 3.2), which servers require since the Blast-RADIUS attack.
 type RADIUS struct {
 	Addr            netip.AddrPort
 	Login, Password string
@@ -34,27 +35,27 @@ const (
 	radiusAuthenticator = 80
 	radiusHeader        = 20
 
-	// RFC 5080 section 2.2.1: IRT and MRT. What is sent again is the same to the byte.
-	radiusFirst = 2 * time.Second
-	radiusMost  = 16 * time.Second
+	// RFC 5080 section 2.2.1: IRT and MRT.
+	radiusInitial = 2 * time.Second
+	radiusMax     = 16 * time.Second
 )
 
-// Check asks until there is an answer.
+// Check sends the request, again until there is an answer.
 func (c *RADIUS) Check(ctx context.Context) error {
 	const what = "Access-Request"
 	request := c.request()
-	answer, err := exchangePacket(ctx, c.Dial, c.Addr, what, request, rhythm{radiusFirst, radiusMost})
-	if errors.Is(err, errTimeout) { // RFC 2865 section 3: those are discarded silently
-		return fmt.Errorf("%w: it is dead, or does not know this host or its secret", err)
+	answer, err := exchangeDatagram(ctx, c.Dial, c.Addr, what, request, retransmission{radiusInitial, radiusMax})
+	if errors.Is(err, errTimeout) { // RFC 2865 section 3: a server discards silently what it cannot verify
+		return fmt.Errorf("%w: the server is down, or does not know this host or its secret", err)
 	}
 	if err != nil {
 		return err
 	}
 	if len(answer) < radiusHeader || int(binary.BigEndian.Uint16(answer[2:])) > len(answer) || binary.BigEndian.Uint16(answer[2:]) < radiusHeader {
-		return wanted(what, answer, "a RADIUS packet")
+		return mismatch(what, answer, "a RADIUS packet")
 	}
 	answer = answer[:binary.BigEndian.Uint16(answer[2:])]
-	// RFC 2865 section 3: MD5 of code, number, length, the request's
+	// RFC 2865 section 3: MD5 of code, identifier, length, the request's
 	// authenticator, attributes and the secret.
 	h := md5.New()
 	h.Write(answer[:4])
@@ -66,14 +67,14 @@ func (c *RADIUS) Check(ctx context.Context) error {
 	}
 	if answer[0] != radiusAccept {
 		names := map[byte]string{3: "Access-Reject", 11: "Access-Challenge"}
-		return fmt.Errorf("%s: got %s (%d), want Access-Accept", what, or(names[answer[0]], "code"), answer[0])
+		return fmt.Errorf("%s: got %s (%d), want Access-Accept", what, cmp.Or(names[answer[0]], "code"), answer[0])
 	}
 	return nil
 }
 
 func (c *RADIUS) request() []byte {
 	p := make([]byte, radiusHeader, 256)
-	_, _ = rand.Read(p[1:radiusHeader]) // never fails; number, and authenticator
+	_, _ = rand.Read(p[1:radiusHeader]) // never fails; identifier and authenticator
 	p[0] = radiusRequest
 	attribute := func(kind byte, value []byte) {
 		p = append(append(p, kind, byte(2+len(value))), value...)
@@ -81,7 +82,7 @@ func (c *RADIUS) request() []byte {
 	attribute(radiusUserName, []byte(c.Login))
 	attribute(radiusUserPassword, hidePassword(c.Password, c.Secret, p[4:radiusHeader]))
 	attribute(radiusNASIdentifier, []byte("golb"))
-	attribute(radiusAuthenticator, make([]byte, md5.Size)) // counts as zero in its own sum
+	attribute(radiusAuthenticator, make([]byte, md5.Size)) // zero while it is computed
 	binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
 	mac := hmac.New(md5.New, []byte(c.Secret))
 	mac.Write(p)
@@ -89,7 +90,7 @@ func (c *RADIUS) request() []byte {
 	return p
 }
 
-// hidePassword is RFC 2865 section 5.2: each block of 16 bytes, zero padded, is
+// hidePassword encrypts as in RFC 2865 section 5.2: each block of 16 bytes, zero padded, is
 // XORed with the MD5 of the secret and the block before, the first with the
 // authenticator.
 func hidePassword(password, secret string, authenticator []byte) []byte {
@@ -107,9 +108,9 @@ func hidePassword(password, secret string, authenticator []byte) []byte {
 	return hidden
 }
 
-// RADIUSType is the registry's entry of [RADIUS].
+// RADIUSType returns the type of [RADIUS].
 func RADIUSType() Type {
-	return Type{Name: "radius", About: "RADIUS Access-Request, again after 2 s, 6 s, ...", Transport: "udp", Port: 1812,
+	return Type{Name: "radius", About: "RADIUS Access-Request, sent again after 2 s, 6 s, ...", Transport: "udp", Port: 1812,
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &RADIUS{Addr: p.Addr, Dial: p.Dial}
 			k.Login(&c.Login, &c.Password)

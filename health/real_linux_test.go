@@ -175,16 +175,16 @@ server default {
 }
 `)
 	d.start("freeradius", "-f", "-l", "stdout", "-d", d.dir)
-	ask := func(password, secret string) Checker {
+	radius := func(password, secret string) Checker {
 		return &RADIUS{Addr: d.addr, Login: "bob", Password: password, Secret: secret}
 	}
-	d.await(ask("hello", "testing123"))
-	silent := "Access-Request: no answer in time: it is dead, or does not know this host or its secret"
-	if got := d.once(ask("hello", "guess"), 300*time.Millisecond); got != silent {
+	d.await(radius("hello", "testing123"))
+	silent := "Access-Request: no answer in time: the server is down, or does not know this host or its secret"
+	if got := d.once(radius("hello", "guess"), 300*time.Millisecond); got != silent {
 		t.Errorf("another secret: got %s, want %s", got, silent)
 	}
-	d.live(ask("hello", "testing123"), silent, "Access-Request: ICMP port unreachable: nobody listens there", map[string]Checker{
-		"Access-Request: got Access-Reject (3), want Access-Accept": ask("guess", "testing123"),
+	d.live(radius("hello", "testing123"), silent, "Access-Request: ICMP port unreachable: nobody listens there", map[string]Checker{
+		"Access-Request: got Access-Reject (3), want Access-Accept": radius("guess", "testing123"),
 	})
 }
 
@@ -283,9 +283,9 @@ func TestRealSMTP(t *testing.T) {
 }
 
 func TestRealNNTP(t *testing.T) {
-	// leafnode talks on its standard input, and serves only under a name that is its own;
-	// where that is a socket it looks its client up in the DNS first. What it says last is
-	// lost to socat if it ends at once.
+	// leafnode serves on its standard input, and only where the host's name is a full one.
+	// Where the input is a socket, it looks up its client in the DNS first. socat loses its
+	// last output if it ends at once.
 	serve := func(hostname string) *daemon {
 		d := newDaemon(t, "leafnode, socat, util-linux", "leafnode", "socat", "unshare")
 		d.needRoot()

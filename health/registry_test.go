@@ -1,11 +1,16 @@
 package health
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,9 +33,9 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 		params map[string]any
 		want   ParamErrors
 	}{
-		{"type", "tpc", addr, nil, ParamErrors{{Key: "type", Value: "tpc", Problem: "no such type of check", Allowed: NewRegistry().names()}}},
-		{"type that is ldirectord's", "negotiate", addr, nil, ParamErrors{{Key: "type", Value: "negotiate", Problem: "no such type of check: what ldirectord calls service is the type", Allowed: NewRegistry().names()}}},
-		{"number as type", "5", addr, nil, ParamErrors{{Key: "type", Value: "5", Problem: "no such type of check: how many connects come between two is the key connects of a type", Allowed: NewRegistry().names()}}},
+		{"type", "tpc", addr, nil, ParamErrors{{Key: "type", Value: "tpc", Problem: "no such type of check", Allowed: NewRegistry(Builtin()...).names()}}},
+		{"type that is ldirectord's", "negotiate", addr, nil, ParamErrors{{Key: "type", Value: "negotiate", Problem: "no such type of check: what ldirectord calls service is the type", Allowed: NewRegistry(Builtin()...).names()}}},
+		{"number as type", "5", addr, nil, ParamErrors{{Key: "type", Value: "5", Problem: "no such type of check: how many connects come between two is the key connects of a type", Allowed: NewRegistry(Builtin()...).names()}}},
 		{"all at once, in order", "tls", addr, map[string]any{"days": -1, "verify": "maybe", "colour": "red", "alpn": map[string]any{"a": []string{"b", "c"}}, "sni": []any{"a", "b"}}, ParamErrors{
 			{Key: "alpn", Value: "map[a:[b c]]", Problem: "not a single value", Allowed: "a list of texts without control characters"},
 			{Key: "colour", Value: "", Problem: "unknown", Allowed: "alpn, ca, cert, connects, days, key, sni, verify"},
@@ -39,14 +44,14 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 			{Key: "verify", Value: "maybe", Problem: "not allowed", Allowed: "true or false"},
 		}},
 		{"nothing given", "tls", addr, map[string]any{"sni": nil}, ParamErrors{{Key: "sni", Value: "<nil>", Problem: "not a single value", Allowed: "text without control characters"}}},
-		{"keys that go together", "tls", addr, map[string]any{"cert": "a.pem"}, ParamErrors{{Key: "cert", Value: "a.pem", Problem: "cert and key go together"}}},
+		{"keys that go together", "tls", addr, map[string]any{"cert": "a.pem"}, ParamErrors{{Key: "cert", Value: "a.pem", Problem: "cert and key must be given together"}}},
 		{"key under two names", "http", addr, map[string]any{"path": "/a", "request": "/b"}, ParamErrors{{Key: "request", Problem: "given twice: path and request are the same"}}},
 		{"secret", "redis", addr, map[string]any{"login": "a", "password": []any{"hidden", "too"}}, ParamErrors{{Key: "password", Problem: "not a single value", Allowed: "text without control characters"}}},
 		{"pattern", "http", addr, map[string]any{"receive": "("}, ParamErrors{{Key: "receive", Value: "(", Problem: "missing closing ): (", Allowed: "a regular expression, RE2"}}},
 		{"pattern and text", "http", addr, map[string]any{"expect": "a", "contains": "b"}, ParamErrors{{Key: "contains", Problem: "expect is given too"}}},
 		{"status", "http", addr, map[string]any{"status": "2xx"}, ParamErrors{{Key: "status", Value: "2xx", Problem: "not allowed", Allowed: "codes and ranges from 100 to 599, as in 200-299,301"}}},
 		{"file", "tls", addr, map[string]any{"ca": "/nonexistent"}, ParamErrors{{Key: "ca", Value: "/nonexistent", Problem: "open /nonexistent: no such file or directory", Allowed: "a PEM file"}}},
-		{"authority that is not asked", "https", addr, map[string]any{"ca": ca}, ParamErrors{{Key: "ca", Problem: "is of no use without verify"}}},
+		{"authority without verify", "https", addr, map[string]any{"ca": ca}, ParamErrors{{Key: "ca", Problem: "needs verify"}}},
 		{"body of HEAD", "http", addr, map[string]any{"method": "head", "contains": "OK"}, ParamErrors{{Key: "method", Value: "HEAD", Problem: "its answer has no body to match"}}},
 		{"URL as path", "http", addr, map[string]any{"path": "http://www.example/"}, ParamErrors{{Key: "path", Value: "http://www.example/", Problem: "not allowed", Allowed: "a path, without scheme and host"}}},
 		{"rcode", "dns", addr, map[string]any{"rcode": "noerror, NXDOMIAN"}, ParamErrors{{Key: "rcode", Value: "noerror, NXDOMIAN", Problem: "not allowed",
@@ -58,7 +63,7 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, c, err := NewRegistry().New(tt.kind, Peer{Addr: tt.addr}, tt.params)
+			_, c, err := NewRegistry(Builtin()...).New(tt.kind, Peer{Addr: tt.addr}, tt.params)
 			if c != nil {
 				t.Error("a check in spite of errors")
 			}
@@ -88,7 +93,7 @@ func TestRegistryKeys(t *testing.T) {
 		{"lists", a, map[string]any{"alpn": []any{"h2", "imap"}}, `tls 192.0.2.1:443 alpn="h2" alpn="imap"`},
 		{"host name", withName, nil, "tls 192.0.2.1:443 as www.example"},
 	}
-	r := NewRegistry()
+	r := NewRegistry(Builtin()...)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, _, err := r.New("tls", tt.peer, tt.params)
@@ -102,14 +107,11 @@ func TestRegistryKeys(t *testing.T) {
 	}
 }
 
-func TestEveryTypeTellsItsKeys(t *testing.T) {
-	required := map[string]map[string]string{
-		"http_proxy": {"url": "http://www.example/"},
-		"external":   {"command": "/bin/true"},
-	}
+// What a type shows of itself is what it takes, and all of it is explained.
+func TestEveryTypeDocumentsItsKeys(t *testing.T) {
+	registry := NewRegistry(Builtin()...)
 	seen := map[string]bool{}
-	r := NewRegistry()
-	for _, typ := range r.Types() {
+	for _, typ := range Builtin() {
 		for _, name := range append([]string{typ.Name}, typ.Also...) {
 			if seen[name] {
 				t.Errorf("%s: name taken twice", name)
@@ -117,7 +119,19 @@ func TestEveryTypeTellsItsKeys(t *testing.T) {
 			seen[name] = true
 		}
 		if typ.About == "" {
-			t.Errorf("%s: nothing about it", typ.Name)
+			t.Errorf("%s: no About", typ.Name)
+		}
+		takes := func(params map[string]any) error {
+			for _, k := range typ.Keys() {
+				if _, given := params[k.Name]; k.Required && !given {
+					params[k.Name] = k.Example
+				}
+			}
+			_, _, err := registry.New(typ.Name, Peer{Addr: somewhere}, params)
+			return err
+		}
+		if err := takes(map[string]any{}); err != nil {
+			t.Errorf("%s: with the examples of its required keys alone: %v", typ.Name, err)
 		}
 		keys := map[string]bool{}
 		for _, k := range typ.Keys() {
@@ -128,21 +142,149 @@ func TestEveryTypeTellsItsKeys(t *testing.T) {
 				keys[name] = true
 			}
 			if k.About == "" || k.Allowed == "" {
-				t.Errorf("%s: key %s: about %q, allowed %q", typ.Name, k.Name, k.About, k.Allowed)
+				t.Errorf("%s: key %s: no About or no Allowed: %q, %q", typ.Name, k.Name, k.About, k.Allowed)
+			}
+			if k.Required != (k.Example != "") || k.Required && k.Default != "" {
+				t.Errorf("%s: key %s: required %v, example %q, default %q", typ.Name, k.Name, k.Required, k.Example, k.Default)
 			}
 			if k.Default == "" || k.Secret {
 				continue
 			}
-			// What a list shows as the default must be the default.
-			p := Peer{Addr: netip.MustParseAddrPort("192.0.2.1:99")}
-			params := map[string]any{k.Name: k.Default}
-			for _, other := range typ.Keys() {
-				if other.Required {
-					params[other.Name] = required[typ.Name][other.Name]
+			if err := takes(map[string]any{k.Name: k.Default}); err != nil {
+				t.Errorf("%s: default of %s: %v", typ.Name, k.Name, err)
+			}
+		}
+	}
+}
+
+// A function that returns a Type, and is not called by Builtin, was forgotten there.
+func TestBuiltinHasEveryType(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files", err)
+	}
+	declared, called := map[string]bool{}, map[string]bool{}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range tree.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || f.Recv != nil || !f.Name.IsExported() {
+				continue
+			}
+			if results := f.Type.Results; results != nil && len(results.List) == 1 {
+				if r, ok := results.List[0].Type.(*ast.Ident); ok && r.Name == "Type" {
+					declared[f.Name.Name] = true
 				}
 			}
-			if _, _, err := r.New(typ.Name, p, params); err != nil {
-				t.Errorf("%s: default of %s: %v", typ.Name, k.Name, err)
+			if f.Name.Name == "Builtin" {
+				ast.Inspect(f.Body, func(n ast.Node) bool {
+					if call, ok := n.(*ast.CallExpr); ok {
+						called[call.Fun.(*ast.Ident).Name] = true
+					}
+					return true
+				})
+			}
+		}
+	}
+	if len(declared) == 0 || len(called) == 0 {
+		t.Fatalf("%d types declared, %d in Builtin", len(declared), len(called))
+	}
+	for name := range declared {
+		if !called[name] {
+			t.Errorf("%s is not in Builtin", name)
+		}
+	}
+}
+
+func TestRegistryHasTheTypesGiven(t *testing.T) {
+	named := func(name, about string, also ...string) Type {
+		return Type{Name: name, Also: also, About: about, Bind: func(*Keys, Peer) Checker { return On }}
+	}
+	registry := NewRegistry(named("b", "first"), TCPType(), named("b", "second", "tcp", "old"), named("a", ""))
+	var got []string
+	for _, typ := range registry.Types() {
+		got = append(got, typ.Name+":"+typ.About)
+	}
+	if diff := cmp.Diff([]string{"a:", "b:second", "tcp:TCP connect"}, got); diff != "" {
+		t.Error(diff)
+	}
+	for name, want := range map[string]string{"b": "b", "old": "b", "tcp": "tcp", "connect": "tcp", "http": ""} {
+		if typ, ok := registry.Find(name); typ.Name != want || ok != (want != "") {
+			t.Errorf("%s: found %q, %v, want %q", name, typ.Name, ok, want)
+		}
+	}
+	for _, wrong := range []Type{{Name: "no Bind"}, {Bind: TCPType().Bind}} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("type %q: no panic", wrong.Name)
+				}
+			}()
+			NewRegistry(wrong)
+		}()
+	}
+}
+
+// smallProgram makes a check by name.
+const smallProgram = `package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/golb/golb/health"
+)
+
+func main() {
+	_, checker, err := REGISTRY.New(os.Args[1], health.Peer{}, nil)
+	if err == nil {
+		err = checker.Check(context.Background())
+	}
+	fmt.Println(err)
+}
+`
+
+// A program links the types that it names and no others.
+func TestProgramLinksTheTypesItNames(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds two programs")
+	}
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("no go in PATH")
+	}
+	tests := []struct {
+		registry string
+		links    bool // MySQL and LDAP
+	}{
+		{"health.NewRegistry(health.TCPType())", false},
+		{"health.NewRegistry(health.Builtin()...)", true},
+	}
+	for _, tt := range tests {
+		dir := t.TempDir()
+		source, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "program")
+		main := strings.Replace(smallProgram, "REGISTRY", tt.registry, 1)
+		if err := os.WriteFile(source, []byte(main), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(goTool, "build", "-o", binary, source).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		b, err := os.ReadFile(binary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d KiB", tt.registry, len(b)>>10)
+		for function, want := range map[string]bool{"(*TCP).Check": true, "(*MySQL).Check": tt.links, "(*LDAP).Check": tt.links, "(*HTTP).Check": tt.links} {
+			if got := bytes.Contains(b, []byte("golb/health."+function)); got != want {
+				t.Errorf("%s: links %s: %v, want %v", tt.registry, function, got, want)
 			}
 		}
 	}
@@ -177,7 +319,7 @@ func TestConnectsBetweenFullChecks(t *testing.T) {
 }
 
 func TestMergeKnowsAllNamesOfAKey(t *testing.T) {
-	http, _ := NewRegistry().Find("http")
+	http, _ := NewRegistry(Builtin()...).Find("http")
 	base := map[string]any{"path": "/a", "expect": "OK", "colour": "red"}
 	got := http.Merge(base, map[string]any{"request": "/b", "host": "www"})
 	want := map[string]any{"request": "/b", "host": "www", "expect": "OK", "colour": "red"}

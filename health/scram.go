@@ -15,13 +15,13 @@ import (
 // scram is the client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), without a
 // channel binding.
 type scram struct {
-	name      string // "" for PostgreSQL, which has it already
+	name      string // "" for PostgreSQL, which got it before
 	password  string
 	nonce     string
-	signature []byte // that the server must show
+	signature []byte // that the server must send
 }
 
-// maxSCRAMIterations bounds the work that a server may demand; 4096 is usual.
+// maxSCRAMIterations bounds the work that a server can cause; 4096 is usual.
 const maxSCRAMIterations = 100_000
 
 func newSCRAM(password string) *scram { return &scram{password: password, nonce: rand.Text()} }
@@ -35,7 +35,7 @@ func (s *scram) final(challenge string) (string, error) {
 	salt, err := base64.StdEncoding.DecodeString(fields["s"])
 	iterations, err2 := strconv.Atoi(fields["i"])
 	if err != nil || err2 != nil || iterations < 1 || iterations > maxSCRAMIterations || len(fields["r"]) <= len(s.nonce) || !strings.HasPrefix(fields["r"], s.nonce) {
-		return "", wanted("login: SASL", challenge, fmt.Sprintf("our nonce, a salt and at most %d iterations", maxSCRAMIterations))
+		return "", mismatch("login: SASL", challenge, fmt.Sprintf("our nonce, a salt and at most %d iterations", maxSCRAMIterations))
 	}
 	salted, err := pbkdf2.Key(sha256.New, s.password, salt, iterations, sha256.Size)
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *scram) final(challenge string) (string, error) {
 	return bare + ",p=" + base64.StdEncoding.EncodeToString(proof), nil
 }
 
-// verify judges the server's last message: it must know the password too.
+// verify is an error unless the server's last message proves that it knows the password.
 func (s *scram) verify(outcome string) error {
 	got, err := base64.StdEncoding.DecodeString(scramFields(outcome)["v"])
 	if err != nil || !hmac.Equal(got, s.signature) {

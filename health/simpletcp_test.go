@@ -33,7 +33,7 @@ func TestSimpleTCP(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			hangsUp := server(func(conn net.Conn) { _, _ = io.WriteString(conn, got) })
-			if got := ask(t, &SimpleTCP{Addr: somewhere, Expect: ready, Dial: hangsUp.dial}); got != want {
+			if got := checkOnce(t, &SimpleTCP{Addr: somewhere, Expect: ready, Dial: hangsUp.dial}); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 		})

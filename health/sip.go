@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// SIP sends OPTIONS and wants 200 (RFC 3261 section 11): ldirectord's sip.
+// SIP sends OPTIONS and expects a final response (RFC 3261 section 11): ldirectord's sip.
 type SIP struct {
 	Addr   netip.AddrPort
 	User   string    // in sip:USER@address; "" means none
@@ -27,32 +27,34 @@ const (
 	sipT2 = 4 * time.Second
 )
 
-// Check asks, over UDP until there is an answer.
+// Check sends the request, over UDP again until there is an answer.
 func (c *SIP) Check(ctx context.Context) error {
-	transport, dial := "UDP", func() (*talk, error) { return dialPackets(ctx, c.Dial, c.Addr, rhythm{sipT1, sipT2}) }
-	if c.TCP {
-		transport, dial = "TCP", func() (*talk, error) { return dialTalk(ctx, c.Dial, "tcp", c.Addr.String()) }
+	transport, dial := "UDP", func() (*session, error) {
+		return dialDatagram(ctx, c.Dial, c.Addr, retransmission{sipT1, sipT2})
 	}
-	t, err := dial()
+	if c.TCP {
+		transport, dial = "TCP", func() (*session, error) { return dialSession(ctx, c.Dial, "tcp", c.Addr.String()) }
+	}
+	s, err := dial()
 	if err != nil {
 		return err
 	}
-	defer t.close()
-	if err := t.send("OPTIONS", c.request(t.conn.LocalAddr(), transport)); err != nil {
+	defer s.close()
+	if err := s.send("OPTIONS", c.request(s.conn.LocalAddr(), transport)); err != nil {
 		return err
 	}
-	for range 10 { // 1xx come before the answer
-		head, err := t.line("OPTIONS")
+	for range 10 { // 1xx come before the final response
+		head, err := s.readLine("OPTIONS")
 		if err != nil {
 			return err
 		}
 		version, rest, _ := strings.Cut(head, " ")
 		code, err := strconv.Atoi(rest[:min(3, len(rest))])
 		if version != "SIP/2.0" || err != nil {
-			return wanted("OPTIONS", head, "SIP/2.0 and a status")
+			return mismatch("OPTIONS", head, "SIP/2.0 and a status")
 		}
-		if c.TCP || code < 200 { // a datagram that was cut has no end of headers
-			if err := sipHeaders(t); err != nil {
+		if c.TCP || code < 200 { // a final response in a datagram may be longer than was read
+			if err := sipHeaders(s); err != nil {
 				return err
 			}
 		}
@@ -66,10 +68,10 @@ func (c *SIP) Check(ctx context.Context) error {
 	return fmt.Errorf("OPTIONS: got more than 10 answers with 1xx")
 }
 
-// sipHeaders reads the headers of an answer, up to the empty line.
-func sipHeaders(t *talk) error {
+// sipHeaders reads the headers of a response, up to the empty line.
+func sipHeaders(s *session) error {
 	for {
-		if line, err := t.line("OPTIONS"); err != nil || line == "" {
+		if line, err := s.readLine("OPTIONS"); err != nil || line == "" {
 			return err
 		}
 	}
@@ -97,14 +99,14 @@ func (c *SIP) request(local net.Addr, transport string) string {
 	}, "\r\n")
 }
 
-// SIPType is the registry's entry of [SIP].
+// SIPType returns the type of [SIP].
 func SIPType() Type {
-	return Type{Name: "sip", About: "SIP OPTIONS, over UDP again after 0.5 s, 1.5 s, ...", Transport: "udp", Port: 5060,
+	return Type{Name: "sip", About: "SIP OPTIONS, over UDP sent again after 0.5 s, 1.5 s, ...", Transport: "udp", Port: 5060,
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &SIP{Addr: p.Addr, Dial: p.Dial}
-			k.String(&c.User, "user,login", "", "user to ask for")
+			k.String(&c.User, "user,login", "", "user in the request's URI")
 			k.Status(&c.Status)
-			k.Bool(&c.TCP, "tcp", "ask over TCP")
+			k.Bool(&c.TCP, "tcp", "use TCP")
 			return c
 		}}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // endlessServer answers each connection on a real socket with what, forever, whatever
-// it is asked.
+// it gets.
 func endlessServer(t *testing.T, what string) Peer {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,12 +44,12 @@ func endlessServer(t *testing.T, what string) Peer {
 // before its timeout, and allocates no more than its bounds say.
 func TestEndlessServersOnSockets(t *testing.T) {
 	const most = 1 << 20 // bytes allocated in one check, handshake and all
-	rows, registry := matrixRows(t), NewRegistry()
+	rows, registry := rows(t), NewRegistry(Builtin()...)
 	for _, what := range []string{"x", "\x00", "220-more\r\n", "HTTP/1.1 200 OK\r\n\r\n", "\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678", "\x16\x03\x03\x00\x04\x00\x00\x00\x00"} {
 		peer := endlessServer(t, what)
 		for _, name := range slices.Sorted(maps.Keys(rows)) {
 			r := rows[name]
-			if typ, _ := registry.Find(r.kind); typ.Transport == "udp" && r.params["tcp"] != true {
+			if r.overPackets(registry) {
 				continue
 			}
 			_, c, err := registry.New(r.kind, peer, r.params)
@@ -89,10 +89,9 @@ func TestServersThatResetOnSockets(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	registry := NewRegistry()
-	for name, r := range matrixRows(t) {
-		typ, _ := registry.Find(r.kind)
-		if typ.Transport == "udp" && r.params["tcp"] != true || r.kind == "tcp" {
+	registry := NewRegistry(Builtin()...)
+	for name, r := range rows(t) {
+		if r.overPackets(registry) || r.kind == "tcp" {
 			continue
 		}
 		_, c, err := registry.New(r.kind, Peer{Addr: l.Addr().(*net.TCPAddr).AddrPort()}, r.params)

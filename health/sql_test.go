@@ -29,8 +29,8 @@ func pgAuth(method byte, rest string) string {
 
 // pgServer plays a PostgreSQL server: after the startup message, each element is
 // sent in turn, and between two of them one message of the client is read and must
-// contain what the other slice says.
-func pgServer(t *testing.T, said []string, sends ...string) server {
+// contain the text of the other slice.
+func pgServer(t *testing.T, gets []string, sends ...string) server {
 	return func(conn net.Conn) {
 		head := make([]byte, 4)
 		if _, err := io.ReadFull(conn, head); err != nil {
@@ -45,8 +45,8 @@ func pgServer(t *testing.T, said []string, sends ...string) server {
 				}
 				m := make([]byte, binary.BigEndian.Uint32(head[1:])-4)
 				_, _ = io.ReadFull(conn, m)
-				if got := string(head[:1]) + string(m); i <= len(said) && !strings.Contains(got, said[i-1]) {
-					t.Errorf("message %d: client said %q, want %q", i, got, said[i-1])
+				if got := string(head[:1]) + string(m); i <= len(gets) && !strings.Contains(got, gets[i-1]) {
+					t.Errorf("message %d: client sent %q, want %q", i, got, gets[i-1])
 				}
 			}
 			if _, err := io.WriteString(conn, out); err != nil {
@@ -70,7 +70,7 @@ func TestPgSQL(t *testing.T) {
 		serve server
 		want  string
 	}{
-		{"asks for a password", PgSQL{}, pgServer(t, nil, pgAuth(10, "SCRAM-SHA-256\x00\x00")), ""},
+		{"requests a password", PgSQL{}, pgServer(t, nil, pgAuth(10, "SCRAM-SHA-256\x00\x00")), ""},
 		{"does not know us", PgSQL{}, pgServer(t, nil, pgMessage('E', "C28000\x00Mno entry\x00\x00")), ""},
 		{"starting", PgSQL{}, pgServer(t, nil, errorMessage), `login: got error 57P03 "the database system is starting up"`},
 		{"trust", login, pgServer(t, nil, ok), ""},
@@ -94,7 +94,7 @@ func TestPgSQL(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tt.check.Addr, tt.check.Dial = somewhere, tt.serve.dial
-				if got := ask(t, &tt.check); got != tt.want {
+				if got := checkOnce(t, &tt.check); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 			})
@@ -130,7 +130,7 @@ func TestPgSQLOverTLS(t *testing.T) {
 			_, _ = io.WriteString(conn, "S")
 			inner.behindTLS(&tls.Config{Certificates: []tls.Certificate{cert}})(conn)
 		})
-		if got := ask(t, &PgSQL{Addr: somewhere, Dial: serve.dial, TLS: true}); got != "" {
+		if got := checkOnce(t, &PgSQL{Addr: somewhere, Dial: serve.dial, TLS: true}); got != "" {
 			t.Error(got)
 		}
 	})
@@ -174,8 +174,8 @@ func mysqlHello(plugin string) string {
 }
 
 // mysqlServer plays a MySQL server: it sends each element in turn, and between two
-// of them reads one packet of the client, which said may judge.
-func mysqlServer(t *testing.T, said func(i int, packet []byte), sends ...string) server {
+// of them reads one packet of the client, for which it calls got.
+func mysqlServer(t *testing.T, got func(i int, packet []byte), sends ...string) server {
 	return func(conn net.Conn) {
 		for i, out := range sends {
 			if i > 0 {
@@ -185,8 +185,8 @@ func mysqlServer(t *testing.T, said func(i int, packet []byte), sends ...string)
 				}
 				p := make([]byte, int(head[0])|int(head[1])<<8)
 				_, _ = io.ReadFull(conn, p)
-				if said != nil {
-					said(i, p)
+				if got != nil {
+					got(i, p)
 				}
 			}
 			if _, err := io.WriteString(conn, out); err != nil {
@@ -232,13 +232,13 @@ func TestMySQL(t *testing.T) {
 		{"SHA-2 that the server has cached", login, mysqlServer(t, proves(mysqlSHA2), mysqlHello(mysqlSHA2), mysqlPacket(2, "\x01\x03")+ok(3)), ""},
 		{"switch of method", login, mysqlServer(t, switched, mysqlHello("sha256_password"), mysqlPacket(2, "\xfe"+mysqlNative+"\x00"+mysqlSalt+"\x00"), ok(4)), ""},
 		{"switch to a method we do not have", login, mysqlServer(t, nil, mysqlHello(mysqlNative), mysqlPacket(2, "\xfemysql_clear_password\x00")),
-			`login: server asks for "mysql_clear_password", want mysql_native_password or caching_sha2_password`},
+			`login: server requests method "mysql_clear_password", want mysql_native_password or caching_sha2_password`},
 		{"wrong password", login, mysqlServer(t, nil, mysqlHello(mysqlNative), fail(2)), `login: got error 1045 "Access denied"`},
 		{"row", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), columns+mysqlPacket(4, "\x011")), ""},
 		{"no row", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), columns+eof(4)), "query: got no row, want one"},
 		{"no rows at all", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), ok(1)), "query: got no row, want one"},
 		{"large row", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), columns+"\xff\xff\xff\x04\xfd"), ""},
-		{"asks for a file of ours", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), mysqlPacket(1, "\xfb/etc/passwd")), "query: server asks for a local file"},
+		{"requests a file of this host", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), mysqlPacket(1, "\xfb/etc/passwd")), "query: server requests a file of this host"},
 		{"endless columns", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), endlessColumns()), "query: more than 256 KiB"},
 		{"silence after the query", query, mysqlServer(t, nil, mysqlHello(mysqlNative), ok(2), ""), "query: no answer in time"},
 		{"packet too long", MySQL{}, mysqlServer(t, nil, "\xff\xff\xff\x00"), `greeting: got "\xff\xff\xff\x00", want a MySQL packet`},
@@ -248,7 +248,7 @@ func TestMySQL(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tt.check.Addr, tt.check.Dial = somewhere, tt.serve.dial
-				if got := ask(t, &tt.check); got != tt.want {
+				if got := checkOnce(t, &tt.check); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 			})
@@ -298,7 +298,7 @@ func TestMySQLFullPassword(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				serve := mysqlServer(t, opens, mysqlHello(mysqlSHA2), mysqlPacket(2, "\x01\x04"), mysqlPacket(4, "\x01"+tt.key), mysqlPacket(6, "\x00\x00\x00"))
 				c := &MySQL{Addr: somewhere, Login: "bob", Password: "hello", Dial: serve.dial}
-				if reason := ask(t, c); reason != tt.want {
+				if reason := checkOnce(t, c); reason != tt.want {
 					t.Errorf("got  %s\nwant %s", reason, tt.want)
 				}
 			})

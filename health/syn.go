@@ -17,26 +17,26 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-// SYN checks that a port answers a SYN, without a connection that the server's
-// program would see: the host's own stack, which knows nothing of it, resets it. It
-// needs CAP_NET_RAW.
+// SYN sends a SYN and expects SYN-ACK: a half-open connect, which the server's program
+// does not see. The kernel of this host, which did not send the SYN, resets the
+// connection. It needs CAP_NET_RAW.
 type SYN struct {
 	Addr   netip.AddrPort
-	Dial   DialFunc   // only to find our own address (network udp); nil is the host's own
+	Dial   DialFunc   // finds the source address, with network udp; nil is the host's own
 	Listen ListenFunc // nil is the host's own
 }
 
 const (
-	// synPorts are above the ports that Linux gives to connections (32768 to
-	// 60999), so that no connection of this host is mistaken for ours.
+	// Source ports above those that Linux gives to connections (32768 to 60999), so that
+	// they are not those of a connection of this host.
 	synPortsFrom, synPortsTo = 61000, 65535
-	// synRepeat is when a SYN is taken for lost, as in RFC 6298 section 2.
+	// synRepeat is when a SYN counts as lost (RFC 6298 section 2).
 	synRepeat = time.Second
 
 	tcpSYN, tcpRST, tcpACK = 0x02, 0x04, 0x10
 )
 
-// Check sends a SYN, again each second, until something answers it.
+// Check sends a SYN, again each second until something answers it.
 func (c *SYN) Check(ctx context.Context) error {
 	local, err := c.local(ctx)
 	if err != nil {
@@ -50,8 +50,8 @@ func (c *SYN) Check(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	port := uint16(synPortsFrom + rand.IntN(synPortsTo-synPortsFrom+1))
 	if raw, ok := conn.(*net.IPConn); ok {
-		// Without it every TCP packet to this host is copied to us, and still sorted
-		// out by answer.
+		// Only saves work: without the filter the socket gets every TCP packet to this host,
+		// and answer ignores them.
 		_ = filterPorts(raw, local.Is4(), c.Addr.Port(), port)
 	}
 	s := synProbe{local: local, port: port, remote: c.Addr, seq: rand.Uint32()}
@@ -60,12 +60,12 @@ func (c *SYN) Check(ctx context.Context) error {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return fmt.Errorf("SYN to %s: %w", c.Addr, plain(ctx, err))
+		return fmt.Errorf("SYN to %s: %w", c.Addr, netReason(ctx, err))
 	}
 	return nil
 }
 
-// local is the address that this host reaches the server from.
+// local returns the source address for packets to the server.
 func (c *SYN) local(ctx context.Context) (netip.Addr, error) {
 	conn, err := c.Dial.dial(ctx, "udp", c.Addr.String())
 	if err != nil {
@@ -74,7 +74,7 @@ func (c *SYN) local(ctx context.Context) (netip.Addr, error) {
 	defer conn.Close()
 	addr, ok := conn.LocalAddr().(*net.UDPAddr)
 	if !ok {
-		return netip.Addr{}, fmt.Errorf("SYN to %s: no address of our own", c.Addr)
+		return netip.Addr{}, fmt.Errorf("SYN to %s: no source address", c.Addr)
 	}
 	return addr.AddrPort().Addr().Unmap(), nil
 }
@@ -92,13 +92,13 @@ func (c *SYN) listen(local netip.Addr) (net.PacketConn, error) {
 		return nil, errors.New("SYN: needs CAP_NET_RAW")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("SYN to %s: %w", c.Addr, plain(context.Background(), err))
+		return nil, fmt.Errorf("SYN to %s: %w", c.Addr, netReason(context.Background(), err))
 	}
 	return conn, nil
 }
 
-// filterPorts has the kernel pass only TCP from one port to another. An IPv4 raw
-// socket's filter sees the IP header, an IPv6 one's does not.
+// filterPorts has the kernel deliver only TCP from one port to another. The filter of an
+// IPv4 raw socket sees the IP header, that of an IPv6 one does not.
 func filterPorts(conn *net.IPConn, is4 bool, from, to uint16) error {
 	var prog []bpf.Instruction
 	load := func(off uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: off, Size: 2} }
@@ -120,7 +120,7 @@ func filterPorts(conn *net.IPConn, is4 bool, from, to uint16) error {
 	return ipv6.NewPacketConn(conn).SetBPF(raw)
 }
 
-// synProbe is one SYN and what answers it.
+// synProbe is one SYN.
 type synProbe struct {
 	local  netip.Addr
 	port   uint16
@@ -138,7 +138,7 @@ func (s *synProbe) exchange(ctx context.Context, conn net.PacketConn) error {
 		if err := conn.SetReadDeadline(time.Now().Add(synRepeat)); err != nil {
 			return err
 		}
-		if ctx.Err() != nil { // its end may have come before that deadline, and be lost
+		if ctx.Err() != nil { // the deadline just set may have replaced the one that its end set
 			return ctx.Err()
 		}
 		for {
@@ -147,13 +147,13 @@ func (s *synProbe) exchange(ctx context.Context, conn net.PacketConn) error {
 				return ctx.Err()
 			}
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				break // ask again
+				break // send again
 			}
 			if err != nil {
 				return err
 			}
 			if ip, ok := from.(*net.IPAddr); ok && ip.IP.Equal(to.IP) {
-				if mine, err := s.answer(in[:n]); mine {
+				if ours, err := s.answer(in[:n]); ours {
 					return err
 				}
 			}
@@ -161,8 +161,8 @@ func (s *synProbe) exchange(ctx context.Context, conn net.PacketConn) error {
 	}
 }
 
-// packet is the SYN (RFC 9293 section 3.1), with a maximum segment size, which some
-// hosts want to see.
+// packet returns the SYN (RFC 9293 section 3.1), with a maximum segment size, without
+// which some hosts drop it.
 func (s *synProbe) packet() []byte {
 	p := make([]byte, 24)
 	binary.BigEndian.PutUint16(p[0:], s.port)
@@ -182,8 +182,8 @@ func (s *synProbe) packet() []byte {
 	return p
 }
 
-// pseudoHeader is the sum of what TCP's checksum covers beside the segment, not yet
-// folded (RFC 9293 section 3.1, RFC 8200 section 8.1).
+// pseudoHeader returns the unfolded sum of the pseudo-header (RFC 9293 section 3.1, RFC
+// 8200 section 8.1).
 func pseudoHeader(src, dst netip.Addr, length int) uint32 {
 	sum := uint32(6 + length) // protocol
 	for _, a := range []netip.Addr{src, dst} {
@@ -195,9 +195,9 @@ func pseudoHeader(src, dst netip.Addr, length int) uint32 {
 	return sum
 }
 
-// answer judges a TCP segment from the server: whether it answers our SYN, and the
-// verdict.
-func (s *synProbe) answer(p []byte) (mine bool, err error) {
+// answer reports whether a TCP segment from the server answers this SYN, and the error
+// where it refuses the connection.
+func (s *synProbe) answer(p []byte) (ours bool, err error) {
 	if len(p) < 20 || binary.BigEndian.Uint16(p) != s.remote.Port() || binary.BigEndian.Uint16(p[2:]) != s.port ||
 		binary.BigEndian.Uint32(p[8:]) != s.seq+1 {
 		return false, nil
@@ -211,7 +211,7 @@ func (s *synProbe) answer(p []byte) (mine bool, err error) {
 	return false, nil
 }
 
-// SYNType is the registry's entry of [SYN].
+// SYNType returns the type of [SYN].
 func SYNType() Type {
 	return Type{Name: "syn", About: "half-open TCP connect, which the server's program does not see", Transport: "tcp",
 		Bind: func(_ *Keys, p Peer) Checker { return &SYN{Addr: p.Addr, Dial: p.Dial, Listen: p.Listen} }}

@@ -24,41 +24,42 @@ func (h *tcpHost) ReadFrom(p []byte) (int, net.Addr, error) {
 	return n, h.from, err
 }
 
-func TestSYN(t *testing.T) {
-	// answers makes a segment with flags that acknowledges the SYN, by an offset.
-	answers := func(flags byte, off uint32) func([]byte) [][]byte {
-		return func(syn []byte) [][]byte {
-			p := make([]byte, 20)
-			copy(p[0:2], syn[2:4])
-			copy(p[2:4], syn[0:2])
-			binary.BigEndian.PutUint32(p[8:], binary.BigEndian.Uint32(syn[4:])+off)
-			p[13] = flags
-			return [][]byte{p}
-		}
+// synAck makes a segment with flags that acknowledges a SYN, by an offset.
+func synAck(flags byte, off uint32) func([]byte) [][]byte {
+	return func(syn []byte) [][]byte {
+		p := make([]byte, 20)
+		copy(p[0:2], syn[2:4])
+		copy(p[2:4], syn[0:2])
+		binary.BigEndian.PutUint32(p[8:], binary.BigEndian.Uint32(syn[4:])+off)
+		p[13] = flags
+		return [][]byte{p}
 	}
-	asked := 0
+}
+
+func TestSYN(t *testing.T) {
+	requests := 0
 	tests := []struct {
-		name  string
-		addr  string
-		from  string
-		host  func([]byte) [][]byte
-		want  string
-		asked int
+		name     string
+		addr     string
+		from     string
+		host     func([]byte) [][]byte
+		want     string
+		requests int
 	}{
-		{"SYN and ACK", "192.0.2.1:99", "192.0.2.1", answers(tcpSYN|tcpACK, 1), "", 1},
-		{"IPv6", "[2001:db8::1]:99", "2001:db8::1", answers(tcpSYN|tcpACK, 1), "", 1},
-		{"RST", "192.0.2.1:99", "192.0.2.1", answers(tcpRST|tcpACK, 1), "SYN to 192.0.2.1:99: connection refused", 1},
+		{"SYN and ACK", "192.0.2.1:99", "192.0.2.1", synAck(tcpSYN|tcpACK, 1), "", 1},
+		{"IPv6", "[2001:db8::1]:99", "2001:db8::1", synAck(tcpSYN|tcpACK, 1), "", 1},
+		{"RST", "192.0.2.1:99", "192.0.2.1", synAck(tcpRST|tcpACK, 1), "SYN to 192.0.2.1:99: connection refused", 1},
 		{"silence", "192.0.2.1:99", "192.0.2.1", func([]byte) [][]byte { return nil }, "SYN to 192.0.2.1:99: no answer in time", 3},
 		{"answer to the second", "192.0.2.1:99", "192.0.2.1", func(p []byte) [][]byte {
-			if asked++; asked == 1 {
+			if requests++; requests == 1 {
 				return nil
 			}
-			return answers(tcpSYN|tcpACK, 1)(p)
+			return synAck(tcpSYN|tcpACK, 1)(p)
 		}, "", 2},
-		{"another host", "192.0.2.1:99", "192.0.2.2", answers(tcpSYN|tcpACK, 1), "SYN to 192.0.2.1:99: no answer in time", 3},
-		{"another connection's", "192.0.2.1:99", "192.0.2.1", answers(tcpSYN|tcpACK, 7), "SYN to 192.0.2.1:99: no answer in time", 3},
-		{"ACK alone", "192.0.2.1:99", "192.0.2.1", answers(tcpACK, 1), "SYN to 192.0.2.1:99: no answer in time", 3},
-		{"a flood of another connection's", "192.0.2.1:99", "192.0.2.1", func(p []byte) [][]byte { return repeat(answers(tcpSYN|tcpACK, 7)(p)[0], 3000) },
+		{"another host", "192.0.2.1:99", "192.0.2.2", synAck(tcpSYN|tcpACK, 1), "SYN to 192.0.2.1:99: no answer in time", 3},
+		{"another connection's", "192.0.2.1:99", "192.0.2.1", synAck(tcpSYN|tcpACK, 7), "SYN to 192.0.2.1:99: no answer in time", 3},
+		{"ACK alone", "192.0.2.1:99", "192.0.2.1", synAck(tcpACK, 1), "SYN to 192.0.2.1:99: no answer in time", 3},
+		{"a flood of another connection's", "192.0.2.1:99", "192.0.2.1", func(p []byte) [][]byte { return repeat(synAck(tcpSYN|tcpACK, 7)(p)[0], 3000) },
 			"SYN to 192.0.2.1:99: no answer in time", 3},
 		{"cut short", "192.0.2.1:99", "192.0.2.1", func(p []byte) [][]byte { return [][]byte{p[:4], {}} }, "SYN to 192.0.2.1:99: no answer in time", 3},
 	}
@@ -76,12 +77,12 @@ func TestSYN(t *testing.T) {
 						near, _ := net.Pipe()
 						return at{near, &net.UDPAddr{IP: local}}, nil
 					}}
-				if got := ask(t, c); got != tt.want {
+				if got := checkOnce(t, c); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 				// The fourth second begins as the check's time ends.
-				if n := min(host.asked, 3); n != tt.asked {
-					t.Errorf("%d SYNs, want %d", host.asked, tt.asked)
+				if n := min(host.requests, 3); n != tt.requests {
+					t.Errorf("%d SYNs, want %d", host.requests, tt.requests)
 				}
 			})
 		})
@@ -95,6 +96,12 @@ type at struct {
 }
 
 func (a at) LocalAddr() net.Addr { return a.local }
+
+// sourceAddress is a dialer of connections from 192.0.2.99.
+func sourceAddress(context.Context, string, string) (net.Conn, error) {
+	near, _ := net.Pipe()
+	return at{near, &net.UDPAddr{IP: net.IPv4(192, 0, 2, 99)}}, nil
+}
 
 func TestSYNWithoutPrivileges(t *testing.T) {
 	c := &SYN{Addr: netip.MustParseAddrPort("127.0.0.1:9"), Listen: func(string, string) (net.PacketConn, error) {

@@ -6,16 +6,15 @@ import (
 	"net/netip"
 )
 
-// TCP checks that a port accepts connections: keepalived's TCP_CHECK, ldirectord's
-// connect.
+// TCP connects: keepalived's TCP_CHECK, ldirectord's connect.
 //
-// The connection is closed with FIN, as both of those do, so that the server's
-// accept sees an ordinary client that changed its mind. This leaves a TIME_WAIT
-// entry of 60 s here per check; for thousands of targets a second Reset avoids it.
+// It closes the connection with FIN, as both of these do and as ordinary clients do. That
+// leaves a TIME_WAIT entry on this host for 60 s per check; Reset avoids it, for
+// thousands of checks a second.
 type TCP struct {
 	Addr netip.AddrPort
-	// Reset closes with RST instead (as HAProxy does). Some servers log it as an
-	// error of the client.
+	// Reset closes with RST instead, as HAProxy does. Some servers log that as an error
+	// of the client.
 	Reset bool
 	Dial  DialFunc // nil is the host's own
 }
@@ -27,15 +26,15 @@ func (c *TCP) Check(ctx context.Context) error {
 		return dialReason(ctx, c.Addr.String(), err)
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok && c.Reset {
-		// A failure only means that the close is the polite one.
+		// Where this fails, the close is with FIN.
 		_ = tcp.SetLinger(0)
 	}
-	// What close reports says nothing of the server.
+	// What Close returns tells nothing about the server.
 	_ = conn.Close()
 	return nil
 }
 
-// TCPType is the registry's entry of [TCP].
+// TCPType returns the type of [TCP].
 func TCPType() Type {
 	return Type{Name: "tcp", Also: []string{"connect"}, About: "TCP connect", Transport: "tcp",
 		Bind: func(k *Keys, p Peer) Checker {

@@ -71,5 +71,5 @@ func reasonOf(err error) string {
 	if err == nil {
 		return ""
 	}
-	return oneLine(err.Error())
+	return reasonText(err)
 }

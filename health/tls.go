@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,17 +14,17 @@ import (
 	"time"
 )
 
-// TLSOptions say how a check speaks TLS. The zero value takes any certificate, as
-// ldirectord and keepalived do: a server is checked by address, which is rarely a
-// name in its certificate.
+// TLSOptions are the settings of TLS in a check. The zero value accepts any certificate,
+// as ldirectord and keepalived do: a check connects to an address, which is rarely in
+// the certificate.
 type TLSOptions struct {
 	ServerName   string            // SNI, and the name to verify; "" sends none
-	Verify       bool              // the certificate must be valid, now and for ServerName
-	Roots        *x509.CertPool    // who may sign it; nil is the host's own store
+	Verify       bool              // the certificate must be valid: now, for ServerName, and signed by Roots
+	Roots        *x509.CertPool    // authorities for Verify; nil is the host's own store
 	Certificates []tls.Certificate // the client's
 }
 
-// config is the configuration for a connection to addr.
+// config returns the configuration of a connection to addr.
 func (o *TLSOptions) config(addr netip.Addr, alpn ...string) *tls.Config {
 	cfg := &tls.Config{
 		ServerName:         o.ServerName,
@@ -31,27 +32,27 @@ func (o *TLSOptions) config(addr netip.Addr, alpn ...string) *tls.Config {
 		RootCAs:            o.Roots,
 		Certificates:       o.Certificates,
 		NextProtos:         alpn,
-		MinVersion:         tls.VersionTLS10, // a check of an old server is no reason to fail it
+		MinVersion:         tls.VersionTLS10, // an old server is up too
 	}
 	if cfg.ServerName == "" {
-		cfg.ServerName = addr.WithZone("").String() // an address is verified, never sent
+		cfg.ServerName = addr.WithZone("").String() // which is verified, but never sent as SNI
 	}
 	return cfg
 }
 
-// named is o with the name in host, a Host header, as ServerName where o has none.
+// named returns o with the name in a Host header as its ServerName, unless it has one.
 func (o TLSOptions) named(host string) *TLSOptions {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil {
-		o.ServerName = or(o.ServerName, host)
+		o.ServerName = cmp.Or(o.ServerName, host)
 	}
 	return &o
 }
 
-// ReadRoots reads a file of PEM certificates that may sign others. It fails where the
-// file cannot be read, and, with an empty pool, where none is in it.
+// ReadRoots reads the certificates of authorities from a PEM file. Where the file has
+// none it returns an empty pool and an error.
 func ReadRoots(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
@@ -64,27 +65,27 @@ func ReadRoots(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// bind adds the keys of o.
+// bind binds the keys of o.
 func (o *TLSOptions) bind(k *Keys) {
 	var cert, key string
-	k.String(&o.ServerName, "sni", o.ServerName, "server name to ask for, and to verify")
-	k.Bool(&o.Verify, "verify", "fail where the certificate is not valid")
-	k.Func("ca", "", "file of PEM certificates that may sign the server's; default is the system's", "a PEM file", func(file string) error {
+	k.String(&o.ServerName, "sni", o.ServerName, "server name to send (SNI) and to verify")
+	k.Bool(&o.Verify, "verify", "the certificate must be valid")
+	k.Func("ca", "", "PEM file of the authorities for verify; the system's where not given", "a PEM file", func(file string) error {
 		var err error
 		o.Roots, err = ReadRoots(file)
 		return err
 	})
-	k.String(&cert, "cert", "", "file of the client's PEM certificate")
-	k.String(&key, "key", "", "file of the client's PEM key")
+	k.String(&cert, "cert", "", "PEM file of a client certificate")
+	k.String(&key, "key", "", "PEM file of its key")
 	k.Then(func() error {
 		if o.Roots != nil && !o.Verify {
-			return ParamError{Key: "ca", Problem: "is of no use without verify"}
+			return ParamError{Key: "ca", Problem: "needs verify"}
 		}
 		if cert == "" && key == "" {
 			return nil
 		}
 		if cert == "" || key == "" {
-			return ParamError{Key: "cert", Value: cert, Problem: "cert and key go together"}
+			return ParamError{Key: "cert", Value: cert, Problem: "cert and key must be given together"}
 		}
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
@@ -95,20 +96,20 @@ func (o *TLSOptions) bind(k *Keys) {
 	})
 }
 
-// Security is how a check of a protocol that has both uses TLS.
+// Security is how a check of a protocol with a command such as STARTTLS uses TLS.
 type Security string
 
 // The ways to use TLS.
 const (
 	Plain    Security = "no"
-	StartTLS Security = "start" // the protocol's own command upgrades the connection
-	Implicit Security = "yes"   // from the first byte
+	StartTLS Security = "start" // by the protocol's command
+	Implicit Security = "yes"   // from the first byte (RFC 8314)
 )
 
-// bindSecurity adds the key tls and those of o.
+// bindSecurity binds the key tls and those of o.
 func bindSecurity(k *Keys, s *Security, def Security, o *TLSOptions) {
 	*s = def
-	k.Func("tls", string(def), "TLS: not, from the first byte, or by the protocol's own command", "no, yes, start", func(text string) error {
+	k.Func("tls", string(def), "whether to use TLS: yes from the first byte, start by the protocol's command such as STARTTLS", "no, yes, start", func(text string) error {
 		switch Security(text) {
 		case Plain, Implicit, StartTLS:
 			*s = Security(text)
@@ -124,28 +125,28 @@ func bindSecurity(k *Keys, s *Security, def Security, o *TLSOptions) {
 	o.bind(k)
 }
 
-// TLS checks that a handshake succeeds, and how long the certificate is valid.
+// TLS does a handshake, and checks for how long the certificate is valid.
 type TLS struct {
 	Addr netip.AddrPort
 	TLSOptions
-	ALPN []string // protocols to offer; where any is given the server must take one
-	// MinValid is for how long the server's certificate must still be valid; 0 asks
-	// nothing, not even that it is valid now, unless Verify is set.
+	ALPN []string // protocols to offer, of which the server must take one; nil offers none
+	// MinValid is for how long the server's certificate must still be valid. 0 is no
+	// minimum: without Verify, an expired one is accepted.
 	MinValid time.Duration
 	Dial     DialFunc
 }
 
-// Check shakes hands and closes.
+// Check does the handshake and closes.
 func (c *TLS) Check(ctx context.Context) error {
-	t, err := dialTalk(ctx, c.Dial, "tcp", c.Addr.String())
+	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err
 	}
-	defer t.close()
-	if err := t.startTLS(c.config(c.Addr.Addr(), c.ALPN...)); err != nil {
+	defer s.close()
+	if err := s.startTLS(c.config(c.Addr.Addr(), c.ALPN...)); err != nil {
 		return err
 	}
-	state := t.conn.(*tls.Conn).ConnectionState()
+	state := s.conn.(*tls.Conn).ConnectionState()
 	if len(c.ALPN) > 0 && state.NegotiatedProtocol == "" {
 		return fmt.Errorf("tls: server takes none of %s", strings.Join(c.ALPN, ", "))
 	}
@@ -164,14 +165,14 @@ func (c *TLS) Check(ctx context.Context) error {
 	return nil
 }
 
-// tlsReason says in one line why a handshake, which offered some protocols, failed.
+// tlsReason is the reason where a handshake failed that offered some protocols by ALPN.
 func tlsReason(ctx context.Context, err error, offered []string) error {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
-		return wanted("tls", record.RecordHeader[:], "a TLS record")
+		return mismatch("tls", record.RecordHeader[:], "a TLS record")
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("tls: %w", plain(ctx, ctx.Err()))
+		return fmt.Errorf("tls: %w", netReason(ctx, ctx.Err()))
 	}
 	if isClosed(err) {
 		return errors.New("tls: connection closed in the handshake")
@@ -183,18 +184,18 @@ func tlsReason(ctx context.Context, err error, offered []string) error {
 		}
 		return fmt.Errorf("tls: server refused: %s", strings.TrimPrefix(remote.Err.Error(), "tls: "))
 	}
-	return fmt.Errorf("tls: %s", strings.TrimPrefix(plain(ctx, err).Error(), "tls: "))
+	return fmt.Errorf("tls: %w", libraryReason(ctx, err, "tls: "))
 }
 
-// TLSType is the registry's entry of [TLS].
+// TLSType returns the type of [TLS].
 func TLSType() Type {
-	return Type{Name: "tls", About: "TLS handshake, and days until the certificate expires", Transport: "tcp", Port: 443,
+	return Type{Name: "tls", About: "TLS handshake, and the days until the certificate expires", Transport: "tcp", Port: 443,
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &TLS{Addr: p.Addr, Dial: p.Dial, TLSOptions: TLSOptions{ServerName: p.Name}}
 			days := 0
 			c.bind(k)
-			k.List(&c.ALPN, "alpn", "protocol to offer; the server must take one")
-			k.Int(&days, "days", 0, 0, 36500, "days for which the certificate must still be valid; 0 asks nothing")
+			k.List(&c.ALPN, "alpn", "protocol to offer, of which the server must take one")
+			k.Int(&days, "days", 0, 0, 36500, "days for which the certificate must still be valid; 0 is no minimum")
 			k.Then(func() error { c.MinValid = time.Duration(days) * 24 * time.Hour; return nil })
 			return c
 		}}

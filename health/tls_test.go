@@ -1,8 +1,15 @@
 package health
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +53,7 @@ func TestTLS(t *testing.T) {
 				}
 				c := tt.check(pool)
 				c.Addr, c.Dial = somewhere, server(keepOpen).behindTLS(cfg).dial
-				if got := ask(t, &c); got != tt.want {
+				if got := checkOnce(t, &c); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 			})
@@ -60,11 +67,11 @@ func TestTLSWithClientCertificate(t *testing.T) {
 		good := server(keepOpen).behindTLS(&tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: tls.VersionTLS12,
 			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool})
 		c := &TLS{Addr: somewhere, Dial: good.dial}
-		if got, want := ask(t, c), "tls: server refused: handshake failure"; got != want {
+		if got, want := checkOnce(t, c), "tls: server refused: handshake failure"; got != want {
 			t.Errorf("without one: got %q, want %q", got, want)
 		}
 		c.Certificates = []tls.Certificate{cert}
-		if got := ask(t, c); got != "" {
+		if got := checkOnce(t, c); got != "" {
 			t.Errorf("with one: %s", got)
 		}
 	})
@@ -79,4 +86,35 @@ func TestTLSAgainstHostileServers(t *testing.T) {
 			drips:   "tls: no answer in time",
 			endless: `tls: got "xxxxx", want a TLS record`,
 		})
+}
+
+// A certificate's names are text of the server too.
+func TestNamesOfACertificateArePrintable(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	red := "\x1b[31mred\x1b]0;title\a"
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: red}, Issuer: pkix.Name{CommonName: red},
+		DNSNames: []string{red}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<33, 0), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if leaf, err := x509.ParseCertificate(der); err == nil {
+		pool.AddCert(leaf)
+	}
+	cfg := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	synctest.Test(t, func(t *testing.T) {
+		for _, roots := range []*x509.CertPool{pool, x509.NewCertPool()} {
+			ctx, cancel := timeout(t, 3*time.Second)
+			c := &TLS{Addr: somewhere, Dial: server(keepOpen).behindTLS(cfg).dial, TLSOptions: TLSOptions{Verify: true, Roots: roots, ServerName: "www.example"}}
+			err := c.Check(ctx)
+			cancel()
+			if err == nil || !isPrintable(err.Error()) || !strings.Contains(err.Error(), "red") {
+				t.Errorf("got %q", fmt.Sprint(err))
+			}
+		}
+	})
 }

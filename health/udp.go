@@ -10,23 +10,22 @@ import (
 	"time"
 )
 
-// UDP sends a datagram: keepalived's UDP_CHECK. Unless an answer is asked for,
-// silence is up, and only ICMP's word that nobody listens, or that the host cannot be
-// reached, is down. An answer that is asked for is asked for again
-// after a second, two, and so on.
+// UDP sends a datagram: keepalived's UDP_CHECK. Unless Reply or Expect is set, silence is
+// up, and only an ICMP error (port or host unreachable) is down. With one of them, the
+// datagram is sent again after 1 s, 3 s, 7 s and so on until there is an answer.
 type UDP struct {
 	Addr   netip.AddrPort
 	Send   string         // as it is; "" means 32 random bytes
-	Reply  bool           // there must be an answer
-	Expect *regexp.Regexp // that it must match, in its first 4096 bytes; implies Reply
-	// Wait is how long silence is listened to where it means up; 0 means 1 s. It is
-	// cut to half of what is left of the check's timeout. That a host of our own
-	// network is gone is known after 3 s.
+	Reply  bool           // an answer must come
+	Expect *regexp.Regexp // must match in the first 4096 bytes of the answer; implies Reply
+	// Wait is how long to wait for an ICMP error where silence is up; 0 means 1 s. It is
+	// at most half of the check's timeout. For a host on this host's own network that does
+	// not answer ARP or ND, the error takes 3 s.
 	Wait time.Duration
 	Dial DialFunc
 }
 
-// Check sends, and listens.
+// Check sends the datagram, and waits for an answer or an ICMP error.
 func (c *UDP) Check(ctx context.Context) error {
 	payload := []byte(c.Send)
 	if len(payload) == 0 {
@@ -34,9 +33,9 @@ func (c *UDP) Check(ctx context.Context) error {
 		_, _ = rand.Read(payload) // never fails
 	}
 	if c.Reply || c.Expect != nil {
-		answer, err := exchangePacket(ctx, c.Dial, c.Addr, "answer", payload, rhythm{udpFirst, udpMost})
+		answer, err := exchangeDatagram(ctx, c.Dial, c.Addr, "answer", payload, retransmission{udpInitial, udpMax})
 		if err == nil && c.Expect != nil && !c.Expect.Match(answer) {
-			err = wanted("answer", answer, fmt.Sprintf("a match of %q", c.Expect))
+			err = mismatch("answer", answer, fmt.Sprintf("a match of %q", c.Expect))
 		}
 		return err
 	}
@@ -49,40 +48,22 @@ func (c *UDP) Check(ctx context.Context) error {
 	}
 	listen, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	_, err := exchangePacket(listen, c.Dial, c.Addr, "answer", payload, rhythm{})
+	_, err := exchangeDatagram(listen, c.Dial, c.Addr, "answer", payload, retransmission{})
 	if errors.Is(err, errTimeout) && ctx.Err() == nil {
-		return nil // silence
+		return nil // silence is up
 	}
 	return err
 }
 
-// exchangePacket sends a datagram, again in a rhythm, and reads one.
-func exchangePacket(ctx context.Context, dial DialFunc, addr netip.AddrPort, what string, out []byte, again rhythm) ([]byte, error) {
-	t, err := dialPackets(ctx, dial, addr, again)
-	if err != nil {
-		return nil, err
-	}
-	defer t.close()
-	if err := t.send(what, string(out)); err != nil {
-		return nil, err
-	}
-	in := make([]byte, 4096)
-	n, err := t.conn.Read(in)
-	if err != nil {
-		return nil, t.fail(what, err)
-	}
-	return in[:n], nil
-}
-
-// UDPType is the registry's entry of [UDP].
+// UDPType returns the type of [UDP].
 func UDPType() Type {
-	return Type{Name: "udp", About: "UDP datagram; without reply or expect, silence is up, else again after 1 s, 3 s, ...", Transport: "udp",
+	return Type{Name: "udp", About: "UDP datagram; silence is up, but with reply or expect it is sent again after 1 s, 3 s, ...", Transport: "udp",
 		Bind: func(k *Keys, p Peer) Checker {
 			c := &UDP{Addr: p.Addr, Dial: p.Dial}
 			k.Text(&c.Send, "send,request", "datagram to send; 32 random bytes where not given")
-			k.Bool(&c.Reply, "reply", "there must be an answer")
+			k.Bool(&c.Reply, "reply", "an answer must come")
 			k.Expect(&c.Expect, "the answer")
-			k.Duration(&c.Wait, "wait", time.Second, "how long silence is listened to, at most half the timeout; that a host of our own network is gone is known after 3s")
+			k.Duration(&c.Wait, "wait", time.Second, "how long to wait for an ICMP error where silence is up, at most half the timeout; that a host on the same network does not exist takes 3s to show")
 			return c
 		}}
 }

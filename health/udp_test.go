@@ -16,9 +16,12 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// datagrams is a server that answers each datagram; nil is no answer.
-func datagrams(answer func(in []byte) []byte) DialFunc {
-	return server(func(conn net.Conn) {
+// datagrams is a dialer of a datagramServer.
+func datagrams(answer func(in []byte) []byte) DialFunc { return datagramServer(answer).dial }
+
+// datagramServer answers each datagram; nil is no answer.
+func datagramServer(answer func(in []byte) []byte) server {
+	return func(conn net.Conn) {
 		in := make([]byte, 4096)
 		for {
 			n, err := conn.Read(in)
@@ -29,7 +32,7 @@ func datagrams(answer func(in []byte) []byte) DialFunc {
 				_, _ = conn.Write(out)
 			}
 		}
-	}).dial
+	}
 }
 
 // noPort is a host without a server: reads fail as they do after an ICMP port
@@ -46,7 +49,7 @@ func (refusing) Read([]byte) (int, error) {
 	return 0, &net.OpError{Op: "read", Net: "udp", Err: syscall.ECONNREFUSED}
 }
 
-// flood answers with what, over and over, whether asked or not.
+// flood sends what again and again, with or without a request.
 func flood(what string) DialFunc {
 	return server(func(conn net.Conn) {
 		go keepOpen(conn)
@@ -72,7 +75,7 @@ func testPackets(t *testing.T, tests []packetCase, set func(Checker, DialFunc)) 
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				set(tt.check, tt.dial)
-				if got := ask(t, tt.check); got != tt.want {
+				if got := checkOnce(t, tt.check); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 			})
@@ -112,7 +115,7 @@ func TestUDPOnLoopback(t *testing.T) {
 }
 
 // nameServer answers every question with a code and records; a change may spoil it.
-func nameServer(t *testing.T, rcode dnsmessage.RCode, change func(*dnsmessage.Message), bodies ...dnsmessage.ResourceBody) func([]byte) []byte {
+func nameServer(t testing.TB, rcode dnsmessage.RCode, change func(*dnsmessage.Message), bodies ...dnsmessage.ResourceBody) func([]byte) []byte {
 	return func(in []byte) []byte {
 		var m dnsmessage.Message
 		if err := m.Unpack(in); err != nil {
@@ -144,18 +147,18 @@ func TestDNS(t *testing.T) {
 			return append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...)
 		})
 	}
-	asks := func(name string, kind dnsmessage.Type) DialFunc {
+	expects := func(name string, kind dnsmessage.Type) DialFunc {
 		return datagrams(nameServer(t, 0, func(m *dnsmessage.Message) {
 			if q := m.Questions[0]; q.Name.String() != name || q.Type != kind {
-				t.Errorf("asked for %s %s, want %s %s", q.Type, q.Name, kind, name)
+				t.Errorf("query of %s %s, want %s %s", q.Type, q.Name, kind, name)
 			}
 		}))
 	}
 	testPackets(t, []packetCase{
-		{"root", &DNS{}, asks(".", dnsmessage.TypeSOA), ""},
-		{"name", &DNS{Name: "www.example"}, asks("www.example.", dnsmessage.TypeA), ""},
-		{"IPv4 address", &DNS{Name: "192.0.2.7"}, asks("7.2.0.192.in-addr.arpa.", dnsmessage.TypePTR), ""},
-		{"IPv6 address", &DNS{Name: "2001:db8::1"}, asks("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.", dnsmessage.TypePTR), ""},
+		{"root", &DNS{}, expects(".", dnsmessage.TypeSOA), ""},
+		{"name", &DNS{Name: "www.example"}, expects("www.example.", dnsmessage.TypeA), ""},
+		{"IPv4 address", &DNS{Name: "192.0.2.7"}, expects("7.2.0.192.in-addr.arpa.", dnsmessage.TypePTR), ""},
+		{"IPv6 address", &DNS{Name: "2001:db8::1"}, expects("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.", dnsmessage.TypePTR), ""},
 		{"match", &DNS{Name: "www.example", Expect: seven}, datagrams(nameServer(t, 0, nil, a)), ""},
 		{"match of a name", &DNS{Name: "192.0.2.7", Expect: regexp.MustCompile("^www")}, datagrams(nameServer(t, 0, nil, ptr)), ""},
 		{"no match", &DNS{Name: "www.example", Expect: regexp.MustCompile("^10")}, datagrams(nameServer(t, 0, nil, a, a)), `A www.example.: got "192.0.2.7, 192.0.2.7", want a match of "^10"`},
@@ -166,7 +169,7 @@ func TestDNS(t *testing.T) {
 		{"code that is not", &DNS{RCodes: []dnsmessage.RCode{0, 3}}, datagrams(nameServer(t, 11, nil)), "SOA .: got rcode 11, want NOERROR or NXDOMAIN"},
 		{"any code, but with a match", &DNS{Name: "www.example", AnyRCode: true, Expect: seven}, datagrams(nameServer(t, 5, nil)), `A www.example.: got "", want a match of "^192\\.0\\.2\\.7$"`},
 		{"truncated", &DNS{Name: "www.example", Expect: seven}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.Truncated = true })),
-			`A www.example.: got "", want a match of "^192\\.0\\.2\\.7$"; the answer is truncated, TCP would bring all of it`},
+			`A www.example.: got "", want a match of "^192\\.0\\.2\\.7$"; the answer is truncated: set tcp to get all of it`},
 		{"truncated, with a match", &DNS{Name: "www.example", Expect: seven}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.Truncated = true }, a)), ""},
 		{"other number", &DNS{}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.ID++ })), "SOA .: got an answer to another question"},
 		{"other question", &DNS{}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.Questions[0].Type = dnsmessage.TypeA })), "SOA .: got an answer to another question"},
@@ -186,7 +189,7 @@ func TestDNS(t *testing.T) {
 }
 
 // radiusServer answers with a code, signed with a secret, and checks the request.
-func radiusServer(t *testing.T, code byte, secret string) func([]byte) []byte {
+func radiusServer(t testing.TB, code byte, secret string) func([]byte) []byte {
 	return func(in []byte) []byte {
 		sent := append([]byte(nil), in...)
 		copy(sent[len(sent)-16:], make([]byte, 16))
@@ -216,7 +219,7 @@ func TestRADIUS(t *testing.T) {
 		{"other secret", c(), datagrams(radiusServer(t, 2, "guess")), "Access-Request: got an answer that is not signed with the secret"},
 		{"no RADIUS", c(), datagrams(func([]byte) []byte { return []byte("hello") }), `Access-Request: got "hello", want a RADIUS packet`},
 		{"length that lies", c(), datagrams(func([]byte) []byte { return []byte("\x02\x00\xff\xff0123456789abcdef") }), `Access-Request: got "\x02\x00\xff\xff0123456789abcdef", want a RADIUS packet`},
-		{"silence", c(), datagrams(silence), "Access-Request: no answer in time: it is dead, or does not know this host or its secret"},
+		{"silence", c(), datagrams(silence), "Access-Request: no answer in time: the server is down, or does not know this host or its secret"},
 		{"nobody listens", c(), noPort, "Access-Request: ICMP port unreachable: nobody listens there"},
 		{"endless answers", c(), flood("x"), `Access-Request: got "x", want a RADIUS packet`},
 	}, func(c Checker, d DialFunc) { c.(*RADIUS).Dial, c.(*RADIUS).Addr = d, somewhere })
@@ -239,7 +242,7 @@ func TestSIP(t *testing.T) {
 	answer := func(s string) DialFunc {
 		return datagrams(func(in []byte) []byte {
 			if !strings.HasPrefix(string(in), "OPTIONS sip:bob@192.0.2.1:99 SIP/2.0\r\nVia: SIP/2.0/UDP ") || !strings.HasSuffix(string(in), "\r\n\r\n") {
-				t.Errorf("asked %q", in)
+				t.Errorf("request %q", in)
 			}
 			return []byte(s)
 		})

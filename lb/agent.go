@@ -205,7 +205,7 @@ func (b *Balancer) agentTarget(s *Service, r *Server) health.Target {
 	}
 	key := fmt.Sprintf("agent %s %q, every %v, timeout %v", a.describe(c.Addr), a.Send, a.Interval, a.Timeout)
 	ask := func(ctx context.Context) error {
-		r, err := c.Ask(ctx)
+		r, err := c.Query(ctx)
 		if err == nil {
 			b.onAgentReport(key, r)
 		}

@@ -87,7 +87,7 @@ func (e Env) withDefaults() Env {
 		e.OnEvent = func(Event) {}
 	}
 	if e.Checks == nil {
-		e.Checks = health.NewRegistry()
+		e.Checks = health.NewRegistry(health.Builtin()...)
 	}
 	if e.Now == nil {
 		e.Now = time.Now

@@ -45,6 +45,14 @@ func (b *Balancer) planChecks(cfg *Config) ([][]checkSpec, error) {
 // planCheck makes the check of one server. Services that check the same of the same
 // server, as often, have equal keys and so share it.
 func (b *Balancer) planCheck(s *Service, r *Server) (checkSpec, error) {
+	c := &s.Check
+	set := health.Settings{Interval: c.Interval, FastInterval: c.Fast, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise}
+	if b.env.Checker != nil {
+		if checker := b.env.Checker(s, r); checker != nil {
+			text := fmt.Sprintf("checker of %s, %s", s.name(), r.name(s))
+			return checkSpec{description: text, target: health.Target{Key: text, Checker: checker, Settings: set}}, nil
+		}
+	}
 	typ, _ := b.env.Checks.Find(s.checkType())
 	if typ.Name == checkOn || typ.Name == checkOff {
 		return checkSpec{description: typ.Name, up: typ.Name == checkOn}, nil
@@ -55,8 +63,6 @@ func (b *Balancer) planCheck(s *Service, r *Server) (checkSpec, error) {
 	if err != nil {
 		return checkSpec{}, err
 	}
-	c := &s.Check
-	set := health.Settings{Interval: c.Interval, FastInterval: c.Fast, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise}
 	return checkSpec{description: text, target: health.Target{
 		Key:     fmt.Sprintf("%s, every %v %v, timeout %v, fall %d, rise %d", text, c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise),
 		Checker: checker, Settings: set,
@@ -90,7 +96,7 @@ func (s *Service) peer(r *Server) health.Peer {
 
 // watchLocked has the monitor make exactly the planned checks, and gives servers the
 // results that are known already.
-func (b *Balancer) watchLocked() error {
+func (b *Balancer) watchLocked() {
 	b.checked, b.paths = map[string][]*server{}, map[string]*server{}
 	targets := b.agentTargetsLocked()
 	for i := range b.cfg.Services {
@@ -107,11 +113,8 @@ func (b *Balancer) watchLocked() error {
 			b.checked[r.checkKey] = append(b.checked[r.checkKey], r)
 		}
 	}
-	if err := b.monitor.Set(targets); err != nil {
-		return fmt.Errorf("lb: %w", err)
-	}
+	b.monitor.Set(targets)
 	b.applyKnownResultsLocked()
-	return nil
 }
 
 // applyKnownResultsLocked gives servers the results of checks that were there before

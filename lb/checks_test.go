@@ -42,7 +42,7 @@ func (a *answers) count() int {
 
 // registry is one with the type ask.
 func (a *answers) registry() *health.Registry {
-	return health.NewRegistry(health.Type{Name: "ask", About: "what the test says", Transport: "tcp",
+	return health.NewRegistry(append(health.Builtin(), health.Type{Name: "ask", About: "what the test says", Transport: "tcp",
 		Bind: func(k *health.Keys, p health.Peer) health.Checker {
 			return health.CheckerFunc(func(context.Context) error {
 				a.mu.Lock()
@@ -53,7 +53,7 @@ func (a *answers) registry() *health.Registry {
 				}
 				return nil
 			})
-		}})
+		}})...)
 }
 
 // startAsking runs a balancer whose checks of type ask find out what a says.

@@ -38,7 +38,7 @@ const (
 func (c *Config) Validate(env Env) error {
 	v := &validator{checks: env.Checks, schedulers: env.schedulerNames(), compat: c.Settings.IPVSCompat, right: map[string]*rightCheck{}}
 	if v.checks == nil {
-		v.checks = health.NewRegistry()
+		v.checks = health.NewRegistry(health.Builtin()...)
 	}
 	v.interfaces(c.Interfaces)
 	if c.Workers < 0 || c.Workers > maxWorkers {

@@ -42,8 +42,12 @@ type CheckHealth struct {
 	Failures    int           `json:"failures"`   // in a row
 	Successes   int           `json:"successes"`  // in a row
 	Next        time.Time     `json:"next,omitzero"`
-	Hung        bool          `json:"hung"`   // the last one has not come back
-	Recent      []CheckResult `json:"recent"` // the oldest first
+	Hung        bool          `json:"hung"` // the last one has not come back
+	// NotTried is how many checks since Checked this host could not make, and Trouble why
+	// the last of them; they change no state.
+	NotTried int           `json:"not_tried"`
+	Trouble  string        `json:"trouble"`
+	Recent   []CheckResult `json:"recent"` // the oldest first
 }
 
 // CheckResult is what one check found.
@@ -52,6 +56,8 @@ type CheckResult struct {
 	Up      bool          `json:"up"`
 	Latency time.Duration `json:"latency_ns"`
 	Reason  string        `json:"reason"` // why it failed; "" where it did not
+	// NotTried is that this host could not make the check: it says nothing of the server.
+	NotTried bool `json:"not_tried"`
 }
 
 // AgentHealth is what a server's agent reported.
@@ -108,10 +114,10 @@ func (s *server) health() ServerHealth {
 func checkHealth(description string, st health.Status) CheckHealth {
 	c := CheckHealth{
 		Description: description, State: st.State.String(), Checked: st.Checked, Latency: st.Latency, Reason: st.Reason,
-		Failures: st.Failures, Successes: st.Successes, Next: st.Next, Hung: st.Hung, Recent: make([]CheckResult, len(st.Recent)),
+		Failures: st.Failures, Successes: st.Successes, Next: st.Next, Hung: st.Hung, NotTried: st.NotTried, Trouble: st.Trouble, Recent: make([]CheckResult, len(st.Recent)),
 	}
 	for i, r := range st.Recent {
-		c.Recent[i] = CheckResult{At: r.At, Up: r.Reason == "", Latency: r.Latency, Reason: r.Reason}
+		c.Recent[i] = CheckResult{At: r.At, Up: r.Reason == "", Latency: r.Latency, Reason: r.Reason, NotTried: r.NotTried}
 	}
 	return c
 }

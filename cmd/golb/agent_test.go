@@ -40,7 +40,7 @@ func TestAgentAnswersWithTheLeastRoom(t *testing.T) {
 			c := agent.Client{Addr: netip.MustParseAddrPort(addr), HTTP: strings.Contains(tt.flags, "--http")}
 			asking, done := context.WithTimeout(ctx, 10*time.Second)
 			defer done()
-			if r, err := c.Ask(asking); err != nil || r.Percent != tt.want {
+			if r, err := c.Query(asking); err != nil || r.Percent != tt.want {
 				t.Errorf("got %+v, %v; want %d%%", r, err, tt.want)
 			}
 			cancel()

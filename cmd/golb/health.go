@@ -22,7 +22,7 @@ func newHealthCommand() *cobra.Command {
 		Short: "Show how the servers of the running golb are, and why",
 		Long: `Ask the golb that runs on this host how its servers are: since when each is up or
 down and why, its weight, what its check found last and how long that took, the
-last results from left to right (+ passed, - failed), and when the next check is.
+last results from left to right (+ passed, - failed, ? could not be made), and when the next check is.
 
 It speaks to golb's socket, as golb's user or root; curl can too:
   curl --unix-socket /run/golb.sock http://golb/v1/health`,
@@ -107,6 +107,9 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 			fmt.Fprintf(w, "    %s\n", r.Reason)
 		case r.Check.Reason != "":
 			fmt.Fprintf(w, "    failed %d in a row: %s\n", r.Check.Failures, r.Check.Reason)
+		}
+		if r.Check.NotTried > 0 {
+			fmt.Fprintf(w, "    %s could not be made on this host: %s\n", count(r.Check.NotTried, "check"), r.Check.Trouble)
 		}
 		if r.Path != nil {
 			fmt.Fprintf(w, "    %s\n", pathLine(now, r.Path, r.Reason))
@@ -195,9 +198,12 @@ func row(results []lb.CheckResult) string {
 	}
 	var b strings.Builder
 	for _, r := range results {
-		if r.Up {
+		switch {
+		case r.NotTried:
+			b.WriteByte('?')
+		case r.Up:
 			b.WriteByte('+')
-		} else {
+		default:
 			b.WriteByte('-')
 		}
 	}

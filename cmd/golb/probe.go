@@ -31,7 +31,7 @@ type probe struct {
 }
 
 func newProbeCommand() *cobra.Command {
-	p, list := &probe{registry: health.NewRegistry(), timeout: duration(3 * time.Second)}, false
+	p, list := &probe{registry: health.NewRegistry(health.Builtin()...), timeout: duration(3 * time.Second)}, false
 	cmd := &cobra.Command{
 		Use:   "probe TYPE HOST:PORT [--KEY VALUE ...]",
 		Short: "Check one server once, as the health monitor would",
@@ -177,6 +177,8 @@ type verdict struct {
 	Reason string  `json:"reason"`
 	MS     float64 `json:"ms"`
 	took   time.Duration
+	// notTried is true where this host could not make the check.
+	notTried bool
 }
 
 // after is v with the time it took.
@@ -190,6 +192,9 @@ func (v verdict) String() string {
 	word, reason := "up", ""
 	if !v.Up {
 		word, reason = "down", ": "+v.Reason
+	}
+	if v.notTried {
+		word = "not tried"
 	}
 	return fmt.Sprintf("%s in %v%s", word, v.took, reason)
 }
@@ -224,15 +229,15 @@ func (p *probe) run(cmd *cobra.Command, t health.Type, args []string, params map
 			return p.print(cmd.OutOrStdout(), verdict{Type: t.Name, Reason: err.Error()}.after(time.Since(began)))
 		}
 	}
-	key, checker, err := p.registry.New(t.Name, peer, params)
+	_, checker, err := p.registry.New(t.Name, peer, params)
 	if err != nil {
 		return usageError{err}
 	}
-	event, err := p.check(ctx, health.Target{Key: key, Checker: checker, Settings: health.Settings{Timeout: time.Duration(p.timeout)}})
+	result, err := health.Once(ctx, checker, time.Duration(p.timeout))
 	if err != nil {
-		return err
+		return errInterrupted
 	}
-	return p.print(cmd.OutOrStdout(), newVerdict(t, peer, event))
+	return p.print(cmd.OutOrStdout(), newVerdict(t, peer, result))
 }
 
 // parseTarget splits the argument of a check; the port is 0 where there is none.
@@ -307,30 +312,8 @@ func (p *probe) lookUp(ctx context.Context, peer health.Peer) (netip.AddrPort, e
 // errInterrupted is that of a probe which has found out nothing yet.
 var errInterrupted = errors.New("probe: interrupted")
 
-// check lets a monitor check the target once, so that a check that panics or hangs
-// means what it means there.
-func (p *probe) check(ctx context.Context, target health.Target) (health.Event, error) {
-	once, done := context.WithCancel(ctx)
-	defer done()
-	var first health.Event
-	m := health.NewMonitor(health.Config{
-		OnEvent: func(e health.Event) { first = e; done() },
-		Rand:    func() float64 { return 0 }, // now
-	})
-	if err := m.Set([]health.Target{target}); err != nil {
-		return first, err
-	}
-	if err := m.Run(once); err != nil {
-		return first, err
-	}
-	if ctx.Err() != nil { // a result that came with it would tell of that only
-		return first, errInterrupted
-	}
-	return first, nil
-}
-
-func newVerdict(t health.Type, peer health.Peer, e health.Event) verdict {
-	v := verdict{Type: t.Name, Up: e.State == health.Up, Reason: e.Reason}.after(e.Latency)
+func newVerdict(t health.Type, peer health.Peer, r health.Result) verdict {
+	v := verdict{Type: t.Name, Up: r.Reason == "", Reason: r.Reason, notTried: r.NotTried}.after(r.Latency)
 	addr, port := peer.Addr.Addr(), peer.Addr.Port()
 	if port == 0 {
 		port = t.Port

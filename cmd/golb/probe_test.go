@@ -203,7 +203,7 @@ func TestProbeListHasEveryTypeAndKey(t *testing.T) {
 	if code != exitOK || stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", code, stderr)
 	}
-	types := health.NewRegistry().Types()
+	types := health.NewRegistry(health.Builtin()...).Types()
 	sections := strings.Split(stdout, "\n\n")
 	if len(sections) != len(types) {
 		t.Fatalf("%d sections of %d types", len(sections), len(types))
@@ -239,7 +239,7 @@ func TestProbeListHasEveryTypeAndKey(t *testing.T) {
 
 // A key that is called like an option of probe itself could not be given.
 func TestProbeOptionsHideNoKey(t *testing.T) {
-	for _, typ := range health.NewRegistry().Types() {
+	for _, typ := range health.NewRegistry(health.Builtin()...).Types() {
 		for _, k := range typ.Keys() {
 			for _, name := range append([]string{k.Name}, k.Also...) {
 				if slices.Contains([]string{"help", "json", "list", "timeout"}, name) {
@@ -295,7 +295,7 @@ func TestProbeEndsWithItsContext(t *testing.T) {
 }
 
 func TestProbeTargets(t *testing.T) {
-	web, _ := health.NewRegistry().Find("http")
+	web, _ := health.NewRegistry(health.Builtin()...).Find("http")
 	for _, tt := range []struct {
 		target, host string
 		port         uint16

@@ -9,15 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
-	"pgregory.net/rapid"
-
-	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,6 +36,9 @@ func TestParse(t *testing.T) {
 		{"ready,up,100%,maxconn:30", Report{Percent: 100, MaxConn: 30, Admin: Ready, Health: Up, Word: "up"}, ""},
 		{"down # disk full", Report{Percent: -1, MaxConn: -1, Health: Down, Word: "down", Reason: "disk full"}, ""},
 		{"fail", Report{Percent: -1, MaxConn: -1, Health: Down, Word: "fail"}, ""},
+		{"down # \x1b[31mdisk\x1b]0;t\a full\u202e\r", Report{Percent: -1, MaxConn: -1, Health: Down, Word: "down", Reason: "[31mdisk ]0;t full"}, ""},
+		{"75% # " + strings.Repeat("x", 1000), Report{Percent: 75, MaxConn: -1, Reason: strings.Repeat("x", maxReason) + "..."}, ""},
+		{"\x1b[31m", Report{}, `agent: got "\x1b[31m": "\x1b[31m" is no word of an agent, and no number from 0 to 10000`},
 		{"failed#x", Report{Percent: -1, MaxConn: -1, Health: Down, Word: "failed", Reason: "x"}, ""},
 		{"stopped\r", Report{Percent: -1, MaxConn: -1, Health: Down, Word: "stopped"}, ""},
 		{"", Report{}, `agent: got "", want a percentage or a word`},
@@ -59,6 +61,10 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func isPrintable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
 func reason(err error) string {
 	if err == nil {
 		return ""
@@ -66,11 +72,18 @@ func reason(err error) string {
 	return err.Error()
 }
 
-func TestParseTakesAnything(t *testing.T) {
-	seeded.Check(t, func(t *rapid.T) {
-		r, err := Parse(rapid.String().Draw(t, "line"))
-		if err == nil && (r.Percent < -1 || r.Percent > 10000 || r.MaxConn < -1) {
-			t.Fatalf("report %+v", r)
+// Whatever an agent sends, a report is within its bounds, and texts are printable.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{"75%", "up 50% # load 1.5", "ready,drain maxconn:30", "DOWN#\x1b[31mdisk", "\xff\u202e", "99999999999999999999%"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		r, err := Parse(line)
+		if err == nil && (r.Percent < -1 || r.Percent > 10000 || r.MaxConn < -1 || !isPrintable(r.Reason) || !isPrintable(r.Word)) {
+			t.Errorf("report %+v", r)
+		}
+		if err != nil && !isPrintable(err.Error()) {
+			t.Errorf("error %q", err)
 		}
 	})
 }
@@ -102,8 +115,8 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// speaker is an agent that says the text and closes.
-func speaker(text string) func(net.Conn) {
+// sender is an agent that sends the text and closes.
+func sender(text string) func(net.Conn) {
 	return func(conn net.Conn) { _, _ = io.WriteString(conn, text) }
 }
 
@@ -113,7 +126,7 @@ func TestClient(t *testing.T) {
 			b := make([]byte, 1000)
 			n, _ := conn.Read(b)
 			if !strings.HasPrefix(string(b[:n]), "GET /load HTTP/1.1\r\nHost: 192.0.2.1:3333\r\n") {
-				t.Errorf("asked %q", b[:n])
+				t.Errorf("request %q", b[:n])
 			}
 			_, _ = io.WriteString(conn, then)
 		}
@@ -125,14 +138,16 @@ func TestClient(t *testing.T) {
 		want   string
 		report int // percent
 	}{
-		{"TCP", Client{}, speaker("42%\n"), "", 42},
-		{"TCP, no line end", Client{}, speaker("42"), "", 42},
+		{"TCP", Client{}, sender("42%\n"), "", 42},
+		{"TCP, no line end", Client{}, sender("42"), "", 42},
 		{"HTTP", Client{HTTP: true, Path: "/load"}, request("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n42%"), "", 42},
 		{"HTTP error", Client{HTTP: true, Path: "/load"}, request("HTTP/1.1 500 Internal Server Error\r\n\r\n"), "agent: got 500 Internal Server Error, want 200", 0},
-		{"down", Client{}, speaker("down # disk full\n"), `agent says down: "disk full"`, -1},
-		{"nonsense", Client{}, speaker("hello\n"), `agent: got "hello": "hello" is no word of an agent, and no number from 0 to 10000`, 0},
+		{"HTTP error with escapes", Client{HTTP: true, Path: "/load"}, request("HTTP/1.1 500 \x1b[31mred\r\n\r\n"), "agent: got 500 [31mred, want 200", 0},
+		{"HTTP, another protocol with escapes", Client{HTTP: true, Path: "/load"}, request("220 \x1b[31m\r\n"), `agent: malformed HTTP status code "\x1b[31m"`, 0},
+		{"down", Client{}, sender("down # disk full\n"), `agent reports down: "disk full"`, -1},
+		{"nonsense", Client{}, sender("hello\n"), `agent: got "hello": "hello" is no word of an agent, and no number from 0 to 10000`, 0},
 		{"silent", Client{}, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, "agent: no answer in time", 0},
-		{"closes", Client{}, speaker(""), "agent: connection closed", 0},
+		{"closes", Client{}, sender(""), "agent: connection closed", 0},
 		{"slow", Client{}, func(conn net.Conn) {
 			for _, c := range "42%     \n" {
 				time.Sleep(500 * time.Millisecond)
@@ -188,6 +203,16 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// What this host lacks can be told from what the agent does.
+func TestClientReturnsTheSystemsError(t *testing.T) {
+	c := &Client{Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	}}
+	if err := c.Check(t.Context()); !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestClientOfAnAgentThatRefuses(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -201,27 +226,27 @@ func TestClientOfAnAgentThatRefuses(t *testing.T) {
 	}
 }
 
-// room is a Source that says what it is told.
-type room struct {
+// fixed is a Source with a fixed result.
+type fixed struct {
 	n   float64
 	err error
 }
 
-func (r room) Room(context.Context) (float64, error) { return r.n, r.err }
+func (f fixed) Free(context.Context) (float64, error) { return f.n, f.err }
 
 func TestAnswerIsTheScarcest(t *testing.T) {
-	broken := room{err: errors.New("no\nsensor")}
+	broken := fixed{err: errors.New("no\nsensor")}
 	tests := []struct {
 		name    string
 		sources []Source
 		want    string
 	}{
-		{"one", []Source{room{n: 41.6}}, "42%"},
-		{"least", []Source{room{n: 90}, room{n: 10}, room{n: 50}}, "10%"},
-		{"one fails", []Source{broken, room{n: 50}}, "50%"},
+		{"one", []Source{fixed{n: 41.6}}, "42%"},
+		{"least", []Source{fixed{n: 90}, fixed{n: 10}, fixed{n: 50}}, "10%"},
+		{"one fails", []Source{broken, fixed{n: 50}}, "50%"},
 		{"all fail", []Source{broken}, "down # no sensor"},
 		{"none", nil, "down # no sources"},
-		{"beyond limits", []Source{room{n: 150}, room{n: -3}}, "0%"},
+		{"beyond limits", []Source{fixed{n: 150}, fixed{n: -3}}, "0%"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -232,13 +257,13 @@ func TestAnswerIsTheScarcest(t *testing.T) {
 	}
 }
 
-func TestAnswerSaysUpAfterItSaidDown(t *testing.T) {
-	source := &room{err: errors.New("no sensor")}
+func TestAnswerHasUpAfterDown(t *testing.T) {
+	source := &fixed{err: errors.New("no sensor")}
 	s := &Server{Sources: []Source{source}, Every: time.Nanosecond}
 	for _, step := range []struct {
-		now  room
+		now  fixed
 		want string
-	}{{room{n: 50}, "50%"}, {room{err: errors.New("no sensor")}, "down # no sensor"}, {room{n: 50}, "up 50%"}, {room{n: 60}, "up 60%"}} {
+	}{{fixed{n: 50}, "50%"}, {fixed{err: errors.New("no sensor")}, "down # no sensor"}, {fixed{n: 50}, "up 50%"}, {fixed{n: 60}, "up 60%"}} {
 		*source = step.now
 		time.Sleep(time.Microsecond)
 		if got := s.Answer(t.Context()); got != step.want {
@@ -253,7 +278,7 @@ func TestServerAndClient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &Server{Sources: []Source{room{n: 33}}, HTTP: overHTTP}
+		s := &Server{Sources: []Source{fixed{n: 33}}, HTTP: overHTTP}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- s.Serve(ctx, l) }()
@@ -262,7 +287,7 @@ func TestServerAndClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := &Client{Addr: l.Addr().(*net.TCPAddr).AddrPort(), HTTP: overHTTP}
-		r, err := c.Ask(ctx)
+		r, err := c.Query(ctx)
 		if err != nil || r.Percent != 33 {
 			t.Errorf("HTTP %v: report %+v, %v", overHTTP, r, err)
 		}
@@ -296,19 +321,19 @@ func TestSources(t *testing.T) {
 		{"memory", &Memory{meminfo: write("meminfo", "MemTotal:       1000 kB\nMemFree:  1 kB\nMemAvailable:    250 kB\n")}, 25, ""},
 		{"command", &Command{Program: "/bin/sh", Args: []string{"-c", "echo 12.5% idle"}}, 12.5, ""},
 		{"command that fails", &Command{Program: "/bin/false"}, 0, "/bin/false: exit status 1"},
-		{"command that says nothing", &Command{Program: "/bin/true"}, 0, `/bin/true: got "", want a number from 0 to 100`},
+		{"command without output", &Command{Program: "/bin/true"}, 0, `/bin/true: got "", want a number from 0 to 100`},
 		{"command that hangs", &Command{Program: "/bin/sleep", Args: []string{"1000"}, Timeout: 500 * time.Millisecond}, 0, "/bin/sleep: signal: killed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := tt.source.Room(t.Context())
+			got, err := tt.source.Free(t.Context())
 			if reason(err) != tt.err || got != tt.want {
 				t.Errorf("got %v, %v, want %v, %s", got, err, tt.want, tt.err)
 			}
 		})
 	}
 	write("stat", "cpu  150 0 150 700 100 0 0 0 0 0\n")
-	if got, err := cpu.Room(t.Context()); got != 0 || err != nil {
+	if got, err := cpu.Free(t.Context()); got != 0 || err != nil {
 		t.Errorf("CPU, all busy since: %v, %v", got, err)
 	}
 }

@@ -15,32 +15,34 @@ import (
 	"sync"
 	"time"
 
+	"github.com/golb/golb/health/internal/printable"
 	"github.com/golb/golb/health/internal/procgroup"
 )
 
-// Source is a measure of how much room a server has left, from 0, none, to 100.
+// Source measures a resource of a server: Free returns which part of it is free, in
+// percent.
 type Source interface {
-	Room(ctx context.Context) (float64, error)
+	Free(ctx context.Context) (float64, error)
 }
 
-// Server answers the agents' question on a server. The answer is the least room
-// that any source has, as "75%": what is scarcest decides. Where a source fails the
-// others answer, and where all fail the answer is "down" with the reason; after that it
-// is "up 75%", since HAProxy keeps a server down until it hears that word.
+// Server is the agent of a server. Its answer is the least that any source has free, as
+// in "75%". A source that fails is ignored while another one does not; where all fail
+// the answer is "down" with the reason, and from then on "up 75%": HAProxy keeps a
+// server down until an answer has that word. Do not change its fields once it serves.
 type Server struct {
 	Sources []Source
 	HTTP    bool // answer GET requests; else each connection gets a line
-	// Every is how long a measurement is good for; 0 means 1 s.
+	// Every is for how long a measurement is used; 0 means 1 s.
 	Every time.Duration
 
 	mu     sync.Mutex
 	answer string
 	taken  time.Time
-	failed bool // it has said down
+	failed bool // an answer was down
 }
 
-// Serve answers on l until ctx ends; it closes l. A client that is slow to ask or to
-// read is cut off after 5 s.
+// Serve answers clients of l until ctx ends, then closes l and returns nil; it returns an
+// error where l fails. It serves 100 connections at a time, for 5 s each at most.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -69,7 +71,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// serve answers one client; one that goes away is its own problem.
+// serve answers one client. An error concerns that client alone.
 func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	if !s.HTTP {
 		_, _ = io.WriteString(conn, s.Answer(ctx)+"\n")
@@ -85,7 +87,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	_ = resp.Write(conn)
 }
 
-// Answer is what clients are told now.
+// Answer returns the line that clients get now.
 func (s *Server) Answer(ctx context.Context) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,25 +96,25 @@ func (s *Server) Answer(ctx context.Context) string {
 		every = time.Second
 	}
 	if s.answer == "" || time.Since(s.taken) >= every {
-		s.answer, s.taken = s.measure(ctx), time.Now()
+		s.answer, s.taken = s.measureLocked(ctx), time.Now()
 	}
 	return s.answer
 }
 
-// measure makes an answer. The lock is held.
-func (s *Server) measure(ctx context.Context) string {
+// measureLocked makes an answer; s.mu must be held.
+func (s *Server) measureLocked(ctx context.Context) string {
 	least, reason := 101.0, "no sources"
 	for _, source := range s.Sources {
-		room, err := source.Room(ctx)
+		free, err := source.Free(ctx)
 		if err != nil {
 			reason = err.Error()
 			continue
 		}
-		least = min(least, max(0, min(100, room)))
+		least = min(least, max(0, min(100, free)))
 	}
 	if least > 100 {
 		s.failed = true
-		return "down # " + strings.Join(strings.Fields(reason), " ")
+		return "down # " + printable.Line(reason, maxReason)
 	}
 	percent := strconv.Itoa(int(least+0.5)) + "%"
 	if s.failed {
@@ -121,15 +123,16 @@ func (s *Server) measure(ctx context.Context) string {
 	return percent
 }
 
-// Command is a Source that runs a program, whose output's first word is the number.
+// Command is a Source that runs a program, which prints the number as its first word. The
+// program gets no arguments but Args; nothing that it starts outlives it.
 type Command struct {
 	Program string
 	Args    []string
 	Timeout time.Duration // 0 means 2 s
 }
 
-// Room runs the program once.
-func (c *Command) Room(ctx context.Context) (float64, error) {
+// Free runs the program once.
+func (c *Command) Free(ctx context.Context) (float64, error) {
 	timeout := c.Timeout
 	if timeout == 0 {
 		timeout = 2 * time.Second
@@ -142,10 +145,10 @@ func (c *Command) Room(ctx context.Context) (float64, error) {
 	if err := procgroup.Run(cmd); err != nil {
 		return 0, fmt.Errorf("%s: %w", c.Program, err)
 	}
-	return percentage(c.Program, out.Bytes)
+	return parsePercentage(c.Program, out.Bytes)
 }
 
-func percentage(what string, out []byte) (float64, error) {
+func parsePercentage(what string, out []byte) (float64, error) {
 	words := strings.Fields(string(out))
 	if len(words) > 0 {
 		if n, err := strconv.ParseFloat(strings.TrimSuffix(words[0], "%"), 64); err == nil && n >= 0 && n <= 100 {
@@ -155,16 +158,17 @@ func percentage(what string, out []byte) (float64, error) {
 	return 0, fmt.Errorf("%s: got %s, want a number from 0 to 100", what, quote(string(out)))
 }
 
-// CPU is a Source that measures how idle the processors were since it was last
-// asked (Linux). Time that was waited for disks counts as idle.
+// CPU is a Source that measures how idle the processors were since the last time (Linux).
+// Waiting for disks counts as idle.
 type CPU struct {
 	stat        string // "" is /proc/stat
 	mu          sync.Mutex
 	idle, total uint64
 }
 
-// Room returns the idle part; the first time, since the system started.
-func (c *CPU) Room(context.Context) (float64, error) {
+// Free returns the idle part of the time since the last call; at the first one, since the
+// system started.
+func (c *CPU) Free(context.Context) (float64, error) {
 	file := c.stat
 	if file == "" {
 		file = "/proc/stat"
@@ -187,7 +191,7 @@ func (c *CPU) Room(context.Context) (float64, error) {
 	return 100 * float64(idle) / float64(total), nil
 }
 
-// cpuTimes are the idle and all ticks in the first line of /proc/stat: user, nice,
+// cpuTimes returns the idle and all ticks in the first line of /proc/stat: user, nice,
 // system, idle, iowait, irq, softirq, steal; guest times are part of user.
 func cpuTimes(stat string) (idle, total uint64, err error) {
 	line, _, _ := strings.Cut(stat, "\n")
@@ -213,8 +217,8 @@ type Memory struct {
 	meminfo string // "" is /proc/meminfo
 }
 
-// Room returns MemAvailable as a part of MemTotal.
-func (m *Memory) Room(context.Context) (float64, error) {
+// Free returns MemAvailable as a part of MemTotal.
+func (m *Memory) Free(context.Context) (float64, error) {
 	file := m.meminfo
 	if file == "" {
 		file = "/proc/meminfo"

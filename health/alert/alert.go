@@ -1,6 +1,14 @@
-// Package alert tells people and programs what became of servers: by e-mail, to a
-// webhook, by a command, or by any [Sender]. It gathers what happens at once into
-// one message, and keeps quiet about a server that flaps.
+// Package alert sends messages about servers that go down or come up: by e-mail
+// ([Mail]), to a webhook ([Webhook]), by a command ([Command]) or by any [Sender].
+//
+// A [Notifier] takes events. It gathers those of a few seconds into one message, and
+// holds back further ones of a server that it has just sent a message about, so that
+// a flapping server causes one every few minutes. All durations are [time.Duration], 0
+// being the default.
+//
+// Texts of events may quote servers: a Notifier makes them printable, one line each, and
+// so are the errors of all senders. Notifier is safe for concurrent use, and so are the
+// senders as long as their fields are not changed.
 package alert
 
 import (
@@ -10,19 +18,32 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/golb/golb/health/internal/printable"
 )
 
-// Event is something that happened to a server.
+// Event is a change of a server's state.
 type Event struct {
-	Key     string    `json:"key"`     // of what: events of one key are damped together
-	Service string    `json:"service"` // names for people
-	Server  string    `json:"server"`
-	State   string    `json:"state"`            // up, down, or as the caller calls it
-	Reason  string    `json:"reason,omitempty"` // why
-	Since   time.Time `json:"since,omitzero"`   // when it began; zero where it is not known
-	At      time.Time `json:"at"`               // when it was known
-	Action  string    `json:"action,omitempty"` // what was done about it
-	Changes int       `json:"changes"`          // how many changes this stands for, itself included; more than 1 where it flapped
+	Key     string    `json:"key"`     // identifies the server: events with equal keys are held back together
+	Service string    `json:"service"` // name
+	Server  string    `json:"server"`  // name
+	State   string    `json:"state"`   // up, down, or a word of the caller's
+	Reason  string    `json:"reason,omitempty"`
+	Since   time.Time `json:"since,omitzero"`   // when it began; zero where that is not known
+	At      time.Time `json:"at"`               // when it was noticed
+	Action  string    `json:"action,omitempty"` // what the caller does about it
+	Changes int       `json:"changes"`          // how many changes this event stands for, itself included; set by Add
+}
+
+// maxText bounds each text of an event, and an error, in bytes.
+const maxText = 1000
+
+// printable returns e with texts that are safe to show.
+func (e Event) printable() Event {
+	for _, text := range []*string{&e.Key, &e.Service, &e.Server, &e.State, &e.Reason, &e.Action} {
+		*text = printable.Line(*text, maxText)
+	}
+	return e
 }
 
 // String returns the event in one line.
@@ -44,12 +65,12 @@ func (e Event) String() string {
 	return b.String()
 }
 
-// Message is what senders send.
+// Message is what a Sender sends. Its JSON form is that of a [Webhook].
 type Message struct {
 	Subject string  `json:"subject"`
-	Text    string  `json:"text"` // an event a line
+	Text    string  `json:"text"` // one event a line
 	Events  []Event `json:"events"`
-	Omitted int     `json:"omitted"` // events beyond what one message holds
+	Omitted int     `json:"omitted"` // events that are not in it, for want of room
 }
 
 // Sender sends a message. Send returns soon after ctx ends.
@@ -57,13 +78,13 @@ type Sender interface {
 	Send(ctx context.Context, m Message) error
 }
 
-// PartlySent is the error of a Sender whose message some, but not all, have got. It is
-// not sent again.
+// PartlySent is the error of a Sender whose message reached some recipients but not all.
+// A Notifier does not send such a message again.
 type PartlySent struct{ Err error }
 
 func (e *PartlySent) Error() string { return "sent, but not to all: " + e.Err.Error() }
 
-// Unwrap returns what went wrong with the others.
+// Unwrap returns the error of the others.
 func (e *PartlySent) Unwrap() error { return e.Err }
 
 // SenderFunc is a function as a Sender.
@@ -72,30 +93,29 @@ type SenderFunc func(ctx context.Context, m Message) error
 // Send calls f.
 func (f SenderFunc) Send(ctx context.Context, m Message) error { return f(ctx, m) }
 
-// Config is all that a Notifier is told. The zero value of each field is its
-// default.
+// Config is what a Notifier is made of. The zero value of each field is its default.
 type Config struct {
 	Senders []Sender
 	// Name begins each subject; "" means golb.
 	Name string
 	// Gather is for how long events are gathered into one message; 0 means 2 s.
 	Gather time.Duration
-	// Hold is for how long a key that was told of is kept quiet; what happens to it
-	// meanwhile is told at its end, as one event. 0 means 5 min.
+	// Hold is for how long, after an event, further events with the same key are held
+	// back; they are then sent as one, the last. 0 means 5 min.
 	Hold time.Duration
 	// Timeout is how long one attempt to send may take; 0 means 30 s.
 	Timeout time.Duration
-	// OnError is told of each attempt that failed, from several goroutines; nil is
-	// nobody.
+	// OnError is called with the error of each attempt that failed, and of each message
+	// that was dropped, from several goroutines; nil ignores errors.
 	OnError func(error)
 }
 
 const (
 	maxEvents = 500 // in a message
-	maxQueue  = 16  // messages that a slow sender has not sent
+	maxQueue  = 16  // messages that wait for a sender
 	attempts  = 3
-	// farewell is what senders get for the last messages when Run ends.
-	farewell = 5 * time.Second
+	// lastTime is how long senders may take for the last messages when Run ends.
+	lastTime = 5 * time.Second
 )
 
 // Notifier turns events into messages. Add is safe for concurrent use.
@@ -106,14 +126,14 @@ type Notifier struct {
 	mu      sync.Mutex
 	pending []Event
 	omitted int
-	flushAt time.Time        // of pending; zero where there is none
-	quiet   map[string]*hold // keys that were told of
+	flushAt time.Time        // when pending is sent; zero where it is empty
+	holds   map[string]*hold // by key
 }
 
-// hold is a key that is kept quiet.
+// hold is a key whose events are held back.
 type hold struct {
 	until time.Time
-	count int // events held back
+	count int // of events held back
 	last  Event
 }
 
@@ -134,21 +154,23 @@ func New(cfg Config) *Notifier {
 	if cfg.OnError == nil {
 		cfg.OnError = func(error) {}
 	}
-	return &Notifier{cfg: cfg, wake: make(chan struct{}, 1), quiet: make(map[string]*hold)}
+	return &Notifier{cfg: cfg, wake: make(chan struct{}, 1), holds: make(map[string]*hold)}
 }
 
-// Add takes an event. It does not block; what it keeps is bounded.
+// Add takes an event. It does not block. Of more than 500 events for one message it keeps
+// the number only.
 func (n *Notifier) Add(e Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	e = e.printable()
 	e.Changes = 1
-	if h := n.quiet[e.Key]; h != nil {
+	if h := n.holds[e.Key]; h != nil {
 		h.count++
 		h.last = e
 		return
 	}
 	now := time.Now()
-	n.quiet[e.Key] = &hold{until: now.Add(n.cfg.Hold)}
+	n.holds[e.Key] = &hold{until: now.Add(n.cfg.Hold)}
 	n.append(e, now)
 	select {
 	case n.wake <- struct{}{}:
@@ -167,10 +189,10 @@ func (n *Notifier) append(e Event, now time.Time) {
 	}
 }
 
-// Run sends until ctx ends, then sends what is left, in at most 5 s, and returns
-// nil. Each sender has a goroutine of its own, so that one that hangs does not hold
-// up the others; an attempt that fails is repeated twice, after 30 s and 2 min, unless
-// its error is [PartlySent].
+// Run sends messages until ctx ends, then those that are left, for 5 s at most, and returns
+// nil. Each sender has a goroutine: one that hangs does not delay the others. An attempt
+// that fails is repeated after 30 s and once more after 2 min, unless its error is a
+// [PartlySent]. Where 16 messages wait for a sender, further ones are dropped.
 func (n *Notifier) Run(ctx context.Context) error {
 	queues := make([]chan Message, len(n.cfg.Senders))
 	var group sync.WaitGroup
@@ -212,19 +234,19 @@ func (n *Notifier) enqueue(queues []chan Message, m *Message) {
 	}
 }
 
-// next returns the message that is due, or nil, and how long there is nothing to
-// do. last makes everything due.
+// next returns the message that is due, nil where there is none, and for how long nothing
+// else is. With last, everything is due.
 func (n *Notifier) next(now time.Time, last bool) (*Message, time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	wait := time.Hour // Add wakes the loop
-	for key, h := range n.quiet {
+	wait := time.Hour // Add wakes Run
+	for key, h := range n.holds {
 		if h.until.After(now) && !last {
 			wait = min(wait, h.until.Sub(now))
 			continue
 		}
 		if h.count == 0 {
-			delete(n.quiet, key)
+			delete(n.holds, key)
 			continue
 		}
 		h.last.Changes = h.count
@@ -243,7 +265,7 @@ func (n *Notifier) next(now time.Time, last bool) (*Message, time.Duration) {
 	return &m, wait
 }
 
-// compose writes a message.
+// compose makes a message of events.
 func compose(name string, events []Event, omitted int) Message {
 	m := Message{Events: events, Omitted: omitted}
 	if len(events) == 1 {
@@ -263,7 +285,7 @@ func compose(name string, events []Event, omitted int) Message {
 	return m
 }
 
-// work sends the messages of one sender.
+// work sends the messages for one sender.
 func (n *Notifier) work(ctx context.Context, s Sender, queue <-chan Message) {
 	for m := range queue {
 		for try := 1; ; try++ {
@@ -271,7 +293,7 @@ func (n *Notifier) work(ctx context.Context, s Sender, queue <-chan Message) {
 			if err == nil {
 				break
 			}
-			n.cfg.OnError(fmt.Errorf("alert: attempt %d of %d: %s: %w", try, attempts, m.Subject, err))
+			n.cfg.OnError(printable.Error(fmt.Errorf("alert: attempt %d of %d: %s: %w", try, attempts, m.Subject, err), maxText))
 			if _, some := errors.AsType[*PartlySent](err); some || try == attempts || ctx.Err() != nil || !sleep(ctx, 30*time.Second<<(2*(try-1))) {
 				break
 			}
@@ -279,11 +301,11 @@ func (n *Notifier) work(ctx context.Context, s Sender, queue <-chan Message) {
 	}
 }
 
-// send makes one attempt. When Run has ended it still gets a short time.
+// send makes one attempt. Where ctx has ended it gets lastTime.
 func (n *Notifier) send(ctx context.Context, s Sender, m Message) (err error) {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.Timeout)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(farewell, cancel) })()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastTime, cancel) })()
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("sender panicked: %v", p)
@@ -298,7 +320,7 @@ func (n *Notifier) send(ctx context.Context, s Sender, m Message) (err error) {
 	return nil
 }
 
-// sleep returns false where ctx ended first.
+// sleep reports whether it slept for d: ctx did not end before.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

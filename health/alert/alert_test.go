@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -77,7 +81,7 @@ func TestMessages(t *testing.T) {
 			n.Add(down("b"))
 			time.Sleep(time.Hour)
 		}, []string{"2s golb: 2 changes | web: a is down: connection refused; no new connections | web: b is down: connection refused; no new connections"}},
-		{"a server that flaps is told of once in a while", func(n *Notifier) {
+		{"a server that flaps causes a message once in a while", func(n *Notifier) {
 			n.Add(down("a"))
 			time.Sleep(500 * time.Millisecond)
 			for range 600 { // 10 min of a change a second
@@ -90,7 +94,7 @@ func TestMessages(t *testing.T) {
 			"5m2s golb: web: a is down | web: a is down after 300 changes",
 			"10m2s golb: web: a is down | web: a is down after 300 changes",
 		}},
-		{"a server that recovers for good is told of again at once", func(n *Notifier) {
+		{"a server that recovers after the hold causes a message at once", func(n *Notifier) {
 			n.Add(down("a"))
 			time.Sleep(6 * time.Minute)
 			n.Add(Event{Key: "a", Service: "web", Server: "a", State: "up"})
@@ -130,6 +134,69 @@ func TestAMessageIsBounded(t *testing.T) {
 			t.Errorf("%d events, %d omitted, %s", len(got.Events), got.Omitted, got.Subject)
 		}
 	})
+}
+
+// Texts of an event may quote a server: each stays one printable line of the message.
+func TestMessagesArePrintable(t *testing.T) {
+	const evil = "a\x1b[31mb\r\nweb: forged is down\u202e\x9b"
+	const clean = "a [31mb web: forged is down"
+	synctest.Test(t, func(t *testing.T) {
+		var got Message
+		sender := SenderFunc(func(_ context.Context, m Message) error { got = m; return nil })
+		during(Config{Senders: []Sender{sender}}, func(n *Notifier) {
+			n.Add(Event{Key: evil, Service: evil, Server: evil, State: evil, Reason: evil, Action: evil})
+			time.Sleep(time.Minute)
+		})
+		want := Message{
+			Subject: "golb: " + clean + ": " + clean + " is " + clean,
+			Text:    clean + ": " + clean + " is " + clean + ": " + clean + "; " + clean + "\n",
+			Events:  []Event{{Key: clean, Service: clean, Server: clean, State: clean, Reason: clean, Action: clean, Changes: 1}},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestErrorsArePrintable(t *testing.T) {
+	const evil = "\x1b[31mno\u202e\x07"
+	synctest.Test(t, func(t *testing.T) {
+		answers := func(text string) func(context.Context, string, string) (net.Conn, error) {
+			return func(context.Context, string, string) (net.Conn, error) {
+				near, far := net.Pipe()
+				go func() {
+					defer far.Close()
+					go func() { _, _ = io.Copy(io.Discard, far) }()
+					_, _ = io.WriteString(far, text)
+					time.Sleep(time.Second)
+				}()
+				return near, nil
+			}
+		}
+		senders := map[string]Sender{
+			"mail":    &Mail{Server: "mx.example:25", From: "a@example", To: []string{"b@example"}, Dial: answers("554 " + evil + "\r\n")},
+			"webhook": &Webhook{URL: "http://hook.example/", Client: &http.Transport{DialContext: answers("HTTP/1.1 500 " + evil + "\r\n\r\n"), DisableKeepAlives: true}},
+			"command": &Command{Program: "/bin/sh", Args: []string{"-c", "printf '" + evil + "'; exit 1"}},
+		}
+		for name, s := range senders {
+			if err := s.Send(t.Context(), message()); err == nil || !isPrintable(err.Error()) || !strings.Contains(err.Error(), "no") {
+				t.Errorf("%s: got %q", name, fmt.Sprint(err))
+			}
+		}
+		var failed []error
+		own := SenderFunc(func(context.Context, Message) error { return errors.New(evil) })
+		during(Config{Senders: []Sender{own}, OnError: func(err error) { failed = append(failed, err) }}, func(n *Notifier) {
+			n.Add(down("a"))
+			time.Sleep(time.Minute)
+		})
+		if len(failed) == 0 || !isPrintable(failed[0].Error()) {
+			t.Errorf("a sender of one's own: got %q", failed)
+		}
+	})
+}
+
+func isPrintable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 func TestSendersThatFail(t *testing.T) {
@@ -190,7 +257,7 @@ func TestTheEndIsNotHeldUp(t *testing.T) {
 		start := time.Now()
 		cancel()
 		<-ended
-		if took := time.Since(start); took > 2*farewell {
+		if took := time.Since(start); took > 2*lastTime {
 			t.Errorf("ended after %v", took)
 		}
 	})

@@ -15,45 +15,46 @@ import (
 	"time"
 
 	"github.com/golb/golb/health/internal/budget"
+	"github.com/golb/golb/health/internal/printable"
 )
 
-// Security is how a mail server is spoken to.
+// Security is how mail uses TLS.
 type Security string
 
-// The ways to speak to a mail server.
+// The ways to use TLS.
 const (
-	IfOffered Security = ""      // STARTTLS where the server offers it; verified where TLS or Login is given
-	Required  Security = "start" // STARTTLS, or no mail
-	Implicit  Security = "yes"   // TLS from the first byte
-	Plain     Security = "no"    // never TLS
+	IfOffered Security = ""      // STARTTLS where the server offers it; its certificate is verified where TLS or Login is set
+	Required  Security = "start" // STARTTLS, else an error
+	Implicit  Security = "yes"   // TLS from the first byte (RFC 8314)
+	Plain     Security = "no"    // no TLS
 )
 
 // Mail sends messages by SMTP (RFC 5321), in UTF-8.
 type Mail struct {
 	Server   string // host:port
 	Security Security
-	TLS      *tls.Config // nil verifies the server by its name, as far as Security says
-	// Login and Password are for AUTH PLAIN, which is only done over TLS or to this
-	// host; "" does not log in.
+	TLS      *tls.Config // nil verifies that the certificate is of Server
+	// Login and Password are for AUTH PLAIN, which needs TLS or a server on this host; ""
+	// does not log in.
 	Login, Password string
-	From            string
-	To              []string
-	Hello           string // our name; "" means localhost
-	Dial            func(ctx context.Context, network, address string) (net.Conn, error)
+	From            string                                                               // address
+	To              []string                                                             // addresses
+	Hello           string                                                               // name in EHLO; "" means localhost
+	Dial            func(ctx context.Context, network, address string) (net.Conn, error) // nil is the host's own
 }
 
-// Send sends m to all of To. Those whom the server refuses do not keep it from the
-// others: the error is then a [PartlySent].
+// Send sends m to all of To. Where the server refuses some of them the others get it,
+// and the error is a [PartlySent]. It ends with ctx.
 func (c *Mail) Send(ctx context.Context, m Message) error {
 	host, _, err := net.SplitHostPort(c.Server)
 	if err != nil {
 		return fmt.Errorf("mail: server %q: %w", c.Server, err)
 	}
 	if len(c.To) == 0 {
-		return errors.New("mail: to nobody")
+		return errors.New("mail: no recipient")
 	}
 	if err := c.deliver(ctx, host, c.compose(m)); err != nil {
-		return fmt.Errorf("mail by %s: %w", c.Server, err)
+		return printable.Error(fmt.Errorf("mail by %s: %w", c.Server, err), maxText)
 	}
 	return nil
 }
@@ -92,14 +93,14 @@ func (c *Mail) deliver(ctx context.Context, host string, text []byte) error {
 	if err := w.Close(); err != nil {
 		return err
 	}
-	_ = client.Quit() // it has taken the mail
+	_ = client.Quit() // the mail is accepted: an error changes nothing
 	if len(refused) > 0 {
 		return &PartlySent{notTo}
 	}
 	return nil
 }
 
-// connect returns a client that has said hello, secured as asked.
+// connect returns a client that has sent EHLO and started TLS, as Security says.
 func (c *Mail) connect(ctx context.Context, host string) (*smtp.Client, error) {
 	dial := c.Dial
 	if dial == nil {
@@ -109,9 +110,9 @@ func (c *Mail) connect(ctx context.Context, host string) (*smtp.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The connection ends with the context; a closed one says so on the next use.
+	// The connection ends with the context. Once closed, the next use fails.
 	context.AfterFunc(ctx, func() { _ = raw.Close() })
-	var conn net.Conn = &limited{raw, budget.Reader{From: raw, Left: maxTalk, Spent: errTooMuch}}
+	var conn net.Conn = &limited{raw, budget.Reader{From: raw, Left: maxRead, Spent: errTooMuch}}
 	cfg := &tls.Config{ServerName: host}
 	if c.TLS != nil {
 		cfg = c.TLS.Clone()
@@ -134,19 +135,21 @@ func (c *Mail) connect(ctx context.Context, host string) (*smtp.Client, error) {
 	return client, nil
 }
 
-// maxTalk bounds what is read of a mail server in bytes: package smtp keeps a reply
-// of any length.
-const maxTalk = 256 << 10
+// maxRead bounds what is read of a mail server in bytes: package smtp keeps a reply of
+// any length.
+const maxRead = 256 << 10
 
-var errTooMuch = fmt.Errorf("server says more than %d KiB", maxTalk>>10)
+var errTooMuch = fmt.Errorf("server sends more than %d KiB", maxRead>>10)
 
+// limited is a connection of which a budget is read.
 type limited struct {
 	net.Conn
-	from budget.Reader
+	budget budget.Reader
 }
 
-func (l *limited) Read(p []byte) (int, error) { return l.from.Read(p) }
+func (l *limited) Read(p []byte) (int, error) { return l.budget.Read(p) }
 
+// secure sends EHLO and starts TLS, as Security says.
 func (c *Mail) secure(client *smtp.Client, cfg *tls.Config) error {
 	if c.Hello != "" {
 		if err := client.Hello(c.Hello); err != nil {
@@ -158,8 +161,8 @@ func (c *Mail) secure(client *smtp.Client, cfg *tls.Config) error {
 	case c.Security == Required && !offered:
 		return errors.New("server does not offer STARTTLS")
 	case c.Security == Required, c.Security == IfOffered && offered:
-		// Mail that would go in the clear otherwise is no reason to insist on a
-		// certificate (RFC 7435 section 3); the usual one of a mail server is its own.
+		// Opportunistic security (RFC 7435 section 3): without STARTTLS the mail would go
+		// in the clear, and many mail servers have a self-signed certificate.
 		cfg.InsecureSkipVerify = cfg.InsecureSkipVerify || c.Security == IfOffered && c.TLS == nil && c.Login == ""
 		if err := client.StartTLS(cfg); err != nil {
 			return fmt.Errorf("starttls: %w", err)
@@ -168,7 +171,7 @@ func (c *Mail) secure(client *smtp.Client, cfg *tls.Config) error {
 	return nil
 }
 
-// compose writes the mail (RFC 5322, RFC 2045).
+// compose returns the mail (RFC 5322, RFC 2045).
 func (c *Mail) compose(m Message) []byte {
 	var b bytes.Buffer
 	header := func(name, value string) {
@@ -180,13 +183,13 @@ func (c *Mail) compose(m Message) []byte {
 	header("Date", time.Now().Format(time.RFC1123Z))
 	_, domain, _ := strings.Cut(c.From, "@")
 	header("Message-ID", "<"+rand.Text()+"@"+strings.Trim(domain, "<> ")+">")
-	header("Auto-Submitted", "auto-generated") // RFC 3834: no holiday replies
+	header("Auto-Submitted", "auto-generated") // RFC 3834: prevents automatic replies
 	header("MIME-Version", "1.0")
 	header("Content-Type", "text/plain; charset=utf-8")
 	header("Content-Transfer-Encoding", "quoted-printable")
 	b.WriteString("\r\n")
 	w := quotedprintable.NewWriter(&b)
-	_, _ = w.Write([]byte(strings.ReplaceAll(m.Text, "\n", "\r\n"))) // to memory
+	_, _ = w.Write([]byte(strings.ReplaceAll(m.Text, "\n", "\r\n"))) // to memory: no error
 	_ = w.Close()
 	return b.Bytes()
 }

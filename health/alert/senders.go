@@ -10,19 +10,24 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/golb/golb/health/internal/printable"
 	"github.com/golb/golb/health/internal/procgroup"
 )
 
-// Webhook posts messages as JSON. The answer must be 2xx; redirects are not
-// followed.
+// Webhook posts messages as JSON. The status of the answer must be 2xx; redirects are
+// not followed.
 type Webhook struct {
 	URL    string
-	Header http.Header       // more of the request, say Authorization
-	Client http.RoundTripper // nil is a connection per message
+	Header http.Header       // added to the request, such as Authorization
+	Client http.RoundTripper // nil makes a connection per message, and uses the proxy of the environment
 }
 
 // Send posts m.
 func (w *Webhook) Send(ctx context.Context, m Message) error {
+	return printable.Error(w.send(ctx, m), maxText)
+}
+
+func (w *Webhook) send(ctx context.Context, m Message) error {
 	body, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("webhook: %w", err)
@@ -50,15 +55,15 @@ func (w *Webhook) Send(ctx context.Context, m Message) error {
 	return nil
 }
 
-// Command runs a program for each message: its subject is the last argument, its
-// text the standard input, the message as JSON the variable GOLB_ALERT (left out
-// where it is longer than 64 KiB). Nothing the program starts outlives it.
+// Command runs a program for each message, with the subject as last argument and the
+// text as standard input. The environment variable GOLB_ALERT has the message as JSON,
+// unless that is longer than 64 KiB. Nothing that the program starts outlives it.
 type Command struct {
 	Program string
-	Args    []string
+	Args    []string // before the subject
 }
 
-// Send runs the program; it must exit with 0.
+// Send runs the program, which must exit with status 0.
 func (c *Command) Send(ctx context.Context, m Message) error {
 	cmd := exec.CommandContext(ctx, c.Program, append(c.Args[:len(c.Args):len(c.Args)], m.Subject)...)
 	cmd.Stdin = strings.NewReader(m.Text)
@@ -66,10 +71,10 @@ func (c *Command) Send(ctx context.Context, m Message) error {
 	if b, err := json.Marshal(m); err == nil && len(b) <= 64<<10 {
 		cmd.Env = append(cmd.Env, "GOLB_ALERT="+string(b))
 	}
-	said := procgroup.Head{Most: 200}
-	cmd.Stdout, cmd.Stderr = &said, &said
+	output := procgroup.Head{Most: 200}
+	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := procgroup.Run(cmd); err != nil {
-		return fmt.Errorf("%s: %w: %q", c.Program, err, said.Bytes)
+		return fmt.Errorf("%s: %w: %q", c.Program, err, output.Bytes)
 	}
 	return nil
 }

@@ -83,13 +83,13 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// mailServer answers as an SMTP server does, records what it hears, and can be told
-// to refuse a command.
+// mailServer answers as an SMTP server does, records what it receives, and can refuse
+// a command.
 type mailServer struct {
 	cfg      *tls.Config // nil offers no TLS
 	refuse   string
 	implicit bool
-	heard    []string
+	received []string
 	mail     string
 }
 
@@ -116,37 +116,37 @@ func (s *mailServer) dial(context.Context, string, string) (net.Conn, error) {
 
 func (s *mailServer) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
-	say := func(line string) { _, _ = io.WriteString(conn, line+"\r\n") }
-	say("220 mx")
+	send := func(line string) { _, _ = io.WriteString(conn, line+"\r\n") }
+	send("220 mx")
 	for {
 		line := readLine(conn)
 		if line == "" {
 			return
 		}
-		s.heard = append(s.heard, line)
+		s.received = append(s.received, line)
 		switch word, _, _ := strings.Cut(line, " "); {
 		case s.refuse != "" && strings.HasPrefix(line, s.refuse):
-			say("550 no")
+			send("550 no")
 		case word == "EHLO" && s.cfg != nil:
-			say("250-mx\r\n250-AUTH PLAIN\r\n250 STARTTLS")
+			send("250-mx\r\n250-AUTH PLAIN\r\n250 STARTTLS")
 		case word == "EHLO":
-			say("250-mx\r\n250 AUTH PLAIN")
+			send("250-mx\r\n250 AUTH PLAIN")
 		case word == "STARTTLS":
-			say("220 go")
+			send("220 go")
 			conn = tls.Server(conn, s.cfg)
 		case word == "AUTH":
-			say("235 yes")
+			send("235 yes")
 		case word == "DATA":
-			say("354 go")
+			send("354 go")
 			for line := readLine(conn); line != "."; line = readLine(conn) {
 				s.mail += line + "\n"
 			}
-			say("250 taken")
+			send("250 taken")
 		case word == "QUIT":
-			say("221 bye")
+			send("221 bye")
 			return
 		default:
-			say("250 ok")
+			send("250 ok")
 		}
 	}
 }
@@ -170,11 +170,11 @@ func TestMail(t *testing.T) {
 	cfg := &tls.Config{Certificates: []tls.Certificate{cert}}
 	trust := &tls.Config{RootCAs: pool}
 	tests := []struct {
-		name   string
-		mail   Mail
-		server mailServer
-		heard  []string
-		want   string
+		name     string
+		mail     Mail
+		server   mailServer
+		received []string
+		want     string
 	}{
 		{"plain", Mail{Hello: "lb"}, mailServer{}, []string{"EHLO lb", "MAIL FROM:<golb@example>", "RCPT TO:<a@example>", "RCPT TO:<b@example>", "DATA", "QUIT"}, ""},
 		{"STARTTLS where it is offered, login", Mail{TLS: trust, Login: "u", Password: "p"}, mailServer{cfg: cfg},
@@ -203,7 +203,7 @@ func TestMail(t *testing.T) {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 			cancel()
-			if diff := cmp.Diff(tt.heard, tt.server.heard); diff != "" {
+			if diff := cmp.Diff(tt.received, tt.server.received); diff != "" {
 				t.Error(diff)
 			}
 			if _, some := errors.AsType[*PartlySent](err); tt.want == "" || some {
@@ -309,8 +309,8 @@ func TestHostileReceivers(t *testing.T) {
 		{"closes", "mail", func(net.Conn) {}, "mail by mx.example:25: EOF"},
 		{"another protocol", "mail", forever("HTTP/1.1 400 Bad Request\r\n"), "mail by mx.example:25: "},
 		{"slow", "mail", slowly, "mail by mx.example:25: "},
-		{"endless line", "mail", forever("x"), "mail by mx.example:25: server says more than 256 KiB"},
-		{"endless reply", "mail", forever("220-more\r\n"), "mail by mx.example:25: server says more than 256 KiB"},
+		{"endless line", "mail", forever("x"), "mail by mx.example:25: server sends more than 256 KiB"},
+		{"endless reply", "mail", forever("220-more\r\n"), "mail by mx.example:25: server sends more than 256 KiB"},
 		{"closes", "webhook", func(net.Conn) {}, "webhook: "},
 		{"silent", "webhook", func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, "webhook: "},
 		{"another protocol", "webhook", forever("220 mx\r\n"), "webhook: "},

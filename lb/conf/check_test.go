@@ -15,13 +15,12 @@ import (
 
 // Whatever golb probe takes, by each of its names, a config takes too.
 func TestChecksTakeEveryTypeAndKey(t *testing.T) {
-	required := map[string]string{"url": "http://www.example/", "command": "/bin/true"}
-	for _, typ := range health.NewRegistry().Types() {
+	for _, typ := range health.Builtin() {
 		for _, name := range append([]string{typ.Name}, typ.Also...) {
 			must := ""
 			for _, k := range typ.Keys() {
 				if k.Required {
-					must += fmt.Sprintf("      %s: %s\n", k.Name, required[k.Name])
+					must += fmt.Sprintf("      %s: %s\n", k.Name, k.Example)
 				}
 			}
 			check := func(more string) error {
@@ -92,11 +91,11 @@ func TestChecksMayBeOfTheEnvironmentsTypes(t *testing.T) {
 	if _, err := Read(path); err == nil || !strings.Contains(err.Error(), `5:19: services[0].check.type: "mine": no such type of check`) {
 		t.Errorf("without it: %v", err)
 	}
-	env := lb.Env{Checks: health.NewRegistry(health.Type{Name: "mine", About: "my own", Bind: func(k *health.Keys, _ health.Peer) health.Checker {
+	env := lb.Env{Checks: health.NewRegistry(append(health.Builtin(), health.Type{Name: "mine", About: "my own", Bind: func(k *health.Keys, _ health.Peer) health.Checker {
 		colour := ""
 		k.Choice(&colour, "colour", "blue", "which", "red", "blue")
 		return health.On
-	}})}
+	}})...)}
 	doc, err := ReadIn(env, path)
 	if err != nil {
 		t.Fatal(err)

@@ -1,10 +1,10 @@
-// Package budget bounds what is read of a peer that may say any amount of things.
+// Package budget limits how many bytes are read of a peer.
 package budget
 
 import "io"
 
-// Reader reads as many bytes of From as are Left, then fails with Spent. It remembers
-// the error at which it stopped: parsers that find half an answer report that instead.
+// Reader reads at most Left bytes of From, then returns the error Spent. It keeps the
+// error of the last Read, which parsers replace by one of their own.
 type Reader struct {
 	From  io.Reader
 	Left  int
@@ -12,7 +12,7 @@ type Reader struct {
 	Err   error // of the last Read
 }
 
-// Read reads at most what is left.
+// Read reads at most Left bytes.
 func (r *Reader) Read(p []byte) (n int, err error) {
 	if r.Left <= 0 {
 		r.Err = r.Spent

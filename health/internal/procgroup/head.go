@@ -1,13 +1,12 @@
 package procgroup
 
-// Head is a writer that keeps the first bytes written to it: what a command that may
-// say any amount of things began with.
+// Head is a writer that keeps the first Most bytes written to it, and discards the others.
 type Head struct {
 	Bytes []byte
-	Most  int // that are kept
+	Most  int
 }
 
-// Write takes p, and never fails.
+// Write never fails.
 func (h *Head) Write(p []byte) (int, error) {
 	h.Bytes = append(h.Bytes, p[:min(len(p), h.Most-len(h.Bytes))]...)
 	return len(p), nil

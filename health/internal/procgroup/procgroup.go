@@ -9,27 +9,27 @@ import (
 	"time"
 )
 
-// drain is how long a process that left the group may hold the input open after
-// the command has ended.
-const drain = 50 * time.Millisecond
+// waitDelay is for how long a process that left the group may keep the standard input
+// open after the command has ended.
+const waitDelay = 50 * time.Millisecond
 
-// Run runs cmd, which exec.CommandContext made, as the leader of a process group.
-// When its context ends, or the command has ended, whatever is left of the group is
-// killed. (Where there are no process groups, only the command.) SIGTERM first would
-// need time that there no longer is. What they have written by then is in the
-// command's Stdout, and in its Stderr if that is the same writer; a process that left
-// the group is not waited for.
+// Run runs cmd, which exec.CommandContext made, as the leader of a process group. When
+// its context or the command has ended, the rest of the group gets SIGKILL; a SIGTERM
+// before would need time that is over. (On systems without process groups, only the
+// command is killed.) All output of the group until then is in cmd.Stdout, and in
+// cmd.Stderr if that is the same writer. A process that left the group is not waited
+// for.
 func Run(cmd *exec.Cmd) error {
-	lead(cmd)
+	setGroup(cmd)
 	cmd.Cancel = func() error { return kill(cmd) }
-	cmd.WaitDelay = drain
-	finish, err := gather(cmd)
+	cmd.WaitDelay = waitDelay
+	finish, err := copyOutput(cmd)
 	if err != nil {
 		return err
 	}
 	err = cmd.Run()
 	if cmd.Process != nil {
-		_ = kill(cmd) // mostly there is nobody left
+		_ = kill(cmd) // fails where the group is empty
 	}
 	finish()
 	if errors.Is(err, exec.ErrWaitDelay) {
@@ -38,11 +38,10 @@ func Run(cmd *exec.Cmd) error {
 	return err
 }
 
-// gather has the command write to a pipe, from which it is copied to its Stdout while
-// it runs. finish copies what is left once nobody of the group writes any more. (The
-// copying of package exec waits for those who may write, a while, and then loses what
-// it has not got round to.)
-func gather(cmd *exec.Cmd) (finish func(), err error) {
+// copyOutput has the command write to a pipe, which is copied to its Stdout while it
+// runs. finish copies the rest once no process of the group writes any more. (The copying
+// of package exec waits for all that may write, for WaitDelay, and then drops the rest.)
+func copyOutput(cmd *exec.Cmd) (finish func(), err error) {
 	to := cmd.Stdout
 	if to == nil {
 		return func() {}, nil
@@ -64,7 +63,7 @@ func gather(cmd *exec.Cmd) (finish func(), err error) {
 		_ = w.Close()
 		_ = r.SetReadDeadline(time.Now())
 		<-copied
-		rest(to, r)
+		copyRest(to, r)
 		_ = r.Close()
 	}, nil
 }

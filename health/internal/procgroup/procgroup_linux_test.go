@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// late is a writer that gets its time only when the command has long ended.
+// late is a writer that is slower than the command.
 type late struct{ strings.Builder }
 
 func (l *late) Write(p []byte) (int, error) {
-	time.Sleep(4 * drain)
+	time.Sleep(4 * waitDelay)
 	return l.Builder.Write(p)
 }
 
@@ -20,7 +20,7 @@ func TestOutputIsWholeHoweverLateItIsRead(t *testing.T) {
 		{"ends", "echo first; sleep 0.1; echo last", "first\nlast\n"},
 		{"leaves the output to a child", "sleep 1000 & echo first; sleep 0.1; echo last", "first\nlast\n"},
 		{"leaves it to one that leaves the group", "setsid sleep 2 & echo first; sleep 0.1; echo last", "first\nlast\n"},
-		{"says nothing", ":", ""},
+		{"has no output", ":", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

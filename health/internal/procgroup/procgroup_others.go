@@ -8,8 +8,8 @@ import (
 	"os/exec"
 )
 
-func lead(*exec.Cmd) {}
+func setGroup(*exec.Cmd) {}
 
 func kill(cmd *exec.Cmd) error { return cmd.Process.Kill() }
 
-func rest(io.Writer, *os.File) {}
+func copyRest(io.Writer, *os.File) {}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func lead(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+func setGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 func kill(cmd *exec.Cmd) error {
 	err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -20,11 +20,11 @@ func kill(cmd *exec.Cmd) error {
 	return err
 }
 
-// pipeSize is what a pipe holds: more than that was written later.
+// pipeSize is how many bytes a pipe holds: what exceeds it was written later.
 const pipeSize = 64 << 10
 
-// rest copies what is in the pipe, without waiting for more.
-func rest(to io.Writer, pipe *os.File) {
+// copyRest copies what is in the pipe, without waiting for more.
+func copyRest(to io.Writer, pipe *os.File) {
 	_ = pipe.SetReadDeadline(time.Time{})
 	conn, err := pipe.SyscallConn()
 	if err != nil {
@@ -33,7 +33,7 @@ func rest(to io.Writer, pipe *os.File) {
 	buf := make([]byte, 4<<10)
 	for total, n := 0, 1; n > 0 && total < pipeSize; total += n {
 		err := conn.Read(func(fd uintptr) bool {
-			n, _ = syscall.Read(int(fd), buf) // it does not wait: nothing is -1
+			n, _ = syscall.Read(int(fd), buf) // does not block: -1 where the pipe is empty
 			return true
 		})
 		if err != nil || n <= 0 {
