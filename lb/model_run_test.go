@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/sched"
 )
 
 // TestModel holds the engine against the model under random packets, edits and
@@ -97,7 +98,7 @@ func drawService(rt *rapid.T, i int) *modelService {
 }
 
 func drawScheduler(rt *rapid.T, s *modelService) {
-	s.scheduler = rapid.SampledFrom([]string{"rr", "wrr", "lc", "wlc", "dh", "sh", "mh", "sed", "nq", "lblc", "lblcr", "fo", "ovf", "twos"}).Draw(rt, "scheduler")
+	s.scheduler = rapid.SampledFrom(sched.Names()).Draw(rt, "scheduler")
 }
 
 func drawPersistence(rt *rapid.T, s *modelService) {

@@ -5,12 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// Server is a real server of one service, as schedulers see it (ip_vs_dest). Its
-// owner sets the exported fields, passes it to Slab.Init before any other use, and
-// changes the fields no more. Methods may be called at any time from any goroutine.
+// Server is a real server of one service, as schedulers see it (ip_vs_dest). Its owner
+// sets the fields and passes it to Slab.Init before any other use; Addr and Port then
+// stay as they are. Methods may be called at any time from any goroutine.
 //
-// It counts up to 2^27-1 active connections, and twice as many in all as fit there
-// if each of them counted 256 times.
+// A server has at most 2^27-1 active connections, and Overhead is less than 2^35.
 type Server struct {
 	Addr [16]byte // network byte order, IPv4 as IPv4-mapped
 	Port uint16   // host byte order
@@ -21,17 +20,17 @@ type Server struct {
 	gone       atomic.Bool
 }
 
-// load is what schedulers compare: 16 bytes, so that a pick among 1,000 servers
-// reads no more than the first level of the cache holds. Four servers share a line.
+// load is what schedulers compare. It is kept small, so that those of 1,000 servers fit
+// the first level of the cache: four servers share a line, see Slab.
 type load struct {
-	// conns is both counts in one word, so that a connection that moves between them
-	// is never counted twice or not at all: overhead<<activeBits + active. Where
-	// workers count in another order than things happened, active may be negative for
-	// a moment; the overhead then reads 1 less than it is.
+	// conns is both counts in one word, overhead<<activeBits + active, so that a
+	// connection that moves between them is never counted twice or not at all. While
+	// active is negative, as it may be for a moment where two workers count what
+	// happened to one connection, the overhead reads 1 less than it is.
 	conns atomic.Int64
 
-	// weight is negative, ^weight, while the server is overloaded: a pick has one
-	// number to look at.
+	// weight is ^weight, which is negative, while the server is overloaded: a pick looks
+	// at one number.
 	weight atomic.Int64
 }
 
