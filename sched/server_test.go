@@ -94,39 +94,42 @@ func TestServerWeightAndOverloadAtOnce(t *testing.T) {
 	both.Wait()
 }
 
-// TestSlabKeepsLoadsTogether is what the time of a pick rests on.
+// TestSlabKeepsLoadsTogether is about the time of a pick, which reads them all, and that
+// of two workers that count on neighbors.
 func TestSlabKeepsLoadsTogether(t *testing.T) {
-	const line = 64
-	size := reflect.TypeFor[load]().Size()
-	if line%size != 0 {
-		t.Errorf("loads of %d bytes lie on two lines of the cache", size)
+	const line, block = 64, slabLines * slabPerLine
+	if got := reflect.TypeFor[load]().Size() * slabPerLine; got != line {
+		t.Errorf("%d loads are %d bytes, want a line of the cache", slabPerLine, got)
 	}
 	var slab Slab
-	var servers [3 * slabBlock]Server
+	var servers [2 * block]Server
+	lineOf := func(i int) uintptr { return reflect.ValueOf(servers[i].load).Pointer() / line }
 	for i := range servers {
 		slab.Init(&servers[i])
-		at := reflect.ValueOf(servers[i].load).Pointer()
-		if i%slabBlock == 0 {
-			if at%line != 0 {
-				t.Errorf("server %d: its block begins %d bytes into a line", i, at%line)
-			}
-			continue
+		if begin := reflect.ValueOf(servers[i-i%block].load).Pointer(); begin%line != 0 {
+			t.Fatalf("server %d: its block begins %d bytes into a line", i, begin%line)
+		} else if in := lineOf(i) - begin/line; in >= slabLines {
+			t.Errorf("server %d: %d lines after the first of its block", i, in)
 		}
-		if before := reflect.ValueOf(servers[i-1].load).Pointer(); at-before != size {
-			t.Errorf("server %d: %d bytes after the one before", i, at-before)
+		for j := i - i%slabLines; j < i; j++ {
+			if lineOf(j) == lineOf(i) {
+				t.Errorf("servers %d and %d are on one line", j, i)
+			}
 		}
 	}
 }
 
 func TestSlabFreesBlocksOfServersThatAreGone(t *testing.T) {
+	const block = slabLines * slabPerLine
 	var slab Slab
-	list := make([]*Server, 2*slabBlock)
+	list := make([]*Server, 2*block)
 	for i := range list {
 		list[i] = new(Server)
 		slab.Init(list[i])
 	}
-	first, second := weak.Make(list[0].load), weak.Make(list[slabBlock].load)
-	kept := list[2*slabBlock-1]
+	first, second := weak.Make(list[0].load), weak.Make(list[block].load)
+	slab.Init(new(Server)) // of a third block
+	kept := list[2*block-1]
 	clear(list)
 	runtime.GC()
 	if first.Value() != nil {
@@ -136,7 +139,6 @@ func TestSlabFreesBlocksOfServersThatAreGone(t *testing.T) {
 		t.Error("a block is gone, though one of its servers is not")
 	}
 	runtime.KeepAlive(kept)
-	runtime.KeepAlive(&slab)
 }
 
 func TestSlabFromSeveralGoroutines(t *testing.T) {
