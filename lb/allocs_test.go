@@ -11,6 +11,7 @@ import (
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb/internal/dataplane"
+	"github.com/golb/golb/sched"
 )
 
 // TestForwardAllocatesNothing sees that no packet costs an allocation, whatever it is and
@@ -155,7 +156,7 @@ func newAllocRig(t *testing.T) *allocRig {
 	return &allocRig{rig: r, buf: make([]byte, forward.Headroom+forward.MaxFrame)}
 }
 
-var allocSchedulers = []string{"rr", "wrr", "lc", "wlc", "dh", "sh", "mh", "sed", "nq", "lblc", "lblcr", "fo", "ovf", "twos"}
+var allocSchedulers = sched.Names()
 
 // cases are the kinds of traffic.
 func (x *allocRig) cases() []allocCase {

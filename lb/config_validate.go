@@ -321,7 +321,7 @@ func (v *validator) scheduler(path string, s *Service) {
 		switch {
 		case flag != flagFallback && flag != flagPort:
 			v.fail(at, flag, "unknown flag", flagFallback+" or "+flagPort)
-		case s.scheduler() != "sh" && s.scheduler() != "mh":
+		case !sched.TakesFlags(s.scheduler()):
 			v.fail(at, flag, "scheduler "+s.scheduler()+" has no flags", "flags with sh and mh only")
 		}
 	}

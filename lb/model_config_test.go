@@ -39,7 +39,7 @@ type modelServerConfig struct {
 // mustPick reports whether the scheduler picks a server wherever there is one; the
 // others may choose one that turns out not to be eligible, or reckon all as full.
 func (s *modelService) mustPick() bool {
-	return slices.Contains([]string{"rr", "wrr", "lc", "wlc", "sed", "nq", "fo", "twos", "lblc", "lblcr"}, s.scheduler)
+	return !slices.Contains([]string{"dh", "sh", "mh", "ovf"}, s.scheduler)
 }
 
 func (s *modelService) masked(a netip.Addr) netip.Addr {

@@ -13,6 +13,7 @@ import (
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb/internal/dataplane"
 	"github.com/golb/golb/lb/lbtest/seeded"
+	"github.com/golb/golb/sched"
 )
 
 // TestModel holds the engine against the model under random packets, edits and
@@ -103,7 +104,7 @@ func drawService(rt *rapid.T, i int) *modelService {
 }
 
 func drawScheduler(rt *rapid.T, s *modelService) {
-	s.scheduler = rapid.SampledFrom([]string{"rr", "wrr", "lc", "wlc", "dh", "sh", "mh", "sed", "nq", "lblc", "lblcr", "fo", "ovf", "twos"}).Draw(rt, "scheduler")
+	s.scheduler = rapid.SampledFrom(sched.Names()).Draw(rt, "scheduler")
 }
 
 func drawPersistence(rt *rapid.T, s *modelService) {

@@ -3,9 +3,10 @@ package sched
 import "sync/atomic"
 
 // dh is destination hashing (ip_vs_dh.c): the destination address selects one of
-// 256 buckets, which are filled from the list, a bucket a server, round and
-// round. Weights do not count, except that a bucket whose server is not eligible
-// yields none. Buckets are refilled when servers come and go, not on edits.
+// 256 buckets. They are assigned to the servers in turn, one each, from the head of
+// the list again at its end. Weights do not count, but where a bucket's server is not
+// eligible none is picked. Buckets are assigned anew when servers come and go, not when
+// weights change.
 //
 // Cost of a pick: O(1).
 type dh struct {
@@ -18,12 +19,12 @@ func newDH(Options) (Scheduler, error) { return &dh{}, nil }
 func (*dh) Name() string { return "dh" }
 
 // Added implements Scheduler.
-func (d *dh) Added(list []*Server, _ *Server) { d.t.Store(dhFill(list)) }
+func (d *dh) Added(list []*Server, _ *Server) { d.t.Store(assignInTurn(list)) }
 
 // Removed implements Scheduler.
-func (d *dh) Removed(list []*Server, _ *Server) { d.t.Store(dhFill(list)) }
+func (d *dh) Removed(list []*Server, _ *Server) { d.t.Store(assignInTurn(list)) }
 
-// Edited implements Scheduler. Weights do not shape the table.
+// Edited implements Scheduler. Weights do not count.
 func (*dh) Edited([]*Server, *Server) {}
 
 // Pick implements Scheduler. It uses f.Dst.
@@ -38,7 +39,7 @@ func (d *dh) Pick(f *Flow) *Server {
 	return nil
 }
 
-func dhFill(list []*Server) *buckets {
+func assignInTurn(list []*Server) *buckets {
 	if len(list) == 0 {
 		return nil
 	}

@@ -2,7 +2,7 @@ package sched
 
 import "encoding/binary"
 
-// fold makes 32 bits of an address as ip_vs does: an IPv4 address as the number
+// fold makes 32 bits of an address, as ip_vs does: an IPv4 address as the number
 // it is, of an IPv6 address the exclusive or of its four words.
 func fold(a *[16]byte) uint32 {
 	w0 := binary.BigEndian.Uint32(a[0:])

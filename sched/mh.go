@@ -7,23 +7,24 @@ import (
 
 // mh is Maglev hashing (ip_vs_mh.c; Eisenbud et al., NSDI 2016, section 3.4): the
 // client's address, with flag port also its port, is hashed into a table of 4093
-// slots. The table is filled in rounds over the list: each server has its own
-// permutation of the slots, made of its address and port, and claims in each
+// slots. The table is populated in rounds over the list: each server has its own
+// permutation of the slots, made from its address and port, and takes in each
 // round its next free ones, as many as its turns, which grow with its weight. So
 // any director with the same servers in the same order has the same table, and a
 // change of servers moves few clients.
 //
-// The weight that counts is the last one that was not 0: a server that is drained
-// keeps its slots, so that no other's clients move. A server added with weight 0
-// has none yet. The table is rebuilt on every change. Of more than 4093 servers,
-// the oldest 4093 have slots.
+// The weight that counts is the last one that was not 0: a server of weight 0 keeps
+// its slots, so that clients of the others stay where they are. A server that was added
+// with weight 0 has none yet. The table is populated anew with every change. Of more
+// than 4093 servers, the oldest 4093 have slots.
 //
-// Where the slot's server is not eligible there is none; with flag fallback the
-// client is hashed again with an offset until an eligible one is met, at most
-// 4093 times.
+// Where the slot's server is not eligible none is picked. With flag fallback the client
+// is hashed again with an offset until the slot's server is eligible, at most 4093
+// times.
 //
-// Cost of a pick: O(1); with fallback and an ineligible server, a look for any
-// eligible one, then one hash a try. A change costs a rebuild, O(n + 4093 log 4093).
+// Cost of a pick: O(1); with fallback and a server that is not eligible one hash for
+// each try, after O(n) to see whether any server is eligible. A change costs
+// O(n + 4093 log 4093).
 type mh struct {
 	t              atomic.Pointer[mhTable]
 	fallback, port bool
@@ -47,13 +48,13 @@ type mhTable struct {
 func (*mh) Name() string { return "mh" }
 
 // Added implements Scheduler.
-func (m *mh) Added(list []*Server, _ *Server) { m.t.Store(mhFill(list)) }
+func (m *mh) Added(list []*Server, _ *Server) { m.t.Store(mhPopulate(list)) }
 
 // Removed implements Scheduler.
-func (m *mh) Removed(list []*Server, _ *Server) { m.t.Store(mhFill(list)) }
+func (m *mh) Removed(list []*Server, _ *Server) { m.t.Store(mhPopulate(list)) }
 
 // Edited implements Scheduler.
-func (m *mh) Edited(list []*Server, _ *Server) { m.t.Store(mhFill(list)) }
+func (m *mh) Edited(list []*Server, _ *Server) { m.t.Store(mhPopulate(list)) }
 
 // Pick implements Scheduler. It uses f.Src and f.SrcPort.
 func (m *mh) Pick(f *Flow) *Server {
@@ -83,32 +84,33 @@ func (m *mh) Pick(f *Flow) *Server {
 
 func (t *mhTable) at(slot uint32) *Server { return t.list[t.slot[slot]] }
 
-// mhClaim is a server's way through the table while it is filled.
-type mhClaim struct {
-	pos, skip uint32
-	turns     int32
+// mhSetup is what a server brings to the rounds (ip_vs_mh_dest_setup): the slot that
+// its permutation has come to, the step to the next, and its slots in a round.
+type mhSetup struct {
+	slot, skip uint32
+	turns      int32
 }
 
-// mhFill returns the table for list, nil if no server has slots.
-func mhFill(list []*Server) *mhTable {
+// mhPopulate returns the table for list, nil if no server has slots.
+func mhPopulate(list []*Server) *mhTable {
 	list = list[max(0, len(list)-mhSize):]
-	claims := mhClaims(list)
-	if claims == nil {
+	setups := mhSetups(list)
+	if setups == nil {
 		return nil
 	}
 	t := &mhTable{list: list}
 	var taken [mhSize]bool
 	for free := mhSize; ; {
-		for i := range claims {
-			c := &claims[i]
-			for range c.turns {
-				for taken[c.pos] {
-					if c.pos += c.skip; c.pos >= mhSize {
-						c.pos -= mhSize
+		for i := range setups {
+			d := &setups[i]
+			for range d.turns {
+				for taken[d.slot] {
+					if d.slot += d.skip; d.slot >= mhSize {
+						d.slot -= mhSize
 					}
 				}
-				taken[c.pos] = true
-				t.slot[c.pos] = uint16(i)
+				taken[d.slot] = true
+				t.slot[d.slot] = uint16(i)
 				if free--; free == 0 {
 					return t
 				}
@@ -117,9 +119,8 @@ func mhFill(list []*Server) *mhTable {
 	}
 }
 
-// mhClaims returns where each server of list begins and how many slots it gets in
-// a round, nil if none gets any.
-func mhClaims(list []*Server) []mhClaim {
+// mhSetups returns what each server of list brings, nil if none gets any slots.
+func mhSetups(list []*Server) []mhSetup {
 	var heaviest, divisor int32
 	for _, s := range list {
 		w := s.LastWeight()
@@ -130,14 +131,14 @@ func mhClaims(list []*Server) []mhClaim {
 		return nil
 	}
 	shift := max(0, bits.Len32(uint32(heaviest/divisor))-mhIndex/2)
-	claims := make([]mhClaim, len(list))
+	setups := make([]mhSetup, len(list))
 	for i, s := range list {
 		id := fold(&s.Addr) + uint32(s.Port)
-		claims[i].pos = siphash13(id, mhKey1) % mhSize
-		claims[i].skip = siphash13(id, mhKey2)%(mhSize-1) + 1
+		setups[i].slot = siphash13(id, mhKey1) % mhSize
+		setups[i].skip = siphash13(id, mhKey2)%(mhSize-1) + 1
 		if w := s.LastWeight(); w > 0 {
-			claims[i].turns = max(1, w/divisor>>shift)
+			setups[i].turns = max(1, w/divisor>>shift)
 		}
 	}
-	return claims
+	return setups
 }

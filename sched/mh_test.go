@@ -27,9 +27,9 @@ func TestMHHash(t *testing.T) {
 
 func TestMHTable(t *testing.T) {
 	x := newFixture(t, "mh", Options{}).weights(1, 1, 2)
-	want := []mhClaim{{3167, 700, 1}, {1231, 3544, 1}, {1631, 3453, 2}}
-	if diff := cmp.Diff(want, mhClaims(x.list), cmp.AllowUnexported(mhClaim{})); diff != "" {
-		t.Errorf("claims: %s", diff)
+	want := []mhSetup{{3167, 700, 1}, {1231, 3544, 1}, {1631, 3453, 2}}
+	if diff := cmp.Diff(want, mhSetups(x.list), cmp.AllowUnexported(mhSetup{})); diff != "" {
+		t.Errorf("setups: %s", diff)
 	}
 	table := x.Scheduler.(*mh).t.Load()
 	var count [3]int
@@ -106,7 +106,7 @@ func TestMHTableAsByDefinition(t *testing.T) {
 			heaviest = max(heaviest, w)
 			divisor = gcd(divisor, w)
 		}
-		got := mhFill(list)
+		got := mhPopulate(list)
 		if heaviest == 0 {
 			if got != nil {
 				t.Fatal("a table without weights")

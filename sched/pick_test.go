@@ -23,7 +23,7 @@ func TestPicksOnlyEligibleServers(t *testing.T) {
 
 func checkEligible(t *rapid.T, name string) {
 	o := Options{Now: func() int64 { return 0 }, Rand: rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0).Uint64}
-	if name == "sh" || name == "mh" {
+	if TakesFlags(name) {
 		o.Fallback = rapid.Bool().Draw(t, "fallback")
 		o.Port = rapid.Bool().Draw(t, "port")
 	}
@@ -132,7 +132,7 @@ func TestPickWhileServersChange(t *testing.T) {
 func TestPickDoesNotAllocate(t *testing.T) {
 	for _, name := range Names() {
 		for _, flags := range []bool{false, true} {
-			if flags && name != "sh" && name != "mh" {
+			if flags && !TakesFlags(name) {
 				continue
 			}
 			x := newFixture(t, name, Options{Now: func() int64 { return 0 }, Rand: seeded.Rand(t).Uint64, Fallback: flags, Port: flags})

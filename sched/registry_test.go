@@ -1,9 +1,13 @@
 package sched
 
 import (
+	"go/parser"
+	"go/token"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func options() Options {
@@ -51,5 +55,24 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 				t.Errorf("%s: %q does not say %s", tt.name, err, w)
 			}
 		}
+	}
+}
+
+// TestPackageDocNamesEveryScheduler looks at the list in the package's doc.
+func TestPackageDocNamesEveryScheduler(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "sched.go", nil, parser.ParseComments|parser.PackageClauseOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var named []string
+	for line := range strings.Lines(file.Doc.Text()) {
+		if entry, ok := strings.CutPrefix(line, "\t"); ok {
+			names, _, _ := strings.Cut(entry, "  ")
+			named = append(named, strings.Split(names, ", ")...)
+		}
+	}
+	slices.Sort(named)
+	if diff := cmp.Diff(Names(), named); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -6,11 +6,12 @@ import (
 )
 
 // rr is round robin (ip_vs_rr.c): the next eligible server in the list after the
-// one picked last, from the head again at the end. Adding a server leaves the
-// position where it is; removing the server it rests on moves it to the
-// predecessor. A pick that finds nothing does not move it.
+// one picked last, from the head again at its end. A server that is added does not
+// change which that is; where it is removed, the one before it in the list takes its
+// place. A pick that finds nothing changes nothing.
 //
-// Cost of a pick: O(1), plus one step for each ineligible server passed.
+// Cost of a pick: O(1), plus one step for each server that is not eligible. Picks lock:
+// those of one service go one at a time.
 type rr struct {
 	mu   sync.Mutex
 	list []*Server
@@ -42,7 +43,7 @@ func (r *rr) Removed(list []*Server, s *Server) {
 	r.list = list
 }
 
-// Edited implements Scheduler. The position stays.
+// Edited implements Scheduler. Weights are read at each pick.
 func (r *rr) Edited([]*Server, *Server) {}
 
 // Pick implements Scheduler.

@@ -5,12 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// Server is a real server of one service, as schedulers see it (ip_vs_dest). Its
-// owner sets the exported fields, passes it to Slab.Init before any other use, and
-// changes the fields no more. Methods may be called at any time from any goroutine.
+// Server is a real server of one service, as schedulers see it (ip_vs_dest). Its owner
+// sets the fields and passes it to Slab.Init before any other use; Addr and Port then
+// stay as they are. Methods may be called at any time from any goroutine.
 //
-// It counts up to 2^27-1 active connections, and twice as many in all as fit there
-// if each of them counted 256 times.
+// A server has at most 2^27-1 active connections, and Overhead is less than 2^35.
 type Server struct {
 	Addr [16]byte // network byte order, IPv4 as IPv4-mapped
 	Port uint16   // host byte order
@@ -21,17 +20,17 @@ type Server struct {
 	gone       atomic.Bool
 }
 
-// load is what schedulers compare: 16 bytes, so that a pick among 1,000 servers
-// reads no more than the first level of the cache holds. Four servers share a line.
+// load is what schedulers compare: 16 bytes, so that those of 1,000 servers fit the first
+// level of the cache. Four share a line, see Slab.
 type load struct {
-	// conns is both counts in one word, so that a connection that moves between them
-	// is never counted twice or not at all: overhead<<activeBits + active. Where
-	// workers count in another order than things happened, active may be negative for
-	// a moment; the overhead then reads 1 less than it is.
+	// conns is both counts in one word, overhead<<activeBits + active, so that a
+	// connection that moves between them is never counted twice or not at all. While
+	// active is negative, as it may be for a moment where two workers count what
+	// happened to one connection, the overhead reads 1 less than it is.
 	conns atomic.Int64
 
-	// weight is negative, ^weight, while the server is overloaded: a pick has one
-	// number to look at.
+	// weight is ^weight, which is negative, while the server is overloaded: a pick looks
+	// at one number.
 	weight atomic.Int64
 }
 
@@ -135,29 +134,35 @@ func (s *Server) Gone() bool { return s.gone.Load() }
 // clears it before Added.
 func (s *Server) SetGone(gone bool) { s.gone.Store(gone) }
 
-// Slab holds the weights and connection counts of servers side by side, in the order
-// of Init, so that a scheduler that looks at all of a service's servers reads them
-// from few lines of the cache. One slab may serve many services. The zero value is
-// ready; it may be used from several goroutines at once.
+// Slab holds the weights and connection counts of servers in few lines of the cache, so
+// that a scheduler that looks at all of a service's servers reads them fast. One slab may
+// serve many services. The zero value is ready; it may be used from several goroutines
+// at once.
 //
-// Nothing is given back: the memory of 32 servers that were initialized one after
-// another is free once none of them is in use. So servers that come and go leave
-// nothing behind, and a pick that is under way may still look at one that is gone.
+// Memory is freed by the block: once none of 64 servers that were initialized one after
+// another is in use. So servers that come and go leave nothing behind, and a Pick that
+// has begun before may still look at one that is gone.
 type Slab struct {
-	mu   sync.Mutex
-	free []load
+	mu    sync.Mutex
+	block *[slabLines][slabPerLine]load
+	used  int
 }
 
-// slabBlock is how many servers' loads are allocated at once: 512 bytes, which the
-// heap aligns to a line of the cache.
-const slabBlock = 32
+// A block is a kibibyte, which the heap aligns to a line of the cache. Servers that
+// follow one another are on different lines, so that those of a small service do not
+// share any: workers that count on them at once would take the line from each other.
+const (
+	slabLines   = 16
+	slabPerLine = 4
+)
 
 // Init readies s: weight 0, no connections.
 func (a *Slab) Init(s *Server) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.free) == 0 {
-		a.free = make([]load, slabBlock)
+	if a.block == nil || a.used == slabLines*slabPerLine {
+		a.block, a.used = new([slabLines][slabPerLine]load), 0
 	}
-	s.load, a.free = &a.free[0], a.free[1:]
+	s.load = &a.block[a.used%slabLines][a.used/slabLines]
+	a.used++
 }

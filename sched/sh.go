@@ -3,16 +3,16 @@ package sched
 import "sync/atomic"
 
 // sh is source hashing (ip_vs_sh.c): the client's address, with flag port also
-// its port, selects one of 256 buckets. They are filled from the list round and
-// round, each server taking as many buckets in a row as its weight; weight 0
-// takes one. The table is rebuilt on every change.
+// its port, selects one of 256 buckets. They are assigned to the servers in turn, from
+// the head of the list again at its end, to each as many in a row as its weight, and
+// one to a server of weight 0. They are assigned anew with every change.
 //
-// Where the bucket's server is not eligible there is none; with flag fallback
-// the buckets from twice the client's bucket number on are tried in turn, which
-// is where ip_vs's rehashing leads.
+// Where the bucket's server is not eligible none is picked. With flag fallback the
+// buckets from twice the client's bucket number on are tried in turn: ip_vs hashes
+// again with an offset, which comes to the same.
 //
-// Cost of a pick: O(1); with fallback and an ineligible server at most 256
-// buckets, and a look for any eligible server first.
+// Cost of a pick: O(1); with fallback and a server that is not eligible up to 256
+// buckets, after O(n) to see whether any server is eligible.
 type sh struct {
 	t              atomic.Pointer[buckets]
 	fallback, port bool
@@ -24,13 +24,13 @@ func newSH(o Options) (Scheduler, error) { return &sh{fallback: o.Fallback, port
 func (*sh) Name() string { return "sh" }
 
 // Added implements Scheduler.
-func (h *sh) Added(list []*Server, _ *Server) { h.t.Store(shFill(list)) }
+func (h *sh) Added(list []*Server, _ *Server) { h.t.Store(assignByWeight(list)) }
 
 // Removed implements Scheduler.
-func (h *sh) Removed(list []*Server, _ *Server) { h.t.Store(shFill(list)) }
+func (h *sh) Removed(list []*Server, _ *Server) { h.t.Store(assignByWeight(list)) }
 
 // Edited implements Scheduler.
-func (h *sh) Edited(list []*Server, _ *Server) { h.t.Store(shFill(list)) }
+func (h *sh) Edited(list []*Server, _ *Server) { h.t.Store(assignByWeight(list)) }
 
 // Pick implements Scheduler. It uses f.Src and f.SrcPort.
 func (h *sh) Pick(f *Flow) *Server {
@@ -57,7 +57,7 @@ func (h *sh) Pick(f *Flow) *Server {
 	return nil
 }
 
-func shFill(list []*Server) *buckets {
+func assignByWeight(list []*Server) *buckets {
 	if len(list) == 0 {
 		return nil
 	}

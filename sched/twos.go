@@ -12,15 +12,16 @@ import (
 // weight is picked, the first where they are equal. They may be the same.
 //
 // A draw is a number from 0 to the sum of the eligible servers' weights, from which
-// the weights are subtracted down the list; the server at which it is 0 or less is
-// drawn. As in ip_vs the first server so gets one chance more than its weight.
+// their weights are subtracted down the list; the server after which 0 or less is left
+// is drawn. So the first one has one chance more than its weight, as in ip_vs.
 //
-// Here sums of weights are prepared when servers or weights change. Whether a server
-// is overloaded may change at any time: one that turns out not to be eligible is drawn
-// again, which leaves the others their chances. 0 is the first eligible server's.
+// The sums are prepared when servers or weights change. They are of all servers, as one
+// may become overloaded at any time: where a server is drawn that is not eligible, the
+// draw is repeated, which leaves the others their chances; and 0 draws the first
+// eligible one.
 //
 // Cost of a pick: O(1) on average, whatever the weights; O(n) where nearly all weight
-// is on servers that are not eligible.
+// is that of servers that are not eligible.
 type twos struct {
 	table atomic.Pointer[drawTable]
 	rand  func() uint64
@@ -62,9 +63,8 @@ func (t *twos) Pick(*Flow) *Server {
 	return first
 }
 
-// drawTable finds the server at which a number from 1 to the sum of all weights is used
-// up, in a step or two: the numbers are cut into intervals of 2^shift, at most as many
-// as there are servers.
+// drawTable finds the server of a number in a step or two: the numbers from 1 to the
+// sum of all weights are cut into intervals of 2^shift, at most as many as servers.
 type drawTable struct {
 	servers []*Server
 	sums    []uint64 // of the weights up to and including each server's
@@ -95,8 +95,7 @@ func newDrawTable(servers []*Server) *drawTable {
 	return t
 }
 
-// drawTries is how often a server is drawn by the table before the weights of those
-// that are eligible are summed.
+// drawTries is how often draw tries the table before it looks at all servers.
 const drawTries = 8
 
 // draw returns nil where no server is eligible.
@@ -127,7 +126,7 @@ func (t *drawTable) firstEligible() *Server {
 	return nil
 }
 
-// drawEligible draws by the definition.
+// drawEligible draws from those servers alone that are eligible now.
 func (t *drawTable) drawEligible(rand func() uint64) *Server {
 	sum := int64(0)
 	for _, s := range t.servers {

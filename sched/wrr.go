@@ -4,20 +4,20 @@ import "sync"
 
 // wrr is weighted round robin (ip_vs_wrr.c), interleaved by level. A cursor goes
 // through the list and picks each server that is not overloaded and whose weight
-// is at least the current level. At the end of the list the level sinks by the
+// is at least the current level. At the end of the list the level falls by the
 // greatest common divisor of the weights; below 1 it starts again at the top
 // level, which is the greatest weight less the divisor plus 1. So weights 4, 3, 2
 // pick AABABCABC, and 5, 1, 1 AAAAABC: shares are exact over a cycle of
-// sum(weights)/divisor picks, but not smoothed.
+// sum(weights)/divisor picks, but a heavy server's picks come in a row.
 //
-// A change of servers or weights puts the cursor before the head of the list. It
-// keeps the level, capped at the new top and lowered to a level that exists, so
-// the state depends on the order of changes.
+// A change of servers or weights puts the cursor before the head of the list. The
+// level stays, but for at most the new top and rounded down to a level that there is:
+// it depends on the order of changes.
 //
-// Cost of a pick: O(log n) whatever the weights, by a tree of weights that gives
-// the next server that reaches the level; plus one step for each overloaded
-// server passed. Where only overloaded servers reach a level, one O(n) scan finds
-// the next level that has others.
+// Cost of a pick: O(log n) whatever the weights, by a tree of weights that finds the
+// next server of at least the level; plus one step for each overloaded server passed.
+// Where all servers of at least the level are overloaded, O(n) finds the next level
+// that has others. Picks lock: those of one service go one at a time.
 type wrr struct {
 	mu   sync.Mutex
 	list []*Server
@@ -103,8 +103,8 @@ func (w *wrr) Pick(*Flow) *Server {
 	return nil
 }
 
-// next picks the first server from index i on that reaches the level, or returns
-// nil and moves nothing.
+// next picks the first eligible server from index i on of at least the level, or
+// returns nil and moves nothing.
 func (w *wrr) next(i int) *Server {
 	for {
 		i = w.tree.next(i, w.level)
