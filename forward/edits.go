@@ -152,7 +152,7 @@ func (e *Edits) Rewrite(f *Frame, p *Packet, mtu int) Reason {
 // Acknowledge rewrites a segment from the receiver to the sender: its acknowledgment
 // number and SACK blocks (RFC 2018).
 func (e *Edits) Acknowledge(f *Frame, p *Packet) {
-	if p.Proto != ProtoTCP || p.Frag == LaterFrag || p.TCPFlags&FlagACK == 0 {
+	if p.TCPFlags&FlagACK == 0 {
 		return
 	}
 	normalizeOffload(f, p)

@@ -47,7 +47,7 @@ type Packet struct {
 	Proto    uint8 // transport protocol, after IPv6 extension headers
 	TOS      uint8 // TOS or traffic class: DSCP and ECN
 	TTL      uint8 // TTL or hop limit
-	TCPFlags uint8 // FlagFIN … FlagCWR
+	TCPFlags uint8 // FlagFIN … FlagCWR; 0 in other protocols and in a LaterFrag
 	ICMPType uint8
 	ICMPCode uint8
 
