@@ -25,12 +25,12 @@ type replacement struct {
 	text           [MaxEdit]byte
 }
 
-const (
-	maxEdits = 4
-	// MaxEdit is the length in bytes of the longest replacement: that of an EPRT command
-	// with an IPv6 address.
-	MaxEdit = 48
-)
+// MaxEdit is the length in bytes of the longest replacement: that of an EPRT command with an
+// IPv6 address.
+const MaxEdit = 48
+
+// maxEdits is how many replacements are kept.
+const maxEdits = 4
 
 // Add replaces the oldLen bytes from sequence number at on, as the sender counts, by
 // text, which is copied. It returns false and changes nothing where oldLen is not 1 to

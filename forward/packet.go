@@ -25,8 +25,8 @@ const (
 )
 
 // Packet is what Parse found in a frame. Offsets are in bytes from Frame.Bytes()[0].
-// Rewriters keep a Packet true of the frame that they change. Integers are in host
-// order. A Packet holds no pointer and may be reused for the next frame.
+// Integers are in host order. Rewriters update it with the frame. A Packet holds no pointer
+// and may be reused for the next frame.
 type Packet struct {
 	Src, Dst         Addr
 	SrcPort, DstPort uint16 // of TCP, UDP and SCTP, else 0; both the identifier of an ICMP echo
