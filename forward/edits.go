@@ -25,12 +25,12 @@ type replacement struct {
 	text           [MaxEdit]byte
 }
 
-const (
-	maxEdits = 4
-	// MaxEdit is the length in bytes of the longest replacement: that of an EPRT command
-	// with an IPv6 address.
-	MaxEdit = 48
-)
+// MaxEdit is the length in bytes of the longest replacement: that of an EPRT command with an
+// IPv6 address.
+const MaxEdit = 48
+
+// maxEdits is how many replacements are kept.
+const maxEdits = 4
 
 // Add replaces the oldLen bytes from sequence number at on, as the sender counts, by
 // text, which is copied. It returns false and changes nothing where oldLen is not 1 to
@@ -152,7 +152,7 @@ func (e *Edits) Rewrite(f *Frame, p *Packet, mtu int) Reason {
 // Acknowledge rewrites a segment from the receiver to the sender: its acknowledgment
 // number and SACK blocks (RFC 2018).
 func (e *Edits) Acknowledge(f *Frame, p *Packet) {
-	if p.Proto != ProtoTCP || p.Frag == LaterFrag || p.TCPFlags&FlagACK == 0 {
+	if p.TCPFlags&FlagACK == 0 {
 		return
 	}
 	normalizeOffload(f, p)

@@ -86,6 +86,84 @@ func TestEditsRefuseInvalidReplacements(t *testing.T) {
 	if !e.Add(110, 1, []byte("y")) || !e.At(100) || !e.At(110) || e.At(109) {
 		t.Errorf("%+v", e)
 	}
+	if !e.Add(200, 255, []byte("z")) || !e.Add(500, 1, make([]byte, MaxEdit)) {
+		t.Error("the longest texts were refused")
+	}
+}
+
+// frameParts is all of a frame that Edits could change.
+type frameParts struct {
+	bytes      string
+	head, tail int
+	offload    Offload
+	packet     Packet
+}
+
+func partsOf(f *Frame, p *Packet) frameParts {
+	return frameParts{string(f.Buf), f.Head, f.Tail, f.Offload, *p}
+}
+
+func TestEditsLeaveOtherPacketsAlone(t *testing.T) {
+	long := bytes.Repeat([]byte("x"), 64)
+	tcpData := segment(1000, string(long))
+	udp, udp6, sctp := udp4Spec, udp6Spec, sctpSpec
+	udp.payload, udp6.payload = long, long
+	for name, s := range map[string]spec{"UDP": udp, "UDP over IPv6": udp6, "SCTP": sctp, "ICMP": echo4} {
+		checkEditsLeave(t, name, s.build(), nil)
+	}
+	checkEditsLeave(t, "later TCP fragment", edit(tcpData, 6, 0, 7, 9), nil)
+	checkEditsLeave(t, "segment without ACK", tcp4Spec.build(), (*Edits).Acknowledge)
+}
+
+// checkEditsLeave checks that Rewrite and Acknowledge, or only the one function, do not
+// change a packet whose transport header, read as TCP's, follows a replacement.
+func checkEditsLeave(t *testing.T, name string, packet []byte, only func(*Edits, *Frame, *Packet)) {
+	t.Helper()
+	f := frameOf(packet, 0)
+	p := mustParse(t, f)
+	at := f.Bytes()[p.L4:]
+	var e Edits
+	e.Add(binary.BigEndian.Uint32(at[4:])-100, 1, []byte("shift all that follows"))
+	before := partsOf(f, p)
+	if only != nil {
+		only(&e, f, p)
+	} else {
+		if r := e.Rewrite(f, p, 1500); r != None {
+			t.Errorf("%s: %v", name, r)
+		}
+		e.Acknowledge(f, p)
+	}
+	if partsOf(f, p) != before {
+		t.Errorf("%s was changed", name)
+	}
+}
+
+// Of a fragment only the sequence number can be edited.
+func TestEditsRefuseFragmentsWithBytesToReplace(t *testing.T) {
+	data := bytes.Repeat([]byte("x"), 44)
+	for name, tt := range map[string]struct {
+		at   uint32 // of the replacement; the fragment's payload begins at 1000
+		want Reason
+		seq  uint32
+	}{
+		"before":                        {900, None, 1009},
+		"in it":                         {1010, BadFragment, 1000},
+		"in what later fragments have":  {1000 + 0xfff0, BadFragment, 1000},
+		"after the longest datagram":    {1000 + 0x1_0000, None, 1000},
+		"the byte before it, and in it": {999, BadFragment, 1000},
+	} {
+		var e Edits
+		e.Add(tt.at, 2, []byte("replacement"))
+		f := frameOf(edit(segment(1000, string(data)), 6, 0x20), 0)
+		p := mustParse(t, f)
+		before := partsOf(f, p)
+		if r := e.Rewrite(f, p, 1500); r != tt.want || r != None && partsOf(f, p) != before {
+			t.Errorf("%s: %v", name, r)
+		}
+		if seq, _ := Sequence(f, p); seq != tt.seq {
+			t.Errorf("%s: sequence number %d, want %d", name, seq, tt.seq)
+		}
+	}
 }
 
 func TestEditedSegmentsLongerThanTheMTUAreSplit(t *testing.T) {
@@ -107,6 +185,13 @@ func TestEditedSegmentsLongerThanTheMTUAreSplit(t *testing.T) {
 		if e.Rewrite(f, p, p.End-p.L3+10); f.Offload.GSO != GSONone {
 			t.Errorf("%+v though it fits", f.Offload)
 		}
+		same := Edits{}
+		same.Add(s.seq+500, 11, []byte("replacement"))
+		f = frameOf(s.build(), 0)
+		p = mustParse(t, f)
+		if same.Rewrite(f, p, 100); f.Offload.GSO != GSONone {
+			t.Errorf("%+v though it has not grown", f.Offload)
+		}
 	}
 }
 
@@ -115,8 +200,15 @@ func TestEditsDoNotChangeFramesWithoutRoom(t *testing.T) {
 	s := segment(7, "0123456789")
 	e.Add(9, 1, []byte("replacement"))
 	f := frameOf(s.build(), 0)
-	f.Buf, f.Head, f.Tail = f.Buf[f.Head-9:], 9, f.Tail-f.Head+9
+	f.Buf, f.Head, f.Tail = f.Buf[f.Head-10:], 10, f.Tail-f.Head+10
 	p := mustParse(t, f)
+	if r := e.Rewrite(f, p, 1500); r != None || f.Head != 0 {
+		t.Errorf("%v with the headroom that it takes", r)
+	}
+	verifyEdited(t, f, p)
+	f = frameOf(s.build(), 0)
+	f.Buf, f.Head, f.Tail = f.Buf[f.Head-9:], 9, f.Tail-f.Head+9
+	p = mustParse(t, f)
 	before := bytes.Clone(f.Buf)
 	if r := e.Rewrite(f, p, 1500); r != NoHeadroom || !bytes.Equal(f.Buf, before) {
 		t.Errorf("%v; changed: %v", r, !bytes.Equal(f.Buf, before))

@@ -131,8 +131,8 @@ const (
 
 // Offload is what a network card, real or virtual, has left to the sender of the frame,
 // or has already done: the contents of virtio_net_hdr, as PACKET_VNET_HDR passes them.
-// The zero value is a plain frame with complete checksums. Every rewriter keeps it true
-// of the frame.
+// The zero value is a plain frame with complete checksums. Every rewriter updates it with
+// the frame.
 type Offload struct {
 	NeedsCsum bool // partial checksum: the field holds the pseudo-header's sum alone
 	DataValid bool // the receiver has verified the checksums
@@ -168,8 +168,8 @@ func (f *Frame) Len() int { return f.Tail - f.Head }
 // the longest tunnel header (outer IPv6, UDP, GUE with options).
 const Headroom = 128
 
-// MaxFrame is the length in bytes of the longest frame that a port passes: a
-// super-packet of 64 KiB with its Ethernet header.
+// MaxFrame is the length in bytes of the longest frame that a port passes: an Ethernet
+// header and the longest IP packet, which is an IPv6 header and 65535 bytes.
 const MaxFrame = EthernetLen + 65535 + 40
 
 // EthernetLen is the length in bytes of an Ethernet header without a VLAN tag.

@@ -16,7 +16,7 @@ const (
 // 536 or 1220 bytes (RFC 9293 §3.7.1). The checksum is updated (RFC 1624), unless it is
 // partial and does not cover the option.
 func ClampMSS(f *Frame, p *Packet, mss uint16) bool {
-	if p.Proto != ProtoTCP || p.Frag == LaterFrag || p.TCPFlags&FlagSYN == 0 {
+	if p.TCPFlags&FlagSYN == 0 {
 		return false
 	}
 	h := f.Bytes()[p.L4:p.Payload]

@@ -25,8 +25,8 @@ const (
 )
 
 // Packet is what Parse found in a frame. Offsets are in bytes from Frame.Bytes()[0].
-// Rewriters keep a Packet true of the frame that they change. Integers are in host
-// order. A Packet holds no pointer and may be reused for the next frame.
+// Integers are in host order. Rewriters update it with the frame. A Packet holds no pointer
+// and may be reused for the next frame.
 type Packet struct {
 	Src, Dst         Addr
 	SrcPort, DstPort uint16 // of TCP, UDP and SCTP, else 0; both the identifier of an ICMP echo
@@ -47,7 +47,7 @@ type Packet struct {
 	Proto    uint8 // transport protocol, after IPv6 extension headers
 	TOS      uint8 // TOS or traffic class: DSCP and ECN
 	TTL      uint8 // TTL or hop limit
-	TCPFlags uint8 // FlagFIN … FlagCWR
+	TCPFlags uint8 // FlagFIN … FlagCWR; 0 in other protocols and in a LaterFrag
 	ICMPType uint8
 	ICMPCode uint8
 

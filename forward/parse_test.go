@@ -263,13 +263,3 @@ func TestNetLenIsThatOfOneSegment(t *testing.T) {
 		t.Errorf("one segment: %d", n)
 	}
 }
-
-func TestEveryReasonHasANameOfItsOwn(t *testing.T) {
-	seen := map[string]Reason{}
-	for r := range NumReasons {
-		if o, ok := seen[r.String()]; ok || r.String() == "unknown" {
-			t.Errorf("%d and %d are %q", o, r, r)
-		}
-		seen[r.String()] = r
-	}
-}

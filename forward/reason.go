@@ -25,7 +25,7 @@ const (
 	FragmentedSCTP                   // new port in an SCTP fragment: its CRC32c covers all fragments
 	FragmentOverlap                  // fragment of a datagram that had overlapping fragments (RFC 5722)
 	FragmentQueued                   // not a drop: later fragment that waits for the first one
-	FragmentQueueFull                // no memory for a later fragment to wait in
+	FragmentQueueFull                // no memory for a later fragment to wait in, or too many gaps in its datagram
 	FragmentDuplicate                // later fragment that has passed before
 	FamilyMismatch                   // addresses of different families
 	NotFragmentable                  // Don't Fragment is set, or the MTU leaves no room for payload
