@@ -45,12 +45,19 @@ func TestLogLinesThatPacketsCauseAreLimited(t *testing.T) {
 	if !strings.Contains(log.String(), "omitted=90") {
 		t.Errorf("log:\n%s", log.String())
 	}
+	log.Reset()
+	m.logLimited(m.logs.silent, epoch.Add(20*time.Second), slog.LevelWarn, "silent")
+	if log.Len() == 0 || strings.Contains(log.String(), "omitted") {
+		t.Errorf("log:\n%s", log.String())
+	}
 }
 
 // A scan of addresses that no host has may make its victim resolve them all.
 func TestQuestionsForAddressesThatNoHostHasAreBounded(t *testing.T) {
 	const scanned, known, seconds = 8000, 300, 20
 	f := newFloodLAN(t, known)
+	f.until(f.now.Add(time.Minute)) // their confirmations are spread by now
+	f.asked = 0
 	dead := map[netip.Addr]bool{}
 	for i := range scanned {
 		a := netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)})
@@ -63,6 +70,9 @@ func TestQuestionsForAddressesThatNoHostHasAreBounded(t *testing.T) {
 		t.Errorf("%d questions in the first second", c)
 	}
 	f.until(f.now.Add(scanned / 500 * time.Second)) // until each was asked for once
+	if f.asked < known*scanned/500/25 {
+		t.Errorf("%d confirmations of %d neighbors meanwhile", f.asked, known)
+	}
 	before = f.m.stats
 	f.asked = 0
 	f.until(f.now.Add(seconds * time.Second))
@@ -78,11 +88,15 @@ func TestQuestionsForAddressesThatNoHostHasAreBounded(t *testing.T) {
 	if lines := strings.Count(f.log.String(), "\n"); lines > 20 {
 		t.Errorf("%d log lines", lines)
 	}
-	// One more that a host has is found at once.
-	f.m.resolve(floodAddr(known), &subscriber{changed: func([6]byte, bool) {}}, f.now)
+	// Others that are there are found at once.
+	for i := range 100 {
+		f.m.resolve(floodAddr(known+i), &subscriber{changed: func([6]byte, bool) {}}, f.now)
+	}
 	f.until(f.now)
-	if !f.m.neighbors[floodAddr(known)].known {
-		t.Error("a host that is there is not found at once")
+	for i := range 100 {
+		if !f.m.neighbors[floodAddr(known+i)].known {
+			t.Fatalf("host %d is not found at once", i)
+		}
 	}
 	for a := range dead {
 		if f.m.neighbors[a].known {

@@ -79,7 +79,7 @@ func (m *machine) refuseMove(n *neighbor, now time.Time) {
 	mv.stop(m)
 	mv.next = now.Add(checkPause)
 	m.stats.NeighborConflicts++
-	if !mv.told.IsZero() && now.Sub(mv.told) < conflictInterval {
+	if now.Sub(mv.told) < conflictInterval {
 		return
 	}
 	mv.told = now

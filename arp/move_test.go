@@ -43,7 +43,14 @@ func TestNeighborMovesOnceItsOldMACLeavesThreeQuestionsUnanswered(t *testing.T) 
 		if q := p.sent()[3]; q.dst != macOf(3) {
 			n.t.Errorf("after the move %x is asked", q.dst)
 		}
-		if s := l.Stats(); s.NeighborsMoved != 1 || s.NeighborsLearned != 1 || s.NeighborClaims != 1 || s.NeighborConflicts != 0 {
+		// The next claim is checked as the first was.
+		n.inject(announcement(macOf(4), w.addr(2))[0])
+		time.Sleep(299 * time.Millisecond)
+		got.want(n.t)
+		n.inject(answerTo(w, macOf(3), 2))
+		time.Sleep(time.Second)
+		got.want(n.t)
+		if s := l.Stats(); s.NeighborsMoved != 1 || s.NeighborsLearned != 1 || s.NeighborClaims != 2 || s.NeighborConflicts != 1 {
 			n.t.Errorf("stats %+v", s)
 		}
 	})
@@ -138,6 +145,8 @@ func TestWhatIsAClaim(t *testing.T) {
 		{"NS of the neighbor", v6, question(macOf(3), v6.addr(2), v6.addr(1), macOf(1)), true},
 		{"NS of the neighbor without its MAC", v6,
 			ndFrame(macOf(3), macOf(1), b2, b1, &ndp.NeighborSolicitation{TargetAddress: b1}), false},
+		{"NA without MAC", v6, ndFrame(macOf(3), macOf(1), b2, b1,
+			&ndp.NeighborAdvertisement{Solicited: true, Override: true, TargetAddress: b2}), false},
 		{"DAD", v6, question(macOf(3), none6, v6.addr(2), mac{}), false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -233,16 +242,19 @@ func TestTheHostsOwnInterfaceIsNotAnotherHost(t *testing.T) {
 	})
 }
 
-// floodLAN is a machine and what it resolves: hosts at MAC 2 that answer its questions.
+// floodLAN is a machine and hosts at MAC 2 that it resolves and that answer its questions.
 type floodLAN struct {
 	m    *machine
 	sent *[][]byte
 	now  time.Time
 	log  strings.Builder
 
-	asked  int // questions for the neighbors
-	silent bool
+	asked  int  // questions for the neighbors
+	silent bool // MAC 2 does not answer
 }
+
+// elsewhere is where hosts of a floodLAN answer that have moved.
+var elsewhere = macOf(200)
 
 func newFloodLAN(t *testing.T, neighbors int) *floodLAN {
 	f := &floodLAN{now: epoch}
@@ -283,7 +295,9 @@ func (f *floodLAN) answer() {
 				continue
 			}
 			f.asked++
-			if !f.silent {
+			if q.dst == elsewhere {
+				f.m.input(reply(elsewhere, &q), f.now)
+			} else if !f.silent {
 				f.m.input(reply(macOf(2), &q), f.now)
 			}
 		}
@@ -328,6 +342,47 @@ func TestAFloodOfClaimsIsBounded(t *testing.T) {
 	if n := f.m.neighbors[floodAddr(5)]; n.mac != macOf(7) || !n.known {
 		t.Errorf("at %x", n.mac)
 	}
+}
+
+func TestMovesOfManyAtOnceAreSpread(t *testing.T) {
+	const neighbors = 1500
+	f := newFloodLAN(t, neighbors)
+	f.until(f.now.Add(10 * time.Second))
+	f.silent, f.asked = true, 0
+	moved := func() (c int) {
+		for i := range neighbors {
+			if f.m.neighbors[floodAddr(i)].mac == elsewhere {
+				c++
+			}
+		}
+		return c
+	}
+	for i := range neighbors {
+		f.m.input(announcement(elsewhere, floodAddr(i))[0], f.now)
+	}
+	begin := f.now
+	for f.now.Sub(begin) < 10*time.Second && moved() < neighbors {
+		f.until(f.now.Add(300 * time.Millisecond))
+		if limit := 1000 + int(f.now.Sub(begin)/time.Millisecond) + attempts; f.asked > limit {
+			t.Fatalf("%d questions after %s, want %d at most", f.asked, f.now.Sub(begin), limit)
+		}
+	}
+	if c := moved(); c != neighbors {
+		t.Errorf("%d of %d moved in 10 s", c, neighbors)
+	}
+}
+
+func TestNobodyIsAskedForTheHostsOwnAddress(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		l, p := n.host(Config{}, 1, w.host(1))
+		defer l.Resolve(w.addr(1), func([6]byte, bool) {})()
+		n.inject(announcement(macOf(3), w.addr(1))[0])
+		n.inject(announcement(macOf(4), w.addr(1))[0])
+		time.Sleep(time.Minute)
+		if len(p.sent()) != 0 {
+			n.t.Errorf("sent %+v", p.sent())
+		}
+	})
 }
 
 // Whatever is claimed: who answers within 100 ms is never moved, who does not answer

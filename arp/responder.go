@@ -79,7 +79,7 @@ func (m *machine) answer(q *message) {
 // address do not go on for ever.
 func (m *machine) defend(v *vip, by mac, now time.Time) {
 	m.stats.Conflicts++
-	if !v.defended.IsZero() && now.Sub(v.defended) < conflictInterval {
+	if now.Sub(v.defended) < conflictInterval {
 		return
 	}
 	v.defended = now

@@ -143,6 +143,7 @@ func TestCallsThatWaitAreMadeOnceWithWhatIsTrueThen(t *testing.T) {
 		must(n.t, l.SetVIPs(vipsAt(mac{}, w.addr(100))))
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()
+		stop := l.Resolve(w.addr(2), func([6]byte, bool) { n.t.Error("called after stop") })
 		n.inject(announcement(macOf(9), w.addr(100))[0]) // called, and does not return
 		for i := range byte(20) {
 			n.inject(announcement(macOf(i+10), w.addr(100))[0])
@@ -152,9 +153,10 @@ func TestCallsThatWaitAreMadeOnceWithWhatIsTrueThen(t *testing.T) {
 		l.mu.Lock()
 		waiting := len(l.notices)
 		l.mu.Unlock()
-		if waiting != 2 {
-			n.t.Errorf("%d calls wait, want one of OnConflict, one of Resolve", waiting)
+		if waiting != 3 {
+			n.t.Errorf("%d calls wait, want one of OnConflict, two of Resolve", waiting)
 		}
+		stop()
 		got.want(n.t)
 		n.inject(announcement(macOf(50), w.addr(2))[0])
 		time.Sleep(time.Second)

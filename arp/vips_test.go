@@ -96,6 +96,10 @@ func TestVIPsHaveMACsOfTheirOwn(t *testing.T) {
 		if len(p.sent()) != 1 {
 			n.t.Error("a question to a virtual MAC is not answered")
 		}
+		n.inject(announcement(virtual8, w.addr(108))[0]) // its own, come back through a loop
+		if c := l.Stats().Conflicts; c != 0 {
+			n.t.Errorf("%d conflicts with itself", c)
+		}
 		if !p.members[membership{mac: virtual7}] || !p.members[membership{mac: virtual8}] {
 			n.t.Errorf("memberships %v", p.members)
 		}
