@@ -12,6 +12,7 @@ import (
 
 	"github.com/golb/golb/health"
 	"github.com/golb/golb/lb/internal/fields"
+	"github.com/golb/golb/sched"
 )
 
 // The bounds of settings that have any.

@@ -2,7 +2,6 @@ package lb
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/golb/golb/lb/internal/dataplane"
@@ -71,17 +70,7 @@ type server struct {
 
 func (s *server) addrPort() netip.AddrPort { return netip.AddrPortFrom(s.address, s.port) }
 
-// byAddr returns the service's server of that address and port, nil where there is none.
-func (v *service) byAddr(addr netip.AddrPort) *server {
-	i := slices.IndexFunc(v.servers, func(s *server) bool { return s.addrPort() == addr })
-	if i < 0 {
-		return nil
-	}
-	return v.servers[i]
-}
-
-// newServer makes a server of v, which the scheduler does not see yet. The balancer's
-// lock is held.
+// newServerLocked makes a server of v, which the scheduler does not see yet.
 func (b *Balancer) newServerLocked(v *service, addr netip.AddrPort) *server {
 	s := &server{
 		dp: b.plane.AddServer(v.dp, addr), service: v, address: addr.Addr(), port: addr.Port(),

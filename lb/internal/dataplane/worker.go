@@ -65,7 +65,6 @@ type Worker struct {
 	expireShard int   // number of the shard that it helps to expire
 	answers     int64 // left in the bucket
 	refilled    Tick
-	sampled     uint32 // connection events since the last that was told
 	_           line
 }
 
