@@ -9,7 +9,8 @@ import (
 
 // Config is all that a balancer is told. The zero value of each field is its
 // default. A Config is a plain value: the balancer copies what it needs and never
-// writes to it.
+// writes to it. It has the same keys in YAML (package conf) and in JSON, and reads back
+// from both as it was.
 type Config struct {
 	// Interfaces are where packets of the VIPs arrive and leave, by name.
 	// At least one.
