@@ -1,9 +1,11 @@
 // Command wire measures golb on a network of real kernel stacks beside what else could stand in its place: a reflector that
 // uses the same ports and only changes MAC addresses, the kernel's own forwarding, nftables, HAProxy and nginx.
 //
-//	go run ./benchmarks/wire                # some minutes; prints the table, writes benchmarks/results
-//	go run ./benchmarks/wire -readme        # and puts it into README.md and benchmarks/README.md
-//	go run ./benchmarks/wire -rows 'golb|reflector' -rounds 1 -time 300ms
+//	go run -pgo cmd/golb/release.pgo ./benchmarks/wire                # some minutes; prints the table, writes benchmarks/results
+//	go run -pgo cmd/golb/release.pgo ./benchmarks/wire -readme        # and puts it into README.md and benchmarks/README.md
+//	go run -pgo cmd/golb/release.pgo ./benchmarks/wire -rows 'golb|reflector' -rounds 1 -time 300ms
+//
+// Its own process is the balancer, so it is built with the profile that a release of golb is built with.
 //
 // Client, balancer and servers are network namespaces of this process and the balancer is a process in one of them; nothing
 // is visible outside, and nothing is left behind. It needs Linux and either root or user namespaces.

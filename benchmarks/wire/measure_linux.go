@@ -44,6 +44,10 @@ func measureAll(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	command, profiled := goRun(os.Args[1:])
+	if !profiled {
+		fmt.Fprintf(os.Stderr, "built without -pgo %s: golb is slower here than its releases\n", profile)
+	}
 	b := &bench{options: o, table: &report.Table{Columns: columns()}}
 	if b.dir, err = os.MkdirTemp("", "wire"); err != nil {
 		return err
@@ -54,7 +58,7 @@ func measureAll(ctx context.Context, o options) error {
 	}
 	return outcome{
 		options: o, table: b.table, machine: machine(), others: float64(b.others) / float64(max(b.all, 1)), when: time.Now(),
-		command: strings.Join(append([]string{"go run ./benchmarks/wire"}, os.Args[1:]...), " "),
+		command: command,
 	}.write(os.Stdout)
 }
 

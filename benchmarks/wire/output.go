@@ -5,11 +5,28 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/golb/golb/benchmarks/wire/internal/report"
 )
+
+// profile is what releases of golb are built with.
+const profile = "cmd/golb/release.pgo"
+
+// goRun is the command that began this process, and whether that named the profile.
+func goRun(args []string) (command string, profiled bool) {
+	words := []string{"go run"}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		profiled = slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "-pgo" })
+	}
+	if profiled {
+		words = append(words, "-pgo", profile)
+	}
+	return strings.Join(append(append(words, "./benchmarks/wire"), args...), " "), profiled
+}
 
 // outcome is all that a run has to say.
 type outcome struct {

@@ -1,5 +1,6 @@
-// Package conf reads a balancer's configuration from YAML, strictly: every mistake
-// is reported at once, each with file, line, column, path, value and what is allowed.
+// Package conf reads a balancer's configuration from YAML, strictly, and writes it:
+// every mistake is reported at once, each with file, line, column, path, value and what
+// is allowed, and what [Marshal] writes is read back as it was.
 //
 //	cfg, err := conf.Load("/etc/golb.yaml")
 //	if err != nil {
@@ -8,7 +9,8 @@
 //
 // The keys are the `yaml` tags of lb.Config. What YAML offers beyond lists,
 // mappings and scalars (anchors, aliases, merge keys, tags, several documents) is
-// refused: a mistake in what an alias stands for has no one place to point at.
+// refused: a mistake in what an alias stands for has no one place to point at. JSON is
+// YAML, and read as well.
 package conf
 
 import (
