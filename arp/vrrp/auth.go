@@ -10,18 +10,45 @@ import (
 
 // hmacState is what an instance remembers of HMAC trailers.
 type hmacState struct {
-	seq     uint64       // of the last trailer sent
-	senders []hmacSender // the last that were heard, the latest first
+	seq   uint64 // of the last trailer sent
+	heard lastSeqs
 }
 
-// hmacSender is the highest number in a trailer of one sender.
-type hmacSender struct {
+// ahState is what an instance remembers of AHs.
+type ahState struct {
+	// seq is the highest number sent or received: whoever becomes master goes on from
+	// there, since keepalived takes nothing that is not higher than all it knows.
+	seq   uint32
+	heard lastSeqs
+}
+
+// lastSeqs are the highest numbers of the last senders, the latest first.
+type lastSeqs []lastSeq
+
+type lastSeq struct {
 	addr netip.Addr
 	seq  uint64
 }
 
-// maxSenders is how many senders are remembered beside the peers, as keepalived does.
-// More than one sends only while a master is chosen.
+// accept takes a number of a sender if it has grown, or if forget says that the last one
+// does not count. It is for adverts with the right HMAC only, so that forged ones neither
+// raise a number nor push out a sender.
+func (l *lastSeqs) accept(c *Config, src netip.Addr, seq uint64, forget func(last uint64) bool) Reason {
+	i := slices.IndexFunc(*l, func(x lastSeq) bool { return x.addr == src })
+	if i >= 0 {
+		if last := (*l)[i].seq; !forget(last) && !after(seq, last) {
+			return ReasonReplay
+		}
+		*l = slices.Delete(*l, i, i+1)
+	} else if len(*l) >= max(maxSenders, len(c.Peers)) {
+		*l = (*l)[:len(*l)-1]
+	}
+	*l = slices.Insert(*l, 0, lastSeq{src, seq})
+	return ReasonNone
+}
+
+// maxSenders is how many senders are remembered, or as many as there are peers, as
+// keepalived does. More than one sends only while a master is chosen.
 const maxSenders = 4
 
 // after compares numbers of trailers as RFC 1982 does, so that the seconds may wrap.
@@ -76,32 +103,17 @@ func (s *hmacState) check(c *Config, wall time.Time, a *Advert) Reason {
 	if subtle.ConstantTimeCompare(t.HMAC[:], want[:]) == 0 {
 		return ReasonHMAC
 	}
-	return s.accept(c, wall, a.Src, t.seq())
+	return s.heard.accept(c, a.Src, t.seq(), func(last uint64) bool {
+		// Outside the window it says nothing: a replay of it would be stale.
+		return !h.Monotonic && apart(wall, last).Abs() > h.Window
+	})
 }
 
-// accept takes a number of a sender if it has grown. It is for adverts with the right
-// HMAC only, so that forged ones neither raise a number nor push out a sender.
-func (s *hmacState) accept(c *Config, wall time.Time, src netip.Addr, seq uint64) Reason {
-	i := slices.IndexFunc(s.senders, func(x hmacSender) bool { return x.addr == src })
-	if i >= 0 {
-		last := s.senders[i].seq
-		// A number outside the window says nothing: a replay of it would not be taken.
-		expired := !c.HMAC.Monotonic && apart(wall, last).Abs() > c.HMAC.Window
-		if !expired && !after(seq, last) {
-			return ReasonReplay
-		}
-		s.senders = slices.Delete(s.senders, i, i+1)
-	} else if len(s.senders) >= max(maxSenders, len(c.Peers)) {
-		s.senders = s.senders[:len(s.senders)-1]
-	}
-	s.senders = slices.Insert(s.senders, 0, hmacSender{src, seq})
-	return ReasonNone
-}
-
-// checkAuth2 checks the authentication of version 2. ahSeq is the highest sequence
-// number of an AH that was sent or received. It is one number for all routers, as
-// keepalived has it: whoever becomes master goes on from there.
-func (c *Config) checkAuth2(a *Advert, ahSeq *uint32) Reason {
+// check checks the authentication of version 2. Numbers of AHs are compared with those
+// of the same sender; keepalived compares them with all that it sent and received, and
+// two masters that send at the same time never hear each other. A sender that has started
+// again counts from 1, and is heard once it has heard another and goes on from there.
+func (s *ahState) check(c *Config, a *Advert) Reason {
 	want, password := c.authType(), c.password()
 	switch {
 	case a.AuthType > AuthAH:
@@ -117,11 +129,8 @@ func (c *Config) checkAuth2(a *Advert, ahSeq *uint32) Reason {
 	if subtle.ConstantTimeCompare(a.AH.ICV[:], icv[:]) == 0 || a.AH.SPI != spi(a.Src) {
 		return ReasonAH
 	}
-	if a.AH.Seq <= *ahSeq {
-		return ReasonReplay
-	}
-	*ahSeq = a.AH.Seq
-	return ReasonNone
+	s.seq = max(s.seq, a.AH.Seq)
+	return s.heard.accept(c, a.Src, uint64(a.AH.Seq), func(uint64) bool { return false })
 }
 
 // spi is the security parameters index of adverts from src.

@@ -39,19 +39,20 @@ func (a *Advert) decodeIPv4(p []byte) (message []byte, _ Reason) {
 	if len(p) < ipv4HeaderLen {
 		return nil, ReasonLength
 	}
+	fragment := binary.BigEndian.Uint16(p[6:])
+	if p[9] != protoVRRP && p[9] != protoAH || fragment&0x3fff != 0 {
+		return nil, ReasonNotVRRP
+	}
+	a.TOS, a.TTL = p[1], p[8]
+	a.ID = binary.BigEndian.Uint16(p[4:])
+	a.DF = fragment&0x4000 != 0
+	a.Src, a.Dst = netip.AddrFrom4([4]byte(p[12:])), netip.AddrFrom4([4]byte(p[16:]))
 	header, total := int(p[0]&0xf)*4, int(binary.BigEndian.Uint16(p[2:]))
 	if header < ipv4HeaderLen || total < header || total > len(p) {
 		return nil, ReasonLength
 	}
-	a.TOS, a.TTL = p[1], p[8]
-	a.ID = binary.BigEndian.Uint16(p[4:])
-	fragment := binary.BigEndian.Uint16(p[6:])
-	a.DF = fragment&0x4000 != 0
-	a.Src, a.Dst = netip.AddrFrom4([4]byte(p[12:])), netip.AddrFrom4([4]byte(p[16:]))
 	message = p[header:total]
 	switch {
-	case p[9] != protoVRRP && p[9] != protoAH, fragment&0x3fff != 0:
-		return nil, ReasonNotVRRP
 	case fold(sum(0, p[:header])) != 0xffff:
 		return nil, ReasonIPChecksum
 	case p[9] == protoVRRP:

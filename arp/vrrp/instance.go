@@ -60,7 +60,7 @@ type Instance struct {
 	checksum  Checksum                // to multicast and peers not in checksums
 	checksums map[netip.Addr]Checksum // by peer
 	hmac      hmacState
-	ahSeq     uint32
+	ah        ahState
 	announcer announcer
 	buf       []byte
 	stats     Stats

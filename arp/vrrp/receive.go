@@ -69,7 +69,7 @@ func (in *Instance) check(now time.Time, a *Advert, decoded Reason) Reason {
 		return r
 	}
 	if a.Version == 2 {
-		if r := c.checkAuth2(a, &in.ahSeq); r != ReasonNone {
+		if r := in.ah.check(c, a); r != ReasonNone {
 			return r
 		}
 		if a.Interval != c.Interval {

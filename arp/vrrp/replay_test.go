@@ -136,7 +136,7 @@ type replayer struct {
 	got    []sending
 
 	running, stopped bool
-	cut              bool          // from the switch
+	cut              bool // from the switch
 	tolerance        time.Duration
 	boot             time.Duration // from the start of the process to that of the protocol
 	queued           [][]byte      // while stopped

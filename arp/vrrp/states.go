@@ -128,8 +128,8 @@ func (in *Instance) send(now time.Time, priority uint8) {
 		a.SignHMAC(c.HMAC.secret())
 	}
 	if a.AuthType == AuthAH {
-		in.ahSeq++
-		a.AH = &AH{SPI: spi(c.Source), Seq: in.ahSeq}
+		in.ah.seq++
+		a.AH = &AH{SPI: spi(c.Source), Seq: in.ah.seq}
 	}
 	if !c.unicast() {
 		in.sendTo(&a, c.Multicast)
