@@ -13,8 +13,8 @@ import (
 	"github.com/golb/golb/lb"
 )
 
-// farm has two services, one of them by mark, on the same servers.
-func farm(t *testing.T) *lb.Balancer {
+// newTestBalancer returns a balancer that has two services, one of them by mark, on the same servers.
+func newTestBalancer(t *testing.T) *lb.Balancer {
 	t.Helper()
 	servers := []lb.Server{
 		{Name: "s1", Address: netip.MustParseAddr("10.0.0.1")},
@@ -31,8 +31,8 @@ func farm(t *testing.T) *lb.Balancer {
 	return b
 }
 
-// told are the servers of an answer, as SERVICE SERVER STATE WEIGHT.
-func told(services []Listed) (list []string) {
+// describeServers returns the servers of an answer as SERVICE SERVER STATE WEIGHT.
+func describeServers(services []Listed) (list []string) {
 	for _, v := range services {
 		for _, r := range v.Servers {
 			weight, _ := json.Marshal(r.Weight)
@@ -43,7 +43,7 @@ func told(services []Listed) (list []string) {
 }
 
 func TestOrdersAreCarriedOutOnAllServersOfThatName(t *testing.T) {
-	h := Handler(farm(t))
+	h := Handler(newTestBalancer(t))
 	for _, tt := range []struct {
 		order string
 		want  []string
@@ -60,14 +60,14 @@ func TestOrdersAreCarriedOutOnAllServersOfThatName(t *testing.T) {
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK {
 			t.Fatalf("%s: %d %s", tt.order, w.Code, w.Body)
 		}
-		if diff := cmp.Diff(tt.want, told(got.Services)); diff != "" {
+		if diff := cmp.Diff(tt.want, describeServers(got.Services)); diff != "" {
 			t.Errorf("%s: %s", tt.order, diff)
 		}
 	}
 }
 
 func TestOrdersThatMakeNoSenseChangeNothing(t *testing.T) {
-	b := farm(t)
+	b := newTestBalancer(t)
 	h, before := Handler(b), servicesOf(b.Stats())
 	for order, want := range map[string]string{
 		`{"server":"s1"}`:                                    "400 weight, state: one of them is needed",
@@ -93,7 +93,7 @@ func TestOrdersThatMakeNoSenseChangeNothing(t *testing.T) {
 			t.Errorf("%.60s: %s %s, want %s", order, code, got.Error, want)
 		}
 	}
-	if diff := cmp.Diff(told(before.Services), told(servicesOf(b.Stats()).Services)); diff != "" {
+	if diff := cmp.Diff(describeServers(before.Services), describeServers(servicesOf(b.Stats()).Services)); diff != "" {
 		t.Error(diff)
 	}
 }
