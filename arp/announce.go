@@ -14,7 +14,7 @@ func (m *machine) announce(v *vip, now time.Time) {
 }
 
 func (m *machine) announceNext(v *vip, now time.Time) {
-	m.sendAnnouncement(v)
+	m.sendAnnouncement(&m.stats.AnnouncementsSent, v)
 	v.left--
 	if v.left > 0 {
 		m.timers.set(&v.timer, now.Add(m.cfg.AnnounceInterval))
@@ -25,11 +25,8 @@ func (m *machine) announceNext(v *vip, now time.Time) {
 	m.afterSend(func() { finish(waiting, nil) }) // who waits may end the link next
 }
 
-func (m *machine) sendAnnouncement(v *vip) {
-	m.stats.Announced++
-	for _, f := range announcement(m.vipMAC(), v.addr) {
-		m.transmit(f)
-	}
+func (m *machine) sendAnnouncement(count *uint64, v *vip) {
+	m.transmit(count, announcement(v.at(m.link), v.addr)...)
 }
 
 func (m *machine) withdraw(v *vip) {

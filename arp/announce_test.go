@@ -13,7 +13,7 @@ import (
 func TestAnnounceIsHeardAsOftenAsConfigured(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		l, p := n.host(Config{}, 1)
-		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100), w.addr(101), w.addr(102)}))
+		must(n.t, l.SetVIPs(vipsAt(mac{}, w.addr(100), w.addr(101), w.addr(102))))
 		start := time.Now()
 		must(n.t, l.Announce(n.t.Context(), w.addr(100), w.addr(101)))
 		if took := time.Since(start); took != 2*time.Second {
@@ -30,7 +30,7 @@ func TestAnnounceIsHeardAsOftenAsConfigured(t *testing.T) {
 		if count[w.addr(100)] != each || count[w.addr(101)] != each || len(count) != 2 {
 			n.t.Errorf("%v, want %d each", count, each)
 		}
-		if a := l.Stats().Announced; a != 6 {
+		if a := l.Stats().AnnouncementsSent; a != 6 {
 			n.t.Errorf("%d counted", a)
 		}
 	})
@@ -43,7 +43,7 @@ func TestAnnouncementsAreOnTheWireWhenAnnounceReturns(t *testing.T) {
 		for i := range 250 {
 			vips = append(vips, w.addr(byte(i)+1))
 		}
-		must(n.t, l.SetVIPs(vips))
+		must(n.t, l.SetVIPs(vipsAt(mac{}, vips...)))
 		must(n.t, l.Announce(n.t.Context(), vips...))
 		must(n.t, l.Close())
 		if got, want := len(p.sent()), 250*len(announcement(macOf(1), w.addr(1))); got != want {
@@ -68,7 +68,7 @@ func TestAnnounceOfAnotherAddressIsAnError(t *testing.T) {
 func TestWithdrawnVIPIsAnnouncedNoMore(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		l, p := n.host(Config{}, 1)
-		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100)}))
+		must(n.t, l.SetVIPs(vipsAt(mac{}, w.addr(100))))
 		end := make(chan error, 1)
 		go func() { end <- l.Announce(n.t.Context(), w.addr(100)) }()
 		synctest.Wait()
@@ -87,7 +87,7 @@ func TestWithdrawnVIPIsAnnouncedNoMore(t *testing.T) {
 func TestLinkUpAndNewMACAreAnnounced(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		l, p := n.host(Config{}, 1)
-		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100)}))
+		must(n.t, l.SetVIPs(vipsAt(mac{}, w.addr(100))))
 		want := func(m mac) {
 			n.t.Helper()
 			time.Sleep(10 * time.Second)
@@ -154,7 +154,7 @@ func TestCallsBeforeRunTakeEffectInIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lan{t: t}
 		other, _ := n.host(Config{}, 2)
-		must(t, other.SetVIPs([]netip.Addr{v4.addr(2)}))
+		must(t, other.SetVIPs(vipsAt(mac{}, v4.addr(2))))
 		l, _ := unstarted(t, n)
 		var got told
 		defer l.Resolve(v4.addr(2), got.changed)()
@@ -173,12 +173,12 @@ func TestCallsBeforeRunTakeEffectInIt(t *testing.T) {
 func TestCallbacksMayUseTheLink(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs([]netip.Addr{w.addr(2)}))
+		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		l, _ := n.host(Config{}, 1, w.host(1))
 		called := make(chan error, 1)
 		l.Resolve(w.addr(2), func([6]byte, bool) {
 			l.Stats()
-			called <- l.SetVIPs([]netip.Addr{w.addr(100)})
+			called <- l.SetVIPs(vipsAt(mac{}, w.addr(100)))
 		})
 		must(n.t, <-called)
 	})

@@ -36,7 +36,7 @@ func BenchmarkRefresh(b *testing.B) {
 	m.random = rand.Float64
 	now := epoch
 	for i := range 1000 {
-		m.resolve(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), &want{changed: func([6]byte, bool) {}}, now)
+		m.resolve(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), &subscriber{changed: func([6]byte, bool) {}}, now)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"time"
 )
@@ -14,10 +13,9 @@ import (
 type Config struct {
 	// Interface is the name of an Ethernet interface.
 	Interface string
-	// MAC is where VIPs are said to be; nil means at the interface's own MAC, also
-	// after that changes. Another one, of VRRP for example, is added to what the
-	// interface receives. Questions of the host's own always carry the interface's.
-	MAC net.HardwareAddr
+	// MAC is the address of VIPs that have none of their own (VIP.MAC). Zero means the
+	// interface's, which is followed when it changes.
+	MAC [6]byte
 	// Logger gets conflicts, silent neighbours and changes of the link; nil discards
 	// them.
 	Logger *slog.Logger
@@ -30,15 +28,13 @@ type Config struct {
 	// of neighbours are not asked at once.
 	Refresh time.Duration
 
-	// ProbeCount is the number of questions in a probe; 0 means 3 (PROBE_NUM of RFC
-	// 5227 §1.1).
-	ProbeCount int
-	// ProbeInterval is the time between them; 0 means 100 ms. RFC 5227 has 1 to 2 s,
-	// for the slow networks of 2008 and hosts that pick addresses at random.
-	ProbeInterval time.Duration
-	// ProbeWait is how long after the last one an answer is waited for; 0 means 200
-	// ms.
-	ProbeWait time.Duration
+	// ProbeTime is how long Probe listens for a host that has an address. It asks three
+	// times (PROBE_NUM of RFC 5227 §1.1), at the beginning, after a quarter and at half of
+	// the time. 0 means 400 ms. 4 s is the least that RFC 5227 allows (PROBE_MIN of 1 s
+	// between the questions, ANNOUNCE_WAIT of 2 s after them, without PROBE_WAIT, a delay of
+	// up to 1 s before them, which keeps hosts apart that are switched on together).
+	// Negative: Probe asks nothing and finds nobody.
+	ProbeTime time.Duration
 
 	// AnnounceCount is the number of times that a VIP is announced; 0 means 3
 	// (MAX_NEIGHBOR_ADVERTISEMENT of RFC 4861 §10).
@@ -50,32 +46,32 @@ type Config struct {
 	// it, while we have it; at most once in 10 s per VIP. It runs on the goroutine
 	// that also calls back for Resolve. nil: only logged.
 	OnConflict func(Conflict)
+	// OnNeighborConflict is called where another host claims the address of a neighbor
+	// that still answers at its own MAC; at most once in 10 s per neighbor, on the same
+	// goroutine. nil: only logged.
+	OnNeighborConflict func(NeighborConflict)
 }
 
 // Conflict is a claim by another host to a VIP.
 type Conflict struct {
 	VIP       netip.Addr
-	MAC       net.HardwareAddr // of the other host
-	Interface string           // where it was seen
+	MAC       [6]byte // of the other host
+	Interface string  // where it was seen
+}
+
+// NeighborConflict is a claim to the address of a neighbor that answers elsewhere.
+type NeighborConflict struct {
+	Addr      netip.Addr
+	MAC       [6]byte // where the neighbor answers, and stays
+	Claimant  [6]byte // the MAC of the other host
+	Interface string  // where it was seen
 }
 
 // ConflictError says that a VIP is taken.
 type ConflictError struct{ Conflict }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("arp: %s is in use by %s on %s", e.VIP, e.MAC, e.Interface)
-}
-
-// Stats are counters since Open, and two gauges.
-type Stats struct {
-	Answered  uint64 // requests and solicitations for a VIP that were answered
-	Announced uint64 // announcements of a VIP
-	Asked     uint64 // questions for neighbours
-	Conflicts uint64 // messages of others that claim a VIP of ours
-	Malformed uint64 // frames dropped for breaking a rule of their protocol
-	Unsent    uint64 // frames that the interface did not take, or for which it was down
-	Neighbors int    // addresses being resolved
-	Known     int    // of these, with a known MAC
+	return fmt.Sprintf("arp: %s is in use by %s on %s", e.VIP, hardware(e.MAC), e.Interface)
 }
 
 // withDefaults checks c and fills in the defaults.
@@ -84,16 +80,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Interface == "" {
 		errs = append(errs, errors.New("no interface given"))
 	}
-	if c.MAC != nil && (len(c.MAC) != 6 || !unicast(mac(c.MAC))) {
-		errs = append(errs, fmt.Errorf("MAC %s: want a unicast address of 6 bytes", c.MAC))
-	}
+	errs = append(errs, checkMAC(c.MAC))
 	positive(&errs, "Retry", &c.Retry, time.Second)
 	positive(&errs, "Refresh", &c.Refresh, 20*time.Second)
-	positive(&errs, "ProbeCount", &c.ProbeCount, 3)
-	positive(&errs, "ProbeInterval", &c.ProbeInterval, 100*time.Millisecond)
-	positive(&errs, "ProbeWait", &c.ProbeWait, 200*time.Millisecond)
 	positive(&errs, "AnnounceCount", &c.AnnounceCount, 3)
 	positive(&errs, "AnnounceInterval", &c.AnnounceInterval, time.Second)
+	if c.ProbeTime == 0 {
+		c.ProbeTime = 400 * time.Millisecond
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -107,6 +101,14 @@ func positive[T int | time.Duration](errs *[]error, name string, v *T, byDefault
 	if *v == 0 {
 		*v = byDefault
 	}
+}
+
+// checkMAC says why no VIP can be at m. The zero MAC stands for another one.
+func checkMAC(m mac) error {
+	if group(m) {
+		return fmt.Errorf("MAC %s: want a unicast address", hardware(m))
+	}
+	return nil
 }
 
 // checkAddr returns addr without zone and IPv4-in-IPv6 form, or says why no one host on

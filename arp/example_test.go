@@ -20,7 +20,7 @@ func Example() {
 		if err := link.Probe(ctx, vip); err != nil {
 			log.Fatal(err) // arp: 192.0.2.100 is in use by 02:00:5e:10:00:01 on eth0
 		}
-		if err := link.SetVIPs([]netip.Addr{vip}); err != nil {
+		if err := link.SetVIPs([]arp.VIP{{Addr: vip}}); err != nil {
 			log.Fatal(err)
 		}
 		if err := link.Announce(ctx, vip); err != nil {

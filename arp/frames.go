@@ -41,7 +41,7 @@ func reply(src mac, q *message) []byte {
 		return arpFrame(marp.OperationReply, src, q.mac, vip, q.mac, sender)
 	}
 	if q.probe() {
-		return advertisement(src, vip)
+		return unsolicited(src, vip)
 	}
 	return ndFrame(src, q.mac, vip, q.claimed, &ndp.NeighborAdvertisement{
 		Solicited: true, Override: true, TargetAddress: vip, Options: linkLayer(ndp.Target, src),
@@ -49,7 +49,7 @@ func reply(src mac, q *message) []byte {
 }
 
 // announcement says to everybody that vip is at src. For IPv4 it is both a request and
-// a reply, since some hosts heed only the one, some only the other (RFC 5944 §4.6).
+// a reply, as some hosts take only the one, some only the other (RFC 5944 §4.6).
 func announcement(src mac, vip netip.Addr) [][]byte {
 	if vip.Is4() {
 		return [][]byte{
@@ -57,11 +57,11 @@ func announcement(src mac, vip netip.Addr) [][]byte {
 			arpFrame(marp.OperationReply, src, broadcast, vip, src, vip),
 		}
 	}
-	return [][]byte{advertisement(src, vip)}
+	return [][]byte{unsolicited(src, vip)}
 }
 
-// advertisement is an unsolicited one to all nodes: RFC 4861 §7.2.6.
-func advertisement(src mac, vip netip.Addr) []byte {
+// unsolicited returns an unsolicited neighbor advertisement to all nodes: RFC 4861 §7.2.6.
+func unsolicited(src mac, vip netip.Addr) []byte {
 	all := netip.IPv6LinkLocalAllNodes()
 	return ndFrame(src, groupMAC(all), vip, all, &ndp.NeighborAdvertisement{
 		Override: true, TargetAddress: vip, Options: linkLayer(ndp.Target, src),

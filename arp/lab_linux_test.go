@@ -36,7 +36,7 @@ type network struct {
 var (
 	golbMAC = net.HardwareAddr{0x02, 0, 0, 0, 1, 1}
 	peerMAC = net.HardwareAddr{0x02, 0, 0, 0, 1, 2}
-	virtual = net.HardwareAddr{0, 0, 0x5e, 0, 1, 7}
+	virtual = [6]byte{0, 0, 0x5e, 0, 1, 7}
 )
 
 // family is what differs between the protocols.
@@ -115,6 +115,12 @@ func (n *network) link(h *lab.Host, cfg arp.Config) (l *arp.Link, end func() err
 	return l, end
 }
 
+// answered is how many requests and solicitations a link has answered.
+func answered(l *arp.Link) uint64 {
+	s := l.Stats()
+	return s.RequestsAnswered + s.SolicitationsAnswered
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -169,25 +175,26 @@ func setMAC(t *testing.T, h *lab.Host, mac net.HardwareAddr) {
 
 func TestKernelResolvesAVIPThatNoHostHas(t *testing.T) {
 	for _, tc := range []struct {
-		name      string
-		cfg, want net.HardwareAddr
-	}{{"interface's MAC", nil, golbMAC}, {"virtual MAC", virtual, virtual}} {
+		name string
+		mac  [6]byte
+		want net.HardwareAddr
+	}{{"interface's MAC", [6]byte{}, golbMAC}, {"virtual MAC", virtual, virtual[:]}} {
 		t.Run(tc.name, func(t *testing.T) {
 			eachFamily(t, func(t *testing.T, n *network, fam family) {
 				must(t, n.peer.Sysctl(fam.neigh+"base_reachable_time_ms", "50"))
 				must(t, n.peer.Sysctl(fam.neigh+"delay_first_probe_time", "0"))
-				l, _ := n.link(n.golb, arp.Config{MAC: tc.cfg})
-				must(t, l.SetVIPs([]netip.Addr{fam.vip}))
+				l, _ := n.link(n.golb, arp.Config{})
+				must(t, l.SetVIPs([]arp.VIP{{Addr: fam.vip, MAC: tc.mac}}))
 				say(t, n.peer, fam.vip)
 				eventually(t, "the peer's kernel knows the VIP", func() bool {
 					mac, state := neighbour(t, n.peer, fam, fam.vip)
 					return mac == tc.want.String() && state&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) == 0
 				})
 				// Its entry ages, and the next packet has it ask that MAC alone.
-				asked := l.Stats().Answered
+				before := answered(l)
 				eventually(t, "the peer's kernel confirms the VIP by unicast", func() bool {
 					say(t, n.peer, fam.vip)
-					return l.Stats().Answered >= asked+2
+					return answered(l) >= before+2
 				})
 				if _, state := neighbour(t, n.peer, fam, fam.vip); state&unix.NUD_FAILED != 0 {
 					t.Errorf("state %#x", state)
@@ -206,7 +213,7 @@ func TestKernelsFollowAnAnnouncement(t *testing.T) {
 		otherMAC := net.HardwareAddr{0x02, 0, 0, 0, 1, 9}
 		other, _ := n.add("other", otherMAC)
 		first, end := n.link(n.golb, arp.Config{})
-		must(t, first.SetVIPs([]netip.Addr{fam.vip}))
+		must(t, first.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
 		at := func(mac net.HardwareAddr) func() bool {
 			return func() bool {
 				got, state := neighbour(t, n.peer, fam, fam.vip)
@@ -218,7 +225,7 @@ func TestKernelsFollowAnAnnouncement(t *testing.T) {
 		must(t, end())
 
 		second, _ := n.link(other, arp.Config{AnnounceInterval: 10 * time.Millisecond})
-		must(t, second.SetVIPs([]netip.Addr{fam.vip}))
+		must(t, second.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
 		must(t, second.Announce(t.Context(), fam.vip))
 		eventually(t, "the VIP is at the other", at(otherMAC))
 	})
@@ -274,7 +281,7 @@ func TestResolveDSRServersWithoutAnAddress(t *testing.T) {
 				}
 				must(t, n.peer.SolveARPProblem(fam.vip))
 				l, _ := n.link(bare, arp.Config{Retry: 5 * time.Second, Refresh: 50 * time.Millisecond})
-				must(t, l.SetVIPs([]netip.Addr{fam.vip}))
+				must(t, l.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
 				var calls atomic.Int32
 				defer l.Resolve(fam.peer, func(mac [6]byte, ok bool) {
 					if !ok || !bytes.Equal(mac[:], peerMAC) {
@@ -282,7 +289,7 @@ func TestResolveDSRServersWithoutAnAddress(t *testing.T) {
 					}
 					calls.Add(1)
 				})()
-				eventually(t, "several confirmations", func() bool { return l.Stats().Asked > 5 && calls.Load() > 0 })
+				eventually(t, "several confirmations", func() bool { return l.Stats().QuestionsSent > 5 && calls.Load() > 0 })
 			})
 		})
 	}
@@ -295,7 +302,7 @@ func TestProbeFindsARealHost(t *testing.T) {
 		must(t, n.peer.AddAddr("eth0", netip.PrefixFrom(fam.vip, fam.bits)))
 		err := l.Probe(t.Context(), fam.free, fam.vip)
 		var c *arp.ConflictError
-		if !errors.As(err, &c) || c.VIP != fam.vip || c.MAC.String() != peerMAC.String() || !strings.Contains(err.Error(), peerMAC.String()) {
+		if !errors.As(err, &c) || c.VIP != fam.vip || !bytes.Equal(c.MAC[:], peerMAC) || !strings.Contains(err.Error(), peerMAC.String()) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -305,13 +312,13 @@ func TestConflictWithARealHostIsTold(t *testing.T) {
 	eachFamily(t, func(t *testing.T, n *network, fam family) {
 		told := make(chan arp.Conflict, 10)
 		l, _ := n.link(n.golb, arp.Config{OnConflict: func(c arp.Conflict) { told <- c }})
-		must(t, l.SetVIPs([]netip.Addr{fam.vip}))
+		must(t, l.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
 		thiefMAC := net.HardwareAddr{0x02, 0, 0, 0, 1, 9}
 		thief, _ := n.add("thief", thiefMAC, netip.PrefixFrom(fam.vip, fam.bits).String())
 		say(t, thief, fam.free) // asks for it with the VIP as its own address
 		select {
 		case c := <-told:
-			if c.VIP != fam.vip || c.MAC.String() != thiefMAC.String() || c.Interface != "eth0" {
+			if c.VIP != fam.vip || !bytes.Equal(c.MAC[:], thiefMAC) || c.Interface != "eth0" {
 				t.Errorf("%+v", c)
 			}
 		case <-time.After(time.Minute):
@@ -323,11 +330,11 @@ func TestConflictWithARealHostIsTold(t *testing.T) {
 func TestCarrierLostAndFoundAnnouncesAgain(t *testing.T) {
 	eachFamily(t, func(t *testing.T, n *network, fam family) {
 		l, _ := n.link(n.golb, arp.Config{})
-		must(t, l.SetVIPs([]netip.Addr{fam.vip}))
+		must(t, l.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
 		must(t, n.golbCable.SetUp(false))
 		eventually(t, "probes refused", func() bool { return l.Probe(t.Context(), fam.free) != nil })
 		must(t, n.golbCable.SetUp(true))
-		eventually(t, "announced", func() bool { return l.Stats().Announced > 0 })
+		eventually(t, "announced", func() bool { return l.Stats().AnnouncementsSent > 0 })
 		say(t, n.peer, fam.vip)
 		eventually(t, "answers", func() bool { mac, _ := neighbour(t, n.peer, fam, fam.vip); return mac == golbMAC.String() })
 	})
@@ -336,7 +343,7 @@ func TestCarrierLostAndFoundAnnouncesAgain(t *testing.T) {
 func TestInterfaceDownAndUpIsSatOut(t *testing.T) {
 	eachFamily(t, func(t *testing.T, n *network, fam family) {
 		l, _ := n.link(n.golb, arp.Config{})
-		must(t, l.SetVIPs([]netip.Addr{fam.vip}))
+		must(t, l.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
 		set := func(f func(netlink.Link) error) {
 			must(t, n.golb.Do(func() error {
 				link, err := netlink.LinkByName("eth0")
@@ -349,7 +356,7 @@ func TestInterfaceDownAndUpIsSatOut(t *testing.T) {
 		set(netlink.LinkSetDown)
 		eventually(t, "probes refused", func() bool { return l.Probe(t.Context(), fam.free) != nil })
 		set(netlink.LinkSetUp)
-		eventually(t, "announced", func() bool { return l.Stats().Announced > 0 })
+		eventually(t, "announced", func() bool { return l.Stats().AnnouncementsSent > 0 })
 		say(t, n.peer, fam.vip)
 		eventually(t, "answers", func() bool { mac, _ := neighbour(t, n.peer, fam, fam.vip); return mac == golbMAC.String() })
 	})
@@ -415,10 +422,10 @@ func TestNothingIsLeftOfALink(t *testing.T) {
 	}
 	before := look()
 	l, end := n.link(n.golb, arp.Config{MAC: virtual})
-	vips := []netip.Addr{families[0].vip, families[1].vip, netip.MustParseAddr("2001:db8::7:abcd")}
+	vips := []arp.VIP{{Addr: families[0].vip}, {Addr: families[1].vip}, {Addr: netip.MustParseAddr("2001:db8::7:abcd")}}
 	must(t, l.SetVIPs(vips))
 	during := look()
-	for _, want := range []string{"ff0200000000000000000001ff07abcd", "ff0200000000000000000001ff000100", "let in " + virtual.String()} {
+	for _, want := range []string{"ff0200000000000000000001ff07abcd", "ff0200000000000000000001ff000100", "let in " + net.HardwareAddr(virtual[:]).String()} {
 		if !strings.Contains(during, want) {
 			t.Errorf("%s is missing:\n%s", want, during)
 		}
@@ -437,9 +444,9 @@ func TestNothingIsLeftOfALink(t *testing.T) {
 func TestManyIPv6VIPs(t *testing.T) {
 	n := newNetwork(t)
 	l, _ := n.link(n.golb, arp.Config{})
-	var vips []netip.Addr
+	var vips []arp.VIP
 	for i := range 250 {
-		vips = append(vips, netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(i), 15: 1}))
+		vips = append(vips, arp.VIP{Addr: netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(i), 15: 1})})
 	}
 	must(t, l.SetVIPs(vips))
 	must(t, l.SetVIPs(nil))

@@ -34,8 +34,11 @@ type port struct {
 	states chan state
 	state  state
 	closed chan struct{}
-	groups map[netip.Addr]bool
 	gone   error
+
+	members  map[membership]bool
+	joinErr  func(membership) error // what Join fails with; nil: it does not
+	leaveErr error
 }
 
 func (p *port) Receive(proto protocol, buf []byte) (int, error) {
@@ -86,33 +89,40 @@ func (p *port) hears(dst mac) bool {
 	if dst[0] != 0x33 || dst[2] != 0xff {
 		return true
 	}
-	for g := range p.groups {
-		if groupMAC(g) == dst {
+	for m := range p.members {
+		if m.group.IsValid() && groupMAC(m.group) == dst {
 			return true
 		}
 	}
 	return false
 }
 
-func (p *port) Join(g netip.Addr) error {
+func (p *port) Join(m membership) error {
 	p.lan.mu.Lock()
 	defer p.lan.mu.Unlock()
-	if p.groups[g] {
-		p.lan.t.Errorf("%s joined twice", g)
+	if p.joinErr != nil {
+		if err := p.joinErr(m); err != nil {
+			return err
+		}
 	}
-	p.groups[g] = true
+	if p.members[m] {
+		p.lan.t.Errorf("%s joined twice", m)
+	}
+	p.members[m] = true
 	return nil
 }
 
-func (p *port) Leave(g netip.Addr) error {
+func (p *port) Leave(m membership) error {
 	p.lan.mu.Lock()
 	defer p.lan.mu.Unlock()
-	if !p.groups[g] {
-		p.lan.t.Errorf("%s left but not joined", g)
+	if !p.members[m] {
+		p.lan.t.Errorf("%s left but not joined", m)
 	}
-	delete(p.groups, g)
-	return nil
+	delete(p.members, m)
+	return p.leaveErr
 }
+
+func (p *port) Dropped() uint64 { return 0 }
 
 func (p *port) Wait() (state, error) {
 	select {
@@ -167,7 +177,7 @@ func (n *lan) inject(frame []byte) {
 func (n *lan) port(number byte, addrs ...string) *port {
 	p := &port{
 		lan: n, in: [2]chan []byte{make(chan []byte, 1<<14), make(chan []byte, 1<<14)},
-		states: make(chan state), closed: make(chan struct{}), groups: map[netip.Addr]bool{},
+		states: make(chan state), closed: make(chan struct{}), members: map[membership]bool{},
 		state: state{mac: macOf(number), up: true},
 	}
 	for _, a := range addrs {
@@ -226,6 +236,15 @@ func (w nums) addr(i byte) netip.Addr {
 }
 
 func (w nums) host(i byte) string { return w.addr(i).String() + w.bits }
+
+// vipsAt makes VIPs at one MAC.
+func vipsAt(m mac, addrs ...netip.Addr) []VIP {
+	vips := make([]VIP, len(addrs))
+	for i, a := range addrs {
+		vips[i] = VIP{Addr: a, MAC: m}
+	}
+	return vips
+}
 
 func macOf(i byte) mac { return mac{0x02, 0, 0, 0, 0, i} }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -21,17 +22,17 @@ type Link struct {
 	closing sync.Once
 	closed  error // of closing the sockets
 
-	groups sync.Mutex // held while VIPs or probes join and leave
-	joined map[netip.Addr]int
+	setting sync.Mutex          // held by SetVIPs, which waits for the kernel
+	joined  map[membership]bool // what the VIPs need
 
-	mu     sync.Mutex // guards what follows down to calls
-	ran    bool
-	m      *machine
-	frames [][]byte // to send; the loop of Run sends
-	after  []func() // to call once these are sent
-	calls  []func() // to call back, in order
-	more   chan struct{}
-	called chan struct{}
+	mu      sync.Mutex // guards what follows down to notices
+	ran     bool
+	m       *machine
+	frames  [][]byte      // to send; the loop of Run sends
+	after   []func()      // to call once these are sent
+	notices []*notice     // to be made, in order; callBack makes them
+	more    chan struct{} // frames, after or timers have changed
+	noticed chan struct{} // notices have
 }
 
 // protocol is one of the two that a wire carries.
@@ -50,14 +51,32 @@ type wire interface {
 	Receive(p protocol, buf []byte) (int, error)
 	// Send writes one frame.
 	Send(frame []byte) error
-	// Join and Leave a solicited-node multicast group, so that MLD reports it and the
-	// interface lets it in.
-	Join(group netip.Addr) error
-	Leave(group netip.Addr) error
+	// Join makes the interface receive what the membership is for, until Leave. Each is
+	// joined once.
+	Join(membership) error
+	Leave(membership) error
+	// Dropped returns how many received frames the sockets had no room for. It does not
+	// block, and works after Close.
+	Dropped() uint64
 	// Wait returns the state of the interface once it may have changed. It fails where
 	// the interface is gone.
 	Wait() (state, error)
 	Close() error
+}
+
+// membership is one of two things that an interface receives in addition to what it
+// always does: frames to a solicited-node multicast group, which MLD then reports, or
+// frames to a MAC that is not its own.
+type membership struct {
+	group netip.Addr // invalid: it is for mac
+	mac   mac
+}
+
+func (m membership) String() string {
+	if m.group.IsValid() {
+		return "multicast group " + m.group.String()
+	}
+	return "MAC " + hardware(m.mac).String()
 }
 
 // maxFrames bounds what waits to be sent while the interface takes nothing.
@@ -84,23 +103,26 @@ func Open(cfg Config) (*Link, error) {
 func newLink(cfg Config, w wire, s state) *Link {
 	l := &Link{
 		cfg: cfg, wire: w,
-		done:   make(chan struct{}),
-		joined: map[netip.Addr]int{},
-		m:      newMachine(cfg, s),
-		more:   make(chan struct{}, 1),
-		called: make(chan struct{}, 1),
+		done:    make(chan struct{}),
+		joined:  map[membership]bool{},
+		m:       newMachine(cfg, s),
+		more:    make(chan struct{}, 1),
+		noticed: make(chan struct{}, 1),
 	}
 	l.m.random = rand.Float64
-	l.m.send = func(f []byte) {
+	l.m.send = func(f []byte) bool {
 		if len(l.frames) == maxFrames {
-			l.m.stats.Unsent++
-			return
+			return false
 		}
 		l.frames = append(l.frames, f)
+		return true
 	}
-	l.m.notify = func(call func()) {
-		l.calls = append(l.calls, call)
-		poke(l.called)
+	l.m.notify = func(n *notice) {
+		if !n.queued {
+			n.queued = true
+			l.notices = append(l.notices, n)
+			poke(l.noticed)
+		}
 	}
 	l.m.afterSend = func(call func()) { l.after = append(l.after, call) }
 	return l
@@ -171,30 +193,14 @@ func (l *Link) Close() error {
 func (l *Link) Resolve(addr netip.Addr, changed func(mac [6]byte, ok bool)) (stop func()) {
 	a, err := checkAddr(addr)
 	if err != nil {
-		l.cfg.Logger.Error("arp: cannot resolve", "interface", l.cfg.Interface, "error", err)
+		l.do(func(m *machine, now time.Time) {
+			m.logLimited(m.logs.unfit, now, slog.LevelError, "arp: cannot resolve", "error", err)
+		})
 		return func() {}
 	}
-	w := &want{changed: changed}
-	l.do(func(m *machine, now time.Time) { m.resolve(a, w, now) })
-	return func() {
-		if !w.stopped.Swap(true) {
-			l.do(func(m *machine, _ time.Time) { m.forget(a, w) })
-		}
-	}
-}
-
-// Stats returns the counters.
-func (l *Link) Stats() Stats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.m.stats
-	s.Neighbors = len(l.m.neighbors)
-	for _, n := range l.m.neighbors {
-		if n.known {
-			s.Known++
-		}
-	}
-	return s
+	s := &subscriber{changed: changed}
+	l.do(func(m *machine, now time.Time) { m.resolve(a, s, now) })
+	return func() { l.do(func(m *machine, _ time.Time) { m.unsubscribe(a, s) }) }
 }
 
 // do runs f on the machine, and lets the loop see to what follows.
@@ -265,23 +271,33 @@ func (l *Link) sendAll(frames [][]byte) {
 	}
 }
 
-// callBack calls what the machine has to tell, without its lock, so that the called may
-// use the link.
+// callBack makes the calls of notices, without the lock, so that they may use the link.
 func (l *Link) callBack() error {
 	for {
-		l.mu.Lock()
-		calls := l.calls
-		l.calls = nil
-		l.mu.Unlock()
-		for _, call := range calls {
-			call()
-		}
 		select {
-		case <-l.called:
+		case <-l.noticed:
 		case <-l.done:
 			return nil
 		}
+		for call, ok := l.nextCall(); ok; call, ok = l.nextCall() {
+			if call != nil {
+				call()
+			}
+		}
 	}
+}
+
+// nextCall takes the first notice from the queue; ok is false where there is none.
+func (l *Link) nextCall() (call func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.notices) == 0 {
+		return nil, false
+	}
+	n := l.notices[0]
+	l.notices = l.notices[1:]
+	n.queued = false
+	return n.prepare(), true
 }
 
 func poke(c chan struct{}) {

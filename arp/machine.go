@@ -1,6 +1,7 @@
 package arp
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -12,50 +13,62 @@ import (
 // goroutine: frames and the time go in, frames and calls come out through send,
 // afterSend and notify.
 type machine struct {
-	cfg       Config // with its defaults
-	log       *slog.Logger
-	send      func(frame []byte)
-	afterSend func(call func()) // to be called once the frames before it are on the wire
-	notify    func(call func())
-	random    func() float64 // in [0, 1), to spread questions
-	timers    timers
-	stats     Stats
+	cfg        Config // with its defaults
+	log        *slog.Logger
+	send       func(frame []byte) bool // false: too many wait to be sent
+	afterSend  func(call func())       // to be called once the frames before it are on the wire
+	notify     func(*notice)           // to be called in order
+	random     func() float64          // in [0, 1), to spread questions
+	timers     timers
+	stats      Stats
+	logs       logBudgets
+	sourceless [2]bool // that there is no address to ask from was logged, for IPv4 and IPv6
 
-	blindly      [2]bool   // no address to ask from was logged, for IPv4 and IPv6
-	unsentLogged time.Time // when frames that were not sent were last logged
+	link    state
+	vips    map[netip.Addr]*vip
+	vipMACs map[mac]bool // of VIPs that are not at the interface's own
+	probes  map[netip.Addr]*probe
 
-	link state
-	vips map[netip.Addr]*vip
-
-	neighbors map[netip.Addr]*neighbor
-	probes    map[netip.Addr]*probe
+	neighbors                              map[netip.Addr]*neighbor
+	firstQuestions, repeats, confirmations budget // see budgetFor
 }
 
-// state is what the host says of the interface.
+// state is what the host says of the interface, and of itself.
 type state struct {
 	mac   mac
 	up    bool           // administratively up, with a carrier
 	addrs []netip.Prefix // of the host on this interface, fit to be a source
+	host  map[mac]bool   // the MACs of all interfaces of the host
 }
 
-// logInterval is the least time between two logs of one kind of trouble.
-const logInterval = 10 * time.Second
+// notice is a call to a user of the link. One that waits is not queued again: what it
+// says is what is true when its turn comes. So no number of packets makes the queue long.
+type notice struct {
+	queued  bool
+	prepare func() func() // returns the call, to be made without lock; nil: nothing new
+}
+
+// logBudgets limit log lines by kind.
+type logBudgets struct {
+	conflict, neighborConflict, moved, silent, unsent, unfit *logBudget
+}
 
 func newMachine(cfg Config, link state) *machine {
 	return &machine{
 		cfg: cfg, log: cfg.Logger, link: link,
 		vips:      map[netip.Addr]*vip{},
-		neighbors: map[netip.Addr]*neighbor{},
 		probes:    map[netip.Addr]*probe{},
-	}
-}
+		neighbors: map[netip.Addr]*neighbor{},
 
-// vipMAC is where the VIPs are said to be.
-func (m *machine) vipMAC() mac {
-	if m.cfg.MAC != nil {
-		return mac(m.cfg.MAC)
+		// As many neighbors as Linux's table has room for (gc_thresh3) are asked at once.
+		firstQuestions: budget{interval: 2 * time.Millisecond, burst: 1000},
+		repeats:        budget{interval: 5 * time.Millisecond, burst: 200},
+		confirmations:  budget{interval: time.Millisecond, burst: 1000},
+		logs: logBudgets{
+			conflict: newLogBudget(), neighborConflict: newLogBudget(), moved: newLogBudget(),
+			silent: newLogBudget(), unsent: newLogBudget(), unfit: newLogBudget(),
+		},
 	}
-	return m.link.mac
 }
 
 // input takes a frame that the interface received.
@@ -65,20 +78,25 @@ func (m *machine) input(frame []byte, now time.Time) {
 		m.stats.Malformed++
 		return
 	}
+	m.countReceived(&msg)
 	if msg.mac == m.link.mac || msg.src == m.link.mac {
 		return // ours, come back through a loop or a hairpin
 	}
-	m.probed(&msg)
-	if msg.mac == m.vipMAC() {
-		return // ours too, or of the one that shares the virtual MAC
+	// What the host itself says, by another of its interfaces or at the MAC of a VIP, is no
+	// claim of another host. A host that shares a virtual MAC is not told from this one.
+	another := !m.link.host[msg.mac] && !m.vipMACs[msg.mac]
+	if another {
+		m.answerProbe(&msg)
+		if v := m.vips[msg.claimed]; v != nil {
+			m.defend(v, msg.mac, now)
+		}
 	}
-	if v := m.vips[msg.claimed]; v != nil {
-		m.conflict(v, msg.mac, now)
-	}
-	if !group(msg.dst) && msg.dst != m.link.mac && msg.dst != m.vipMAC() {
+	if !group(msg.dst) && msg.dst != m.link.mac && !m.vipMACs[msg.dst] {
 		return // for another host; seen because somebody made the interface promiscuous
 	}
-	m.learn(&msg, now)
+	if another {
+		m.learn(&msg, now)
+	}
 	m.answer(&msg)
 }
 
@@ -86,17 +104,20 @@ func (m *machine) input(frame []byte, now time.Time) {
 // another MAC, may be in another place: what was said is said again, and what was asked
 // is asked again.
 func (m *machine) setLink(s state, now time.Time) {
-	was, wasMAC := m.link, m.vipMAC()
+	was := m.link
 	m.link = s
 	if s.up != was.up {
 		m.log.Info("arp: link changed", "interface", m.cfg.Interface, "up", s.up)
 	}
 	if !s.up {
 		m.abortProbes()
+		for _, n := range m.neighbors {
+			n.move.stop(m) // silence means nothing now
+		}
 		return
 	}
-	if !was.up || m.vipMAC() != wasMAC {
-		for _, v := range m.vips {
+	for _, v := range m.vips {
+		if !was.up || v.at(was) != v.at(s) {
 			m.announce(v, now)
 		}
 	}
@@ -107,24 +128,36 @@ func (m *machine) setLink(s state, now time.Time) {
 	}
 }
 
-// transmit sends a frame unless the link is down, where the kernel would only say so
-// for each.
-func (m *machine) transmit(frame []byte) {
-	if !m.link.up {
-		m.stats.Unsent++
-		return
+// transmit sends the frames of one message, and counts it. While the link is down it
+// sends nothing: the kernel would say so for each frame.
+func (m *machine) transmit(count *uint64, frames ...[]byte) {
+	for _, f := range frames {
+		if !m.link.up || !m.send(f) {
+			m.stats.SendDropped++
+			return
+		}
 	}
-	m.send(frame)
+	*count++
 }
 
-// unsent counts a frame that the interface did not take, and says so now and then.
+// unsent counts a frame that the interface did not take.
 func (m *machine) unsent(err error, now time.Time) {
-	m.stats.Unsent++
-	if !m.unsentLogged.IsZero() && now.Sub(m.unsentLogged) < logInterval {
+	m.stats.SendErrors++
+	m.logLimited(m.logs.unsent, now, slog.LevelWarn, "arp: frame not sent", "error", err, "send_errors", m.stats.SendErrors)
+}
+
+// logLimited logs what packets can cause, unless too much of the kind was logged lately.
+func (m *machine) logLimited(b *logBudget, now time.Time, level slog.Level, msg string, args ...any) {
+	if !b.take(now, 1) {
+		b.omitted++
 		return
 	}
-	m.unsentLogged = now
-	m.log.Warn("arp: frames not sent", "interface", m.cfg.Interface, "error", err, "unsent", m.stats.Unsent)
+	args = append(args, "interface", m.cfg.Interface)
+	if b.omitted > 0 {
+		args = append(args, "omitted", b.omitted)
+		b.omitted = 0
+	}
+	m.log.Log(context.Background(), level, msg, args...)
 }
 
 // source returns the address to ask for target from. It is one of the host's on this
@@ -153,13 +186,13 @@ func (m *machine) source(target netip.Addr) netip.Addr {
 		family, unspecified = 1, netip.IPv6Unspecified()
 	}
 	if any.IsValid() {
-		m.blindly[family] = false
+		m.sourceless[family] = false
 		return any
 	}
-	if !m.blindly[family] {
-		m.blindly[family] = true
+	if !m.sourceless[family] {
+		m.sourceless[family] = true
 		m.log.Warn("arp: the host has no address of this family on the interface (not configured, or IPv6 disabled there): "+
-			"asking for neighbours without one", "interface", m.cfg.Interface, "source", unspecified)
+			"asking for neighbors without one", "interface", m.cfg.Interface, "source", unspecified)
 	}
 	return unspecified
 }

@@ -1,143 +1,185 @@
 package arp
 
 import (
+	"log/slog"
 	"net/netip"
-	"sync/atomic"
 	"time"
 )
 
-const (
-	// attempts is how many questions in a row go unanswered until a neighbour is held
-	// to be gone: MAX_UNICAST_SOLICIT of RFC 4861 §10, ucast_solicit in Linux.
-	attempts = 3
-	// lockTime is how long an ARP reply cannot be overridden by another that is not
-	// gratuitous: of two interfaces that answer for one address, the first stays
-	// (locktime in Linux).
-	lockTime = time.Second
-)
+// attempts is how many questions in a row go unanswered until a neighbor counts as gone:
+// MAX_UNICAST_SOLICIT of RFC 4861 §10, ucast_solicit in Linux.
+const attempts = 3
 
-// neighbor is an address that somebody wants the MAC of.
+// neighbor is an address that is being resolved.
 type neighbor struct {
-	addr       netip.Addr
-	mac        mac       // the last known
-	known      bool      // mac is good
-	learnt     time.Time // when mac was set
-	unanswered int       // questions since the last answer
-	blind      bool      // the last question was asked from the unspecified address
-	timer      timer     // when to ask next
-	wanted     []*want
+	addr        netip.Addr
+	mac         mac  // the last known; zero: it has never been
+	known       bool // mac is good
+	unanswered  int  // questions since the last answer
+	asProbe     bool // the last question was asked from the unspecified address
+	timer       timer
+	subscribers []*subscriber
+
+	move move
 }
 
-// want is one caller of Resolve.
-type want struct {
+// subscriber is one caller of Resolve.
+type subscriber struct {
+	notice
 	changed func(mac [6]byte, ok bool)
-	stopped atomic.Bool
+	stopped bool
+	mac     mac // what changed was last called with
+	known   bool
 }
 
-// resolve adds one who wants to know of addr; forget removes it.
-func (m *machine) resolve(addr netip.Addr, w *want, now time.Time) {
+// resolve adds a subscriber to addr; unsubscribe removes it.
+func (m *machine) resolve(addr netip.Addr, s *subscriber, now time.Time) {
 	n := m.neighbors[addr]
 	if n == nil {
 		n = &neighbor{addr: addr}
 		n.timer.fire = func(now time.Time) { m.ask(n, now) }
+		n.move.init(m, n)
 		m.neighbors[addr] = n
 		m.timers.set(&n.timer, now)
 	}
-	n.wanted = append(n.wanted, w)
+	s.prepare = func() func() { return s.update(n) }
+	n.subscribers = append(n.subscribers, s)
 	if n.known {
-		m.tell(n, w)
+		m.notify(&s.notice)
 	}
 }
 
-func (m *machine) forget(addr netip.Addr, w *want) {
+func (m *machine) unsubscribe(addr netip.Addr, s *subscriber) {
+	if s.stopped {
+		return
+	}
+	s.stopped = true
 	n := m.neighbors[addr]
-	for i := range n.wanted {
-		if n.wanted[i] == w {
-			n.wanted = append(n.wanted[:i], n.wanted[i+1:]...)
+	for i := range n.subscribers {
+		if n.subscribers[i] == s {
+			n.subscribers = append(n.subscribers[:i], n.subscribers[i+1:]...)
 			break
 		}
 	}
-	if len(n.wanted) == 0 {
+	if len(n.subscribers) == 0 {
 		m.timers.stop(&n.timer)
+		m.timers.stop(&n.move.timer)
 		delete(m.neighbors, addr)
 	}
+}
+
+// update returns the call that tells a subscriber what it does not know yet, if anything.
+func (s *subscriber) update(n *neighbor) func() {
+	mac, known := n.mac, n.known
+	if s.stopped || known == s.known && (!known || mac == s.mac) {
+		return nil
+	}
+	s.mac, s.known = mac, known
+	return func() { s.changed(mac, known) }
 }
 
 // ask sends the next question: to the known MAC at first, to everybody from the second
 // on, and while no MAC is known.
 func (m *machine) ask(n *neighbor, now time.Time) {
 	m.timers.set(&n.timer, now.Add(m.spread(m.cfg.Retry)))
-	if n.unanswered == attempts {
-		m.log.Warn("arp: neighbour does not answer", "interface", m.cfg.Interface, "address", n.addr, "mac", hardware(n.mac).String())
-		if n.known {
-			n.known = false
-			m.tellAll(n)
-		}
-	}
 	if m.isHost(n.addr) {
 		return // a question for one's own address is an announcement
+	}
+	if !m.budgetFor(n).take(now, 1) {
+		m.stats.QuestionsPostponed++
+		return
+	}
+	if n.unanswered == attempts {
+		m.lost(n, now)
 	}
 	var to mac
 	if n.known && n.unanswered == 0 {
 		to = n.mac
 	}
-	source := m.source(n.addr)
-	n.blind = source.IsUnspecified()
 	n.unanswered++
-	m.stats.Asked++
-	m.transmit(question(m.link.mac, source, n.addr, to))
+	m.sendQuestion(n, to)
 }
 
-// learn takes in what msg says of a neighbour: RFC 826 "merge", RFC 4861 §7.2.3 and
-// §7.2.5. Only an answer to a question shows that the neighbour hears us, and puts off
-// the next question.
+// budgetFor returns what limits questions for a neighbor. Those that packets can cause
+// for addresses that no host has do not hold up the rest: the first question for an
+// address comes before the next for a silent one, and neighbors that once answered have a
+// budget apart.
+func (m *machine) budgetFor(n *neighbor) *budget {
+	switch {
+	case n.mac != mac{}:
+		return &m.confirmations
+	case n.unanswered == 0:
+		return &m.firstQuestions
+	}
+	return &m.repeats
+}
+
+func (m *machine) sendQuestion(n *neighbor, to mac) {
+	source := m.source(n.addr)
+	n.asProbe = source.IsUnspecified()
+	m.transmit(&m.stats.QuestionsSent, question(m.link.mac, source, n.addr, to))
+}
+
+// lost is called where a neighbor left all attempts unanswered.
+func (m *machine) lost(n *neighbor, now time.Time) {
+	args := []any{"address", n.addr}
+	if n.mac != (mac{}) {
+		args = append(args, "mac", hardware(n.mac).String())
+	}
+	m.logLimited(m.logs.silent, now, slog.LevelWarn, "arp: neighbor does not answer", args...)
+	if n.known {
+		n.known = false
+		m.stats.NeighborsLost++
+		m.tellAll(n)
+	}
+}
+
+// learn takes in what msg says of a neighbor: RFC 826 "merge", RFC 4861 §7.2.3 and
+// §7.2.5. Only an answer to a question shows that the neighbor hears this link, and puts
+// off the next question. Another MAC than the known one is only a claim at first.
 func (m *machine) learn(msg *message, now time.Time) {
 	n := m.neighbors[msg.claimed]
 	if n == nil {
 		return
 	}
-	if !msg.explicit { // an NA to one host may leave out what that host used
-		if msg.solicits && n.known {
-			m.confirmed(n, now)
+	switch {
+	case n.known && msg.mac == n.mac:
+	case !msg.explicit: // an NA to one host may leave out the MAC that this host used
+		return
+	case n.known:
+		if msg.override || n.addr.Is4() {
+			m.claim(n, msg.mac, now)
 		}
 		return
+	default:
+		m.stats.NeighborsLearned++
+		m.setMAC(n, msg.mac, now)
 	}
-	if n.known && msg.mac != n.mac && !m.mayOverride(n, msg, now) {
-		return
-	}
-	if !n.known || msg.mac != n.mac {
-		n.mac, n.known, n.learnt = msg.mac, true, now
-		n.unanswered = 0
-		m.timers.set(&n.timer, now)
-		m.tellAll(n)
-	}
-	if msg.solicits || n.blind && !msg.asked.IsValid() {
-		m.confirmed(n, now)
+	if msg.solicits || n.asProbe && !msg.asked.IsValid() {
+		m.confirm(n, now)
 	}
 }
 
-// mayOverride reports whether msg replaces a known MAC by another.
-func (m *machine) mayOverride(n *neighbor, msg *message, now time.Time) bool {
-	return msg.override || n.addr.Is4() && now.Sub(n.learnt) >= lockTime
+// setMAC makes a MAC the known one, and asks there at once whether the neighbor hears.
+func (m *machine) setMAC(n *neighbor, to mac, now time.Time) {
+	n.mac, n.known, n.unanswered = to, true, 0
+	n.move.stop(m)
+	m.timers.set(&n.timer, now)
+	m.tellAll(n)
 }
 
-func (m *machine) confirmed(n *neighbor, now time.Time) {
+// confirm is called where a neighbor has answered at its known MAC.
+func (m *machine) confirm(n *neighbor, now time.Time) {
 	n.unanswered = 0
 	m.timers.set(&n.timer, now.Add(m.spread(m.cfg.Refresh)))
+	if n.move.timer.pending() {
+		m.refuseMove(n, now)
+	}
 }
 
 func (m *machine) tellAll(n *neighbor) {
-	m.log.Debug("arp: neighbour", "interface", m.cfg.Interface, "address", n.addr, "mac", hardware(n.mac).String(), "known", n.known)
-	for _, w := range n.wanted {
-		m.tell(n, w)
+	m.log.Debug("arp: neighbor", "interface", m.cfg.Interface, "address", n.addr, "mac", hardware(n.mac).String(), "known", n.known)
+	for _, s := range n.subscribers {
+		m.notify(&s.notice)
 	}
-}
-
-func (m *machine) tell(n *neighbor, w *want) {
-	mac, known := n.mac, n.known
-	m.notify(func() {
-		if !w.stopped.Load() {
-			w.changed(mac, known)
-		}
-	})
 }

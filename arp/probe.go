@@ -6,21 +6,25 @@ import (
 	"time"
 )
 
-var errDown = errors.New("link is down")
+// ErrLinkDown is the error of a probe on a link that is down.
+var ErrLinkDown = errors.New("link is down")
 
-// probe asks whether anybody has an address: RFC 5227 §2.1.1, RFC 4862 §5.4.
+// probeCount is how often one probe asks: PROBE_NUM of RFC 5227 §1.1.
+const probeCount = 3
+
+// probe asks whether another host has an address: RFC 5227 §2.1.1, RFC 4862 §5.4.
 type probe struct {
 	addr    netip.Addr
-	sent    int
+	asked   int
 	timer   timer
 	waiting []chan error
 }
 
-// probe starts a probe, or joins the one under way, and tells the end to done,
+// probe starts a probe, or joins the one under way, and sends its result to done,
 // which must have room for one.
 func (m *machine) probe(addr netip.Addr, done chan error, now time.Time) {
 	if !m.link.up {
-		done <- errDown
+		done <- ErrLinkDown
 		return
 	}
 	p := m.probes[addr]
@@ -34,7 +38,7 @@ func (m *machine) probe(addr netip.Addr, done chan error, now time.Time) {
 }
 
 func (m *machine) probeNext(p *probe, now time.Time) {
-	if p.sent == m.cfg.ProbeCount {
+	if p.asked == probeCount {
 		m.endProbe(p, nil)
 		return
 	}
@@ -42,31 +46,26 @@ func (m *machine) probeNext(p *probe, now time.Time) {
 	if p.addr.Is6() {
 		unspecified = netip.IPv6Unspecified()
 	}
-	m.transmit(question(m.link.mac, unspecified, p.addr, mac{}))
-	p.sent++
-	wait := m.cfg.ProbeInterval
-	if p.sent == m.cfg.ProbeCount {
-		wait = m.cfg.ProbeWait
+	m.transmit(&m.stats.ProbesSent, question(m.link.mac, unspecified, p.addr, mac{}))
+	p.asked++
+	wait := m.cfg.ProbeTime / 4
+	if p.asked == probeCount {
+		wait = m.cfg.ProbeTime / 2
 	}
 	m.timers.set(&p.timer, now.Add(wait))
 }
 
-// probed ends a probe where msg shows that another host has the address, or that
-// it probes for it at the same time.
-func (m *machine) probed(msg *message) {
-	p := m.probes[msg.claimed]
-	if p == nil && msg.probe() {
-		p = m.probes[msg.asked]
-	}
-	if p != nil {
-		m.endProbe(p, &ConflictError{Conflict{VIP: p.addr, MAC: hardware(msg.mac), Interface: m.cfg.Interface}})
+// answerProbe ends a probe where msg shows that another host has the address.
+func (m *machine) answerProbe(msg *message) {
+	if p := m.probes[msg.claimed]; p != nil {
+		m.endProbe(p, &ConflictError{Conflict{VIP: p.addr, MAC: msg.mac, Interface: m.cfg.Interface}})
 	}
 }
 
 // abortProbes ends all probes: silence means nothing on a link that is down.
 func (m *machine) abortProbes() {
 	for _, p := range m.probes {
-		m.endProbe(p, errDown)
+		m.endProbe(p, ErrLinkDown)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,12 +25,16 @@ func newTestMachine(t testing.TB) (*machine, *[][]byte) {
 	m := newMachine(cfg, state{mac: macOf(1), up: true,
 		addrs: []netip.Prefix{netip.MustParsePrefix(v4.host(1)), netip.MustParsePrefix(v6.host(1))}})
 	sent := new([][]byte)
-	m.send = func(f []byte) { *sent = append(*sent, f) }
-	m.notify = func(f func()) { f() }
+	m.send = func(f []byte) bool { *sent = append(*sent, f); return true }
+	m.notify = func(n *notice) {
+		if call := n.prepare(); call != nil {
+			call()
+		}
+	}
 	m.random = func() float64 { return 0.5 }
-	m.setVIPs(map[netip.Addr]bool{v4.addr(100): true, v6.addr(100): true})
+	m.setVIPs(map[netip.Addr]mac{v4.addr(100): {}, v6.addr(100): {}})
 	for _, w := range []nums{v4, v6} {
-		m.resolve(w.addr(2), &want{changed: func([6]byte, bool) {}}, epoch)
+		m.resolve(w.addr(2), &subscriber{changed: func([6]byte, bool) {}}, epoch)
 		m.probe(w.addr(50), make(chan error, 1), epoch)
 	}
 	m.timers.run(epoch)
@@ -120,32 +123,6 @@ func TestMalformedFramesAreCountedAndDropped(t *testing.T) {
 	}
 }
 
-func TestVirtualMACIsSaidForVIPsOnly(t *testing.T) {
-	virtual := mac{0, 0, 0x5e, 0, 1, 7}
-	inLAN(t, func(n *lan, w nums) {
-		l, p := n.host(Config{MAC: virtual[:]}, 1, w.host(1))
-		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100)}))
-		asker, _ := n.host(Config{}, 2, w.host(2))
-		var at mac
-		defer asker.Resolve(w.addr(100), func(m [6]byte, _ bool) { at = m })()
-		defer l.Resolve(w.addr(2), func([6]byte, bool) {})()
-		must(n.t, l.Announce(n.t.Context(), w.addr(100)))
-		synctest.Wait()
-		if at != virtual {
-			n.t.Errorf("VIP resolved to %x", at)
-		}
-		for _, h := range p.sent() {
-			want := macOf(1)
-			if h.claimed == w.addr(100) {
-				want = virtual
-			}
-			if h.mac != want || h.src != want {
-				n.t.Errorf("%s said at %x from %x, want %x", h.claimed, h.mac, h.src, want)
-			}
-		}
-	})
-}
-
 func TestConflictsAreToldAndDefendedOnceIn10Seconds(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		var log strings.Builder
@@ -154,7 +131,7 @@ func TestConflictsAreToldAndDefendedOnceIn10Seconds(t *testing.T) {
 			OnConflict: func(c Conflict) { told <- c },
 			Logger:     slog.New(slog.NewTextHandler(&log, nil)),
 		}, 1, w.host(1))
-		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100)}))
+		must(n.t, l.SetVIPs(vipsAt(mac{}, w.addr(100))))
 		for range 95 { // in 95 s, 100 ms into each
 			time.Sleep(time.Second)
 			n.inject(announcement(macOf(9), w.addr(100))[0])
@@ -162,7 +139,7 @@ func TestConflictsAreToldAndDefendedOnceIn10Seconds(t *testing.T) {
 		if len(told) != 10 {
 			n.t.Fatalf("told %d times in 95 s", len(told))
 		}
-		want := Conflict{VIP: w.addr(100), MAC: hardware(macOf(9)), Interface: "eth0"}
+		want := Conflict{VIP: w.addr(100), MAC: macOf(9), Interface: "eth0"}
 		if d := cmp.Diff(fmt.Sprint(want), fmt.Sprint(<-told)); d != "" {
 			n.t.Error(d)
 		}
@@ -174,49 +151,6 @@ func TestConflictsAreToldAndDefendedOnceIn10Seconds(t *testing.T) {
 		}
 		if c := l.Stats().Conflicts; c != 95 {
 			n.t.Errorf("%d conflicts counted", c)
-		}
-	})
-}
-
-func TestSetVIPsReplacesTheSet(t *testing.T) {
-	inLAN(t, func(n *lan, w nums) {
-		l, p := n.host(Config{}, 1, w.host(1))
-		// Two that share a group, where groups there are.
-		shared := netip.MustParseAddr("2001:db8:1::64")
-		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100), w.addr(101), w.addr(101), shared}))
-		must(n.t, l.SetVIPs([]netip.Addr{w.addr(100), w.addr(102)}))
-		asks := func(i byte) bool {
-			n.reset()
-			n.inject(question(macOf(3), w.addr(3), w.addr(i), macOf(1)))
-			return len(p.sent()) == 1
-		}
-		if !asks(100) || asks(101) || !asks(102) {
-			n.t.Error("answers for other than the last set")
-		}
-		if w == v6 {
-			if !p.groups[solicitedNode(w.addr(100))] || !p.groups[solicitedNode(w.addr(102))] || len(p.groups) != 2 {
-				n.t.Errorf("groups %v", p.groups)
-			}
-		}
-		must(n.t, l.SetVIPs(nil))
-		if asks(100) || len(p.groups) != 0 {
-			n.t.Errorf("something is left of no VIPs: groups %v", p.groups)
-		}
-	})
-}
-
-func TestSetVIPsRefusesWhatNoHostCanHave(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &lan{t: t}
-		l, _ := n.host(Config{}, 1)
-		must(t, l.SetVIPs([]netip.Addr{v4.addr(100)}))
-		for _, a := range []string{"0.0.0.0", "::", "224.0.0.1", "ff02::1", "127.0.0.1", "::1", "255.255.255.255"} {
-			if err := l.SetVIPs([]netip.Addr{v4.addr(101), netip.MustParseAddr(a)}); err == nil || !strings.Contains(err.Error(), a) {
-				t.Errorf("%s: %v", a, err)
-			}
-		}
-		if got := l.vips(); len(got) != 1 || !got[v4.addr(100)] {
-			t.Errorf("VIPs are now %v", got)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"github.com/mdlayher/packet"
@@ -27,6 +28,9 @@ type sockets struct {
 	routes  *netlink.Handle
 	changes *nl.NetlinkSocket
 	closed  atomic.Bool
+
+	counting sync.Mutex
+	dropped  uint64 // the kernel's counter starts anew at each reading
 }
 
 func openWire(cfg Config) (wire, state, error) {
@@ -38,7 +42,7 @@ func openWire(cfg Config) (wire, state, error) {
 		return nil, state{}, errors.New("not an Ethernet interface")
 	}
 	s := &sockets{ifi: ifi}
-	st, err := s.open(cfg)
+	st, err := s.open()
 	if err != nil {
 		s.Close()
 		return nil, state{}, err
@@ -46,7 +50,7 @@ func openWire(cfg Config) (wire, state, error) {
 	return s, st, nil
 }
 
-func (s *sockets) open(cfg Config) (state, error) {
+func (s *sockets) open() (state, error) {
 	for p, ether := range map[protocol]int{ipv4ARP: etherTypeARP, ipv6ND: etherTypeIPv6} {
 		f, err := filter(p)
 		if err != nil {
@@ -55,11 +59,6 @@ func (s *sockets) open(cfg Config) (state, error) {
 		s.packets[p], err = packet.Listen(s.ifi, packet.Raw, ether, &packet.Config{Filter: f})
 		if err != nil {
 			return state{}, fmt.Errorf("packet socket: %w", err)
-		}
-	}
-	if cfg.MAC != nil {
-		if err := s.receiveMAC(cfg.MAC); err != nil {
-			return state{}, fmt.Errorf("receive for %s: %w", cfg.MAC, err)
 		}
 	}
 	s.openGroups()
@@ -72,24 +71,6 @@ func (s *sockets) open(cfg Config) (state, error) {
 		return state{}, fmt.Errorf("netlink: %w", err)
 	}
 	return s.state()
-}
-
-// receiveMAC makes the interface let in what is for a MAC that is not its own, without
-// promiscuous mode, for as long as the socket is open.
-func (s *sockets) receiveMAC(m net.HardwareAddr) error {
-	rc, err := s.packets[ipv4ARP].SyscallConn()
-	if err != nil {
-		return err
-	}
-	mreq := unix.PacketMreq{Ifindex: int32(s.ifi.Index), Type: unix.PACKET_MR_UNICAST, Alen: uint16(len(m))}
-	copy(mreq.Address[:], m)
-	var set error
-	if err := rc.Control(func(fd uintptr) {
-		set = os.NewSyscallError("setsockopt", unix.SetsockoptPacketMreq(int(fd), unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq))
-	}); err != nil {
-		return err
-	}
-	return set
 }
 
 // openGroups opens the socket that multicast groups are joined with. Without IPv6 in
@@ -129,25 +110,68 @@ func (s *sockets) Send(frame []byte) error {
 	return err
 }
 
-func (s *sockets) Join(group netip.Addr) error { return s.member(group, (*ipv6.PacketConn).JoinGroup) }
-func (s *sockets) Leave(group netip.Addr) error {
-	return s.member(group, (*ipv6.PacketConn).LeaveGroup)
+func (s *sockets) Dropped() uint64 {
+	s.counting.Lock()
+	defer s.counting.Unlock()
+	for _, c := range s.packets {
+		if st, err := c.Stats(); err == nil {
+			s.dropped += uint64(st.Drops)
+		}
+	}
+	return s.dropped
 }
 
-func (s *sockets) member(group netip.Addr, change func(*ipv6.PacketConn, *net.Interface, net.Addr) error) error {
+func (s *sockets) Join(m membership) error {
+	if !m.group.IsValid() {
+		return s.setMAC(unix.PACKET_ADD_MEMBERSHIP, m.mac)
+	}
+	err := s.setGroup((*ipv6.PacketConn).JoinGroup, m.group)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil // a member still, where Leave has failed
+	}
+	return err
+}
+
+func (s *sockets) Leave(m membership) error {
+	if !m.group.IsValid() {
+		return s.setMAC(unix.PACKET_DROP_MEMBERSHIP, m.mac)
+	}
+	return s.setGroup((*ipv6.PacketConn).LeaveGroup, m.group)
+}
+
+func (s *sockets) setGroup(change func(*ipv6.PacketConn, *net.Interface, net.Addr) error, group netip.Addr) error {
 	if s.noIPv6 != nil {
-		return fmt.Errorf("no IPv6 on this host: %w", s.noIPv6)
+		return fmt.Errorf("%w, nor on this host: %w", ErrNoIPv6, s.noIPv6)
 	}
 	err := change(s.groups, s.ifi, &net.IPAddr{IP: group.AsSlice()})
 	switch {
 	case s.closed.Load():
 		return net.ErrClosed
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENODEV):
-		return fmt.Errorf("no IPv6 on the interface (MTU below 1280?): %w", err)
+		return fmt.Errorf("%w (MTU below 1280?): %w", ErrNoIPv6, err)
 	case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
 		return fmt.Errorf("too many IPv6 VIPs for one socket, raise net.core.optmem_max: %w", err)
 	}
 	return err
+}
+
+// setMAC adds a MAC that is not the interface's own to what it receives, or takes it
+// away, without promiscuous mode. It ends with the socket.
+func (s *sockets) setMAC(option int, m mac) error {
+	rc, err := s.packets[ipv4ARP].SyscallConn()
+	if err != nil {
+		return err
+	}
+	mreq := unix.PacketMreq{Ifindex: int32(s.ifi.Index), Type: unix.PACKET_MR_UNICAST, Alen: uint16(len(m))}
+	copy(mreq.Address[:], m[:])
+	var set error
+	err = rc.Control(func(fd uintptr) {
+		set = os.NewSyscallError("setsockopt", unix.SetsockoptPacketMreq(int(fd), unix.SOL_PACKET, option, &mreq))
+	})
+	if s.closed.Load() {
+		return net.ErrClosed
+	}
+	return errors.Join(err, set)
 }
 
 // Wait returns on any change of any interface; so messages need not be decoded, and one
@@ -183,6 +207,9 @@ func (s *sockets) state() (state, error) {
 	}
 	const up = unix.IFF_UP | unix.IFF_RUNNING
 	st := state{mac: mac(attrs.HardwareAddr), up: attrs.RawFlags&up == up}
+	if st.host, err = s.hostMACs(); err != nil {
+		return state{}, err
+	}
 	addrs, err := s.routes.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // by a change, of which Wait will tell
 		return state{}, fmt.Errorf("read addresses: %w", err)
@@ -197,6 +224,21 @@ func (s *sockets) state() (state, error) {
 		st.addrs = append(st.addrs, netip.PrefixFrom(ip.Unmap(), ones))
 	}
 	return st, nil
+}
+
+// hostMACs returns the MACs of all Ethernet interfaces of the host.
+func (s *sockets) hostMACs() (map[mac]bool, error) {
+	links, err := s.routes.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // by a change, of which Wait will tell
+		return nil, fmt.Errorf("read links: %w", err)
+	}
+	macs := map[mac]bool{}
+	for _, l := range links {
+		if a := l.Attrs().HardwareAddr; len(a) == 6 {
+			macs[mac(a)] = true
+		}
+	}
+	return macs, nil
 }
 
 func (s *sockets) Close() error {

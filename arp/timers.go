@@ -13,13 +13,16 @@ type timer struct {
 	pos  int // index in the heap, plus one
 }
 
+// pending reports whether t is set and has not fired.
+func (t *timer) pending() bool { return t.pos != 0 }
+
 // timers is a heap by time: any number of them for one goroutine.
 type timers struct{ h timerHeap }
 
 // set makes t fire at the given time, whether it was set before or not.
 func (ts *timers) set(t *timer, at time.Time) {
 	t.at = at
-	if t.pos == 0 {
+	if !t.pending() {
 		heap.Push(&ts.h, t)
 		return
 	}
@@ -27,7 +30,7 @@ func (ts *timers) set(t *timer, at time.Time) {
 }
 
 func (ts *timers) stop(t *timer) {
-	if t.pos != 0 {
+	if t.pending() {
 		heap.Remove(&ts.h, t.pos-1)
 	}
 }

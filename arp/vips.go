@@ -9,105 +9,131 @@ import (
 	"time"
 )
 
-// SetVIPs makes the link answer for exactly these addresses from now on. It fails, and
-// changes nothing, where an address cannot be one of a host, or the interface has no
-// IPv6 to join an IPv6 VIP's multicast group with. It announces nothing: that is
-// Announce.
-func (l *Link) SetVIPs(vips []netip.Addr) error {
-	addrs, err := l.check(vips)
+// ErrNoIPv6 is the error of SetVIPs where IPv6 VIPs need what the interface does not have.
+var ErrNoIPv6 = errors.New("no IPv6 on the interface")
+
+// VIP is an address that a link answers for, and the MAC that it says the address is
+// at. VIPs of one link may have different MACs, as those of several VRRP routers do
+// (RFC 9568 §7.3: 00:00:5e:00:01:VRID for IPv4, 00:00:5e:00:02:VRID for IPv6).
+type VIP struct {
+	Addr netip.Addr
+	// MAC is the Ethernet source of all that is sent for the VIP, and the hardware
+	// address in it. Zero means Config.MAC. While a VIP is set, the interface receives
+	// frames to its MAC.
+	MAC [6]byte
+}
+
+// SetVIPs makes the link answer for exactly these VIPs from now on. It announces
+// nothing: that is Announce. A VIP that the host knows of but does not have now, such as
+// that of a standby, is left out: the link then neither answers for it nor announces nor
+// defends it.
+//
+// SetVIPs fails where an address cannot be one of a host, a MAC is a group's, or the
+// interface does not take a multicast group or MAC; the link then goes on exactly as
+// before. The error is ErrNoIPv6 where there are IPv6 VIPs and the interface has no IPv6.
+func (l *Link) SetVIPs(vips []VIP) error {
+	macs := make(map[netip.Addr]mac, len(vips))
+	var need []membership
+	for _, v := range vips {
+		a, at, err := l.checkVIP(v)
+		if err != nil {
+			return fmt.Errorf("arp: VIP on %s: %w", l.cfg.Interface, err)
+		}
+		if other, ok := macs[a]; ok && other != at {
+			return fmt.Errorf("arp: VIP on %s: address %s is given twice, at %s and at %s",
+				l.cfg.Interface, a, placeOf(other), placeOf(at))
+		}
+		macs[a] = at
+		need = appendMemberships(need, a, at)
+	}
+	l.setting.Lock()
+	defer l.setting.Unlock()
+	joined, err := l.join(need)
 	if err != nil {
 		return err
 	}
-	want := make(map[netip.Addr]bool, len(addrs))
-	l.groups.Lock()
-	defer l.groups.Unlock()
-	had := l.vips()
-	var added, removed []netip.Addr
-	for _, a := range addrs {
-		if !had[a] && !want[a] {
-			added = append(added, a)
-		}
-		want[a] = true
-	}
-	for a := range had {
-		if !want[a] {
-			removed = append(removed, a)
+	l.do(func(m *machine, _ time.Time) { m.setVIPs(macs) })
+	for m := range l.joined {
+		if !joined[m] {
+			l.leave(m)
 		}
 	}
-	if err := l.join(added); err != nil {
-		return err
-	}
-	l.do(func(m *machine, _ time.Time) { m.setVIPs(want) })
-	l.leave(removed)
+	l.joined = joined
 	return nil
 }
 
-func (l *Link) vips() map[netip.Addr]bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	set := make(map[netip.Addr]bool, len(l.m.vips))
-	for a := range l.m.vips {
-		set[a] = true
+// checkVIP returns the address in the one form that the machine knows, and the MAC, zero
+// for the interface's own.
+func (l *Link) checkVIP(v VIP) (netip.Addr, mac, error) {
+	a, err := checkAddr(v.Addr)
+	if err == nil {
+		err = checkMAC(v.MAC)
 	}
-	return set
+	if v.MAC == (mac{}) {
+		return a, l.cfg.MAC, err
+	}
+	return a, v.MAC, err
 }
 
-// join and leave count who wants the solicited-node group of an IPv6 address; several
-// addresses may share one. The caller holds l.groups.
-func (l *Link) join(addrs []netip.Addr) error {
-	for i, a := range addrs {
-		if a.Is4() {
-			continue
-		}
-		g := solicitedNode(a)
-		if l.joined[g] == 0 {
-			if err := l.wire.Join(g); err != nil {
-				l.leave(addrs[:i])
-				return fmt.Errorf("arp: listen for %s on %s: join %s: %w", a, l.cfg.Interface, g, err)
+func placeOf(at mac) string {
+	if at == (mac{}) {
+		return "the interface's MAC"
+	}
+	return hardware(at).String()
+}
+
+// appendMemberships appends what the interface has to receive for a VIP.
+func appendMemberships(to []membership, addr netip.Addr, at mac) []membership {
+	if addr.Is6() {
+		to = append(to, membership{group: solicitedNode(addr)})
+	}
+	if at != (mac{}) {
+		to = append(to, membership{mac: at})
+	}
+	return to
+}
+
+// join joins those of need that are not joined yet, and returns need as a set. Where one
+// fails, those before it are left again.
+func (l *Link) join(need []membership) (map[membership]bool, error) {
+	set := make(map[membership]bool, len(need))
+	var fresh []membership
+	for _, m := range need {
+		if !set[m] && !l.joined[m] {
+			if err := l.wire.Join(m); err != nil {
+				for _, f := range fresh {
+					l.leave(f)
+				}
+				return nil, fmt.Errorf("arp: receive for %s on %s: %w", m, l.cfg.Interface, err)
 			}
+			fresh = append(fresh, m)
 		}
-		l.joined[g]++
+		set[m] = true
 	}
-	return nil
+	return set, nil
 }
 
-func (l *Link) leave(addrs []netip.Addr) {
-	for _, a := range addrs {
-		if a.Is4() {
-			continue
-		}
-		g := solicitedNode(a)
-		if l.joined[g]--; l.joined[g] > 0 {
-			continue
-		}
-		delete(l.joined, g)
-		if err := l.wire.Leave(g); err != nil && !errors.Is(err, net.ErrClosed) {
-			l.cfg.Logger.Warn("arp: leave multicast group", "interface", l.cfg.Interface, "group", g, "error", err)
-		}
+// leave is for what nobody needs any more. A failure costs frames that nobody wants.
+func (l *Link) leave(m membership) {
+	if err := l.wire.Leave(m); err != nil && !errors.Is(err, net.ErrClosed) {
+		l.cfg.Logger.Warn("arp: membership not left", "interface", l.cfg.Interface, "membership", m.String(), "error", err)
 	}
 }
 
-// Probe asks whether another host on the link has one of the addresses, or is probing
-// for it too (RFC 5227 §2.1, RFC 4862 §5.4). Any number of them, in one call or many,
-// takes as long as one: ProbeCount-1 times ProbeInterval, and ProbeWait; 400 ms by
-// default. The error joins one *ConflictError per address that is taken; nil says that
-// nobody answered. Probe waits for Run where it is not running yet.
-func (l *Link) Probe(ctx context.Context, vips ...netip.Addr) error {
-	addrs, err := l.check(vips)
-	if err != nil {
+// Probe asks whether another host on the link has one of the addresses (RFC 5227 §2.1,
+// RFC 4862 §5.4). Any number of them, in one call or several, takes Config.ProbeTime.
+// The error joins one *ConflictError for each address that another host claims; nil says
+// that none did, or that ProbeTime is negative. On a link that is down, or goes down, the
+// error is ErrLinkDown. Probe waits for Run where it is not running yet.
+//
+// Another host's probe for the same address is no claim, though RFC 5227 §2.1.1 would
+// have it so: switches send them to every host to track devices. Two hosts that probe at
+// once both get the address, and hear of each other when they announce it.
+func (l *Link) Probe(ctx context.Context, addrs ...netip.Addr) error {
+	addrs, err := l.check(addrs)
+	if err != nil || l.cfg.ProbeTime < 0 {
 		return err
 	}
-	l.groups.Lock()
-	err = l.join(addrs) // else a probe by another for the same address is not heard
-	l.groups.Unlock()
-	if err != nil {
-		return err
-	}
-	defer func() {
-		l.groups.Lock()
-		defer l.groups.Unlock()
-		l.leave(addrs)
-	}()
 	return l.await(ctx, "probe", addrs, func(m *machine, addr netip.Addr, end chan error, now time.Time) {
 		m.probe(addr, end, now)
 	})

@@ -26,6 +26,7 @@ const (
 // message is what an ARP packet or a neighbour solicitation or advertisement says,
 // in one form for both protocols.
 type message struct {
+	kind     kind
 	src, dst mac        // of the Ethernet header
 	asked    netip.Addr // the address a request or solicitation is for; invalid in answers
 	claimed  netip.Addr // the address that its sender says to have; invalid in probes
@@ -34,6 +35,15 @@ type message struct {
 	solicits bool       // a question was asked for it: ARP reply to one host, NA with the S flag
 	override bool       // gratuitous ARP, NA with the O flag, NS with a source option
 }
+
+type kind int
+
+const (
+	arpRequest kind = iota
+	arpReply
+	solicitation
+	advertisement
+)
 
 // probe reports whether the message asks for an address without claiming one:
 // RFC 5227 §1.1, RFC 4862 §5.4.2.
@@ -91,8 +101,9 @@ func (m *message) parseARP(b []byte) error {
 	m.override = p.SenderIP == p.TargetIP
 	switch p.Operation {
 	case marp.OperationRequest:
-		m.asked = p.TargetIP
+		m.kind, m.asked = arpRequest, p.TargetIP
 	case marp.OperationReply:
+		m.kind = arpReply
 		m.solicits = !group(m.dst)
 	default:
 		return fmt.Errorf("operation %d: %w", p.Operation, errType)
@@ -137,7 +148,7 @@ func (m *message) parseND(b []byte) error {
 
 // fromSolicitation applies RFC 4861 §7.1.1.
 func (m *message) fromSolicitation(ns *ndp.NeighborSolicitation, src, dst netip.Addr) error {
-	m.asked = ns.TargetAddress
+	m.kind, m.asked = solicitation, ns.TargetAddress
 	m.setMAC(ns.Options, ndp.Source)
 	m.override = m.explicit
 	if !src.IsUnspecified() {
@@ -153,7 +164,7 @@ func (m *message) fromSolicitation(ns *ndp.NeighborSolicitation, src, dst netip.
 
 // fromAdvertisement applies RFC 4861 §7.1.2.
 func (m *message) fromAdvertisement(na *ndp.NeighborAdvertisement, dst netip.Addr) error {
-	m.claimed = na.TargetAddress
+	m.kind, m.claimed = advertisement, na.TargetAddress
 	m.setMAC(na.Options, ndp.Target)
 	m.solicits, m.override = na.Solicited, na.Override
 	if m.claimed.IsMulticast() || dst.IsMulticast() && na.Solicited {

@@ -94,34 +94,34 @@ func (p *loopPort) Close() error                           { close(p.closed); re
 // start runs a balancer with one worker on the port until the benchmark ends.
 func (p *loopPort) start(b *testing.B, cfg lb.Config) *lb.Balancer {
 	b.Helper()
-	return startOn(b, cfg, p)
+	return startOn(b, cfg, lb.Env{}, p)
 }
 
 // startOn is start for a worker on each of several ports.
-func startOn(b *testing.B, cfg lb.Config, ports ...*loopPort) *lb.Balancer {
+func startOn(b *testing.B, cfg lb.Config, env lb.Env, ports ...*loopPort) *lb.Balancer {
 	b.Helper()
 	ready := make(chan struct{})
 	cfg.Interfaces, cfg.Workers = []string{"memory"}, len(ports)
-	cfg.Env.OpenPorts = func(lb.PortConfig) (list []lb.Port, _ error) {
+	env.OpenPorts = func(lb.PortConfig) (list []lb.Port, _ error) {
 		for _, p := range ports {
 			list = append(list, p)
 		}
 		return list, nil
 	}
-	cfg.Env.OpenLink = func(lb.LinkConfig) (lb.Link, error) { return everybody{}, nil }
-	cfg.Env.Route = func(a netip.Addr) (lb.Route, error) {
+	env.OpenLink = func(lb.LinkConfig) (lb.Link, error) { return everybody{}, nil }
+	env.Route = func(a netip.Addr) (lb.Route, error) {
 		source := netip.MustParseAddr("192.0.2.1")
 		if a.Is6() {
 			source = netip.MustParseAddr("2001:db8::1")
 		}
 		return lb.Route{Interface: "memory", Source: source}, nil
 	}
-	cfg.Env.OnEvent = func(e lb.Event) {
-		if e.Kind == lb.Ready {
+	env.OnEvent = func(e lb.Event) {
+		if e.Kind == lb.EventReady {
 			close(ready)
 		}
 	}
-	x, err := lb.New(cfg)
+	x, err := lb.New(cfg, env)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func startOn(b *testing.B, cfg lb.Config, ports ...*loopPort) *lb.Balancer {
 type everybody struct{}
 
 func (everybody) Run(ctx context.Context) error                 { <-ctx.Done(); return nil }
-func (everybody) SetVIPs([]netip.Addr) error                    { return nil }
+func (everybody) SetVIPs([]lb.LinkVIP) error                    { return nil }
 func (everybody) Probe(context.Context, ...netip.Addr) error    { return nil }
 func (everybody) Announce(context.Context, ...netip.Addr) error { return nil }
 func (everybody) Close() error                                  { return nil }

@@ -134,12 +134,13 @@ func balance(b *testing.B, h *lab.Host, spin time.Duration, workers int) {
 		VIP: netip.MustParseAddr(pingVIP), Port: 7, Protocol: lb.UDP, Method: lb.NAT,
 		Servers: []lb.Server{{Address: netip.MustParseAddr(pingServer), Port: 7}},
 	}}}
-	cfg.Env.OnEvent = func(e lb.Event) {
-		if e.Kind == lb.Ready {
+	env := lb.Env{}
+	env.OnEvent = func(e lb.Event) {
+		if e.Kind == lb.EventReady {
 			close(ready)
 		}
 	}
-	cfg.Env.OpenPorts = func(c lb.PortConfig) ([]lb.Port, error) {
+	env.OpenPorts = func(c lb.PortConfig) ([]lb.Port, error) {
 		opened, err := afpacket.OpenGroup(afpacket.Config{Interface: c.Interface, SendOnly: c.SendOnly, Spin: spin}, c.Count)
 		ports := make([]lb.Port, len(opened))
 		for i, p := range opened {
@@ -147,7 +148,7 @@ func balance(b *testing.B, h *lab.Host, spin time.Duration, workers int) {
 		}
 		return ports, err
 	}
-	x, err := lb.New(cfg)
+	x, err := lb.New(cfg, env)
 	check(b, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -31,7 +31,7 @@ func BenchmarkWorkers(b *testing.B) {
 				if cpus, err := afpacket.Processors(); err == nil && len(cpus) >= int(workers) {
 					cfg.CPUs = cpus[:workers] // each its own, whatever else runs
 				}
-				x := startOn(b, cfg, ports...)
+				x := startOn(b, cfg, lb.Env{}, ports...)
 				newSource(flows).open(ports[0])
 				for i, p := range ports {
 					p.fill = share{newSource(flows), uint32(i), workers}.fill(c.name)

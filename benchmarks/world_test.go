@@ -21,12 +21,12 @@ type world struct {
 // newWorld starts one with room for some connections more than flows.
 func newWorld(b *testing.B, m lb.Method, flows uint32, more int) *world {
 	w := &world{port: newLoopPort(), src: newSource(flows), clock: lbtest.NewClock(time.Unix(1e9, 0))}
-	cfg := lb.Config{MaxConnections: max(int(flows)+more, 1<<10), Services: services(m), Env: lb.Env{Now: w.clock.Now}}
+	cfg := lb.Config{MaxConnections: max(int(flows)+more, 1<<10), Services: services(m)}
 	for i := range cfg.Services { // so that the clock can be turned
 		cfg.Services[i].Timeouts.Established = 30 * 24 * time.Hour
 		cfg.Services[i].Timeouts.UDP = 30 * 24 * time.Hour
 	}
-	w.Balancer = w.port.start(b, cfg)
+	w.Balancer = startOn(b, cfg, lb.Env{Now: w.clock.Now}, w.port)
 	return w
 }
 

@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/golb/golb/internal/seeded"
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 // fragmentFrame makes a fragment with n bytes at offset off of a datagram.

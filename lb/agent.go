@@ -18,7 +18,7 @@ import (
 //
 // Who decides: a server's own weight is what the config says, or Balancer.SetWeight
 // last. The agent's last number scales it, slow start what comes of that. An agent's
-// drain, or a state other than Active that an operator has set, makes it 0: each has
+// drain, or a state other than StateActive that an operator has set, makes it 0: each has
 // to be taken back by who said it, the agent's by its ready. What the agent says
 // outlives reloads, for as long as the server has one, and silence: an agent that
 // does not answer says nothing new. Its maxconn is the server's UpperThreshold, in place
@@ -60,7 +60,7 @@ func (v *validator) agent(path string, a *Agent) {
 	default:
 		v.fail(path+".type", a.Type, "unknown way to ask", strings.Join([]string{agentTCP, agentHTTP, agentNone}, ", "))
 	}
-	v.asked(path+".address", a.Address)
+	v.checkAddress(path+".address", a.Address)
 	if a.Path != "" && (a.Type == agentTCP || !strings.HasPrefix(a.Path, "/")) {
 		v.fail(path+".path", a.Path, "not allowed", "a path that begins with /, with http only")
 	}
@@ -90,8 +90,8 @@ func (r *Server) agent(s *Service) *Agent {
 	return &r.Agent
 }
 
-// asks is the question to the agent at an address, in words.
-func (a *Agent) asks(addr netip.AddrPort) string { return a.Type + " " + addr.String() + a.Path }
+// describe is how the agent at an address is asked, in words.
+func (a *Agent) describe(addr netip.AddrPort) string { return a.Type + " " + addr.String() + a.Path }
 
 // addr is where the agent of a server is.
 func (a *Agent) addr(r *Server) netip.AddrPort {
@@ -102,21 +102,21 @@ func (a *Agent) addr(r *Server) netip.AddrPort {
 	return netip.AddrPortFrom(addr, cmp.Or(a.Port, agent.Port))
 }
 
-// agentState is what an agent has said so far.
+// agentState is what an agent has reported so far.
 type agentState struct {
-	servers []*server // that it speaks for
-	heard   time.Time // last; zero where it has said nothing
+	servers []*server // whose agent it is
+	at      time.Time // of the last report; zero where there was none
 	percent int       // -1 where it has given no number
 	maxConn int       // -1 where it has given none
 	drain   bool
 	maint   bool
 	down    string // its word for that, "" while it is not
-	reason  string // it gave last
+	reason  string // of the last report
 }
 
-// take notes a report (HAProxy's agent-check).
-func (a *agentState) take(r agent.Report) {
-	a.heard, a.reason = time.Now(), r.Reason
+// update notes a report (HAProxy's agent-check).
+func (a *agentState) update(r agent.Report) {
+	a.at, a.reason = time.Now(), r.Reason
 	if r.Percent >= 0 {
 		a.percent = r.Percent
 	}
@@ -151,25 +151,25 @@ func (a *agentState) failure() string {
 	return strings.TrimSuffix(fmt.Sprintf("its agent says %s: %s", word, a.reason), ": ")
 }
 
-// String is what it said, in its words.
+// String is all that it reported, in its words.
 func (a *agentState) String() string {
-	var words []string
+	var parts []string
 	if a.percent >= 0 {
-		words = append(words, fmt.Sprintf("%d%%", a.percent))
+		parts = append(parts, fmt.Sprintf("%d%%", a.percent))
 	}
 	for _, w := range []struct {
-		word string
-		said bool
+		word     string
+		reported bool
 	}{{fmt.Sprintf("maxconn:%d", a.maxConn), a.maxConn >= 0}, {a.down, a.down != ""}, {"drain", a.drain}, {"maint", a.maint}, {"# " + a.reason, a.reason != ""}} {
-		if w.said {
-			words = append(words, w.word)
+		if w.reported {
+			parts = append(parts, w.word)
 		}
 	}
-	return strings.Join(words, " ")
+	return strings.Join(parts, " ")
 }
 
-// own is the weight of a server, scaled as its agent wants.
-func (s *server) own() int32 {
+// agentWeight is the server's own weight, scaled as its agent wants.
+func (s *server) agentWeight() int32 {
 	if s.agent == nil || s.agent.percent < 0 {
 		return s.runWeight
 	}
@@ -180,21 +180,18 @@ func (s *server) own() int32 {
 	return int32(r.IdleWeight(int(s.runWeight)))
 }
 
-// limit sets the thresholds of a server: its own, or what its agent wants.
-func (s *server) limit() {
-	upper, lower := s.ownUpper, s.ownLower
+// updateThresholds sets the thresholds of a server: its own, or what its agent wants.
+func (s *server) updateThresholds() {
+	upper, lower := s.upper, s.lower
 	if s.agent != nil && s.agent.maxConn >= 0 {
 		upper, lower = int64(s.agent.maxConn), 0
 	}
-	s.setThresholds(upper, lower)
+	s.dp.SetThresholds(upper, lower)
 }
 
-// open reports whether operator and agent let the server have new connections.
-func (s *server) open() bool { return s.state == Active && (s.agent == nil || !s.agent.drain) }
-
-// agentQuestion is the question to the agent of one server; its Key is "" where it
-// has none.
-func (b *Balancer) agentQuestion(s *Service, r *Server) health.Target {
+// agentTarget is the monitor's target for the agent of one server; its Key is "" where
+// the server has none.
+func (b *Balancer) agentTarget(s *Service, r *Server) health.Target {
 	a := r.agent(s)
 	if a.Type == "" || a.Type == agentNone {
 		return health.Target{}
@@ -203,84 +200,84 @@ func (b *Balancer) agentQuestion(s *Service, r *Server) health.Target {
 	if a.Send != "" {
 		c.Send = a.Send + "\n"
 	}
-	key := fmt.Sprintf("agent %s %q, every %v, timeout %v", a.asks(c.Addr), a.Send, a.Interval, a.Timeout)
+	key := fmt.Sprintf("agent %s %q, every %v, timeout %v", a.describe(c.Addr), a.Send, a.Interval, a.Timeout)
 	ask := func(ctx context.Context) error {
 		r, err := c.Ask(ctx)
 		if err == nil {
-			b.heard(key, r)
+			b.onAgentReport(key, r)
 		}
 		return err
 	}
 	return health.Target{Key: key, Checker: health.CheckerFunc(ask), Settings: health.Settings{Interval: a.Interval, Timeout: a.Timeout}}
 }
 
-// watchAgents returns the questions to all agents, each once, and joins servers with
-// their agents. The lock is held.
-func (b *Balancer) watchAgents() (targets []health.Target) {
-	known := b.agents
+// agentTargetsLocked returns the targets for all agents, each once, and gives each server
+// its agent's state.
+func (b *Balancer) agentTargetsLocked() (targets []health.Target) {
+	old := b.agents
 	b.agents = map[string]*agentState{}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
-		for j, r := range b.services[s.id()].all {
-			q, wasOpen := &b.questions[i][j].agent, r.open()
+		for j, r := range b.services[s.id()].servers {
+			target, accepted := &b.checks[i][j].agent, r.accepts()
 			r.percent = s.Servers[j].agent(s).Scale == scalePercent
-			if r.agentKey = q.Key; q.Key == "" {
+			if r.agentKey = target.Key; target.Key == "" {
 				r.agent = nil
 			} else {
-				if b.agents[q.Key] == nil {
-					targets = append(targets, *q)
-					b.agents[q.Key] = joined(known[q.Key], r.agent)
+				if b.agents[target.Key] == nil {
+					targets = append(targets, *target)
+					b.agents[target.Key] = mergeAgentState(old[target.Key], r.agent)
 				}
-				r.agent = b.agents[q.Key]
+				r.agent = b.agents[target.Key]
 				r.agent.servers = append(r.agent.servers, r)
 			}
-			b.obey(r, wasOpen)
+			b.applyAgentLocked(r, accepted)
 		}
 	}
 	return targets
 }
 
-// joined is what is known of an agent: what it said itself, or, where it is asked
-// another way now, what the server's said before.
-func joined(same, before *agentState) *agentState {
+// mergeAgentState is what an agent has reported itself, or, where it is asked another way
+// now, what the server's agent reported before.
+func mergeAgentState(same, before *agentState) *agentState {
 	a := agentState{percent: -1, maxConn: -1}
-	if known := cmp.Or(same, before); known != nil {
-		a = *known
+	if old := cmp.Or(same, before); old != nil {
+		a = *old
 		a.servers = nil
 	}
 	return &a
 }
 
-// heard has the servers of an agent follow what it says.
-func (b *Balancer) heard(key string, r agent.Report) {
+// onAgentReport has the servers of an agent follow its report.
+func (b *Balancer) onAgentReport(key string, r agent.Report) {
 	b.mu.Lock()
 	if a := b.agents[key]; a != nil {
 		was := *a
-		a.take(r)
+		a.update(r)
 		if a.String() != was.String() {
-			b.env.Logger.Debug("agent", "asked", key, "says", a.String())
+			b.env.Logger.Debug("agent report", "agent", key, "report", a.String())
 		}
 		for _, s := range a.servers {
-			b.obey(s, s.state == Active && !was.drain)
+			b.applyAgentLocked(s, s.state == StateActive && !was.drain)
 		}
 	}
 	b.mu.Unlock()
 	b.report()
 }
 
-// obey does with a server what its agent has said; wasOpen is what open said before.
-// The lock is held.
-func (b *Balancer) obey(s *server, wasOpen bool) {
+// applyAgentLocked has a server follow what its agent reported; accepted is what accepts
+// returned before.
+func (b *Balancer) applyAgentLocked(s *server, accepted bool) {
 	failure := ""
 	if s.agent != nil {
 		failure = s.agent.failure()
 	}
-	s.limit()
-	if failure != s.says[byAgent] {
-		b.learn(s, byAgent, failure != "", failure, time.Now())
+	s.updateThresholds()
+	if failure != s.failures[sourceAgent] {
+		b.setServerStateLocked(s, sourceAgent, failure != "", failure, time.Now())
 	}
-	b.weigh(s, false)
-	if s.open() != wasOpen {
-		b.reckon(s.service)
+	b.updateWeightLocked(s, false)
+	if s.accepts() != accepted {
+		b.updateQuorumLocked(s.service)
 	}
 }

@@ -68,17 +68,17 @@ func TestAgentsWeightsFollowTheRule(t *testing.T) {
 			{"number", says("50"), 100, true},
 			{"percent sign", says("75%"), 150, true},
 			{"silence changes nothing", says(""), 150, true},
-			{"an operator's weight is scaled", func() { must(t, b.balancer.SetWeight(lb.TCP, vip, server, 4)) }, 30, true},
+			{"an operator's weight is scaled", func() { must(t, b.balancer.SetWeight(refOf(vip, server), 4)) }, 30, true},
 			{"a reload keeps both", func() { must(t, b.apply(cfg())) }, 30, true},
 			{"another port keeps both", func() { s.Agent.Port = 3334; must(t, b.apply(cfg())) }, 30, true},
 			{"and back", func() { s.Agent.Port = 0; must(t, b.apply(cfg())) }, 30, true},
 			{"a reload with another weight", func() { s.Servers[0].Weight = new(10); must(t, b.apply(cfg())) }, 75, true},
 			{"another scale", func() { s.Agent.Scale = "percent"; must(t, b.apply(cfg())) }, 8, true},
-			{"an operator drains", func() { must(t, b.balancer.SetState(lb.TCP, vip, server, lb.Drain, 0)) }, 0, true},
+			{"an operator drains", func() { must(t, setState(b.balancer, refOf(vip, server), lb.StateDrain, 0)) }, 0, true},
 			{"the agent's ready does not undo that", says("ready up 100%"), 0, true},
-			{"the operator does", func() { must(t, b.balancer.SetState(lb.TCP, vip, server, lb.Active, 0)) }, 10, true},
+			{"the operator does", func() { must(t, setState(b.balancer, refOf(vip, server), lb.StateActive, 0)) }, 10, true},
 			{"the agent drains", says("drain"), 0, true},
-			{"the operator does not undo that", func() { must(t, b.balancer.SetState(lb.TCP, vip, server, lb.Active, 0)) }, 0, true},
+			{"the operator does not undo that", func() { must(t, setState(b.balancer, refOf(vip, server), lb.StateActive, 0)) }, 0, true},
 			{"nor does a number", says("50%"), 0, true},
 			{"nor silence", says(""), 0, true},
 			{"its ready does", says("ready"), 5, true},
@@ -106,7 +106,7 @@ func TestAgentsWeightsFollowTheRule(t *testing.T) {
 		}
 		var reasons []string
 		for _, e := range checks.happened() {
-			if e.Kind == lb.ServerDown {
+			if e.Kind == lb.EventServerDown {
 				reasons = append(reasons, e.Reason)
 			}
 		}
@@ -134,7 +134,7 @@ func TestAgentsShareConnectionsByTheirNumbers(t *testing.T) {
 			t.Errorf("connections went %v, want 10 to server 1 and 50 to server 2", seen)
 		}
 		h := b.balancer.Health()[0].Servers[1].Agent
-		if h == nil || h.Says != "50%" || h.Asks != "tcp 10.0.0.2:3333" || h.Heard.IsZero() {
+		if h == nil || h.Report != "50%" || h.Check.Description != "tcp 10.0.0.2:3333" || h.Reported.IsZero() {
 			t.Errorf("health of agent 2: %+v", h)
 		}
 	})

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"context"
 	"testing"
 
 	"github.com/golb/golb/health/agent"
@@ -9,15 +10,15 @@ import (
 func TestAgentsMaxconnIsTheUpperThreshold(t *testing.T) {
 	s := Service{Agent: Agent{Type: agentTCP}}
 	x := newHealthRig(t, s, 1)
-	x.server(1).ownUpper = 1 // the config's
-	x.server(1).limit()
+	x.server(1).upper = 1 // the config's
+	x.server(1).updateThresholds()
 	says := func(line string) {
 		t.Helper()
 		r, err := agent.Parse(line)
 		if err != nil {
 			t.Fatal(err)
 		}
-		x.b.heard(x.server(1).agentKey, r)
+		x.b.onAgentReport(x.server(1).agentKey, r)
 	}
 	expect := func(what string, want ...int) {
 		t.Helper()
@@ -41,7 +42,7 @@ func TestAgentsMaxconnIsTheUpperThreshold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(x.b.Apply(x.b.cfg))
+	must(x.b.Apply(context.Background(), x.b.cfg))
 	expect("a reload keeps it", refused)
 	says("maxconn:0")
 	expect("none", 1, 1)

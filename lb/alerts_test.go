@@ -166,7 +166,7 @@ func TestMistakesInAlerts(t *testing.T) {
 		`alerts.commands[0].command: no program; allowed: one to run`,
 		`alerts.hold: "1ns": out of range; allowed: 10ms to 24h0m0s`,
 	}
-	err := cfg.Validate()
+	err := cfg.Validate(lb.Env{})
 	if err == nil {
 		t.Fatal("no mistakes")
 	}

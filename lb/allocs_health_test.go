@@ -17,7 +17,7 @@ func TestWhatFollowsFromHealthAllocatesNothing(t *testing.T) {
 	syn := rigFrame(rigClient, TCP, src, dst, forward.FlagSYN)
 	check := func(name string, x *healthRig, frame []byte, vary func(round int, frame []byte), sent int) {
 		t.Helper()
-		w, p := x.b.workers[0], x.ports[0]
+		w, p := x.n.workers[0], x.ports[0]
 		p.keep = false
 		buf := make([]byte, forward.Headroom+len(frame)+64)
 		batch := make([]forward.Frame, 1)
@@ -26,7 +26,7 @@ func TestWhatFollowsFromHealthAllocatesNothing(t *testing.T) {
 			copy(buf[forward.Headroom:], frame)
 			vary(round, buf[forward.Headroom:][:len(frame)])
 			batch[0] = forward.Frame{Buf: buf, Head: forward.Headroom, Tail: forward.Headroom + len(frame)}
-			w.handle(batch)
+			w.Handle(batch)
 			if round++; round%64 == 0 {
 				x.advance(ticksPerSecond)
 			}
@@ -64,21 +64,4 @@ func TestWhatFollowsFromHealthAllocatesNothing(t *testing.T) {
 	f = forward.Frame{Buf: make([]byte, 200)}
 	s.Build(&f)
 	check("stray segment", x, f.Bytes(), same, 1) // a reset
-}
-
-func TestProbesAllocateNothingOnTheWay(t *testing.T) {
-	x := newHealthRig(t, Service{}, 1)
-	w := x.b.workers[0]
-	p := &probe{
-		server: x.server(1), source: forward.AddrFrom(rigSource(rigServer(1))), vip: forward.AddrFrom(netip.MustParseAddr("192.0.2.80")),
-		vport: 80, dport: 80, answer: make(chan probeAnswer, 1),
-	}
-	if n := testing.AllocsPerRun(300, func() {
-		if r := w.sendProbe(w.snap.Load(), p, forward.FlagSYN, 1); r != forwarded {
-			t.Error(r)
-		}
-		w.flush()
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
 }

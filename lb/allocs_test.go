@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/internal/dataplane"
 )
 
 // TestForwardAllocatesNothing sees that no packet costs an allocation, whatever it is and
@@ -19,7 +20,7 @@ func TestForwardAllocatesNothing(t *testing.T) {
 	x := newAllocRig(t)
 	for _, c := range x.cases() {
 		t.Run(c.name, func(t *testing.T) {
-			x.counts = [numReasons + 1]int{}
+			x.counts = [dataplane.NumReasons + 1]int{}
 			time.Sleep(time.Nanosecond) // the goroutine gets the timer that expiry pauses by
 			for range 2 * batchSize {   // tables, queues and caches reach their size
 				x.send(&c)
@@ -58,27 +59,25 @@ type allocRig struct {
 	round  int
 	buf    []byte
 	batch  [1]forward.Frame
-	before [numReasons]uint64
-	counts [numReasons + 1]int // the last: neither dropped nor sent as it was
+	before dataplane.Drops
+	counts [dataplane.NumReasons + 1]int // the last: neither dropped nor sent as it was
 }
 
 func (x *allocRig) send(c *allocCase) {
-	w, p := x.b.workers[0], x.ports[0]
+	w, p := x.n.workers[0], x.ports[0]
 	for i := range c.frames {
 		f := &c.frames[i]
 		n := copy(x.buf[forward.Headroom:], f.data)
 		if c.vary != nil {
 			c.vary(x.round, x.buf[forward.Headroom:][:n])
 		}
-		for r := range x.before {
-			x.before[r] = w.drops[r].Load()
-		}
+		x.before = w.Drops()
 		sent := p.n
 		x.batch[0] = forward.Frame{Buf: x.buf, Head: forward.Headroom, Tail: forward.Headroom + n, Offload: f.offload}
-		w.handle(x.batch[:])
+		w.Handle(x.batch[:])
 		dropped := false
-		for r := range x.before {
-			if w.drops[r].Load() != x.before[r] {
+		for r, n := range w.Drops() {
+			if n != x.before[r] {
 				x.counts[r]++
 				dropped = true
 			}

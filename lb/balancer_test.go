@@ -66,16 +66,16 @@ func startIn(t *testing.T, cfg lb.Config, onEvent func(lb.Event), edit func(*lb.
 	})
 	cfg.Interfaces, cfg.Workers, cfg.MaxConnections = []string{"wire0"}, 1, tableSize
 	ready := make(chan struct{})
-	cfg.Env = b.env()
-	cfg.Env.OnEvent = func(e lb.Event) {
-		if e.Kind == lb.Ready {
+	env := b.env()
+	env.OnEvent = func(e lb.Event) {
+		if e.Kind == lb.EventReady {
 			close(ready)
 		}
 		onEvent(e)
 	}
-	edit(&cfg.Env)
+	edit(&env)
 	var err error
-	if b.balancer, err = lb.New(cfg); err != nil {
+	if b.balancer, err = lb.New(cfg, env); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -91,10 +91,26 @@ func startIn(t *testing.T, cfg lb.Config, onEvent func(lb.Event), edit func(*lb.
 	return b
 }
 
+// refOf names a server of the TCP service of a VIP.
+func refOf(vip, server netip.AddrPort) lb.ServerRef {
+	return lb.ServerRef{Service: "tcp " + vip.String(), Server: server.String()}
+}
+
+// setState gives a server one of the states.
+func setState(b *lb.Balancer, ref lb.ServerRef, state lb.ServerState, within time.Duration) error {
+	switch state {
+	case lb.StateDrain:
+		return b.Drain(ref, within)
+	case lb.StateHalt:
+		return b.Halt(ref)
+	}
+	return b.Activate(ref)
+}
+
 // apply reloads the balancer.
 func (b *bench) apply(cfg lb.Config) error {
 	cfg.Interfaces, cfg.Workers, cfg.MaxConnections = []string{"wire0"}, 1, tableSize
-	return b.balancer.Apply(cfg)
+	return b.balancer.Apply(context.Background(), cfg)
 }
 
 func (b *bench) env() lb.Env {
@@ -231,7 +247,7 @@ func TestApplyKeepsConnectionsAndMovesNewOnes(t *testing.T) {
 	next := lb.Config{Interfaces: []string{"wire0"}, Workers: 1, MaxConnections: 1 << 12, Services: []lb.Service{service(vip4, 2)}}
 	next.Services[0].Scheduler = "rr"
 	next.Services[0].Servers[0].Weight = new(0)
-	if err := b.balancer.Apply(next); err != nil {
+	if err := b.balancer.Apply(context.Background(), next); err != nil {
 		t.Fatal(err)
 	}
 	for n := range 10 {
@@ -253,7 +269,7 @@ func TestConnectionsOfARemovedServerEndAtOnce(t *testing.T) {
 	b.picks(client(1), to)
 	next := lb.Config{Interfaces: []string{"wire0"}, Workers: 1, MaxConnections: 1 << 12, Services: []lb.Service{service(vip4, 2)}}
 	next.Services[0].Servers = next.Services[0].Servers[1:]
-	if err := b.balancer.Apply(next); err != nil {
+	if err := b.balancer.Apply(context.Background(), next); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.picks(client(1), to); got != 2 {
@@ -292,9 +308,9 @@ func TestDropsAreCountedByReason(t *testing.T) {
 	b.send(client(1), to, forward.FlagACK)
 	b.send(client(1), netip.AddrPortFrom(vip4, 81), forward.FlagSYN)
 	b.send(client(1), netip.AddrPortFrom(server4(9), 80), forward.FlagSYN)
-	for reason, want := range map[string]uint64{"no_connection": 1, "no_service": 1, "not_vip": 1} {
-		if got := b.balancer.Stats().Drops[reason]; got != want {
-			t.Errorf("%s: %d, want %d", reason, got, want)
+	for _, reason := range []lb.Reason{lb.NoConnection, lb.NoService, lb.NotVIP} {
+		if got := b.balancer.Stats().Drops[reason]; got != 1 {
+			t.Errorf("%s: %d, want 1", reason, got)
 		}
 	}
 }

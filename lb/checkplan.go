@@ -9,54 +9,55 @@ import (
 	"github.com/golb/golb/health"
 )
 
-// The verdicts that need no check, as package health calls them.
+// The types that need no check, as package health calls them.
 const (
 	checkOn  = "on"
 	checkOff = "off"
 )
 
-// question is what is asked of one server.
-type question struct {
-	target  health.Target // the zero Target where the verdict is fixed
-	text    string        // for people
-	verdict bool          // where it is fixed
-	agent   health.Target // what the server's agent is asked; the zero Target where it has none
+// checkSpec is what the monitor is to check of one server.
+type checkSpec struct {
+	target      health.Target // the zero Target where the result is fixed
+	description string        // of the check, for people
+	up          bool          // where the result is fixed
+	agent       health.Target // the zero Target where it has no agent
 }
 
-// plan makes the checks of a valid config, for each service one per server, in the
+// planChecks makes the checks of a valid config, for each service one per server, in the
 // config's order. It fails where a file that a check needs is gone.
-func (b *Balancer) plan(cfg *Config) ([][]question, error) {
-	all := make([][]question, len(cfg.Services))
+func (b *Balancer) planChecks(cfg *Config) ([][]checkSpec, error) {
+	all := make([][]checkSpec, len(cfg.Services))
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
+		all[i] = make([]checkSpec, len(s.Servers))
 		for j := range s.Servers {
-			q, err := b.question(s, &s.Servers[j])
+			spec, err := b.planCheck(s, &s.Servers[j])
 			if err != nil {
 				return nil, fmt.Errorf("lb: services[%d].servers[%d].check: %w", i, j, err)
 			}
-			q.agent = b.agentQuestion(s, &s.Servers[j])
-			all[i] = append(all[i], q)
+			spec.agent = b.agentTarget(s, &s.Servers[j])
+			all[i][j] = spec
 		}
 	}
 	return all, nil
 }
 
-// question makes the check of one server. Services that ask the same of the same
+// planCheck makes the check of one server. Services that check the same of the same
 // server, as often, have equal keys and so share it.
-func (b *Balancer) question(s *Service, r *Server) (question, error) {
+func (b *Balancer) planCheck(s *Service, r *Server) (checkSpec, error) {
 	typ, _ := b.env.Checks.Find(s.checkType())
 	if typ.Name == checkOn || typ.Name == checkOff {
-		return question{text: typ.Name, verdict: typ.Name == checkOn}, nil
+		return checkSpec{description: typ.Name, up: typ.Name == checkOn}, nil
 	}
 	peer := s.peer(r)
 	peer.Dial, peer.Listen = b.env.Dial, b.env.Listen
 	text, checker, err := s.newCheck(b.env.Checks, r, peer)
 	if err != nil {
-		return question{}, err
+		return checkSpec{}, err
 	}
 	c := &s.Check
 	set := health.Settings{Interval: c.Interval, FastInterval: c.Fast, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise}
-	return question{text: text, target: health.Target{
+	return checkSpec{description: text, target: health.Target{
 		Key:     fmt.Sprintf("%s, every %v %v, timeout %v, fall %d, rise %d", text, c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise),
 		Checker: checker, Settings: set,
 	}}, nil
@@ -85,21 +86,21 @@ func (s *Service) peer(r *Server) health.Peer {
 	}
 }
 
-// watch has exactly the planned checks made, and gives servers the verdicts that
-// are known already. The lock is held.
-func (b *Balancer) watch() error {
+// watchLocked has the monitor make exactly the planned checks, and gives servers the
+// results that are known already.
+func (b *Balancer) watchLocked() error {
 	b.checked, b.paths = map[string][]*server{}, map[string]*server{}
-	targets := b.watchAgents()
+	targets := b.agentTargetsLocked()
 	for i := range b.cfg.Services {
-		for j, r := range b.services[b.cfg.Services[i].id()].all {
-			targets = b.watchPath(targets, &b.cfg.Services[i], r)
-			q := &b.questions[i][j]
-			r.checkKey = q.target.Key
+		for j, r := range b.services[b.cfg.Services[i].id()].servers {
+			targets = b.addPathTargetLocked(targets, &b.cfg.Services[i], r)
+			spec := &b.checks[i][j]
+			r.checkKey = spec.target.Key
 			if r.checkKey == "" {
 				continue
 			}
 			if b.checked[r.checkKey] == nil {
-				targets = append(targets, q.target)
+				targets = append(targets, spec.target)
 			}
 			b.checked[r.checkKey] = append(b.checked[r.checkKey], r)
 		}
@@ -107,17 +108,17 @@ func (b *Balancer) watch() error {
 	if err := b.monitor.Set(targets); err != nil {
 		return fmt.Errorf("lb: %w", err)
 	}
-	b.catchUp()
+	b.applyKnownResultsLocked()
 	return nil
 }
 
-// catchUp gives servers the verdicts of checks that were there before them, and the
-// fixed ones. The lock is held.
-func (b *Balancer) catchUp() {
+// applyKnownResultsLocked gives servers the results of checks that were there before
+// them, and the fixed ones.
+func (b *Balancer) applyKnownResultsLocked() {
 	for i := range b.cfg.Services {
-		for j, r := range b.services[b.cfg.Services[i].id()].all {
-			if q := &b.questions[i][j]; q.target.Key == "" {
-				b.learn(r, byCheck, !q.verdict, "off by configuration", time.Time{})
+		for j, r := range b.services[b.cfg.Services[i].id()].servers {
+			if spec := &b.checks[i][j]; spec.target.Key == "" {
+				b.setServerStateLocked(r, sourceCheck, !spec.up, "off by configuration", time.Time{})
 			}
 		}
 	}
@@ -125,9 +126,9 @@ func (b *Balancer) catchUp() {
 		if st.State == health.Unknown {
 			continue
 		}
-		servers, from := b.checkedBy(st.Key)
+		servers, from := b.checkedByLocked(st.Key)
 		for _, r := range servers {
-			b.learn(r, from, st.State == health.Down, cmp.Or(st.Reason, r.says[from], "its check failed"), st.Since)
+			b.setServerStateLocked(r, from, st.State == health.Down, cmp.Or(st.Reason, r.failures[from], "its check failed"), st.Since)
 		}
 	}
 }

@@ -35,13 +35,11 @@ func TestChecksAreSharedByWhoAsksTheSame(t *testing.T) {
 		checkService("192.0.2.7", Check{Type: "none"}, checkServer(1)),
 		checkService("192.0.2.8", Check{}, checkServer(1)),
 	}}
-	b, err := New(cfg)
+	b, err := New(cfg, Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.watch(); err != nil {
-		t.Fatal(err)
-	}
+	b.watchLocked()
 	got := map[string]int{}
 	for key, servers := range b.checked {
 		got[key] = len(servers)

@@ -64,7 +64,7 @@ func startAsking(t *testing.T, cfg lb.Config, a *answers) *bench {
 
 // keep keeps the events of servers.
 func (a *answers) keep(e lb.Event) {
-	if e.Kind == lb.ServerUp || e.Kind == lb.ServerDown {
+	if e.Kind == lb.EventServerUp || e.Kind == lb.EventServerDown {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.events = append(a.events, e)
@@ -102,13 +102,13 @@ func TestReloadKeepsWhatChecksKnow(t *testing.T) {
 		first := asking(vip4, 2)
 		b := startAsking(t, lb.Config{Services: []lb.Service{first}}, a)
 		time.Sleep(3 * time.Second)
-		if got := a.happened(); len(got) != 1 || got[0].Kind != lb.ServerDown || got[0].Reason != "broken" || got[0].Since.IsZero() ||
+		if got := a.happened(); len(got) != 1 || got[0].Kind != lb.EventServerDown || got[0].Reason != "broken" || got[0].Since.IsZero() ||
 			got[0].Action != "it gets no new connections; 1 of 2 servers up" {
 			t.Fatalf("events %+v", got)
 		}
 
 		h := b.balancer.Health()[0].Servers[0]
-		if h.Up || h.Reason != "broken" || h.Asks != "ask 10.0.0.1:80" || h.Check.State != health.Down || h.Check.Failures != 3 ||
+		if h.Up || h.Reason != "broken" || h.Check.Description != "ask 10.0.0.1:80" || h.Check.State != health.Down.String() || h.Check.Failures != 3 ||
 			len(h.Check.Recent) != 3 || !h.Check.Next.After(time.Now()) || h.Since.IsZero() {
 			t.Errorf("health is %+v", h)
 		}
@@ -135,7 +135,7 @@ func TestReloadKeepsWhatChecksKnow(t *testing.T) {
 		// Both get it back.
 		a.set(server4(1), "")
 		time.Sleep(2 * time.Second)
-		if got := a.happened(); len(got) != 2 || got[0].Kind != lb.ServerUp || got[1].Kind != lb.ServerUp {
+		if got := a.happened(); len(got) != 2 || got[0].Kind != lb.EventServerUp || got[1].Kind != lb.EventServerUp {
 			t.Errorf("back: events %+v", got)
 		}
 

@@ -111,7 +111,7 @@ func TestHealthTellsOfCheckAndTruePathApart(t *testing.T) {
 		b := startAsking(t, lb.Config{Services: []lb.Service{s}}, a)
 		time.Sleep(10 * time.Second) // nobody on this wire answers a SYN
 		r := b.balancer.Health()[0].Servers[0]
-		if r.Check.State != health.Up || r.Path == nil || r.Path.State != health.Down || r.Up || r.Reason != r.Path.Reason ||
+		if r.Check.State != health.Up.String() || r.Path == nil || r.Path.State != health.Down.String() || r.Up || r.Reason != r.Path.Reason ||
 			!strings.HasPrefix(r.Reason, "SYN through 192.0.2.80:80: no answer in time") {
 			t.Errorf("health is %+v", r)
 		}

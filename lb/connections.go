@@ -1,125 +1,139 @@
 package lb
 
 import (
-	"encoding/binary"
 	"encoding/hex"
-	"math/bits"
 	"net/netip"
 	"time"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/internal/dataplane"
 )
 
 // Connection is an entry of the connection table: a connection, or a persistence
 // template.
 type Connection struct {
-	Protocol Protocol // 0 for a template of a mark
-	Client   netip.AddrPort
-	VIP      netip.AddrPort // of a template of a mark: the mark, as an IPv4 address
-	Server   netip.AddrPort
-	Method   Method
-	State    string // ESTABLISHED, UDP, … as ipvsadm -Lc prints it
-	Template bool
-	Clients  netip.Prefix  // of a template: whom it is for, as the service's prefix now is
-	Void     bool          // of a template: no new connection finds it, and it ends by and by
-	Call     string        // of a template of engine sip, in place of Client: a hash of the Call-ID, in hex
-	Expires  time.Duration // until it is dropped, if nothing comes
-	Packets  uint16        // from the client, modulo 65,536
+	Service  string         `json:"service"`  // its name; "" where it was removed
+	Protocol Protocol       `json:"protocol"` // 0, "ip" in text, for a template of a mark
+	Client   netip.AddrPort `json:"client"`   // of a template: the zero port
+	VIP      netip.AddrPort `json:"vip"`      // of a template of a mark: invalid
+	Mark     uint32         `json:"mark"`     // of a template of a mark: that which lists show
+	Server   netip.AddrPort `json:"server"`
+	Method   Method         `json:"method"`
+	State    string         `json:"state"` // ESTABLISHED, UDP, … as ipvsadm -Lc prints it
+	Template bool           `json:"template"`
+	Clients  netip.Prefix   `json:"clients"`    // of a template: whom it is for, as the service's prefix now is
+	Void     bool           `json:"void"`       // of a template: no new connection finds it, and it ends soon
+	Call     string         `json:"call"`       // of a template of engine sip, in place of Client: a hash of the Call-ID, in hex
+	Expires  time.Duration  `json:"expires_ns"` // until it is dropped, if nothing comes
+	Packets  uint16         `json:"packets"`    // from the client, modulo 65,536
+}
+
+// ConnectionEvent is the begin or the end of a connection. Its Service is "".
+type ConnectionEvent struct {
+	Ended      bool
+	Connection Connection
 }
 
 // Connections calls yield with each entry of the table, in no order, until it
 // returns false. Entries that come or go meanwhile may be among them or not.
 func (b *Balancer) Connections(yield func(Connection) bool) {
-	now := b.tick()
-	b.expire(now)
-	for c := uint32(1); c < b.table.used(); c++ {
-		if conn, ok := b.connection(c, now); ok && !yield(conn) {
-			return
-		}
-	}
+	names := b.serviceLabels()
+	b.plane.Entries(func(e *dataplane.Entry) bool { return yield(names.connection(e)) })
 }
 
 // Connection finds the one connection of a client with a VIP.
 func (b *Balancer) Connection(p Protocol, client, vip netip.AddrPort) (Connection, bool) {
-	now := b.tick()
-	b.expire(now)
-	t := tuple{
-		src: forward.AddrFrom(client.Addr()), dst: forward.AddrFrom(vip.Addr()),
-		srcPort: client.Port(), dstPort: vip.Port(), proto: p,
-	}
-	key := t.words()
-	r, _ := b.table.findLocked(&key, key.hash(b.table.seed), b.servers.all())
-	if r == 0 {
+	e, ok := b.plane.Entry(uint8(p), client, vip)
+	if !ok {
 		return Connection{}, false
 	}
-	return b.connection(r.conn(), now)
+	return b.serviceLabels().connection(&e), true
 }
 
-// connection reads an entry; ok is false where there is none.
-func (b *Balancer) connection(c uint32, now tick) (conn Connection, ok bool) {
-	e := &b.table.conns[c]
-	m := e.load()
-	if !m.has(flagLive) {
-		return conn, false
-	}
-	key, s := b.table.key(c), b.servers.get(m.server())
-	t := timer(e.timer.Load())
-	conn = Connection{
-		Protocol: Protocol(key[4] >> 8),
-		Client:   addrPort(key[0], key[1], uint16(key[4]>>48)),
-		VIP:      addrPort(key[2], key[3], uint16(key[4]>>32)),
-		Server:   netip.AddrPortFrom(s.address, e.dport()),
-		Method:   m.method(),
-		Template: b.table.isTemplate(c),
-		Expires:  t.end().until(now),
-		Packets:  t.packets(),
-	}
-	if connKind(key[4]) == kindCall {
-		call := addrOf(key[0], key[1])
-		conn.Client, conn.Call = netip.AddrPort{}, hex.EncodeToString(call[:])
-	}
-	conn.State = stateName(conn.Protocol, m.state())
-	if conn.Template {
-		conn.State = "NONE"
-		if m.has(flagAssured) {
-			conn.State = "ASSURED"
-		}
-		conn.Void = m.has(flagOrphan)
-		conn.Clients = s.service.clients(conn.Client.Addr())
-		if conn.Protocol == 0 {
-			conn.VIP = netip.AddrPortFrom(MarkAddr(s.service.shown.Load()), 0)
-		}
-	}
-	return conn, e.load().sameLife(m)
+// serviceLabels is how lists show services.
+type serviceLabels map[*dataplane.Service]serviceLabel
+
+type serviceLabel struct {
+	name string
+	mark uint32
 }
 
-// clients are those whom a template of that client is for. The template may be older
-// than the service's prefix: where it has bits beyond that, it is for that client.
-func (v *service) clients(client netip.Addr) netip.Prefix {
-	set := v.settings.Load()
-	n := 0
-	for _, b := range set.mask {
-		n += bits.OnesCount8(b)
+func (b *Balancer) serviceLabels() serviceLabels {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	labels := make(serviceLabels, len(b.services))
+	for _, v := range b.services {
+		labels[v.dp] = serviceLabel{v.name, v.mark}
 	}
-	p, err := client.Prefix(n - 128 + client.BitLen())
-	if err != nil || set.persistence == 0 || p.Addr() != client {
-		return netip.PrefixFrom(client, client.BitLen())
+	return labels
+}
+
+func (l serviceLabels) connection(e *dataplane.Entry) Connection {
+	c := connectionOf(e)
+	label := l[e.Service()]
+	c.Service = label.name
+	if c.Mark != 0 && label.mark != 0 {
+		c.Mark = label.mark
 	}
-	return p
+	return c
 }
 
-func addrPort(hi, lo uint64, port uint16) netip.AddrPort {
-	return netip.AddrPortFrom(addrOf(hi, lo).Netip(), port)
+// connectionOf is an entry as far as the data plane knows it.
+func connectionOf(e *dataplane.Entry) Connection {
+	c := Connection{
+		Protocol: Protocol(e.Proto), Client: e.Client, VIP: e.VIP,
+		Server: netip.AddrPortFrom(forward.Addr(e.Server.Addr).Netip(), e.ServerPort), Method: Method(e.Method), State: e.State,
+		Template: e.Template, Clients: e.Clients, Void: e.Template && e.Orphan, Expires: e.Expires, Packets: e.Packets,
+	}
+	if e.CallID {
+		call := e.Client.Addr().As16()
+		c.Client, c.Call = netip.AddrPort{}, hex.EncodeToString(call[:])
+	}
+	if e.Template && e.Proto == 0 {
+		c.VIP, c.Mark = netip.AddrPort{}, e.Service().Mark()
+	}
+	return c
 }
 
-// addrOf is the address of two words of a tuple.
-func addrOf(hi, lo uint64) (a forward.Addr) {
-	putAddr(&a, hi, lo)
-	return a
+// ConnectionFilter says which connections or templates are meant. Each zero field
+// means any; the zero value is all.
+type ConnectionFilter struct {
+	Protocol Protocol
+	Client   netip.Prefix   // that the client's address is in, or some that a template is for; one of engine sip has none
+	VIP      netip.AddrPort // port 0: any; templates of all ports have 0 themselves
+	Server   netip.AddrPort // port 0: any
+	Service  string         // by name
 }
 
-// putAddr is addrOf in place: what was just written in halves is slow to copy whole.
-func putAddr(a *forward.Addr, hi, lo uint64) {
-	binary.LittleEndian.PutUint64(a[:8], hi)
-	binary.LittleEndian.PutUint64(a[8:], lo)
+// Match reports whether c is meant.
+func (f *ConnectionFilter) Match(c *Connection) bool {
+	return (f.Protocol == 0 || f.Protocol == c.Protocol) &&
+		(!f.Client.IsValid() || f.Client.Contains(c.Client.Addr()) || f.Client.Overlaps(c.Clients)) &&
+		matchAddrPort(f.VIP, c.VIP) && matchAddrPort(f.Server, c.Server) && (f.Service == "" || f.Service == c.Service)
+}
+
+func matchAddrPort(want, got netip.AddrPort) bool {
+	return (!want.Addr().IsValid() || want.Addr() == got.Addr()) && (want.Port() == 0 || want.Port() == got.Port())
+}
+
+// DeleteConnections ends connections and returns how many. A packet that follows is
+// one of no connection: it may start one anew, a TCP segment is answered by a
+// reset. Their templates stay. A connection that controls others, as FTP's does,
+// stays as long as they do.
+func (b *Balancer) DeleteConnections(f ConnectionFilter) int {
+	return b.plane.DeleteConnections(b.entryFilter(&f))
+}
+
+// DeleteTemplates ends persistence and returns for how many templates: the next
+// new connection of such a client is scheduled. Existing connections stay.
+func (b *Balancer) DeleteTemplates(f ConnectionFilter) int {
+	return b.plane.DeleteTemplates(b.entryFilter(&f))
+}
+
+func (b *Balancer) entryFilter(f *ConnectionFilter) func(*dataplane.Entry) bool {
+	labels := b.serviceLabels()
+	return func(e *dataplane.Entry) bool {
+		c := labels.connection(e)
+		return f.Match(&c)
+	}
 }

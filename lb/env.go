@@ -5,16 +5,20 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/golb/golb/arp"
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/health"
 	"github.com/golb/golb/health/alert"
+	"github.com/golb/golb/lb/internal/dataplane"
+	"github.com/golb/golb/sched"
 )
 
-// Env is what a balancer needs of the world around it. Each zero field stands for
-// the real thing, so that the zero Env is the real world; tests and simulations
-// put their own there.
+// Env is what a balancer needs of the world around it, and what a program adds to it.
+// Each zero field stands for the real thing, so that the zero Env is the real world;
+// tests and simulations put their own there.
 type Env struct {
 	// Logger gets what an operator wants to read. nil discards it.
 	Logger *slog.Logger
@@ -32,6 +36,23 @@ type Env struct {
 	// Checks are the types of health checks that a config may name. nil means those of
 	// package health.
 	Checks *health.Registry
+	// Checker makes the check of a server in place of the one that its config names; nil,
+	// or nil for a server, leaves that. It is called with each config that is applied.
+	Checker func(s *Service, r *Server) health.Checker
+	// Schedulers are what a config may name beside those of package sched, by name. Their
+	// picks have to allocate nothing and to be safe for concurrent use.
+	Schedulers map[string]func(sched.Options) (sched.Scheduler, error)
+	// Admit reports whether a new connection may begin; one that may not is dropped, with
+	// the reason NotAdmitted. Workers call it for each, several at a time: it must not
+	// block, not call the balancer, and not keep the flow. nil admits all.
+	Admit func(f *sched.Flow) bool
+	// ClientKey is what stands for a client in persistence, in place of its address; the
+	// service's Persistence.Prefix is applied to it. It is called as Admit is.
+	ClientKey func(f *sched.Flow) [16]byte
+	// OnConnection is told of the begin and the end of one of SampleEvery connections,
+	// chosen by a hash of addresses and ports. It is called as Admit is.
+	OnConnection func(e ConnectionEvent)
+	SampleEvery  uint32 // 0 and 1 mean all
 	// Now is the data path's clock, read once per batch. nil means time.Now.
 	Now func() time.Time
 	// Rand gives random bits for hash seeds and schedulers. nil means math/rand/v2.
@@ -43,6 +64,30 @@ type Env struct {
 	OpenLink func(LinkConfig) (Link, error)
 	// Route says how to reach an address. nil means the host's routes.
 	Route func(dst netip.Addr) (Route, error)
+}
+
+// schedulerNames are all that a config may name.
+func (e Env) schedulerNames() []string {
+	names := sched.Names()
+	for name := range e.Schedulers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// hooks are those of the data plane.
+func (e Env) hooks() dataplane.Hooks {
+	h := dataplane.Hooks{Admit: e.Admit, SampleEvery: e.SampleEvery}
+	if e.ClientKey != nil {
+		h.ClientKey = func(f *sched.Flow) forward.Addr { return e.ClientKey(f) }
+	}
+	if e.OnConnection != nil {
+		h.OnConnection = func(kind dataplane.ConnEventKind, entry *dataplane.Entry) {
+			e.OnConnection(ConnectionEvent{Ended: kind == dataplane.ConnEnded, Connection: connectionOf(entry)})
+		}
+	}
+	return h
 }
 
 // PortConfig says which ports to open.
@@ -75,14 +120,22 @@ type Port interface {
 	// SetFilter replaces the filter that chooses frames, or fails and leaves it. exact is
 	// false where the port cannot filter so finely, and lets in more.
 	SetFilter(f forward.Filter) (exact bool, err error)
-	// Stats counts what the port did since it was opened, also after Close.
-	Stats() forward.PortStats
 	// MAC is the interface's own address.
 	MAC() forward.MAC
 	// MTU is the longest IP packet in bytes that the interface passes.
 	MTU() int
+	// Stats counts what the port did since it was opened, also after Close.
+	Stats() forward.PortStats
 	// Close ends the port; a Recv that waits returns.
 	Close() error
+}
+
+// GSOPort is a Port that takes super-packets nobody has received: golb merges packets
+// only on their way to one.
+type GSOPort interface {
+	Port
+	// GSO reports which protocols' super-packets the port takes.
+	GSO() (tcp, udp bool)
 }
 
 // LinkConfig says which link to open.
@@ -93,14 +146,19 @@ type LinkConfig struct {
 	OnConflict func(vip netip.Addr, reason string)
 }
 
+// LinkVIP is an address that a link answers for, and the MAC that it is at; the zero MAC
+// is the interface's own.
+type LinkVIP = arp.VIP
+
 // Link is ARP and ND on one interface: who has which address, and telling others
 // which addresses golb has. *arp.Link is one. Its methods may be called at any
 // time between opening and Close, also before Run.
 type Link interface {
 	// Run serves the link until ctx ends, then closes it.
 	Run(ctx context.Context) error
-	// SetVIPs replaces the addresses that the link answers for.
-	SetVIPs(vips []netip.Addr) error
+	// SetVIPs replaces the addresses that the link answers for. Where it fails nothing
+	// has changed.
+	SetVIPs(vips []LinkVIP) error
 	// Probe fails where another host answers for one of the addresses, and says who.
 	Probe(ctx context.Context, vips ...netip.Addr) error
 	// Announce tells all hosts, some times over, that the addresses are here now.
@@ -133,15 +191,16 @@ type EventKind string
 
 // The kinds of events.
 const (
-	Ready         EventKind = "ready"          // packets are being forwarded
-	ServerUp      EventKind = "server_up"      // a server passed its check
-	ServerDown    EventKind = "server_down"    // a server failed its check
-	ServerSuspect EventKind = "server_suspect" // many connections in a row came to nothing
-	ServiceUp     EventKind = "service_up"     // a service has its quorum again
-	ServiceDown   EventKind = "service_down"   // a service lost its quorum
-	Drained       EventKind = "drained"        // the last connection of a draining server ended
-	VIPConflict   EventKind = "vip_conflict"   // another host claims a VIP
-	Neighbour     EventKind = "neighbour"      // a server's MAC became known, changed or was lost
+	EventReady         EventKind = "ready"          // packets are being forwarded
+	EventServerUp      EventKind = "server_up"      // a server passed its check
+	EventServerDown    EventKind = "server_down"    // a server failed its check
+	EventServerSuspect EventKind = "server_suspect" // many connections in a row failed
+	EventServiceUp     EventKind = "service_up"     // a service has its quorum again
+	EventServiceDown   EventKind = "service_down"   // a service lost its quorum
+	EventDrained       EventKind = "drained"        // the last connection of a draining server ended
+	EventVIPConflict   EventKind = "vip_conflict"   // another host claims a VIP
+	EventNeighbor      EventKind = "neighbor"       // a next hop's MAC became known, changed or was lost
+	EventRole          EventKind = "role"           // a group of VIPs became active or standby
 )
 
 // Event is something that an operator may want to know of.
@@ -150,10 +209,11 @@ type Event struct {
 	Kind    EventKind
 	Service string // "" where it concerns no single service
 	Server  string // "" where it concerns no single server
+	Group   string // of EventRole
 	Reason  string // in words
 	Action  string // what golb did about it, in words; "" where nothing
-	// Since is when it began, where Time is when it was known: for ServerDown, and for
-	// ServiceDown that follows from it, the start of the first check that failed. It may
-	// be zero.
+	// Since is when it began, where Time is when it was known: for EventServerDown, and for
+	// EventServiceDown that follows from it, the start of the first check that failed. It
+	// may be zero.
 	Since time.Time
 }

@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/internal/dataplane"
 )
 
 // look has the evidence looked at, some time later.
 func (x *healthRig) look(later time.Duration) {
-	x.advance(ticksOf(later))
-	x.b.severed = nil // no worker runs that could tell them
-	x.b.operate(x.b.tick())
+	x.advance(dataplane.Ticks(later))
+	x.b.updateDrains()
 }
 
 // told returns the events of a kind so far.
@@ -32,9 +32,10 @@ func (x *healthRig) fruitless(n int) {
 	}
 }
 
-func (x *healthRig) clues(n int) counts {
+func (x *healthRig) failed(n int) FailedConnections {
 	x.t.Helper()
-	return x.server(n).evidence.clues.read()
+	c := x.server(n).dp.Counters()
+	return failedConnections(&c.Failed)
 }
 
 func TestRepeatedSYNsAreCountedAndTold(t *testing.T) {
@@ -43,16 +44,16 @@ func TestRepeatedSYNsAreCountedAndTold(t *testing.T) {
 			x := newHealthRig(t, Service{Method: method}, 1)
 			x.fruitless(suspectAfter - 1)
 			x.look(time.Second)
-			if got := x.told(ServerSuspect); len(got) != 0 {
+			if got := x.told(EventServerSuspect); len(got) != 0 {
 				t.Errorf("told too early: %v", got)
 			}
 			x.fruitless(1)
 			x.look(time.Second)
 			x.look(time.Second)
-			if got, want := x.clues(1), (counts{unanswered: suspectAfter}); got != want {
+			if got, want := x.failed(1), (FailedConnections{Unanswered: suspectAfter}); got != want {
 				t.Errorf("counted %+v, want %+v", got, want)
 			}
-			got := x.told(ServerSuspect)
+			got := x.told(EventServerSuspect)
 			if len(got) != 1 {
 				t.Fatalf("told %d times", len(got))
 			}
@@ -65,15 +66,15 @@ func TestRepeatedSYNsAreCountedAndTold(t *testing.T) {
 					t.Errorf("%q lacks %q", got[0].Reason, w)
 				}
 			}
-			if st := x.b.Stats().Services[0].Servers[0]; !st.Up || st.Fruitless.Unanswered != suspectAfter {
-				t.Errorf("stats: up %v, unanswered %d", st.Up, st.Fruitless.Unanswered)
+			if st := x.b.Stats().Services[0].Servers[0]; !st.Up || st.Failed.Unanswered != suspectAfter {
+				t.Errorf("stats: up %v, unanswered %d", st.Up, st.Failed.Unanswered)
 			}
 		})
 	}
 }
 
 func TestServerIsFailedByItsConnections(t *testing.T) {
-	x := newHealthRig(t, Service{Passive: Passive{Failures: 3, Hold: 40 * time.Second}, Scheduler: "fo"}, 2, 1)
+	x := newHealthRig(t, Service{Passive: PassiveCheck{Failures: 3, Hold: 40 * time.Second}, Scheduler: "fo"}, 2, 1)
 	x.fruitless(2)
 	x.look(time.Second)
 	x.fruitless(1)
@@ -97,7 +98,7 @@ func TestServerIsFailedByItsConnections(t *testing.T) {
 		t.Errorf("on trial: new connections go to %v", got)
 	}
 	x.look(time.Second)
-	if down, up := x.told(ServerDown), x.told(ServerUp); len(down) != 1 || len(up) != 1 {
+	if down, up := x.told(EventServerDown), x.told(EventServerUp); len(down) != 1 || len(up) != 1 {
 		t.Errorf("told of %v and %v", down, up)
 	}
 }
@@ -119,7 +120,7 @@ func TestEvidenceNeedsToBeRecentAndInARow(t *testing.T) {
 		{"after one that was closed by its client", func(x *healthRig) { x.open(); x.send(x.client, forward.FlagRST); x.look(0) }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			x := newHealthRig(t, Service{Passive: Passive{Failures: 4}}, 1)
+			x := newHealthRig(t, Service{Passive: PassiveCheck{Failures: 4}}, 1)
 			x.fruitless(2)
 			x.look(time.Second)
 			c.between(x)
@@ -133,7 +134,7 @@ func TestEvidenceNeedsToBeRecentAndInARow(t *testing.T) {
 }
 
 func TestCheckThatPassesAgainAcquits(t *testing.T) {
-	x := newHealthRig(t, Service{Passive: Passive{Failures: 3, Hold: time.Hour}}, 1)
+	x := newHealthRig(t, Service{Passive: PassiveCheck{Failures: 3, Hold: time.Hour}}, 1)
 	x.fruitless(3)
 	x.look(time.Second)
 	x.judge(true, 1) // it never said otherwise
@@ -151,11 +152,11 @@ func TestNATServersAreSeenToAnswer(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		flags uint8
-		want  counts
+		want  FailedConnections
 	}{
-		{"nothing", 0, counts{unanswered: 1}},
-		{"SYN-ACK", forward.FlagSYN | forward.FlagACK, counts{}}, // the client repeats its SYN nonetheless
-		{"reset", forward.FlagRST | forward.FlagACK, counts{refused: 1}},
+		{"nothing", 0, FailedConnections{Unanswered: 1}},
+		{"SYN-ACK", forward.FlagSYN | forward.FlagACK, FailedConnections{}}, // the client repeats its SYN nonetheless
+		{"reset", forward.FlagRST | forward.FlagACK, FailedConnections{Refused: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := newHealthRig(t, Service{Method: NAT}, 1)
@@ -164,7 +165,7 @@ func TestNATServersAreSeenToAnswer(t *testing.T) {
 				x.reply(c.flags)
 			}
 			x.send(x.client, forward.FlagSYN)
-			if got := x.clues(1); got != c.want {
+			if got := x.failed(1); got != c.want {
 				t.Errorf("counted %+v, want %+v", got, c.want)
 			}
 		})
@@ -205,7 +206,7 @@ func TestUnreachablesAreCounted(t *testing.T) {
 					to = rigSource(rigServer(1))
 				}
 				x.handle(0, rigError(c.typ, c.code, netip.MustParseAddr("10.0.0.254"), to, sent[0]))
-				if got := x.clues(1).unreachable; got != c.want {
+				if got := x.failed(1).Unreachable; got != c.want {
 					t.Errorf("counted %d, want %d", got, c.want)
 				}
 			})

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"testing"
@@ -11,7 +12,7 @@ func TestWhatStaysUntilTheNextStart(t *testing.T) {
 		VIP: crowdVIP.Addr(), Port: 80, Check: Check{Type: "none"}, Servers: []Server{{Address: netip.MustParseAddr("10.0.0.1")}},
 	}}}
 	r := newRig(t, cfg)
-	running := r.b.cfg
+	running := r.b.Config()
 	for path, change := range map[string]func(*Config){
 		"interfaces":      func(c *Config) { c.Interfaces = []string{"rig0", "rig1"} },
 		"workers":         func(c *Config) { c.Workers = 2 },
@@ -22,11 +23,11 @@ func TestWhatStaysUntilTheNextStart(t *testing.T) {
 		changed := running
 		change(&changed)
 		var mistakes ConfigErrors
-		if err := r.b.Apply(changed); !errors.As(err, &mistakes) || len(mistakes) != 1 || mistakes[0].Path != path {
+		if err := r.b.Apply(context.Background(), changed); !errors.As(err, &mistakes) || len(mistakes) != 1 || mistakes[0].Path != path {
 			t.Errorf("%s changed: %v", path, err)
 		}
 	}
-	if err := r.b.Apply(running); err != nil {
+	if err := r.b.Apply(context.Background(), running); err != nil {
 		t.Errorf("nothing changed: %v", err)
 	}
 }

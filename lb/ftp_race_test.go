@@ -91,15 +91,3 @@ func anyFTPSegment(r *rand.Rand, clients int) lbtest.Frame {
 	}
 	return p.Frame()
 }
-
-func TestAConnectionEndsOnce(t *testing.T) {
-	b, handle, _ := lb.Workers(t, lb.Config{Workers: 1, MaxConnections: 1 << 10, Services: []lb.Service{service(vip4, 1)}})
-	for n := range 2 {
-		handle(0, lbtest.Packet{SrcMAC: clientMAC, DstMAC: balancerMAC, Src: client(n), Dst: netip.AddrPortFrom(vip4, 80), Flags: forward.FlagSYN}.Frame().Data)
-	}
-	left := b.KillTwice()
-	s := b.Stats().Services[0].Servers[0]
-	if left != 1 || s.Active != 1 {
-		t.Errorf("%d entries are left, %d connections counted, want 1 and 1", left, s.Active)
-	}
-}

@@ -1,6 +1,7 @@
 package lb_test
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -305,7 +306,7 @@ func TestFTPDataOfARemovedServerGoesNowhere(t *testing.T) {
 	b.fromServer(forward.FlagACK, pasv(b.server, 40000))
 	next := lb.Config{Interfaces: []string{"wire0"}, Workers: 1, MaxConnections: 1 << 12, Services: []lb.Service{ftpService(vip4, lb.NAT)}}
 	next.Services[0].Servers = slices.DeleteFunc(next.Services[0].Servers, func(r lb.Server) bool { return r.Address == b.server })
-	if err := b.balancer.Apply(next); err != nil {
+	if err := b.balancer.Apply(context.Background(), next); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.connect(33333, 40000); got.IsValid() {
@@ -432,7 +433,7 @@ func TestFTPHaltCutsControlAndData(t *testing.T) {
 	b.fromServer(forward.FlagACK, pasv(b.server, 40000))
 	b.connect(33333, 40000)
 	b.fromServer(forward.FlagACK, pasv(b.server, 40001))
-	if err := b.balancer.SetState(lb.TCP, netip.AddrPortFrom(vip4, 21), netip.AddrPortFrom(b.server, 21), lb.Halt, 0); err != nil {
+	if err := b.balancer.Halt(refOf(netip.AddrPortFrom(vip4, 21), netip.AddrPortFrom(b.server, 21))); err != nil {
 		t.Fatal(err)
 	}
 	controls, expected := b.balancer.FTPState()

@@ -65,13 +65,13 @@ func TestServicesThatWouldTakeTheSameAreRefused(t *testing.T) {
 		"another group":   group(1, lb.Match{VIP: vipOf("192.0.2.80"), Protocols: []lb.Protocol{lb.UDP, lb.TCP}, Ports: lb.Ports{{443, 443}}}),
 	} {
 		cfg := lb.Config{Interfaces: []string{"eth0"}, Services: []lb.Service{one, other}}
-		if err := cfg.Validate(); err == nil {
+		if err := cfg.Validate(lb.Env{}); err == nil {
 			t.Errorf("%s with a port of the first service is accepted", name)
 		}
 	}
 	wider := group(1, lb.Match{VIP: vipOf("192.0.2.80"), Ports: lb.Ports{{1, 1000}}})
 	cfg := lb.Config{Interfaces: []string{"eth0"}, Services: []lb.Service{one, wider}}
-	if err := cfg.Validate(); err != nil {
+	if err := cfg.Validate(lb.Env{}); err != nil {
 		t.Errorf("a wider range beside single ports is refused: %v", err)
 	}
 }
@@ -113,15 +113,14 @@ func TestMarksAreShown(t *testing.T) {
 	if s := st.Services[1]; s.Mark == 0 || s.Mark == 7 {
 		t.Errorf("a service without a number has mark %d", s.Mark)
 	}
-	want := netip.MustParseAddrPort("0.0.0.7:0")
 	for c := range b.balancer.Connections {
-		if c.Template && c.VIP != want {
-			t.Errorf("template of %v, want %v", c.VIP, want)
+		if c.Template && (c.Mark != 7 || c.Service != "mark 7") {
+			t.Errorf("template of mark %d, service %q", c.Mark, c.Service)
 		}
 	}
 	twice := lb.Config{Interfaces: []string{"eth0"}, Services: []lb.Service{four, unnamed}}
 	twice.Services[1].Mark = 7
-	if err := twice.Validate(); err == nil {
+	if err := twice.Validate(lb.Env{}); err == nil {
 		t.Error("two services have one mark")
 	}
 }

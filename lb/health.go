@@ -9,69 +9,109 @@ import (
 
 // ServiceHealth is what a balancer knows of the health of a service's servers.
 type ServiceHealth struct {
-	Name    string
-	Up      bool           // it has its quorum
-	Servers []ServerHealth // in the config's order
+	Name    string         `json:"name"`
+	Up      bool           `json:"up"`      // it has its quorum
+	Servers []ServerHealth `json:"servers"` // in the config's order
 }
 
 // ServerHealth is what a balancer knows of a server's health.
 type ServerHealth struct {
-	Name    string
-	Address netip.Addr
-	Port    uint16
-	Up      bool
-	Since   time.Time // when Up became so
-	Reason  string    // why it is down
-	State   ServerState
-	Weight  int    // that its scheduler sees
-	Asks    string // what its check asks of whom: the type's name, address and parameters
-	// Check is what its check found. Its State is health.Unknown, and all else zero,
-	// where nothing is asked, and until the first result.
-	Check     health.Status
-	Fruitless Fruitless      // connections that came to nothing
-	Path      *health.Status // what the check of the true path found; nil where there is none
-	Agent     *AgentHealth   // nil where it has none
+	Name    string      `json:"name"`
+	Address netip.Addr  `json:"address"`
+	Port    uint16      `json:"port"`
+	Up      bool        `json:"up"`
+	Since   time.Time   `json:"since"`  // when Up became so
+	Reason  string      `json:"reason"` // why it is down; "" where it is up
+	State   ServerState `json:"state"`  // what an operator wants of it
+	Weight  int         `json:"weight"` // that its scheduler sees
+
+	Check CheckHealth  `json:"check"`
+	Path  *CheckHealth `json:"path"`  // the check of the true path; nil where there is none
+	Agent *AgentHealth `json:"agent"` // nil where it has none
+
+	Failed FailedConnections `json:"failed"`
 }
 
-// AgentHealth is what a server's agent says.
+// CheckHealth is a check and what it found.
+type CheckHealth struct {
+	Description string        `json:"description"` // the type's name, address and parameters
+	State       string        `json:"state"`       // up or down; unknown where nothing is checked, and until there is a result
+	Checked     time.Time     `json:"checked,omitzero"`
+	Latency     time.Duration `json:"latency_ns"` // of the last check
+	Reason      string        `json:"reason"`     // why the last one failed; "" where it did not
+	Failures    int           `json:"failures"`   // in a row
+	Successes   int           `json:"successes"`  // in a row
+	Next        time.Time     `json:"next,omitzero"`
+	Hung        bool          `json:"hung"`   // the last one has not come back
+	Recent      []CheckResult `json:"recent"` // the oldest first
+}
+
+// CheckResult is what one check found.
+type CheckResult struct {
+	At      time.Time     `json:"at"`
+	Up      bool          `json:"up"`
+	Latency time.Duration `json:"latency_ns"`
+	Reason  string        `json:"reason"` // why it failed; "" where it did not
+}
+
+// AgentHealth is what a server's agent reported.
 type AgentHealth struct {
-	Asks  string    // how and whom
-	Says  string    // all that it said so far, in its words
-	Heard time.Time // when it last answered; zero where it has not
-	// Check is how asking it went.
-	Check health.Status
+	Report   string      `json:"report"`            // all that it reported so far, in its words
+	Reported time.Time   `json:"reported,omitzero"` // when it last did; zero where it never has
+	Check    CheckHealth `json:"check"`             // how asking it went
 }
 
 // Health says how each server is, and why.
 func (b *Balancer) Health() []ServiceHealth {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	known := map[string]health.Status{}
 	for _, st := range b.monitor.Status() {
 		known[st.Key] = st
 	}
-	paths := map[*server]*health.Status{}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	paths := map[*server]health.Status{}
 	for key, r := range b.paths {
-		st := known[key]
-		paths[r] = &st
+		paths[r] = known[key]
 	}
 	all := make([]ServiceHealth, len(b.cfg.Services))
 	for i := range all {
-		v := b.services[b.cfg.Services[i].id()]
-		all[i] = ServiceHealth{Name: v.name, Up: !v.down}
-		for j, r := range v.all {
-			h := ServerHealth{
-				Name: r.name, Address: r.address, Port: r.Port, Up: r.up, Since: r.changed, Reason: r.reason,
-				State: r.state, Weight: int(r.Weight()), Asks: b.questions[i][j].text, Check: known[r.checkKey], Path: paths[r],
-				Fruitless: r.fruitless(),
+		s := &b.cfg.Services[i]
+		v := b.services[s.id()]
+		all[i] = ServiceHealth{Name: v.name, Up: !v.down, Servers: make([]ServerHealth, len(v.servers))}
+		for j, r := range v.servers {
+			h := r.health()
+			h.Check = checkHealth(b.checks[i][j].description, known[r.checkKey])
+			if st, ok := paths[r]; ok {
+				h.Path = new(checkHealth("the VIP on the server", st))
 			}
 			if r.agent != nil {
-				cfg := &b.cfg.Services[i].Servers[j]
-				a := cfg.agent(&b.cfg.Services[i])
-				h.Agent = &AgentHealth{Asks: a.asks(a.addr(cfg)), Says: r.agent.String(), Heard: r.agent.heard, Check: known[r.agentKey]}
+				a := s.Servers[j].agent(s)
+				h.Agent = &AgentHealth{
+					Report: r.agent.String(), Reported: r.agent.at, Check: checkHealth(a.describe(a.addr(&s.Servers[j])), known[r.agentKey]),
+				}
 			}
-			all[i].Servers = append(all[i].Servers, h)
+			all[i].Servers[j] = h
 		}
 	}
 	return all
+}
+
+// health is what is known of a server beside its checks.
+func (s *server) health() ServerHealth {
+	c := s.dp.Counters()
+	return ServerHealth{
+		Name: s.name, Address: s.address, Port: s.port, Up: s.up, Since: s.since, Reason: s.reason,
+		State: s.state, Weight: int(s.dp.Weight()), Failed: failedConnections(&c.Failed),
+	}
+}
+
+func checkHealth(description string, st health.Status) CheckHealth {
+	c := CheckHealth{
+		Description: description, State: st.State.String(), Checked: st.Checked, Latency: st.Latency, Reason: st.Reason,
+		Failures: st.Failures, Successes: st.Successes, Next: st.Next, Hung: st.Hung, Recent: make([]CheckResult, len(st.Recent)),
+	}
+	for i, r := range st.Recent {
+		c.Recent[i] = CheckResult{At: r.At, Up: r.Reason == "", Latency: r.Latency, Reason: r.Reason}
+	}
+	return c
 }

@@ -82,7 +82,7 @@ func TestCutConnectionsAreResetThoughTheirEndsAreSilent(t *testing.T) {
 		for range 5 {
 			all = append(all, wait(t, p.client, ln, vip))
 		}
-		must(t, b.SetState(lb.TCP, vip, server, lb.Halt, 0))
+		must(t, b.Halt(refOf(vip, server)))
 		for i, c := range all {
 			if err := isReset(c.client); err != nil {
 				t.Errorf("client %d: %v", i, err)

@@ -37,7 +37,7 @@ func TestEveryMethodCarriesDatagramsOfAllSizes(t *testing.T) {
 		}
 	})
 	p.checkSums(t)
-	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+	p.checkDrops(t, b, lb.MTUExceeded, lb.NotVIP)
 	p.checkHost(t)
 }
 
@@ -80,13 +80,13 @@ func TestEveryMethodCarriesUDPSuperPackets(t *testing.T) {
 			return true
 		})
 		for _, s := range b.Stats().Services {
-			if n := s.Servers[0].InPackets; s.VIP == w.vips[f] && s.Protocol == lb.UDP && n > writes {
+			if n := s.Servers[0].InPackets; s.Match[0].VIP.Addr() == w.vips[f] && s.Match[0].Protocols[0] == lb.UDP && n > writes {
 				t.Errorf("%d packets came for %d writes: they are no super-packets", n, writes)
 			}
 		}
 	})
 	p.checkSums(t)
-	p.checkDrops(t, b, "not_vip")
+	p.checkDrops(t, b, lb.NotVIP)
 }
 
 // serveEcho sends every datagram back.

@@ -193,7 +193,7 @@ func TestFTPThroughEveryMethod(t *testing.T) {
 // connections are those that the servers of a VIP have had.
 func (s *ftpSite) connections(b *lb.Balancer, vip netip.Addr) (n []uint64) {
 	for _, v := range b.Stats().Services {
-		if v.VIP == vip {
+		if v.Match[0].VIP.Addr() == vip {
 			for _, r := range v.Servers {
 				n = append(n, r.Connections)
 			}

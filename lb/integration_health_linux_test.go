@@ -156,13 +156,19 @@ func (x *ward) config(edit func(*lb.Service)) lb.Config {
 		edit(&s)
 		cfg.Services = append(cfg.Services, s)
 	}
-	cfg.Env.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+	return cfg
+}
+
+// env counts what checks connect to, and keeps events.
+func (x *ward) env() lb.Env {
+	env := lb.Env{}
+	env.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		n, _ := x.dials.LoadOrStore(netip.MustParseAddrPort(address).Addr(), new(atomic.Int64))
 		n.(*atomic.Int64).Add(1)
 		return x.golb.DialContext(ctx, network, address)
 	}
-	cfg.Env.OnEvent = func(e lb.Event) { x.events <- wardEvent{e, x.checks()} }
-	return cfg
+	env.OnEvent = func(e lb.Event) { x.events <- wardEvent{e, x.checks()} }
+	return env
 }
 
 // checks is how many checks of each server's own address there have been.
@@ -179,7 +185,7 @@ func (x *ward) checks() map[netip.Addr]int64 {
 func (x *ward) operate(edit func(*lb.Service)) *lb.Balancer {
 	x.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	b, err := lb.New(x.config(edit))
+	b, err := lb.New(x.config(edit), x.env())
 	must(x.t, err)
 	done := make(chan error, 1)
 	go func() { done <- x.golb.Do(func() error { return b.Run(ctx) }) }()
@@ -189,7 +195,7 @@ func (x *ward) operate(edit func(*lb.Service)) *lb.Balancer {
 			x.t.Errorf("golb: %v", err)
 		}
 	})
-	x.await(lb.Ready, "")
+	x.await(lb.EventReady, "")
 	x.awaitAll()
 	// The first result of a check decides at once: all of them shall have one.
 	for _, m := range x.servers {
@@ -346,7 +352,7 @@ func (x *ward) suffer(t *testing.T, b *lb.Balancer, victim *mortal, c fault) {
 	clients := x.load()
 	c.does(victim)
 	before := x.checks()
-	x.awaitEach(lb.ServerDown, victim.name, func(e wardEvent) {
+	x.awaitEach(lb.EventServerDown, victim.name, func(e wardEvent) {
 		addr := victim.at[0]
 		if strings.Contains(e.Service, victim.vips[1].String()) {
 			addr = victim.at[1]
@@ -388,7 +394,7 @@ func TestClientsConnectionsTellOfAMissingVIP(t *testing.T) {
 			const failures = 3
 			x.operate(func(s *lb.Service) {
 				s.Check.Through = "" // the server's own address goes on to answer
-				s.Passive = lb.Passive{Failures: failures, Hold: time.Hour}
+				s.Passive = lb.PassiveCheck{Failures: failures, Hold: time.Hour}
 			})
 			victim := x.servers[1]
 			faults := faults()
@@ -405,7 +411,7 @@ func TestClientsConnectionsTellOfAMissingVIP(t *testing.T) {
 					})
 				}
 			}
-			x.awaitEach(lb.ServerDown, victim.name, func(e wardEvent) {
+			x.awaitEach(lb.EventServerDown, victim.name, func(e wardEvent) {
 				if !strings.Contains(e.Reason, "loopback") {
 					t.Errorf("%s: %s", e.Service, e.Reason)
 				} else {
@@ -443,7 +449,7 @@ func TestFallbackServerTakesOverAndHandsBack(t *testing.T) {
 			for _, m := range x.servers {
 				m.kill()
 			}
-			x.awaitEach(lb.ServiceDown, "", func(wardEvent) {})
+			x.awaitEach(lb.EventServiceDown, "", func(wardEvent) {})
 			for _, f := range families {
 				for range 4 {
 					if who, err := x.ask(f, time.Minute); err != nil || who != spare.name {
@@ -454,7 +460,7 @@ func TestFallbackServerTakesOverAndHandsBack(t *testing.T) {
 			for _, m := range x.servers {
 				m.start()
 			}
-			x.awaitEach(lb.ServiceUp, "", func(wardEvent) {})
+			x.awaitEach(lb.EventServiceUp, "", func(wardEvent) {})
 			x.awaitAll()
 			for _, f := range families {
 				if who, err := x.ask(f, time.Minute); err != nil || who == spare.name {
@@ -467,7 +473,7 @@ func TestFallbackServerTakesOverAndHandsBack(t *testing.T) {
 
 func TestRefusalsThatPassByTellOfDeadServers(t *testing.T) {
 	x := newWard(t, lb.NAT)
-	b := x.operate(func(s *lb.Service) { s.Check.Through, s.Passive = "", lb.Passive{Failures: 3, Hold: time.Second} })
+	b := x.operate(func(s *lb.Service) { s.Check.Through, s.Passive = "", lb.PassiveCheck{Failures: 3, Hold: time.Second} })
 	victim := x.servers[1]
 	reject := func(with, icmp6 string) string {
 		return fmt.Sprintf("table inet wall { chain input { type filter hook input priority 0; ct state new meta nfproto ipv4 tcp dport %d ip saddr %s reject with %s; "+
@@ -484,7 +490,7 @@ func TestRefusalsThatPassByTellOfDeadServers(t *testing.T) {
 			x.t = t
 			victim.nft(c.script) // which spares golb's checks
 			clients := x.load()
-			x.awaitEach(lb.ServerDown, victim.name, func(e wardEvent) {
+			x.awaitEach(lb.EventServerDown, victim.name, func(e wardEvent) {
 				if !strings.Contains(e.Reason, c.want) {
 					t.Errorf("%s: %s", e.Service, e.Reason)
 				}
@@ -497,7 +503,7 @@ func TestRefusalsThatPassByTellOfDeadServers(t *testing.T) {
 		})
 	}
 	for _, s := range b.Stats().Services {
-		if got := s.Servers[1].Fruitless; got.Refused < 3 || got.Unreachable < 2 {
+		if got := s.Servers[1].Failed; got.Refused < 3 || got.Unreachable < 2 {
 			t.Errorf("%s: counted %+v", s.Name, got)
 		}
 	}

@@ -90,15 +90,21 @@ func (s *site) config() lb.Config {
 // ends it and returns when it has ended.
 func (s *site) run(cfg lb.Config) (b *lb.Balancer, stop func()) {
 	s.t.Helper()
+	return s.runIn(lb.Env{}, cfg)
+}
+
+// runIn is run with an Env.
+func (s *site) runIn(env lb.Env, cfg lb.Config) (b *lb.Balancer, stop func()) {
+	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan struct{})
-	cfg.Env.Dial = s.golb.DialContext
-	cfg.Env.OnEvent = func(e lb.Event) {
-		if e.Kind == lb.Ready {
+	env.Dial = s.golb.DialContext
+	env.OnEvent = func(e lb.Event) {
+		if e.Kind == lb.EventReady {
 			close(ready)
 		}
 	}
-	b, err := lb.New(cfg)
+	b, err := lb.New(cfg, env)
 	must(s.t, err)
 	done := make(chan error, 1)
 	go func() { done <- s.golb.Do(func() error { return b.Run(ctx) }) }()

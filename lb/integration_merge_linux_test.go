@@ -71,9 +71,7 @@ func TestTransfersOfPlainPacketsLeaveMergedAndArriveWhole(t *testing.T) {
 	sendPlain(t, p.golb)
 	must(t, p.golb.SetFeatures("eth0", true, "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-udp-segmentation"))
 	ports := &openedPorts{}
-	cfg := p.config()
-	cfg.Env.OpenPorts = ports.open
-	b, stop := p.run(cfg)
+	b, stop := p.runIn(lb.Env{OpenPorts: ports.open}, p.config())
 	defer stop()
 	p.each(t, func(t *testing.T, w way, f family) {
 		size := int64(4 << 20)
@@ -96,7 +94,7 @@ func TestTransfersOfPlainPacketsLeaveMergedAndArriveWhole(t *testing.T) {
 		t.Errorf("the kernel refused %d frames", n)
 	}
 	p.checkSums(t)
-	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+	p.checkDrops(t, b, lb.MTUExceeded, lb.NotVIP)
 	p.checkRetransmissions(t)
 }
 
@@ -110,9 +108,7 @@ func TestWhatLeftMergedArrivesAsItWasSent(t *testing.T) {
 	without(t, p.golb, "eth0")
 	without(t, p.golb, "eth1")
 	ports := &openedPorts{}
-	cfg := p.config()
-	cfg.Env.OpenPorts = ports.open
-	_, stop := p.run(cfg)
+	_, stop := p.runIn(lb.Env{OpenPorts: ports.open}, p.config())
 	defer stop()
 	w, server := p.ways[0], p.hosts[1]
 	for _, f := range families {

@@ -38,7 +38,7 @@ func TestVIPsAnswerPing(t *testing.T) {
 		}
 	}
 	p.checkSums(t)
-	p.checkDrops(t, b, "not_vip")
+	p.checkDrops(t, b, lb.NotVIP)
 }
 
 func (p *plant) ping(t *testing.T, w way, f family, size int) {

@@ -28,7 +28,7 @@ func TestEveryMethodCarriesLargeTransfers(t *testing.T) {
 		p.transfer(t, w, f, size)
 	})
 	p.checkSums(t)
-	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+	p.checkDrops(t, b, lb.MTUExceeded, lb.NotVIP)
 	p.checkHost(t)
 	p.checkRetransmissions(t)
 }
@@ -46,7 +46,7 @@ func TestEveryMethodCarriesJumboFrames(t *testing.T) {
 		}
 	})
 	p.checkSums(t)
-	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+	p.checkDrops(t, b, lb.MTUExceeded, lb.NotVIP)
 	p.checkHost(t)
 	p.checkRetransmissions(t)
 }
@@ -174,7 +174,7 @@ func counters6(t *testing.T, h *lab.Host) map[string]int {
 }
 
 // checkDrops fails where golb dropped frames for other reasons.
-func (p *plant) checkDrops(t *testing.T, b *lb.Balancer, allowed ...string) {
+func (p *plant) checkDrops(t *testing.T, b *lb.Balancer, allowed ...lb.Reason) {
 	t.Helper()
 	drops := b.Stats().Drops
 	for _, reason := range allowed {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb"
 	"github.com/golb/golb/lb/lbtest/lab"
 )
 
@@ -51,7 +52,7 @@ func TestFramesOnTheWireAreWhole(t *testing.T) {
 		})
 	}
 	p.checkSums(t)
-	p.checkDrops(t, b, "mtu_exceeded", "not_vip")
+	p.checkDrops(t, b, lb.MTUExceeded, lb.NotVIP)
 	if n := p.decapsulated(t).UnfinishedGRE; n > 0 {
 		t.Errorf("%d GRE checksums were not computed", n)
 	}

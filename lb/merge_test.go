@@ -45,7 +45,7 @@ func (x bulk) frames() []forward.Frame {
 
 // mergeRig has a service of each method for TCP and UDP, of IPv4 and IPv6; the servers'
 // ports are 8080 with NAT.
-func mergeRig(t *testing.T, settings Settings) *rig {
+func mergeRig(t *testing.T, settings Settings, gso [2]bool) *rig {
 	cfg := Config{Workers: 1, MaxConnections: 1 << 10, Settings: settings}
 	for i, method := range []Method{DSR, NAT, TUN} {
 		for _, proto := range []Protocol{TCP, UDP} {
@@ -59,13 +59,13 @@ func mergeRig(t *testing.T, settings Settings) *rig {
 			}
 		}
 	}
-	return newRig(t, cfg)
+	return newRigWith(t, &rig{gso: gso}, cfg, 0)
 }
 
 // sent hands frames to the worker and counts what it sends.
 func (r *rig) sentOf(frames []forward.Frame) int {
 	before := r.ports[0].n
-	r.b.workers[0].handle(frames)
+	r.n.workers[0].Handle(frames)
 	return r.ports[0].n - before
 }
 
@@ -83,21 +83,18 @@ func TestPacketsOfAFlowLeaveAsOneSuperPacket(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
 		settings Settings
-		port     *merger
+		gso      [2]bool
 		merged   bool
 	}{
-		{name: "default", settings: Settings{SloppyTCP: true}, merged: true},
-		{name: "off", settings: Settings{SloppyTCP: true, Merge: &off}},
-		{name: "port without", settings: Settings{SloppyTCP: true}, port: &merger{}},
+		{name: "default", settings: Settings{SloppyTCP: true}, gso: [2]bool{true, true}, merged: true},
+		{name: "off", settings: Settings{SloppyTCP: true, Merge: &off}, gso: [2]bool{true, true}},
+		{name: "port without", settings: Settings{SloppyTCP: true}},
 	} {
 		for _, method := range []Method{DSR, NAT, TUN} {
 			for _, proto := range []Protocol{TCP, UDP} {
 				for _, v6 := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s/%v/%v/IPv6=%v", tc.name, method, proto, v6), func(t *testing.T) {
-						r := mergeRig(t, tc.settings)
-						if tc.port != nil {
-							r.b.workers[0].mergers[0] = *tc.port
-						}
+						r := mergeRig(t, tc.settings, tc.gso)
 						x := mergeBulk(method, proto, v6, 8)
 						want := 8
 						if tc.merged && method != TUN {
@@ -124,8 +121,7 @@ func TestPacketsOfAFlowLeaveAsOneSuperPacket(t *testing.T) {
 }
 
 func TestUDPStaysApartWhereThePortTakesTCPAlone(t *testing.T) {
-	r := mergeRig(t, Settings{SloppyTCP: true})
-	r.b.workers[0].mergers[0].udp = false
+	r := mergeRig(t, Settings{SloppyTCP: true}, [2]bool{true, false})
 	frames := append(mergeBulk(DSR, UDP, false, 4).frames(), mergeBulk(DSR, TCP, false, 4).frames()...)
 	if got := r.sentOf(frames); got != 5 {
 		t.Errorf("%d frames, want 5", got)
@@ -134,7 +130,7 @@ func TestUDPStaysApartWhereThePortTakesTCPAlone(t *testing.T) {
 
 // Traffic without anything to merge is looked at seldom, and found out when it changes.
 func TestMergingBeginsAgainWithinSixteenBatches(t *testing.T) {
-	r := mergeRig(t, Settings{SloppyTCP: true})
+	r := mergeRig(t, Settings{SloppyTCP: true}, [2]bool{true, true})
 	for range 100 { // pure acknowledgements
 		x := mergeBulk(DSR, TCP, false, 4)
 		x.size = 0

@@ -12,7 +12,7 @@ import (
 // Not run under the race detector, which allocates, nor in parallel: allocations are
 // counted for the whole process.
 func TestMergingAllocatesNothing(t *testing.T) {
-	r := mergeRig(t, Settings{SloppyTCP: true})
+	r := mergeRig(t, Settings{SloppyTCP: true}, [2]bool{true, true})
 	var all []forward.Frame
 	for _, method := range []Method{DSR, NAT, TUN} {
 		for _, proto := range []Protocol{TCP, UDP} {

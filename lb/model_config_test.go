@@ -100,7 +100,7 @@ func (c *modelConfig) hasVIP(a netip.Addr) bool {
 
 // config is c as the engine takes it.
 func (c *modelConfig) config() Config {
-	cfg := Config{Interfaces: []string{rigInterface}, Workers: modelWorkers, MaxConnections: minConnections}
+	cfg := Config{Interfaces: []string{rigInterface}, Workers: modelWorkers, MaxConnections: 4096}
 	cfg.Settings = Settings{
 		ExpireNodestConn: &c.expireNodest, ExpireQuiescentTemplate: &c.expireQuiescent,
 		ConnReuseMode: &c.reuse, SloppyTCP: c.sloppyTCP,
@@ -183,11 +183,11 @@ func (m *model) apply(cfg modelConfig) {
 			k := modelServerKey{i, a}
 			d := m.servers[k]
 			if d == nil {
-				d = &modelServer{modelServerKey: k, state: Active}
+				d = &modelServer{modelServerKey: k, state: StateActive}
 				m.servers[k] = d
 			}
 			if !d.available {
-				d.state = Active
+				d.state = StateActive
 			}
 			if !d.available || d.cfg.weight != to.weight {
 				d.weight = to.weight

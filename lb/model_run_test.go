@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"context"
 	"flag"
 	"maps"
 	"net/netip"
@@ -10,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/golb/golb/forward"
-	"github.com/golb/golb/internal/seeded"
+	"github.com/golb/golb/lb/internal/dataplane"
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 // TestModel holds the engine against the model under random packets, edits and
@@ -48,6 +50,13 @@ func TestModel(t *testing.T) {
 
 const modelWorkers = 2
 
+// Those of the data plane, and of ip_vs.
+const (
+	expireApart  = ticksPerSecond      // how far expiry goes tick by tick
+	templateStep = 60 * ticksPerSecond // by which the end of a template that controls connections is put off
+	quietTime    = 60 * ticksPerSecond // until a dropped server that nothing refers to is forgotten
+)
+
 // modelServices are what may be configured; edits change the rest of them.
 var modelServices = []modelService{
 	{dests: []modelDest{{TCP, netip.MustParseAddrPort("192.0.2.80:80")}}},
@@ -75,12 +84,8 @@ func newModelRun(rt *rapid.T) *modelRun {
 	for i := range modelServices {
 		cfg.services[i] = drawService(rt, i)
 	}
-	x.rig = newRig(rt, cfg.config())
-	// Few buckets, so that they overflow.
-	t := newTable(4096, 42, x.b.tick())
-	t.buckets = t.buckets[:16]
-	x.b.table = t
-	x.m.now = x.b.tick()
+	x.rig = newRigWith(rt, &rig{gso: [2]bool{true, true}}, cfg.config(), 16) // few buckets, so that they overflow
+	x.m.now = x.tick()
 	x.m.apply(cfg)
 	return x
 }
@@ -240,7 +245,7 @@ func (x *modelRun) time(rt *rapid.T) {
 
 func (x *modelRun) pass(ticks tick) {
 	x.advance(ticks)
-	x.m.expire(x.b.tick(), x.again)
+	x.m.expire(x.tick(), x.again)
 }
 
 // again says until when the engine has put off the end of t, if it has. It goes through
@@ -250,11 +255,12 @@ func (x *modelRun) again(t *modelTemplate) (end tick, lives bool) {
 		later := *t
 		later.timeout, later.end = templateStep, x.m.now-late+templateStep
 		want, more := later.describe(), 0
-		for c := uint32(1); c < x.b.table.used(); c++ {
-			if x.b.table.conns[c].load().has(flagLive) && describeEntry(x.rig, c) == want {
+		x.b.plane.Entries(func(e *dataplane.Entry) bool {
+			if describeEntry(x.rig, e) == want {
 				more++
 			}
-		}
+			return true
+		})
 		for other := range x.m.allTemplates() {
 			if other.describe() == want { // of two that were voided one may look like the other
 				more--
@@ -311,11 +317,10 @@ func (x *modelRun) settings(rt *rapid.T) {
 
 func (x *modelRun) apply(rt *rapid.T, cfg modelConfig) {
 	c := cfg.config()
-	c.Env = x.b.cfg.Env
-	if err := x.b.Apply(c); err != nil {
+	if err := x.b.Apply(context.Background(), c); err != nil {
 		rt.Fatal(err)
 	}
-	x.b.expire(x.b.tick())
+	x.b.plane.Expire()
 	x.m.apply(cfg)
 }
 
@@ -326,8 +331,7 @@ func (x *modelRun) weight(rt *rapid.T) {
 		return
 	}
 	d.weight = rapid.IntRange(0, 5).Draw(rt, "weight")
-	to := modelServices[d.service].dests[0]
-	if err := x.b.SetWeight(to.proto, to.vip, d.addr, d.weight); err != nil {
+	if err := x.b.SetWeight(d.ref(), d.weight); err != nil {
 		rt.Fatal(err)
 	}
 }
@@ -338,9 +342,17 @@ func (x *modelRun) state(rt *rapid.T) {
 	if d == nil {
 		return
 	}
-	to := rapid.SampledFrom([]ServerState{Active, Active, Drain, Halt}).Draw(rt, "state")
-	of := modelServices[d.service].dests[0]
-	if err := x.b.SetState(of.proto, of.vip, d.addr, to, 0); err != nil {
+	to := rapid.SampledFrom([]ServerState{StateActive, StateActive, StateDrain, StateHalt}).Draw(rt, "state")
+	err := error(nil)
+	switch to {
+	case StateActive:
+		err = x.b.Activate(d.ref())
+	case StateDrain:
+		err = x.b.Drain(d.ref(), 0)
+	default:
+		err = x.b.Halt(d.ref())
+	}
+	if err != nil {
 		rt.Fatal(err)
 	}
 	x.m.setState(d, to)
@@ -383,7 +395,7 @@ func (x *modelRun) drain(rt *rapid.T) {
 			rt.Fatal(err)
 		}
 	}
-	if n := x.b.table.inUse(); n != 0 {
+	if n := x.b.plane.InUse(); n != 0 {
 		rt.Fatalf("%d entries never expire", n)
 	}
 	if err := x.audit(); err != nil {
@@ -395,9 +407,7 @@ func (x *modelRun) drain(rt *rapid.T) {
 	x.apply(rt, none)
 	x.pass(quietTime)
 	x.apply(rt, none)
-	for _, s := range x.b.servers.all() {
-		if s != nil {
-			rt.Fatalf("server %v of %s is not forgotten", s.addrPort(), s.service.id)
-		}
+	for _, s := range x.b.plane.Servers() {
+		rt.Fatalf("server %v of %s is not forgotten", s.AddrPort(), s.Service().ID())
 	}
 }

@@ -81,8 +81,14 @@ type modelTemplate struct {
 	void     bool // in voided
 }
 
-// modelStates and modelTables are lvs-behaviour's own text.
-var modelStates = strings.Fields("NO ES SS SR FW TW CL CW LA LI SA")
+// modelStates and modelTables are tcp_states of ip_vs_proto_tcp.c as the kernel's source
+// writes them.
+var (
+	modelStates     = strings.Fields("NO ES SS SR FW TW CL CW LA LI SA")
+	modelStateNames = strings.Fields("NONE ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN SYNACK")
+)
+
+func before(a, b tick) bool { return int32(a-b) < 0 }
 
 var modelTimeouts = map[string]tick{
 	"UDP": 300, "NO": 2, "ES": 900, "SS": 120, "SR": 60, "FW": 120, "TW": 120, "CL": 10, "CW": 60, "LA": 30, "LI": 120, "SA": 120,
@@ -353,7 +359,7 @@ func (c *modelConn) assure() {
 
 // effective is the weight that schedulers see.
 func (d *modelServer) effective() int {
-	if d.state != Active {
+	if d.state != StateActive {
 		return 0
 	}
 	return d.weight
@@ -362,7 +368,7 @@ func (d *modelServer) effective() int {
 // setState is what an operator does to a server; to halt it cuts its connections.
 func (m *model) setState(d *modelServer, state ServerState) {
 	d.state = state
-	if state != Halt {
+	if state != StateHalt {
 		return
 	}
 	for _, c := range m.conns {
@@ -441,7 +447,7 @@ func (m *model) expire(now tick, again func(*modelTemplate) (end tick, lives boo
 	m.now = now
 	held := map[*modelTemplate]bool{}
 	for _, c := range m.conns {
-		if !now.before(c.end) {
+		if !before(now, c.end) {
 			if c.template != nil {
 				held[c.template] = true
 			}
@@ -449,7 +455,7 @@ func (m *model) expire(now tick, again func(*modelTemplate) (end tick, lives boo
 		}
 	}
 	for t := range m.allTemplates() {
-		if now.before(t.end) {
+		if before(now, t.end) {
 			continue
 		}
 		end, lives := tick(0), false

@@ -4,54 +4,57 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/internal/dataplane"
 )
 
 // network is what a running balancer has open: for each worker a port on every
-// interface, and one link per interface.
+// interface, and one link per interface. Who has a change under way may use it.
 type network struct {
-	names []string // of interfaces, by index
-	links []Link
-	macs  []forward.MAC
-	mtus  []int
-	ports []Port // all of all workers
-	route func(netip.Addr) (Route, error)
-	host  *hostRoutes // nil where Env.Route stands in for it
-	once  sync.Once
-	ctx   context.Context
-	tasks *errgroup.Group // all goroutines
+	names     []string // of interfaces, by index
+	links     []Link
+	macs      []forward.MAC
+	mtus      []int
+	ports     []Port // all of all workers
+	receivers []Port // by worker, those of them that it receives from
+	workers   []*dataplane.Worker
+	neighbors *neighbors
+	route     func(netip.Addr) (Route, error)
+	host      *hostRoutes // nil where Env.Route stands in for it
+	once      sync.Once
+	ctx       context.Context
+	tasks     *errgroup.Group // all goroutines
 
-	forwarding bool // the VIPs are taken over; the balancer's lock guards it
+	claiming bool           // active groups claim their VIPs
+	started  atomic.Bool    // and have done so for the first time
+	claimed  []LinkVIP      // what the links answer for
+	filter   forward.Filter // what the ports pass
+	inexact  bool           // some pass more
 }
 
 // The times of starting up.
 const (
-	neighbourWait = time.Second
-	expireEvery   = 250 * time.Millisecond
+	neighborWait = time.Second
+	expireEvery  = 250 * time.Millisecond
 )
 
-// open opens everything that Run needs; what is open is closed again on error.
-func (b *Balancer) open(ctx context.Context) (n *network, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ran {
-		return nil, errors.New("lb: run: the balancer has run already")
-	}
-	b.ran = true
-	if b.cfg.Env.OpenPorts == nil {
+// openNetwork opens ports and links.
+func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
+	if b.env.OpenPorts == nil {
 		if err := b.cfg.ValidateHost(); err != nil {
 			return nil, err
 		}
 	}
-	n = &network{names: b.cfg.Interfaces, route: b.env.Route}
+	n = &network{names: b.cfg.Interfaces, route: b.env.Route, neighbors: newNeighbors(b)}
 	defer func() {
 		if err != nil {
 			n.close()
@@ -66,9 +69,6 @@ func (b *Balancer) open(ctx context.Context) (n *network, err error) {
 			b.env.Logger.Warn(w)
 		}
 	}
-	if err := n.checkRoutes(&b.cfg); err != nil {
-		return n, err
-	}
 	n.tasks, n.ctx = errgroup.WithContext(ctx)
 	for _, name := range n.names {
 		link, err := b.env.OpenLink(b.linkConfig(name))
@@ -82,21 +82,15 @@ func (b *Balancer) open(ctx context.Context) (n *network, err error) {
 			return n, err
 		}
 	}
-	for _, p := range b.workers[0].ports {
-		n.macs = append(n.macs, p.MAC())
-		n.mtus = append(n.mtus, p.MTU())
-	}
-	b.net = n
 	return n, nil
 }
 
 // openWorkers makes the workers that receive from one interface; each can send
 // through all.
 func (b *Balancer) openWorkers(n *network, own int) error {
-	count := b.threads
-	rows := make([][]Port, count)
+	rows := make([][]dataplane.Port, b.workers)
 	for i, name := range n.names {
-		ports, err := b.env.OpenPorts(PortConfig{Interface: name, Count: count, SendOnly: i != own, BusyPoll: b.cfg.BusyPoll})
+		ports, err := b.env.OpenPorts(PortConfig{Interface: name, Count: b.workers, SendOnly: i != own, BusyPoll: b.cfg.BusyPoll, MACs: b.cfg.macs()})
 		if err != nil {
 			return fmt.Errorf("lb: open ports on %s: %w", name, err)
 		}
@@ -104,13 +98,17 @@ func (b *Balancer) openWorkers(n *network, own int) error {
 		for w, p := range ports {
 			rows[w] = append(rows[w], p)
 		}
+		if i == own {
+			n.receivers = append(n.receivers, ports...)
+			n.macs, n.mtus = append(n.macs, ports[0].MAC()), append(n.mtus, ports[0].MTU())
+		}
 	}
 	for _, row := range rows {
-		w := newWorker(&b.plane, len(b.workers), count*len(n.names), own, row)
+		cfg := dataplane.WorkerConfig{Ports: row, In: own}
 		if cpus := b.cfg.CPUs; len(cpus) > 0 {
-			w.cpu = cpus[w.id%len(cpus)]
+			cfg.Pin = pinTo(cpus[len(n.workers)%len(cpus)])
 		}
-		b.workers = append(b.workers, w)
+		n.workers = append(n.workers, b.plane.AddWorker(cfg))
 	}
 	return nil
 }
@@ -133,30 +131,8 @@ func (n *network) close() {
 // index is the number of an interface, -1 where it is not among ours.
 func (n *network) index(name string) int { return slices.Index(n.names, name) }
 
-// checkRoutes finds the servers that no interface of the config leads to.
-func (n *network) checkRoutes(cfg *Config) error {
-	v := &validator{}
-	for i, s := range cfg.Services {
-		for j, r := range s.Servers {
-			n.checkRoute(v, fmt.Sprintf("services[%d].servers[%d].address", i, j), r.Address)
-		}
-		n.fallbackRoute(v, i, &s)
-	}
-	return v.result()
-}
-
-func (n *network) checkRoute(v *validator, path string, addr netip.Addr) {
-	route, err := n.route(addr)
-	switch {
-	case err != nil:
-		v.fail(path, addr, err.Error(), "an address that the host has a route to")
-	case n.index(route.Interface) < 0:
-		v.fail(path, addr, "the route to it leaves by "+route.Interface,
-			"an address behind one of the config's interfaces: "+strings.Join(n.names, ", "))
-	}
-}
-
-// serve runs everything until ctx ends or a part fails.
+// serve runs everything until ctx ends or a part fails. It ends the change under which
+// the network was opened, once the VIPs are claimed.
 func (n *network) serve(b *Balancer) error {
 	g := n.tasks
 	for i, link := range n.links {
@@ -172,15 +148,22 @@ func (n *network) serve(b *Balancer) error {
 		n.close()
 		return nil
 	})
+	for _, w := range n.workers {
+		g.Go(func() error {
+			if err := w.Run(); err != nil && !errors.Is(err, net.ErrClosed) {
+				return fmt.Errorf("lb: %w", err)
+			}
+			return nil
+		})
+	}
+	g.Go(func() error { return b.monitor.Run(n.ctx) })
+	g.Go(func() error { b.expireLoop(n.ctx); return nil })
 	if n.host != nil {
 		g.Go(func() error { return n.followRoutes(b) })
 	}
 	g.Go(func() error {
-		if err := n.takeOver(b); err != nil {
-			return err
-		}
-		b.emit(Event{Kind: Ready})
-		return nil
+		defer b.endChange()
+		return n.start(b)
 	})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -188,50 +171,30 @@ func (n *network) serve(b *Balancer) error {
 	return nil
 }
 
-// followRoutes finds next hops anew whenever the host's routes change.
-func (n *network) followRoutes(b *Balancer) error {
-	for n.host.changed() {
-		b.mu.Lock()
-		b.followHops(n)
-		b.mu.Unlock()
-	}
-	return nil
-}
-
-// followHops resolves the servers' next hops, and forgets those of others. The
-// balancer's lock is held.
-func (b *Balancer) followHops(n *network) {
-	b.neighbours.follow(n, b.configured(), b.cfg.Settings.resolve().pmtuDisc)
-	b.router.reset(n)
-}
-
-// takeOver makes sure that nobody else has the VIPs, starts forwarding, and says so
-// on the wire.
-func (n *network) takeOver(b *Balancer) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	vips := answered(b.cfg.vips())
-	if err := n.probe(vips); err != nil {
-		return err
-	}
-	if err := n.follow(b); err != nil {
-		return err
-	}
-	n.forwarding = true
-	for _, w := range b.workers {
-		n.tasks.Go(w.run)
-	}
-	n.tasks.Go(func() error { return b.monitor.Run(n.ctx) })
-	n.tasks.Go(func() error { b.expireLoop(n.ctx); return nil })
-
-	// Clients come once the VIPs are claimed: by then the servers should be known.
-	wait, cancel := context.WithTimeout(n.ctx, neighbourWait)
+// start claims the VIPs of the groups that are to be active. Clients come once VIPs are
+// claimed: by then the servers should be known.
+func (n *network) start(b *Balancer) error {
+	wait, cancel := context.WithTimeout(n.ctx, neighborWait)
 	defer cancel()
-	b.neighbours.wait(wait)
-	if err := n.claim(vips, vips); err != nil {
+	known := make(chan struct{})
+	go func() {
+		defer close(known)
+		n.neighbors.wait(wait)
+	}()
+	n.claiming = true
+	vips := n.wantedVIPs(b, &b.cfg)
+	err := n.probe(n.ctx, vips)
+	<-known
+	if err != nil {
 		return err
 	}
-	b.env.Logger.Info("forwarding", "vips", fmt.Sprint(b.cfg.vips()), "interfaces", n.names, "workers", len(b.workers))
+	if err := n.claim(vips); err != nil {
+		return err
+	}
+	n.started.Store(true)
+	n.announce(b, vips)
+	b.env.Logger.Info("forwarding", "vips", fmt.Sprint(b.cfg.vips()), "interfaces", n.names, "workers", len(n.workers))
+	b.emit(Event{Kind: EventReady})
 	return nil
 }
 
@@ -244,91 +207,97 @@ func (b *Balancer) expireLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			b.expire(b.tick())
-			b.forgetMTUs(b.tick())
-			b.operate(b.tick())
+			b.plane.Expire()
+			b.forgetPathMTUs(ctx)
+			b.updateDrains()
+			b.plane.SendResets(expireEvery)
 		}
 	}
 }
 
-// forgetMTUs gives all paths the MTU of their links again, some time after the last
-// one was learnt.
-func (b *Balancer) forgetMTUs(now tick) {
-	at := b.mtuLearnt.Load()
-	if at == 0 || now.before(tick(at)+pathMTUTimeout) {
-		return
-	}
-	b.mtuLearnt.Store(0)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.net != nil {
-		b.followHops(b.net)
+// forgetPathMTUs gives all servers the MTU of their route again, some time after the last
+// path MTU was learned.
+func (b *Balancer) forgetPathMTUs(ctx context.Context) {
+	if b.plane.PathMTUsExpired() {
+		b.updateRoutes(ctx)
 	}
 }
 
+// followRoutes finds next hops anew whenever the host's routes change.
+func (n *network) followRoutes(b *Balancer) error {
+	for n.host.changed() {
+		b.updateRoutes(n.ctx)
+	}
+	return nil
+}
+
+// updateRoutes finds the servers' next hops anew. Those of servers that have none any
+// more stay.
+func (b *Balancer) updateRoutes(ctx context.Context) {
+	if b.beginChange(ctx) != nil {
+		return // golb ends
+	}
+	defer b.endChange()
+	n := b.net
+	if n == nil {
+		return
+	}
+	routes := n.routes(&b.cfg, nil)
+	n.neighbors.resolve(n, routes)
+	b.mu.Lock()
+	n.setRoutesLocked(b, routes)
+	b.mu.Unlock()
+	n.neighbors.stopUnused()
+	b.nextHops.reset(n)
+}
+
 // probe fails where another host has one of the VIPs.
-func (n *network) probe(vips []netip.Addr) error {
-	g, ctx := errgroup.WithContext(n.ctx)
+func (n *network) probe(ctx context.Context, vips []LinkVIP) error {
+	addrs := addrsOf(vips)
+	if len(addrs) == 0 {
+		return ctx.Err()
+	}
+	g, ctx := errgroup.WithContext(ctx)
 	for _, link := range n.links {
-		g.Go(func() error { return link.Probe(ctx, vips...) })
+		g.Go(func() error { return link.Probe(ctx, addrs...) })
 	}
 	return g.Wait()
 }
 
-// follow makes sockets, next hops, alerts and checks fit the services. The balancer's lock
-// is held.
-func (n *network) follow(b *Balancer) error {
-	if err := b.filter(b.cfg.vips()); err != nil {
-		return err
+// claim has the links answer for exactly these VIPs; where one fails, all answer for
+// what they did before.
+func (n *network) claim(vips []LinkVIP) error {
+	for i, link := range n.links {
+		if err := link.SetVIPs(vips); err != nil {
+			for _, changed := range n.links[:i] {
+				_ = changed.SetVIPs(n.claimed) // what they were in before
+			}
+			return fmt.Errorf("lb: %s: %w", n.names[i], err)
+		}
 	}
-	b.followHops(n)
-	b.followAlerts(n)
-	return b.watch()
+	n.claimed = vips
+	return nil
 }
 
-// claim has the links answer for the VIPs, and tells all hosts of the fresh ones;
-// that takes seconds, in the background.
-func (n *network) claim(vips, fresh []netip.Addr) error {
-	for _, link := range n.links {
-		if err := link.SetVIPs(vips); err != nil {
-			return fmt.Errorf("lb: %w", err)
-		}
+// announce tells all hosts of VIPs; that takes seconds, in the background.
+func (n *network) announce(b *Balancer, vips []LinkVIP) {
+	if len(vips) == 0 {
+		return
+	}
+	for i, link := range n.links {
 		n.tasks.Go(func() error {
-			if err := link.Announce(n.ctx, fresh...); err != nil && n.ctx.Err() == nil {
-				return fmt.Errorf("lb: %w", err)
+			if err := link.Announce(n.ctx, addrsOf(vips)...); err != nil && n.ctx.Err() == nil {
+				b.env.Logger.Error("VIPs not announced", "interface", n.names[i], "reason", err.Error())
 			}
 			return nil
 		})
 	}
-	return nil
 }
 
-// filter has the kernel pass only packets for the VIPs.
-func (b *Balancer) filter(vips []VIP) error {
-	f := forward.Filter{}
-	for _, vip := range vips {
-		f.VIPs = append(f.VIPs, vip.Prefix)
+func addrsOf(vips []LinkVIP) []netip.Addr {
+	list := make([]netip.Addr, len(vips))
+	for i, v := range vips {
+		list[i] = v.Addr
 	}
-	for a := range b.snap.Load().nat {
-		f.Servers = append(f.Servers, netip.PrefixFrom(a.Netip(), a.Netip().BitLen()))
-	}
-	for i := range b.cfg.Services {
-		if s := &b.cfg.Services[i]; s.Check.Through == throughVIP {
-			vip := s.anyVIP()
-			f.Servers = append(f.Servers, netip.PrefixFrom(vip, vip.BitLen()))
-		}
-	}
-	f.ICMP = len(b.snap.Load().nat)+len(b.snap.Load().tunnels) > 0
-	allExact := true
-	for _, w := range b.workers {
-		exact, err := w.ports[w.in].SetFilter(f)
-		if err != nil {
-			return fmt.Errorf("lb: %w", err)
-		}
-		allExact = allExact && exact
-	}
-	if !allExact {
-		b.env.Logger.Info("too many VIPs for a socket filter: all IP packets of the host reach golb", "vips", len(vips))
-	}
-	return nil
+	return list
 }

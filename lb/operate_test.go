@@ -28,7 +28,7 @@ func TestDrainEndsNewConnectionsOnly(t *testing.T) {
 	for n := range 4 {
 		b.establish(client(n), to)
 	}
-	must(t, b.balancer.SetState(lb.TCP, to, drained, lb.Drain, 0))
+	must(t, setState(b.balancer, refOf(to, drained), lb.StateDrain, 0))
 	for n := range 4 {
 		if got := b.send(client(n), to, forward.FlagACK); len(got) != 1 || forward.MAC(got[0].Data) == clientMAC {
 			t.Errorf("connection %d was cut", n)
@@ -39,7 +39,7 @@ func TestDrainEndsNewConnectionsOnly(t *testing.T) {
 			t.Errorf("a new connection went to server %d, want 2", got)
 		}
 	}
-	must(t, b.balancer.SetState(lb.TCP, to, drained, lb.Active, 0))
+	must(t, setState(b.balancer, refOf(to, drained), lb.StateActive, 0))
 	got := []byte{b.establish(client(20), to), b.establish(client(21), to)}
 	if slices.Sort(got); !slices.Equal(got, []byte{1, 2}) {
 		t.Errorf("active again: new connections went to %v, want 1 and 2", got)
@@ -57,15 +57,15 @@ func TestDrainedIsToldWhenTheLastConnectionEnded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			drained := make(chan lb.Event, 1)
 			b := startWith(t, lb.Config{Services: []lb.Service{service(vip4, 1)}}, func(e lb.Event) {
-				if e.Kind == lb.Drained {
+				if e.Kind == lb.EventDrained {
 					drained <- e
 				}
 			})
 			to, server := netip.AddrPortFrom(vip4, 80), netip.AddrPortFrom(server4(1), 80)
 			for range 2 { // once more after it was active again
-				must(t, b.balancer.SetState(lb.TCP, to, server, lb.Active, 0))
+				must(t, setState(b.balancer, refOf(to, server), lb.StateActive, 0))
 				b.establish(client(1), to)
-				must(t, b.balancer.SetState(lb.TCP, to, server, lb.Drain, tt.within))
+				must(t, setState(b.balancer, refOf(to, server), lb.StateDrain, tt.within))
 				if tt.within == 0 {
 					b.clock.Advance(16 * time.Minute) // past the timeout of the connection
 				} else {
@@ -95,7 +95,7 @@ func TestHaltResetsConnectionsAndForgetsTheirClients(t *testing.T) {
 	b := start(t, cfg)
 	to := netip.AddrPortFrom(vip4, 80)
 	was := b.establish(client(1), to)
-	must(t, b.balancer.SetState(lb.TCP, to, netip.AddrPortFrom(server4(int(was)), 80), lb.Halt, 0))
+	must(t, setState(b.balancer, refOf(to, netip.AddrPortFrom(server4(int(was)), 80)), lb.StateHalt, 0))
 	got := slices.DeleteFunc(b.send(client(1), to, forward.FlagACK), func(f lbtest.Frame) bool {
 		return f.Data[14+20+13] == forward.FlagSYN // that asks the client for a segment
 	})
@@ -111,10 +111,9 @@ func TestOperatingOnWhatIsNotThereFails(t *testing.T) {
 	b := start(t, lb.Config{Services: []lb.Service{service(vip4, 1)}})
 	to, server := netip.AddrPortFrom(vip4, 80), netip.AddrPortFrom(server4(1), 80)
 	for name, err := range map[string]error{
-		"service": b.balancer.SetWeight(lb.UDP, to, server, 1),
-		"server":  b.balancer.SetWeight(lb.TCP, to, netip.AddrPortFrom(server4(2), 80), 1),
-		"weight":  b.balancer.SetWeight(lb.TCP, to, server, 65536),
-		"state":   b.balancer.SetState(lb.TCP, to, server, "gone", 0),
+		"service": b.balancer.SetWeight(lb.ServerRef{Service: "udp " + to.String(), Server: server.String()}, 1),
+		"server":  b.balancer.SetWeight(refOf(to, netip.AddrPortFrom(server4(2), 80)), 1),
+		"weight":  b.balancer.SetWeight(refOf(to, server), 65536),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -204,15 +203,14 @@ func TestServersOfAServiceByMarkAreOperatedOnToo(t *testing.T) {
 	s.VIP, s.Port, s.Scheduler, s.Mark = netip.Addr{}, 0, "rr", 7
 	s.Match = []lb.Match{{VIP: lb.VIP{Prefix: netip.PrefixFrom(vip4, 32)}, Protocols: []lb.Protocol{lb.TCP}}}
 	b := start(t, lb.Config{Services: []lb.Service{s}})
-	mark, server := netip.AddrPortFrom(netip.AddrFrom4([4]byte{0, 0, 0, 7}), 0), netip.AddrPortFrom(server4(1), 0)
-	must(t, b.balancer.SetState(0, mark, server, lb.Drain, 0))
+	server := netip.AddrPortFrom(server4(1), 0).String()
+	must(t, b.balancer.Drain(lb.ServerRef{Service: "mark 7", Server: server}, 0))
 	for n := range 4 {
 		if got := b.establish(client(n), netip.AddrPortFrom(vip4, uint16(80+n))); got != 2 {
 			t.Errorf("a new connection went to server %d, want 2", got)
 		}
 	}
-	other := netip.AddrPortFrom(netip.AddrFrom4([4]byte{0, 0, 0, 8}), 0)
-	if err := b.balancer.SetWeight(0, other, server, 1); !errors.Is(err, lb.ErrNoService) || !strings.Contains(err.Error(), "mark 8") {
+	if err := b.balancer.SetWeight(lb.ServerRef{Service: "mark 8", Server: server}, 1); !errors.Is(err, lb.ErrNoService) || !strings.Contains(err.Error(), "mark 8") {
 		t.Errorf("error %v of a mark that is none", err)
 	}
 }

@@ -37,7 +37,7 @@ func BenchmarkPage(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			c.seg.Build(&f)
 			frame := f.Bytes()
-			w, port := x.b.workers[0], x.ports[0]
+			w, port := x.n.workers[0], x.ports[0]
 			port.keep, port.n = false, 0
 			buf := make([]byte, forward.Headroom+len(frame)+64)
 			batch := make([]forward.Frame, 1)
@@ -46,7 +46,7 @@ func BenchmarkPage(b *testing.B) {
 			for b.Loop() {
 				copy(buf[forward.Headroom:], frame)
 				batch[0] = forward.Frame{Buf: buf, Head: forward.Headroom, Tail: forward.Headroom + len(frame)}
-				w.handle(batch)
+				w.Handle(batch)
 				n++
 			}
 			if port.n != c.want*n {

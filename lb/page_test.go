@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/internal/dataplane"
 )
 
 // pageClient is a client's TCP, as far as a page needs one: it repeats what was not
@@ -64,9 +65,9 @@ func (c *pageClient) transmit(seq uint32, flags uint8, payload []byte) {
 		f.Offload = forward.Offload{NeedsCsum: true, CsumStart: uint16(f.Len() - len(payload) - 20), CsumOffset: 16, GSO: forward.GSOTCPv4, GSOSize: 100}
 		f.Bytes()[f.Offload.CsumStart+16] ^= 0x55 // not the checksum yet
 	}
-	w, p := c.x.b.workers[0], c.x.ports[0]
+	w, p := c.x.n.workers[0], c.x.ports[0]
 	p.keep, p.sent = true, p.sent[:0]
-	w.handle([]forward.Frame{f})
+	w.Handle([]forward.Frame{f})
 	answers := make([][]byte, len(p.sent))
 	copy(answers, p.sent)
 	c.frames += len(answers)
@@ -182,7 +183,7 @@ func TestPageIsServedWithoutState(t *testing.T) {
 			for range 6 {
 				cl.tick()
 			}
-			if !cl.done() || cl.reset || !strings.HasPrefix(string(cl.got), c.want) || !bytes.Equal(cl.got, newPage(c.text).text) {
+			if !cl.done() || cl.reset || !strings.HasPrefix(string(cl.got), c.want) || !bytes.Equal(cl.got, (&Fallback{Page: c.text}).response()) {
 				t.Errorf("done %v, reset %v, got %q", cl.done(), cl.reset, cl.got)
 			}
 			if st := x.b.Stats(); st.Connections != 0 || st.Services[0].Pages == 0 {
@@ -194,7 +195,7 @@ func TestPageIsServedWithoutState(t *testing.T) {
 
 func TestPageSurvivesLoss(t *testing.T) {
 	x := newHealthRig(t, pageService("<p>"+strings.Repeat("sorry ", 800)))
-	want := newPage(x.b.cfg.Services[0].Fallback.Page).text
+	want := x.b.cfg.Services[0].Fallback.response()
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		c := newPageClient(t, x, int(seed), "GET / HTTP/1.1\r\n"+strings.Repeat("X: y\r\n", rng.IntN(400))+"\r\n")
@@ -255,7 +256,7 @@ func TestPageAnswersNobodyWhoGuesses(t *testing.T) {
 		}
 	}
 	late := *c
-	x.advance(6 * cookieSlot)
+	x.advance(6 * 64 * ticksPerSecond)
 	if late.tick(); !late.reset {
 		t.Error("a cookie of six minutes ago is good")
 	}
@@ -281,13 +282,13 @@ func TestPageIsChecked(t *testing.T) {
 		ok      bool
 	}{
 		{Service{Fallback: Fallback{Page: DefaultPage}}, true},
-		{Service{Fallback: Fallback{Page: strings.Repeat("x", maxPage)}}, false},
+		{Service{Fallback: Fallback{Page: strings.Repeat("x", dataplane.MaxPage)}}, false},
 		{Service{Protocol: UDP, Fallback: Fallback{Page: DefaultPage}}, false},
 		{Service{Fallback: Fallback{Page: DefaultPage, Server: Server{Address: rigServer(1)}}}, false},
 	} {
 		s := c.service
 		s.VIP, s.Port = netip.MustParseAddr("192.0.2.80"), 80
-		if err := (&Config{Interfaces: []string{"eth0"}, Services: []Service{s}}).Validate(); (err == nil) != c.ok {
+		if err := (&Config{Interfaces: []string{"eth0"}, Services: []Service{s}}).Validate(Env{}); (err == nil) != c.ok {
 			t.Errorf("%.60v: %v", c.service, err)
 		}
 	}

@@ -24,6 +24,12 @@ func openPorts(cfg PortConfig) ([]Port, error) {
 	return ports, nil
 }
 
+// pinTo binds the calling thread to a processor.
+func pinTo(cpu int) func() error { return func() error { return afpacket.Pin(cpu) } }
+
+// processors are those that golb may run on.
+func processors() ([]int, error) { return afpacket.Processors() }
+
 // openLink opens ARP and ND.
 func openLink(cfg LinkConfig) (Link, error) {
 	return arp.Open(arp.Config{
@@ -42,7 +48,7 @@ func (b *Balancer) linkConfig(iface string) LinkConfig {
 		Logger:    b.env.Logger,
 		OnConflict: func(vip netip.Addr, reason string) {
 			b.env.Logger.Error("another host claims a VIP", "vip", vip, "reason", reason)
-			b.emit(Event{Kind: VIPConflict, Reason: reason})
+			b.emit(Event{Kind: EventVIPConflict, Reason: reason})
 		},
 	}
 }

@@ -52,13 +52,13 @@ func (x *healthRig) judge(up bool, servers ...int) {
 	}
 	for _, n := range servers {
 		s := x.server(n)
-		x.b.judged(health.Event{Key: s.checkKey, State: state, Reason: "said the test"})
+		x.b.onCheckEvent(health.Event{Key: s.checkKey, State: state, Reason: "said the test"})
 	}
 }
 
 func (x *healthRig) server(n int) *server {
 	x.t.Helper()
-	for _, s := range x.b.configured() {
+	for _, s := range x.b.serversLocked() {
 		if s.address == rigServer(n) {
 			return s
 		}
@@ -87,9 +87,9 @@ func (x *healthRig) send(n int, flags uint8) int {
 	if mac == rigClient {
 		return refused
 	}
-	for _, s := range x.b.servers.all() {
-		if s != nil && rigServerMAC(s.address) == mac {
-			return int(s.address.As4()[3])
+	for n := 1; n <= rigSorry; n++ {
+		if rigServerMAC(rigServer(n)) == mac {
+			return n
 		}
 	}
 	x.t.Fatalf("sent to %v", mac)
@@ -185,13 +185,7 @@ func TestFallbackServerComesAndGoesWithTheConfig(t *testing.T) {
 		first := x.open()
 		cfg := x.b.cfg
 		cfg.Services = []Service{step.service}
-		x.b.mu.Lock()
-		err := x.b.apply(cfg)
-		if err == nil {
-			err = x.n.follow(x.b)
-		}
-		x.b.mu.Unlock()
-		if err != nil {
+		if err := x.b.Apply(t.Context(), cfg); err != nil {
 			t.Fatal(err)
 		}
 		if got := x.open(); got != step.want {
@@ -230,7 +224,7 @@ func TestQuorumHasHysteresis(t *testing.T) {
 		if got := slices.Contains(x.opens(), rigSorry); got != step.down {
 			t.Errorf("step %d: new connections to the fallback: %v, want %v", i, got, step.down)
 		}
-		told := slices.ContainsFunc(x.events[was:], func(e Event) bool { return e.Kind == ServiceDown || e.Kind == ServiceUp })
+		told := slices.ContainsFunc(x.events[was:], func(e Event) bool { return e.Kind == EventServiceDown || e.Kind == EventServiceUp })
 		if told != (before != step.down) {
 			t.Errorf("step %d: events %v", i, x.events[was:])
 		}
@@ -248,20 +242,21 @@ func TestQuorumIsNoMoreThanThereIs(t *testing.T) {
 
 func TestQuorumFollowsWhatOperatorsDo(t *testing.T) {
 	x := newHealthRig(t, Service{Fallback: sorry(DSR)}, 1, 1)
-	vip := netip.MustParseAddrPort("192.0.2.80:80")
-	at := func(n int) netip.AddrPort { return netip.AddrPortFrom(rigServer(n), 80) }
+	at := func(n int) ServerRef {
+		return ServerRef{"tcp 192.0.2.80:80", netip.AddrPortFrom(rigServer(n), 80).String()}
+	}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	must(x.b.SetState(TCP, vip, at(1), Drain, 0))
-	must(x.b.SetWeight(TCP, vip, at(2), 0))
+	must(x.b.Drain(at(1), 0))
+	must(x.b.SetWeight(at(2), 0))
 	if got := x.opens(); !slices.Equal(got, []int{rigSorry}) {
 		t.Errorf("one drained, one of weight 0: new connections go to %v", got)
 	}
-	must(x.b.SetState(TCP, vip, at(1), Active, 0))
+	must(x.b.Activate(at(1)))
 	if got := x.opens(); !slices.Equal(got, []int{1}) {
 		t.Errorf("one active again: new connections go to %v", got)
 	}
@@ -279,10 +274,10 @@ func TestServiceThatIsDownFollowsItsRule(t *testing.T) {
 			{"no fallback", Service{}, 0, []int{refused}},
 			{"no fallback, quorum lost", Service{Quorum: 3}, -1, []int{2}},
 			{"fallback, quorum lost", Service{Quorum: 3, Fallback: sorry(DSR)}, -1, []int{rigSorry}},
-			{"refuse", Service{AllDown: Refuse, Fallback: sorry(DSR)}, 0, []int{refused}},
-			{"refuse, quorum lost", Service{AllDown: Refuse, Quorum: 3}, -1, []int{refused}},
-			{"last known, both at a time", Service{AllDown: LastKnown, Fallback: sorry(DSR)}, 10 * ticksPerSecond, []int{1, 2}},
-			{"last known, the first long ago", Service{AllDown: LastKnown, Fallback: sorry(DSR)}, 60 * ticksPerSecond, []int{2}},
+			{"refuse", Service{WhenDown: DownRefuse, Fallback: sorry(DSR)}, 0, []int{refused}},
+			{"refuse, quorum lost", Service{WhenDown: DownRefuse, Quorum: 3}, -1, []int{refused}},
+			{"last known, both at a time", Service{WhenDown: DownLastKnown, Fallback: sorry(DSR)}, 10 * ticksPerSecond, []int{1, 2}},
+			{"last known, the first long ago", Service{WhenDown: DownLastKnown, Fallback: sorry(DSR)}, 60 * ticksPerSecond, []int{2}},
 		} {
 			t.Run(fmt.Sprintf("%s/quiescent %v", c.name, quiescent), func(t *testing.T) {
 				s := c.service
@@ -331,7 +326,7 @@ func TestConnectionsOfAFailedServerAreCut(t *testing.T) {
 }
 
 func TestHeldServersSpareSlowStart(t *testing.T) {
-	x := newHealthRig(t, Service{AllDown: LastKnown, SlowStart: time.Minute}, 50, 50)
+	x := newHealthRig(t, Service{WhenDown: DownLastKnown, SlowStart: time.Minute}, 50, 50)
 	weights := func() [2]int {
 		st := x.b.Stats().Services[0].Servers
 		return [2]int{st[0].Weight, st[1].Weight}
@@ -359,18 +354,18 @@ func TestWhatFollowsFromHealthIsChecked(t *testing.T) {
 		{Service{Quorum: -1}, "services[0].quorum"},
 		{Service{Quorum: 2, Hysteresis: 2}, "services[0].hysteresis"},
 		{Service{Hysteresis: 1}, "services[0].hysteresis"},
-		{Service{AllDown: 9}, "services[0].all_down"},
+		{Service{WhenDown: 9}, "services[0].when_down"},
 		{Service{CutFailed: true, Quiescent: true}, "services[0].cut_failed"},
 		{Service{Fallback: Fallback{Server: Server{Port: 80}}}, "services[0].fallback.server.address"},
 		{Service{Fallback: Fallback{Server: server}}, "services[0].fallback.server.address"},
 		{Service{Fallback: Fallback{Server: Server{Address: rigServer(2), Port: 81}}}, "services[0].fallback.server.port"},
 		{Service{Fallback: Fallback{Server: Server{Address: rigServer(2), Weight: new(int)}}}, "services[0].fallback.server.weight"},
 		{Service{Fallback: Fallback{Server: Server{Address: rigServer(2), UpperThreshold: 1}}}, "services[0].fallback.server"},
-		{Service{Quorum: 2, Hysteresis: 1, AllDown: LastKnown, CutFailed: true, Fallback: Fallback{Server: Server{Address: rigServer(2)}}}, ""},
+		{Service{Quorum: 2, Hysteresis: 1, WhenDown: DownLastKnown, CutFailed: true, Fallback: Fallback{Server: Server{Address: rigServer(2)}}}, ""},
 	} {
 		s := c.service
 		s.VIP, s.Port, s.Servers = netip.MustParseAddr("192.0.2.80"), 80, []Server{server}
-		err := (&Config{Interfaces: []string{"eth0"}, Services: []Service{s}}).Validate()
+		err := (&Config{Interfaces: []string{"eth0"}, Services: []Service{s}}).Validate(Env{})
 		var errs ConfigErrors
 		if errors.As(err, &errs); c.path == "" && err != nil || c.path != "" && (len(errs) != 1 || errs[0].Path != c.path) {
 			t.Errorf("%+v: %v, want a mistake at %q", c.service, err, c.path)
@@ -387,10 +382,10 @@ func TestFlapsLeaveNothingBehind(t *testing.T) {
 		{"quiescent", Service{Quiescent: true}},
 		{"fallback server", Service{Fallback: sorry(NAT), Quorum: 3, Hysteresis: 1}},
 		{"fallback page", Service{Fallback: Fallback{Page: DefaultPage}}},
-		{"refuse", Service{AllDown: Refuse}},
-		{"last known, slow start", Service{AllDown: LastKnown, SlowStart: time.Second}},
+		{"refuse", Service{WhenDown: DownRefuse}},
+		{"last known, slow start", Service{WhenDown: DownLastKnown, SlowStart: time.Second}},
 		{"cut", Service{CutFailed: true}},
-		{"passive", Service{Passive: Passive{Failures: 2, Hold: time.Second}}},
+		{"passive", Service{Passive: PassiveCheck{Failures: 2, Hold: time.Second}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := c.service
@@ -399,7 +394,7 @@ func TestFlapsLeaveNothingBehind(t *testing.T) {
 			state := func() string {
 				x.look(0)
 				st := x.b.Stats()
-				line := fmt.Sprint(st.Connections, st.Services[0].Up, x.b.services[st.Services[0].Match[0].String()].closed.Load())
+				line := fmt.Sprint(st.Connections, st.Services[0].Up, x.b.services[st.Services[0].Match[0].String()].dp.Closed())
 				for _, r := range st.Services[0].Servers {
 					line += fmt.Sprint("; ", r.Up, r.Weight, r.Active, r.Inactive, r.Templates, r.Reason)
 				}

@@ -22,10 +22,11 @@ import (
 func TestEverythingAtOnce(t *testing.T) {
 	const speed, enough = 200, 100 // entries
 	start := time.Now()
-	now := func() time.Time { return start.Add(time.Since(start) * speed) }
-	cfg := crowdConfig(0)
-	cfg.Env.Now = now
-	b, err := New(cfg)
+	later := time.Duration(0)
+	now := func() time.Time { return start.Add(time.Since(start)*speed + later) }
+	cfg, env := crowdConfig(0), crowdEnv()
+	env.Now = now
+	b, err := New(cfg, env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,13 +39,13 @@ func TestEverythingAtOnce(t *testing.T) {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { // on a busy machine it takes longer until there is something to see
 		time.Sleep(length)
-		for b.table.used() < enough && time.Since(start) < time.Minute {
+		for b.plane.InUse() < enough && time.Since(start) < time.Minute {
 			time.Sleep(10 * time.Millisecond)
 		}
 		cancel()
 	})
 	for i, task := range []func(){
-		func() { crowdApply(t, b, cfg.Env) }, func() { crowdOperate(t, b) }, func() { b.Stats() },
+		func() { crowdApply(ctx, t, b) }, func() { crowdOperate(t, b) }, func() { b.Stats() },
 		func() { b.Connections(func(c Connection) bool { return c.Server.IsValid() }) },
 		func() { b.Connection(TCP, crowdClient(1), crowdVIP) },
 	} {
@@ -64,18 +65,17 @@ func TestEverythingAtOnce(t *testing.T) {
 	if err := r.audit(); err != nil {
 		t.Fatal(err)
 	}
-	if n := b.table.used(); n < enough {
-		t.Errorf("only %d entries were ever in use: there was no traffic to speak of", n)
+	if n := b.plane.InUse(); n < enough {
+		t.Errorf("only %d entries are in use: there was no traffic to speak of", n)
 	}
-	end := b.tick()
 	for range 100 {
-		end += templateStep
-		b.expire(end)
+		later += time.Minute
+		b.plane.Expire()
 	}
 	if err := r.audit(); err != nil {
 		t.Fatal(err)
 	}
-	if n := b.table.inUse(); n != 0 {
+	if n := b.plane.InUse(); n != 0 {
 		t.Errorf("%d entries never expire", n)
 	}
 }
@@ -112,43 +112,48 @@ func crowdConfig(n int) Config {
 	if n%7 == 6 {
 		cfg.Services = cfg.Services[:1]
 	}
-	cfg.Env = rigEnv()
-	cfg.Env.Rand = nil
-	cfg.Env.Route = func(a netip.Addr) (Route, error) {
+	return cfg
+}
+
+func crowdEnv() Env {
+	env := rigEnv()
+	env.Rand = nil
+	env.Route = func(a netip.Addr) (Route, error) {
 		return Route{Interface: "rig1", Source: rigSource(a)}, nil
 	}
-	cfg.Env.OpenPorts = func(c PortConfig) ([]Port, error) {
+	env.OpenPorts = func(c PortConfig) ([]Port, error) {
 		list := make([]Port, c.Count)
 		for i := range list {
 			list[i] = &loopPort{next: crowdTraffic()}
 		}
 		return list, nil
 	}
-	cfg.Env.Dial = func(context.Context, string, string) (net.Conn, error) {
+	env.Dial = func(context.Context, string, string) (net.Conn, error) {
 		if rand.N(4) == 0 {
 			return nil, errors.New("down for a moment")
 		}
 		c, _ := net.Pipe()
 		return c, nil
 	}
-	return cfg
+	return env
 }
 
-func crowdApply(t *testing.T, b *Balancer, env Env) {
-	cfg := crowdConfig(rand.N(100))
-	cfg.Env = env
-	if err := b.Apply(cfg); err != nil && !errors.Is(err, context.Canceled) {
+func crowdApply(ctx context.Context, t *testing.T, b *Balancer) {
+	if err := b.Apply(ctx, crowdConfig(rand.N(100))); err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
 
 func crowdOperate(t *testing.T, b *Balancer) {
-	server := netip.AddrPortFrom(crowdServer(1+rand.N(6)), crowdVIP.Port())
-	if err := b.SetWeight(TCP, crowdVIP, server, rand.N(3)); err != nil && !errors.Is(err, ErrNoServer) {
+	server := ServerRef{"tcp " + crowdVIP.String(), netip.AddrPortFrom(crowdServer(1+rand.N(6)), crowdVIP.Port()).String()}
+	if err := b.SetWeight(server, rand.N(3)); err != nil && !errors.Is(err, ErrNoServer) {
 		t.Error(err)
 	}
-	state := []ServerState{Active, Active, Drain, Halt}[rand.N(4)]
-	if err := b.SetState(TCP, crowdVIP, server, state, time.Duration(rand.N(2))*time.Second); err != nil && !errors.Is(err, ErrNoServer) {
+	do := []func() error{
+		func() error { return b.Activate(server) }, func() error { return b.Activate(server) },
+		func() error { return b.Drain(server, time.Duration(rand.N(2))*time.Second) }, func() error { return b.Halt(server) },
+	}[rand.N(4)]
+	if err := do(); err != nil && !errors.Is(err, ErrNoServer) {
 		t.Error(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/internal/dataplane"
 )
 
 // rig is a balancer that was opened but does not run: tests hand its workers their
@@ -18,10 +19,19 @@ type rig struct {
 	n     *network
 	now   time.Time
 	ports []*rigPort
-	crowd bool // several workers are at it at once: see plane.touch
+	gso   [2]bool // super-packets that ports take: of TCP, of UDP
+	crowd bool    // several workers are at it at once: see dataplane.Plane.Audit
 }
 
-const rigInterface = "rig0"
+const (
+	rigInterface   = "rig0"
+	ticksPerSecond = dataplane.TicksPerSecond
+	batchSize      = 64
+	forwarded      = Reason(forward.None)
+	resent         = Reason(dataplane.NumReasons) // other frames carry what the frame did
+)
+
+type tick = dataplane.Tick
 
 var (
 	rigMAC    = forward.MAC{2, 0, 0, 0, 0, 1}
@@ -40,35 +50,36 @@ type fataler interface {
 	Fatal(...any)
 }
 
-// newRig opens a balancer of cfg, whose Interfaces and Env it fills in.
+// newRig opens a balancer of cfg, whose Interfaces it fills in.
 func newRig(t fataler, cfg Config) *rig {
 	t.Helper()
-	r := &rig{now: time.Unix(1e9, 0)}
+	r := &rig{gso: [2]bool{true, true}}
+	return newRigWith(t, r, cfg, 0)
+}
+
+// newRigWith is newRig with an index of so many buckets.
+func newRigWith(t fataler, r *rig, cfg Config, buckets int) *rig {
+	t.Helper()
+	r.now = time.Unix(1e9, 0)
 	cfg.Interfaces = []string{rigInterface}
-	cfg.Env = rigEnv()
-	cfg.Env.Now = func() time.Time { return r.now }
-	cfg.Env.OpenPorts = func(c PortConfig) ([]Port, error) {
+	env := rigEnv()
+	env.Now = func() time.Time { return r.now }
+	env.OpenPorts = func(c PortConfig) ([]Port, error) {
 		list := make([]Port, c.Count)
 		for i := range list {
-			p := &rigPort{}
+			p := &rigPort{gso: r.gso}
 			r.ports = append(r.ports, p)
 			list[i] = p
 		}
 		return list, nil
 	}
 	var err error
-	if r.b, err = New(cfg); err != nil {
+	if r.b, err = newBalancer(cfg, env, buckets); err != nil {
 		t.Fatal(err)
 	}
 	if r.n, err = r.b.open(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	r.b.mu.Lock()
-	defer r.b.mu.Unlock()
-	if err := r.n.follow(r.b); err != nil {
-		t.Fatal(err)
-	}
-	r.n.forwarding = true
 	return r
 }
 
@@ -92,23 +103,23 @@ func rigSource(a netip.Addr) netip.Addr {
 // advance turns the clock and has expired what is to expire.
 func (r *rig) advance(ticks tick) {
 	r.now = r.now.Add(time.Duration(ticks) * time.Second / ticksPerSecond)
-	r.b.expire(r.b.tick())
+	r.b.plane.Expire()
 }
+
+// tick is that of the data plane's clock.
+func (r *rig) tick() tick { return dataplane.Ticks(r.now.Sub(r.b.start)) + 1 }
 
 // handle has a worker forward one frame, and returns why it did not, and what was
 // sent.
 func (r *rig) handle(worker int, frame []byte) (Reason, [][]byte) {
-	w, p := r.b.workers[worker], r.ports[worker]
-	var before [numReasons]uint64
-	for i := range before {
-		before[i] = w.drops[i].Load()
-	}
+	w, p := r.n.workers[worker], r.ports[worker]
+	before := w.Drops()
 	p.keep, p.sent = true, p.sent[:0]
 	buf := append(make([]byte, forward.Headroom, forward.Headroom+len(frame)+64), frame...)
-	w.handle([]forward.Frame{{Buf: buf[:cap(buf)], Head: forward.Headroom, Tail: len(buf)}})
-	for i := range before {
-		if w.drops[i].Load() != before[i] {
-			return Reason(i), p.sent
+	w.Handle([]forward.Frame{{Buf: buf[:cap(buf)], Head: forward.Headroom, Tail: len(buf)}})
+	for reason, n := range w.Drops() {
+		if n != before[reason] {
+			return Reason(reason), p.sent
 		}
 	}
 	return forwarded, p.sent
@@ -119,6 +130,7 @@ type rigPort struct {
 	keep bool
 	sent [][]byte
 	n    int
+	gso  [2]bool // TCP, UDP
 }
 
 func (p *rigPort) Send(frames []forward.Frame) (int, error) {
@@ -138,13 +150,13 @@ func (p *rigPort) Stats() forward.PortStats               { return forward.PortS
 func (p *rigPort) MAC() forward.MAC                       { return rigMAC }
 func (p *rigPort) MTU() int                               { return 1500 }
 func (p *rigPort) Close() error                           { return nil }
-func (p *rigPort) GSO() (tcp, udp bool)                   { return true, true }
+func (p *rigPort) GSO() (tcp, udp bool)                   { return p.gso[0], p.gso[1] }
 
 // rigLink knows where everybody is.
 type rigLink struct{}
 
 func (rigLink) Run(ctx context.Context) error                 { <-ctx.Done(); return nil }
-func (rigLink) SetVIPs([]netip.Addr) error                    { return nil }
+func (rigLink) SetVIPs([]LinkVIP) error                       { return nil }
 func (rigLink) Probe(context.Context, ...netip.Addr) error    { return nil }
 func (rigLink) Announce(context.Context, ...netip.Addr) error { return nil }
 func (rigLink) Close() error                                  { return nil }

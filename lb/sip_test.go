@@ -105,7 +105,7 @@ func TestSIPWithoutCallIDIsDropped(t *testing.T) {
 			t.Errorf("%q went to server %d", m, n)
 		}
 	}
-	if n := b.balancer.Stats().Drops["no_call_id"]; n != 4 {
+	if n := b.balancer.Stats().Drops[lb.NoCallID]; n != 4 {
 		t.Errorf("no_call_id is %d, want 4", n)
 	}
 	if n := b.says(client(9), vip4, sipMessage("INVITE", strings.Repeat("x", 255))); n == 0 {
@@ -191,7 +191,7 @@ func TestSIPConfigMistakes(t *testing.T) {
 	} {
 		s := sipService(vip4)
 		tt.edit(&s)
-		_, err := lb.New(lb.Config{Interfaces: []string{"x"}, MaxConnections: 1 << 10, Services: []lb.Service{s}})
+		_, err := lb.New(lb.Config{Interfaces: []string{"x"}, MaxConnections: 1 << 10, Services: []lb.Service{s}}, lb.Env{})
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want %q", s.Persistence, err, tt.want)
 		}

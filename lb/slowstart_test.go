@@ -14,23 +14,21 @@ func TestFailedServersAreTakenOutOrQuiescent(t *testing.T) {
 			VIP: netip.MustParseAddr("192.0.2.80"), Port: 80, Quiescent: quiescent,
 			Servers: []Server{{Address: netip.MustParseAddr("10.0.0.1"), Weight: new(50)}},
 		}}}
-		b, err := New(cfg)
+		b, err := New(cfg, Env{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.watch(); err != nil {
-			t.Fatal(err)
-		}
-		s := b.configured()[0]
+		b.watchLocked()
+		s := b.serversLocked()[0]
 		key := s.checkKey
 		for range 3 {
-			b.judged(health.Event{Key: key, State: health.Down})
-			if s.Gone() == quiescent || quiescent && s.Weight() != 0 {
-				t.Errorf("quiescent %v: failed: gone %v, weight %d", quiescent, s.Gone(), s.Weight())
+			b.onCheckEvent(health.Event{Key: key, State: health.Down})
+			if s.dp.Gone() == quiescent || quiescent && s.dp.Weight() != 0 {
+				t.Errorf("quiescent %v: failed: gone %v, weight %d", quiescent, s.dp.Gone(), s.dp.Weight())
 			}
-			b.judged(health.Event{Key: key, State: health.Up})
-			if s.Gone() || s.Weight() != 50 {
-				t.Errorf("quiescent %v: back: gone %v, weight %d", quiescent, s.Gone(), s.Weight())
+			b.onCheckEvent(health.Event{Key: key, State: health.Up})
+			if s.dp.Gone() || s.dp.Weight() != 50 {
+				t.Errorf("quiescent %v: back: gone %v, weight %d", quiescent, s.dp.Gone(), s.dp.Weight())
 			}
 		}
 	}
@@ -42,24 +40,21 @@ func TestSlowStartRaisesTheWeightWithTime(t *testing.T) {
 		VIP: netip.MustParseAddr("192.0.2.80"), Port: 80, SlowStart: 100 * time.Second,
 		Servers: []Server{{Address: netip.MustParseAddr("10.0.0.1"), Weight: new(50)}},
 	}}}
-	cfg.Env.Now = func() time.Time { return now }
-	b, err := New(cfg)
+	b, err := New(cfg, Env{Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.watch(); err != nil {
-		t.Fatal(err)
-	}
+	b.watchLocked()
 	weight := func() int {
-		b.operate(b.tick())
+		b.updateDrains()
 		return b.Stats().Services[0].Servers[0].Weight
 	}
 	if got := weight(); got != 50 {
 		t.Errorf("before any failure: weight %d, want 50", got)
 	}
-	key := b.configured()[0].checkKey
-	b.judged(health.Event{Key: key, State: health.Down})
-	b.judged(health.Event{Key: key, State: health.Up})
+	key := b.serversLocked()[0].checkKey
+	b.onCheckEvent(health.Event{Key: key, State: health.Down})
+	b.onCheckEvent(health.Event{Key: key, State: health.Up})
 	for _, step := range []struct {
 		after time.Duration
 		want  int

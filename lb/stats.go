@@ -2,93 +2,90 @@ package lb
 
 import (
 	"net/netip"
+
+	"github.com/golb/golb/lb/internal/dataplane"
 )
 
-// Stats is what a balancer counts. All counters run from its start.
+// Stats is what a balancer does and counts. All counters run from its start.
 type Stats struct {
-	Services    []ServiceStats    // in the config's order
-	Connections int               // in the table, templates included
-	Drops       map[string]uint64 // frames not forwarded, by Reason; those that are 0 are left out
+	Services    []ServiceStats `json:"services"`    // in the config's order
+	Connections int            `json:"connections"` // in the table, templates included
+	Drops       Drops          `json:"drops"`       // frames not forwarded
 }
 
-// ServiceStats is what a service counts.
+// ServiceStats is a service, its servers, and what it counts.
 type ServiceStats struct {
-	Name      string
-	Match     []Match    // what it takes
-	VIP       netip.Addr // the zero Addr where Match was given
-	Mark      uint32     // of what Match was given for; else 0
-	Protocol  Protocol
-	Port      uint16
-	Scheduler string
-	Up        bool          // has its quorum
-	Servers   []ServerStats // in the config's order
-	Fallback  *ServerStats  // nil where it has no fallback server
-	Pages     uint64        // sent in place of a fallback server; where they were lost, more than once
+	Name      string        `json:"name"`
+	Group     string        `json:"group"`
+	Match     []Match       `json:"match"` // what it takes
+	Mark      uint32        `json:"mark"`  // 0 where it takes one VIP, protocol and port
+	Scheduler string        `json:"scheduler"`
+	Up        bool          `json:"up"`       // it has its quorum
+	Servers   []ServerStats `json:"servers"`  // in the config's order
+	Fallback  *ServerStats  `json:"fallback"` // nil where it has no fallback server
+	Pages     uint64        `json:"pages"`    // sent in place of a fallback server; where they were lost, more than once
 }
 
-// ServerStats is what a server counts. Bytes are those of IP packets. What servers
-// send to clients passes golb by in DSR and TUN, and so is not counted.
+// ServerStats is a server and what it counts. Bytes are those of IP packets. What servers
+// send to clients does not pass through golb in DSR and TUN, and so is not counted.
 type ServerStats struct {
-	Name    string
-	Address netip.Addr
-	Port    uint16
-	Method  Method
-	Up      bool
-	State   ServerState
-	Reason  string // why it is down
-	Weight  int
+	Name    string      `json:"name"`
+	Address netip.Addr  `json:"address"`
+	Port    uint16      `json:"port"`
+	Method  Method      `json:"method"`
+	Up      bool        `json:"up"`
+	State   ServerState `json:"state"`
+	Reason  string      `json:"reason"` // why it is down
+	Weight  int         `json:"weight"` // that its scheduler sees
 
-	Active      int64  // connections now in an active state
-	Inactive    int64  // all others in the table
-	Templates   int64  // persistence templates
-	Connections uint64 // ever
-	InPackets   uint64
-	InBytes     uint64
-	OutPackets  uint64
-	OutBytes    uint64
+	Active      int64  `json:"active"`      // connections now in an active state
+	Inactive    int64  `json:"inactive"`    // all others in the table
+	Templates   int64  `json:"templates"`   // persistence templates
+	Connections uint64 `json:"connections"` // ever
+	InPackets   uint64 `json:"in_packets"`
+	InBytes     uint64 `json:"in_bytes"`
+	OutPackets  uint64 `json:"out_packets"`
+	OutBytes    uint64 `json:"out_bytes"`
 
-	Fruitless Fruitless // connections that came to nothing
+	Failed FailedConnections `json:"failed"`
 }
 
 // Stats reads all counters.
 func (b *Balancer) Stats() Stats {
+	b.plane.Expire()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.expire(b.tick())
-	st := Stats{Connections: int(b.table.inUse()), Drops: map[string]uint64{}}
+	st := Stats{Services: []ServiceStats{}, Connections: b.plane.InUse(), Drops: Drops{}}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		v := b.services[s.id()]
-		vs := ServiceStats{Name: v.name, Match: s.matches(), VIP: s.VIP, Mark: v.shown.Load(), Protocol: s.protocol(), Port: s.Port, Scheduler: v.scheduler().Name(), Up: !v.down, Fallback: v.fallbackStats(), Pages: v.pages.Load()}
-		for _, r := range v.all {
-			vs.Servers = append(vs.Servers, r.stats())
+		vs := ServiceStats{
+			Name: v.name, Group: s.group(), Match: s.matches(), Mark: v.mark, Scheduler: v.scheduler, Up: !v.down,
+			Servers: make([]ServerStats, len(v.servers)), Pages: v.dp.Pages(),
+		}
+		for j, r := range v.servers {
+			vs.Servers[j] = r.stats()
+		}
+		if v.fallback != nil {
+			vs.Fallback = new(v.fallback.stats())
 		}
 		st.Services = append(st.Services, vs)
 	}
-	for r := Reason(0); r < numReasons; r++ {
-		for _, w := range b.workers {
-			if n := w.drops[r].Load(); n > 0 {
-				st.Drops[r.String()] += n
-			}
+	for r, n := range b.plane.Drops() {
+		if n > 0 {
+			st.Drops[dataplane.Reason(r)] = n
 		}
 	}
 	return st
 }
 
 func (s *server) stats() ServerStats {
-	st := ServerStats{
-		Name: s.name, Address: s.address, Port: s.Port, Method: s.path.Load().method,
-		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.Weight()),
-		Active: s.Active(), Inactive: s.Inactive(), Templates: s.templates.Load(),
+	c := s.dp.Counters()
+	return ServerStats{
+		Name: s.name, Address: s.address, Port: s.port, Method: s.method,
+		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.dp.Weight()),
+		Active: c.Active, Inactive: c.Inactive, Templates: c.Templates, Connections: c.Connections,
+		InPackets: c.InPackets, InBytes: c.InBytes, OutPackets: c.OutPackets, OutBytes: c.OutBytes,
+		Failed: failedConnections(&c.Failed),
 	}
-	st.Fruitless = s.fruitless()
-	for i := range s.counters {
-		c := &s.counters[i]
-		st.Connections += c.conns.Load()
-		st.InPackets += c.inPackets.Load()
-		st.InBytes += c.inBytes.Load()
-		st.OutPackets += c.outPackets.Load()
-		st.OutBytes += c.outBytes.Load()
-	}
-	return st
 }

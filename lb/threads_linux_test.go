@@ -70,10 +70,10 @@ func TestThreadsAreWhereTheConfigSays(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			where, opened := make(chan threadAt, 2*maxWorkers), 0
 			cfg := Config{Interfaces: []string{"rig0", "rig1"}, Workers: c.workers, CPUs: c.cpus, BusyPoll: c.busy, MaxConnections: minConnections}
-			cfg.Env = rigEnv()
-			cfg.Env.Route = func(netip.Addr) (Route, error) { return Route{Interface: "rig0"}, nil }
+			env := rigEnv()
+			env.Route = func(netip.Addr) (Route, error) { return Route{Interface: "rig0"}, nil }
 			cfg.Services = []Service{{VIP: crowdVIP.Addr(), Port: 80, Check: Check{Type: "none"}, Servers: []Server{{Address: crowdServer(1)}}}}
-			cfg.Env.OpenPorts = func(p PortConfig) ([]Port, error) {
+			env.OpenPorts = func(p PortConfig) ([]Port, error) {
 				if p.BusyPoll != c.busy {
 					t.Errorf("busy polling: %v, want %v", p.BusyPoll, c.busy)
 				}
@@ -86,7 +86,7 @@ func TestThreadsAreWhereTheConfigSays(t *testing.T) {
 				}
 				return list, nil
 			}
-			b, err := New(cfg)
+			b, err := New(cfg, env)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -4,178 +4,57 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/health"
+	"github.com/golb/golb/lb/internal/dataplane"
 )
 
 // The true path to a server is that of clients' packets: to the VIP, by golb's own
 // rewriting, and back from the VIP. A check of a server's own address does not see that
-// a server of DSR or TUN lacks the VIP. A probe of the true path is a SYN from the
-// host's own address, which a worker rewrites and sends like any other; the answer
-// comes to the host, and a worker that sees it resets the connection. Neither is
-// scheduled, counted, or entered into the table. The host's own stack may answer with
-// a reset as well, which harms nothing.
+// a server of DSR or TUN lacks the VIP.
 
 // throughVIP is Check.Through for the true path.
 const throughVIP = "vip"
 
-// The ports that probes come from, above those that Linux gives to connections
-// (32768 to 60999).
-const (
-	probePortsFrom = 61000
-	probePorts     = 1<<16 - probePortsFrom
-	probeRepeat    = time.Second // when a SYN is taken for lost (RFC 6298 §2)
-	probeWindow    = 1024
-)
-
-// probes are the probes that wait for an answer.
-type probes struct {
-	active atomic.Int32
-	mu     sync.Mutex
-	byPort map[uint16]*probe
-}
-
-// probe is a SYN that is on its way.
-type probe struct {
-	server       *server
-	source, vip  forward.Addr
-	port, vport  uint16
-	peer         forward.Addr // whose answer it is: the VIP, or with NAT the server
-	dport        uint16       // the server's
-	iss          uint32
-	answer       chan probeAnswer // room for one
-	acceptsReset bool             // no port is asked for: that the VIP is answered for is enough
-}
-
-type probeAnswer uint8
-
-const (
-	probeAccepted probeAnswer = iota
-	probeReset
-)
-
-// begin enters a probe, and gives it a port.
-func (x *probes) begin(p *probe) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.byPort == nil {
-		x.byPort = map[uint16]*probe{}
-	}
-	for range 64 {
-		port := uint16(probePortsFrom + rand.IntN(probePorts))
-		if x.byPort[port] == nil {
-			p.port = port
-			x.byPort[port] = p
-			x.active.Add(1)
-			return nil
-		}
-	}
-	return errors.New("too many probes at a time")
-}
-
-func (x *probes) end(p *probe) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.byPort, p.port)
-	x.active.Add(-1)
-}
-
-// find returns the probe that a segment answers, or nil.
-func (x *probes) find(p *forward.Packet, ack uint32) *probe {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	b := x.byPort[p.DstPort]
-	if b == nil || b.source != p.Dst || b.peer != p.Src || b.iss+1 != ack ||
-		p.SrcPort != b.dport && p.SrcPort != b.vport {
-		return nil
-	}
-	return b
-}
-
-// probed deals with an answer to a probe; ok is false for any other packet.
-func (w *worker) probed(snap *snapshot, f *forward.Frame) (ok bool) {
-	p := w.packet
-	if p.Proto != forward.ProtoTCP || p.Frag != forward.NotFrag || p.TCPFlags&forward.FlagACK == 0 ||
-		p.TCPFlags&(forward.FlagSYN|forward.FlagRST) == 0 || !forward.ChecksumOK(f, p) {
-		return false
-	}
-	_, ack := forward.Sequence(f, p)
-	b := w.probes.find(p, ack)
-	if b == nil {
-		return false
-	}
-	answer := probeReset
-	if p.TCPFlags&forward.FlagRST == 0 {
-		answer = probeAccepted
-		_ = w.sendProbe(snap, b, forward.FlagRST, b.iss+1)
-	}
-	select {
-	case b.answer <- answer:
-	default: // answered again
-	}
-	return true
-}
-
-// sendProbe sends a segment of a probe to its server; it returns why not.
-func (w *worker) sendProbe(snap *snapshot, b *probe, flags uint8, seq uint32) Reason {
-	s := forward.TCPSegment{
-		Src: b.source, Dst: b.vip, SrcPort: b.port, DstPort: b.vport,
-		Seq: seq, Flags: flags, Window: probeWindow,
-	}
-	f := &w.probe
-	*f = w.lend(forward.MaxSegmentHeaders)
-	if !s.Build(f) {
-		return Reason(forward.BadLength)
-	}
-	if r := forward.Parse(f, w.packet); r != forward.None {
-		return Reason(r)
-	}
-	w.flowHash = uint64(b.port)
-	reason := w.deliver(snap, f, target{server: b.server, dport: b.dport}, false)
-	if reason == forwarded {
-		w.send(f)
-	}
-	return reason
-}
+// probeRepeat is when a SYN is taken for lost (RFC 6298 §2).
+const probeRepeat = time.Second
 
 // pathCheck is the check of the true path to one server.
 type pathCheck struct {
 	balancer     *Balancer
-	server       *server
+	server       *dataplane.Server
 	name         string // the server's
+	method       Method
 	vip          netip.AddrPort
-	acceptsReset bool
+	acceptsReset bool // no port is checked: that the VIP answers is enough
 }
 
 // Check sends a SYN, again each second, until something answers it.
 func (c *pathCheck) Check(ctx context.Context) error {
-	x := c.balancer
-	p, err := c.probe()
-	if err == nil {
-		err = x.probes.begin(p)
-	}
+	plane := c.balancer.plane
+	source, err := c.source()
 	if err != nil {
 		return fmt.Errorf("SYN through %s: %w", c.vip, err)
 	}
-	defer x.probes.end(p)
+	p, err := plane.NewProbe(dataplane.ProbeConfig{Server: c.server, Source: source, VIP: forward.AddrFrom(c.vip.Addr()), Port: c.vip.Port()})
+	if err != nil {
+		return fmt.Errorf("SYN through %s: %w", c.vip, err)
+	}
+	defer plane.EndProbe(p)
 	repeat := time.NewTicker(probeRepeat)
 	defer repeat.Stop()
 	for {
-		sent, err := x.errand(ctx, func(w *worker) Reason { return w.sendProbe(w.snap.Load(), p, forward.FlagSYN, p.iss) })
-		if err == nil && sent != forwarded && sent != resent {
-			return fmt.Errorf("SYN through %s to %s: not sent: %s", c.vip, c.name, sent)
+		if sent, why, err := plane.SendProbe(ctx, p); err == nil && !sent {
+			return fmt.Errorf("SYN through %s to %s: not sent: %s", c.vip, c.name, why)
 		}
 		select {
 		case <-ctx.Done():
-			return c.silent()
-		case a := <-p.answer:
-			if a == probeReset && !p.acceptsReset {
+			return c.noAnswer()
+		case answer := <-p.Answer():
+			if answer == dataplane.ProbeReset && !c.acceptsReset {
 				return fmt.Errorf("SYN through %s: %s resets it: nothing listens there", c.vip, c.name)
 			}
 			return nil
@@ -184,9 +63,9 @@ func (c *pathCheck) Check(ctx context.Context) error {
 	}
 }
 
-// silent says what no answer means.
-func (c *pathCheck) silent() error {
-	switch c.server.path.Load().method {
+// noAnswer says what no answer means.
+func (c *pathCheck) noAnswer() error {
+	switch c.method {
 	case NAT:
 		return fmt.Errorf("SYN through %s: no answer from %s in time", c.vip, c.name)
 	case TUN:
@@ -196,48 +75,40 @@ func (c *pathCheck) silent() error {
 	return fmt.Errorf("SYN through %s: no answer in time: %s is dead, or takes no packets for the VIP: is it on its loopback?", c.vip, c.name)
 }
 
-// probe makes the probe of a server as it is reached now.
-func (c *pathCheck) probe() (*probe, error) {
-	b, to := c.balancer, c.server.path.Load()
-	p := &probe{
-		server: c.server, vip: forward.AddrFrom(c.vip.Addr()), vport: c.vip.Port(), dport: c.vip.Port(),
-		source: to.source, iss: rand.Uint32(), answer: make(chan probeAnswer, 1), acceptsReset: c.acceptsReset,
+// source is the host's own address that the SYN comes from.
+func (c *pathCheck) source() (forward.Addr, error) {
+	vip := c.vip.Addr()
+	if a := c.server.Source(); a != (forward.Addr{}) && a.Is4() == vip.Is4() {
+		return a, nil
 	}
-	p.peer = p.vip
-	if to.method == NAT {
-		p.peer = c.server.Addr
-		if c.server.Port != 0 {
-			p.dport = c.server.Port
-		}
-	}
-	if p.source.Is4() == p.vip.Is4() && p.source != (forward.Addr{}) {
-		return p, nil
-	}
+	b := c.balancer
 	b.mu.Lock()
 	n := b.net
 	b.mu.Unlock()
 	if n == nil {
-		return nil, errors.New("golb does not run")
+		return forward.Addr{}, errors.New("golb does not run")
 	}
-	r, err := n.route(c.vip.Addr())
-	if err != nil || !r.Source.IsValid() || r.Source.Is4() != c.vip.Addr().Is4() {
-		return nil, fmt.Errorf("no address of this host to send it from: allowed: %s on its interface", familyOf(c.vip.Addr()))
+	r, err := n.route(vip)
+	if err != nil || !r.Source.IsValid() || r.Source.Is4() != vip.Is4() {
+		return forward.Addr{}, fmt.Errorf("no address of this host to send it from: allowed: %s on its interface", familyOf(vip))
 	}
-	p.source = forward.AddrFrom(r.Source)
-	return p, nil
+	return forward.AddrFrom(r.Source), nil
 }
 
-// watchPath adds the check of the true path to a server, where the service wants it.
-// The lock is held.
-func (b *Balancer) watchPath(targets []health.Target, s *Service, r *server) []health.Target {
+// addPathTargetLocked adds the check of the true path to a server, where the service
+// wants it.
+func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *server) []health.Target {
 	c := &s.Check
 	if c.Through != throughVIP {
-		if r.says[byPath] != "" {
-			b.learn(r, byPath, false, "", time.Time{})
+		if r.failures[sourcePath] != "" {
+			b.setServerStateLocked(r, sourcePath, false, "", time.Time{})
 		}
 		return targets
 	}
-	check := &pathCheck{balancer: b, server: r, name: r.name, vip: netip.AddrPortFrom(s.anyVIP(), s.checkedPort()), acceptsReset: !s.takes(TCP)}
+	check := &pathCheck{
+		balancer: b, server: r.dp, name: r.name, method: r.method,
+		vip: netip.AddrPortFrom(s.anyVIP(), s.checkedPort()), acceptsReset: !s.takes(TCP),
+	}
 	key := fmt.Sprintf("path %s to %s of %s, every %v %v, timeout %v, fall %d, rise %d", check.vip, r.addrPort(), s.id(), c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise)
 	b.paths[key] = r
 	return append(targets, health.Target{Key: key, Checker: check, Settings: health.Settings{
@@ -245,12 +116,12 @@ func (b *Balancer) watchPath(targets []health.Target, s *Service, r *server) []h
 	}})
 }
 
-// checkedBy are the servers that a check is about, and what it says of them.
-func (b *Balancer) checkedBy(key string) ([]*server, source) {
+// checkedByLocked are the servers that a check is about, and which source it is.
+func (b *Balancer) checkedByLocked(key string) ([]*server, source) {
 	if r := b.paths[key]; r != nil {
-		return []*server{r}, byPath
+		return []*server{r}, sourcePath
 	}
-	return b.checked[key], byCheck
+	return b.checked[key], sourceCheck
 }
 
 func (v *validator) through(path string, s *Service) {

@@ -45,7 +45,7 @@ func TestTruePathProbesAreAnsweredOnTheWire(t *testing.T) {
 			}
 			verdict := make(chan lb.Event, 64)
 			b := startWith(t, lb.Config{Services: []lb.Service{s}}, func(e lb.Event) {
-				if e.Kind == lb.ServerDown || e.Kind == lb.ServerUp {
+				if e.Kind == lb.EventServerDown || e.Kind == lb.EventServerUp {
 					verdict <- e
 				}
 			})
@@ -86,7 +86,7 @@ func TestTruePathProbesAreAnsweredOnTheWire(t *testing.T) {
 				case passed && !c.up || failed && c.up:
 					t.Fatalf("passed %v, failed %v", passed, failed)
 				case failed:
-					if e := <-verdict; e.Kind != lb.ServerDown {
+					if e := <-verdict; e.Kind != lb.EventServerDown {
 						t.Errorf("%v: %s", e.Kind, e.Reason)
 					}
 					return
@@ -158,14 +158,14 @@ func TestTruePathIsConfigured(t *testing.T) {
 	for through, path := range map[string]string{"": "", "vip": "", "server": "services[0].check.through"} {
 		s := base
 		s.Check.Through = through
-		err := (&lb.Config{Interfaces: []string{"eth0"}, Services: []lb.Service{s}}).Validate()
+		err := (&lb.Config{Interfaces: []string{"eth0"}, Services: []lb.Service{s}}).Validate(lb.Env{})
 		if got := fmt.Sprint(err); (err != nil) != (path != "") || !strings.Contains(got, path) {
 			t.Errorf("through %q: %v", through, err)
 		}
 	}
 	s := lb.Service{VIP: vip4, Persistence: lb.Persistence{Timeout: time.Minute}, Check: lb.Check{Through: "vip", Port: 80}}
 	s.Servers = slices.Clone(base.Servers)
-	if err := (&lb.Config{Interfaces: []string{"eth0"}, Services: []lb.Service{s}}).Validate(); err == nil {
+	if err := (&lb.Config{Interfaces: []string{"eth0"}, Services: []lb.Service{s}}).Validate(lb.Env{}); err == nil {
 		t.Error("a service of all ports was taken")
 	}
 }

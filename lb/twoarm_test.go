@@ -42,7 +42,7 @@ func startTwoArm(t *testing.T, frontMTU, backMTU int, cfg lb.Config) *twoArm {
 	clock := lbtest.NewClock(time.Unix(1e9, 0))
 	ready := make(chan struct{})
 	cfg.Interfaces, cfg.Workers, cfg.MaxConnections = []string{"front", "back"}, 1, 1<<10
-	cfg.Env = lb.Env{
+	env := lb.Env{
 		Now: clock.Now,
 		OpenPorts: func(c lb.PortConfig) ([]lb.Port, error) {
 			wire, mac, mtu := a.front, frontMAC, frontMTU
@@ -74,13 +74,13 @@ func startTwoArm(t *testing.T, frontMTU, backMTU int, cfg lb.Config) *twoArm {
 			return lb.Route{Interface: "back", Source: server6(200)}, nil
 		},
 		OnEvent: func(e lb.Event) {
-			if e.Kind == lb.Ready {
+			if e.Kind == lb.EventReady {
 				close(ready)
 			}
 		},
 	}
 	var err error
-	if a.balancer, err = lb.New(cfg); err != nil {
+	if a.balancer, err = lb.New(cfg, env); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -196,7 +196,7 @@ func TestRepliesByRouteGoOnWhileRoutesAreLookedUpAnew(t *testing.T) {
 					t.Errorf("the reply went to %x", got.Data[:6])
 				}
 				cfg.Interfaces, cfg.Workers, cfg.MaxConnections = []string{"front", "back"}, 1, 1<<10
-				if err := a.balancer.Apply(cfg); err != nil {
+				if err := a.balancer.Apply(context.Background(), cfg); err != nil {
 					t.Fatal(err)
 				}
 			}

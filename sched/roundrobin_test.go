@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/golb/golb/internal/seeded"
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 // naiveWRR is wrr by its definition: every level, every server.

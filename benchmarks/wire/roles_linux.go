@@ -107,13 +107,14 @@ func balance(ctx context.Context, o order, ready func()) error {
 		}
 		cfg.Services = append(cfg.Services, s)
 	}
-	cfg.Env.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cfg.Env.OnEvent = func(e lb.Event) {
-		if e.Kind == lb.Ready {
+	env := lb.Env{}
+	env.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	env.OnEvent = func(e lb.Event) {
+		if e.Kind == lb.EventReady {
 			ready()
 		}
 	}
-	b, err := lb.New(cfg)
+	b, err := lb.New(cfg, env)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/golb/golb/lb"
 	"github.com/golb/golb/lb/api"
 )
 
@@ -65,6 +66,7 @@ func newTableCommand(cmd *cobra.Command, e *tableQuery) *cobra.Command {
 	f.StringVar(&e.filter.Client, "client", "", "only of this `address` or prefix")
 	f.StringVar(&e.filter.VIP, "vip", "", "only of this `address` or address:port")
 	f.StringVar(&e.filter.Server, "server", "", "only of this `address` or address:port")
+	f.StringVar(&e.filter.Service, "service", "", "only of this service, by `name`")
 	f.BoolVar(&e.count, "count", false, "print how many there are")
 	f.BoolVar(&e.remove, "delete", false, "end them, and print how many")
 	f.BoolVar(&e.all, "all", false, "with --delete and nothing else: end all")
@@ -83,7 +85,7 @@ func (e *tableQuery) run(cmd *cobra.Command) error {
 	case e.remove && every && !e.all:
 		return usageError{errors.New("--delete: say which, or --all")}
 	case e.remove:
-		n, err := e.client.End(ctx, e.filter)
+		n, err := e.client.DeleteConnections(ctx, e.filter)
 		if err == nil {
 			fmt.Fprintln(out, n)
 		}
@@ -91,34 +93,62 @@ func (e *tableQuery) run(cmd *cobra.Command) error {
 	case e.asJSON:
 		enc := json.NewEncoder(out)
 		var failed error
-		err := e.client.Connections(ctx, e.filter, func(c api.Connection) bool {
+		err := e.client.Connections(ctx, e.filter, func(c lb.Connection) bool {
 			failed = enc.Encode(c)
 			return failed == nil
 		})
 		return errors.Join(failed, err)
 	case e.count:
 		n := 0
-		err := e.client.Connections(ctx, e.filter, func(api.Connection) bool { n++; return true })
+		err := e.client.Connections(ctx, e.filter, func(lb.Connection) bool { n++; return true })
 		if err == nil {
 			fmt.Fprintln(out, n)
 		}
 		return err
 	}
-	var list []api.Connection
-	if err := e.client.Connections(ctx, e.filter, func(c api.Connection) bool { list = append(list, c); return true }); err != nil {
+	var list []lb.Connection
+	if err := e.client.Connections(ctx, e.filter, func(c lb.Connection) bool { list = append(list, c); return true }); err != nil {
 		return err
 	}
 	return printConnections(out, list)
 }
 
-func printConnections(w io.Writer, list []api.Connection) error {
-	slices.SortFunc(list, func(a, b api.Connection) int {
-		return strings.Compare(a.VIP+" "+a.Client, b.VIP+" "+b.Client)
+func printConnections(w io.Writer, list []lb.Connection) error {
+	slices.SortFunc(list, func(a, b lb.Connection) int {
+		return strings.Compare(vipOf(&a)+" "+clientOf(&a), vipOf(&b)+" "+clientOf(&b))
 	})
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "protocol\tclient\tVIP\tserver\tmethod\tstate\texpires\tpackets")
 	for _, c := range list {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%.0fs\t%d\n", c.Protocol, c.Client, c.VIP, c.Server, c.Method, c.State, c.Expires, c.Packets)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%.0fs\t%d\n", protocolOf(&c), clientOf(&c), vipOf(&c), c.Server, c.Method, c.State,
+			c.Expires.Seconds(), c.Packets)
 	}
 	return tw.Flush()
+}
+
+// protocolOf is "ip" for a template of a mark.
+func protocolOf(c *lb.Connection) string {
+	if c.Protocol == 0 {
+		return "ip"
+	}
+	return c.Protocol.String()
+}
+
+// clientOf is address and port; of a template a prefix, or a hash of the Call-ID.
+func clientOf(c *lb.Connection) string {
+	switch {
+	case c.Call != "":
+		return c.Call
+	case c.Template:
+		return c.Clients.String()
+	}
+	return c.Client.String()
+}
+
+// vipOf is address and port, or a mark.
+func vipOf(c *lb.Connection) string {
+	if c.Mark != 0 {
+		return fmt.Sprintf("mark %d", c.Mark)
+	}
+	return c.VIP.String()
 }

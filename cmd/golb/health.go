@@ -87,13 +87,13 @@ func printHealth(w io.Writer, h api.Health, now time.Time) error {
 	return nil
 }
 
-func printServers(w io.Writer, servers []api.Server, now time.Time) error {
+func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 	var table strings.Builder
 	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "  server\tis\tfor\tweight\tchecked\ttook\tlast results\tnext\tcheck")
 	for _, r := range servers {
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, condition(r.Up, r.State), ago(now, &r.Since), r.Weight,
-			ago(now, r.Check.Checked), took(&r.Check), row(r.Check.Recent), next(now, &r.Check), r.Check.Asks)
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, condition(r.Up, r.State), ago(now, r.Since), r.Weight,
+			ago(now, r.Check.Checked), took(&r.Check), row(r.Check.Recent), next(now, &r.Check), r.Check.Description)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -111,8 +111,8 @@ func printServers(w io.Writer, servers []api.Server, now time.Time) error {
 		if r.Path != nil {
 			fmt.Fprintf(w, "    %s\n", pathLine(now, r.Path, r.Reason))
 		}
-		if f := r.Fruitless; f != (lb.Fruitless{}) {
-			fmt.Fprintf(w, "    connections that came to nothing so far: %d not answered, %d refused, %d unreachable\n",
+		if f := r.Failed; f != (lb.FailedConnections{}) {
+			fmt.Fprintf(w, "    failed connections so far: %d not answered, %d refused, %d unreachable\n",
 				f.Unanswered, f.Refused, f.Unreachable)
 		}
 		if r.Agent != nil {
@@ -123,7 +123,7 @@ func printServers(w io.Writer, servers []api.Server, now time.Time) error {
 }
 
 // pathLine is what the check of the true path found, beside a reason that was told.
-func pathLine(now time.Time, c *api.Check, told string) string {
+func pathLine(now time.Time, c *lb.CheckHealth, told string) string {
 	s := fmt.Sprintf("true path: %s, %s (%s ago), last results %s", c.State, took(c), ago(now, c.Checked), row(c.Recent))
 	if c.Reason != "" && c.Reason != told {
 		s += ": " + c.Reason
@@ -131,13 +131,13 @@ func pathLine(now time.Time, c *api.Check, told string) string {
 	return s
 }
 
-// agentLine is what an agent says, and why it says nothing.
-func agentLine(now time.Time, a *api.Agent) string {
-	s := fmt.Sprintf("agent %s: ", a.Check.Asks)
-	if a.Heard == nil {
+// agentLine is what an agent reported, and why it does not answer.
+func agentLine(now time.Time, a *lb.AgentHealth) string {
+	s := fmt.Sprintf("agent %s: ", a.Check.Description)
+	if a.Reported.IsZero() {
 		s += "nothing so far"
 	} else {
-		s += fmt.Sprintf("%s (%s ago)", a.Says, ago(now, a.Heard))
+		s += fmt.Sprintf("%s (%s ago)", a.Report, ago(now, a.Reported))
 	}
 	if a.Check.Reason != "" {
 		s += "; " + strings.TrimPrefix(a.Check.Reason, "agent: ")
@@ -151,18 +151,18 @@ func condition(up bool, state lb.ServerState) string {
 	if up {
 		s = "up"
 	}
-	if state != lb.Active {
+	if state != lb.StateActive {
 		s += "," + string(state)
 	}
 	return s
 }
 
 // ago is how long a time is past; "-" where it is not known.
-func ago(now time.Time, t *time.Time) string {
-	if t == nil || t.IsZero() {
+func ago(now time.Time, t time.Time) string {
+	if t.IsZero() {
 		return "-"
 	}
-	return brief(now.Sub(*t))
+	return brief(now.Sub(t))
 }
 
 // brief is a duration in one or two units.
@@ -178,18 +178,18 @@ func brief(d time.Duration) string {
 	return fmt.Sprintf("%.1fs", math.Floor(d.Seconds()*10)/10)
 }
 
-func took(c *api.Check) string {
+func took(c *lb.CheckHealth) string {
 	switch {
 	case c.Hung:
 		return "hangs"
-	case c.Checked == nil:
+	case c.Checked.IsZero():
 		return "-"
 	}
-	return fmt.Sprintf("%.1f ms", c.MS)
+	return fmt.Sprintf("%.1f ms", float64(c.Latency.Microseconds())/1000)
 }
 
 // row is a character per result.
-func row(results []api.Result) string {
+func row(results []lb.CheckResult) string {
 	if len(results) == 0 {
 		return "-"
 	}
@@ -204,9 +204,9 @@ func row(results []api.Result) string {
 	return b.String()
 }
 
-func next(now time.Time, c *api.Check) string {
+func next(now time.Time, c *lb.CheckHealth) string {
 	switch {
-	case c.Next == nil:
+	case c.Next.IsZero():
 		return "-"
 	case c.Next.Before(now):
 		return "now"

@@ -135,16 +135,16 @@ func TestBriefDurations(t *testing.T) {
 	}
 }
 
-func TestHealthShowsConnectionsThatCameToNothing(t *testing.T) {
-	h := api.Health{Services: []api.Service{{Name: "web", Up: true, Servers: []api.Server{
-		{Name: "s1", Up: true}, {Name: "s2", Up: true, Fruitless: lb.Fruitless{Unanswered: 3, Refused: 2, Unreachable: 1}},
+func TestHealthShowsFailedConnections(t *testing.T) {
+	h := api.Health{Services: []lb.ServiceHealth{{Name: "web", Up: true, Servers: []lb.ServerHealth{
+		{Name: "s1", Up: true}, {Name: "s2", Up: true, Failed: lb.FailedConnections{Unanswered: 3, Refused: 2, Unreachable: 1}},
 	}}}}
 	var out strings.Builder
 	if err := printHealth(&out, h, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	const want = "    connections that came to nothing so far: 3 not answered, 2 refused, 1 unreachable\n"
-	if !strings.HasSuffix(out.String(), want) || strings.Count(out.String(), "nothing") != 1 {
+	const want = "    failed connections so far: 3 not answered, 2 refused, 1 unreachable\n"
+	if !strings.HasSuffix(out.String(), want) || strings.Count(out.String(), "failed") != 1 {
 		t.Errorf("got\n%s", out.String())
 	}
 }

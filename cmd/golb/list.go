@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/golb/golb/lb"
 	"github.com/golb/golb/lb/api"
 )
 
@@ -18,15 +22,20 @@ func newListCommand() *cobra.Command {
 		Long: `Ask the golb that runs on this host for its services: what each takes, its
 scheduler, and of each server how packets reach it, its weight, its active and
 other connections and persistence templates now, and the connections, packets and
-bytes of clients that it got since golb started.`,
+bytes of clients that it got since golb started; and the frames that golb did not
+forward, by reason.`,
 		Example: `  golb list
   golb list --json | jq '.drops'`,
-	}, "print all that is counted as JSON, dropped frames by reason too", (*api.Client).Services, func(w io.Writer, l api.Services) error {
-		return printServices(w, l.Services)
+	}, "print all that is counted as JSON", (*api.Client).Stats, func(w io.Writer, st lb.Stats) error {
+		if err := printServices(w, st.Services); err != nil {
+			return err
+		}
+		printDrops(w, st.Drops)
+		return nil
 	})
 }
 
-func printServices(w io.Writer, services []api.Listed) error {
+func printServices(w io.Writer, services []lb.ServiceStats) error {
 	for i, v := range services {
 		if i > 0 {
 			fmt.Fprintln(w)
@@ -49,10 +58,14 @@ func printServices(w io.Writer, services []api.Listed) error {
 
 // titleOf is a service's name, what it takes where the name does not say so, and how
 // it schedules.
-func titleOf(v *api.Listed) string {
+func titleOf(v *lb.ServiceStats) string {
 	s := v.Name
-	if takes := strings.Join(v.Takes, "; "); takes != v.Name {
-		s += ": " + takes
+	matches := make([]string, len(v.Match))
+	for i, m := range v.Match {
+		matches[i] = m.String()
+	}
+	if match := strings.Join(matches, "; "); match != v.Name {
+		s += ": " + match
 	}
 	if v.Mark != 0 {
 		s += fmt.Sprintf(", mark %d", v.Mark)
@@ -64,7 +77,22 @@ func titleOf(v *api.Listed) string {
 	return s
 }
 
-func printServer(w io.Writer, r *api.ListedServer, note string) {
+// printDrops prints the frames that were not forwarded, the most frequent reason first.
+func printDrops(w io.Writer, drops lb.Drops) {
+	if len(drops) == 0 {
+		return
+	}
+	reasons := slices.SortedFunc(maps.Keys(drops), func(a, b lb.Reason) int {
+		return cmp.Or(cmp.Compare(drops[b], drops[a]), cmp.Compare(a, b))
+	})
+	parts := make([]string, len(reasons))
+	for i, r := range reasons {
+		parts[i] = fmt.Sprintf("%s %d", r, drops[r])
+	}
+	fmt.Fprintf(w, "\nframes not forwarded: %s\n", strings.Join(parts, ", "))
+}
+
+func printServer(w io.Writer, r *lb.ServerStats, note string) {
 	fmt.Fprintf(w, "  %s%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Name, note, r.Method, r.Weight, condition(r.Up, r.State),
 		r.Active, r.Inactive, r.Templates, r.Connections, r.InPackets, r.InBytes)
 }

@@ -76,7 +76,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(newRunCommand(), newAgentCommand(), newCheckCommand(), newDemoCommand(), newHealthCommand(), newProbeCommand(), newSimulateCommand(), newVersionCommand(),
 		newListCommand(), newConnectionsCommand(), newTemplatesCommand())
-	root.AddCommand(newOperateCommands()...)
+	root.AddCommand(newUpdateCommands()...)
 	return root
 }
 

@@ -100,7 +100,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	b, err := lb.New(doc.Config)
+	b, err := lb.New(doc.Config, s.env)
 	if err != nil {
 		return doc.Locate(err)
 	}
@@ -119,7 +119,7 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 			case <-ctx.Done():
 				return
 			case <-reload:
-				s.reload(b)
+				s.reload(ctx, b)
 			}
 		}
 	})
@@ -141,10 +141,10 @@ func (s *server) read() (*conf.Document, error) {
 }
 
 // reload applies the file as it is now, or says why it does not.
-func (s *server) reload(b *lb.Balancer) {
+func (s *server) reload(ctx context.Context, b *lb.Balancer) {
 	doc, err := s.read()
 	if err == nil {
-		err = doc.Locate(b.Apply(doc.Config))
+		err = doc.Locate(b.Apply(ctx, doc.Config))
 	}
 	if err != nil {
 		logMistakes(s.log, err)

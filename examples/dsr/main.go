@@ -37,7 +37,11 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	balancer, err := lb.New(cfg)
+	env := lb.Env{
+		Logger:  slog.Default(),
+		OnEvent: func(e lb.Event) { fmt.Println("event:", e.Kind, e.Server, e.Reason) },
+	}
+	balancer, err := lb.New(cfg, env)
 	if err != nil {
 		return err
 	}
@@ -70,8 +74,6 @@ func config(args []string) (lb.Config, time.Duration, error) {
 		service.Servers = append(service.Servers, lb.Server{Address: server})
 	}
 	cfg := lb.Config{Interfaces: []string{*iface}, Services: []lb.Service{service}}
-	cfg.Env.Logger = slog.Default()
-	cfg.Env.OnEvent = func(e lb.Event) { fmt.Println("event:", e.Kind, e.Server, e.Reason) }
 	return cfg, *every, nil
 }
 

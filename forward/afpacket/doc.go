@@ -1,10 +1,34 @@
-// Package afpacket is a port on one network interface: it receives and sends Ethernet
-// frames in batches through AF_PACKET sockets, with the offload header of each, so that
-// unfinished checksums and super-packets of up to 64 KiB pass whole and nobody has to
-// switch offloads off. It is the one package of golb with raw system calls and unsafe.
+// Package afpacket opens ports: a Port receives and sends the Ethernet frames of one
+// network interface, in batches, through AF_PACKET sockets. The offload header of each
+// frame (PACKET_VNET_HDR) comes and goes with it, so that frames with partial checksums
+// and super-packets of up to 64 KiB pass as they are, and nobody has to switch offloads
+// off. It needs CAP_NET_RAW and Linux; on other systems Open fails with
+// errors.ErrUnsupported.
 //
-// The kernel's own stack goes on seeing the same frames. A Filter keeps all but golb's
-// own from being copied.
+//	port, err := afpacket.Open(afpacket.Config{
+//		Interface: "eth0",
+//		Filter:    forward.Filter{VIPs: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}},
+//	})
+//	…
+//	frames := make([]forward.Frame, 64)
+//	for {
+//		n, err := port.Recv(frames)
+//		if err != nil {
+//			return err
+//		}
+//		// parse and rewrite frames[:n]
+//		port.Send(frames[:n])
+//	}
+//
+// A port receives a copy of the frames that its filter lets in. The host's own stack still
+// receives all frames. OpenGroup opens several ports on an interface, one for each worker,
+// between which the kernel distributes frames by flow.
+//
+// Frames are received into buffers of the port, which are valid until its next Recv. Send
+// has finished with a frame when it returns. So a loop such as the one above forwards
+// frames without copying them. One goroutine receives on a port and one sends; all other
+// methods are safe from any goroutine. Errors name the interface and wrap the system
+// call's; net.ErrClosed follows Close.
 //
 // # Why recvmmsg
 //
@@ -17,12 +41,12 @@
 //	bulk TCP through two ports, CPU µs/64K  47-53     43-54 42-56  (kernel bridge: 19)
 //	UDP echo through two ports, p50 µs      15-18     19-29 17-1960 (kernel bridge: 7)
 //
-// V3 delivers when a block fills or its timer ends, a millisecond on. V2 saves a quarter
-// of a microsecond of small frames, a fifth of receiving and sending one, but its slots are
-// all as long as the longest frame: 512 slots are 35 MB of locked memory for each worker
-// and interface, and a burst of more than 512 small frames is lost, where a socket queue of
-// 8 MiB takes ten thousand. Frames of a ring are also memory that Close takes away; those
-// of recvmmsg are Go's.
+// V3 delivers a block when it is full or after a timeout, which is a millisecond at least.
+// V2 saves a quarter of a microsecond for a small frame, which is a fifth of receiving and
+// sending it. But its slots are all as long as the longest frame: 512 slots are 35 MB of
+// locked memory for each worker and interface, and a burst of more than 512 small frames
+// is lost, where a socket queue of 8 MiB has room for ten thousand. And the frames of a
+// ring are memory that Close unmaps; those of recvmmsg are Go's.
 //
 // # What merging saves
 //
@@ -34,6 +58,6 @@
 //	1448 bytes of TCP, ns a packet              990          290
 //	1200 bytes of UDP, ns a packet              960          240
 //	22 bytes of UDP, ns a packet                925          100
-//	1448 bytes of TCP, cut by the kernel        930          870
+//	1448 bytes of TCP, segmented by the kernel  930          870
 //	TCP through two ports, CPU µs/64K           204-259      105-154
 package afpacket

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/golb/golb/forward"
-	"github.com/golb/golb/internal/seeded"
+	"github.com/golb/golb/lb/lbtest/seeded"
 	"golang.org/x/net/bpf"
 	"pgregory.net/rapid"
 )
@@ -134,6 +134,42 @@ func TestFilterLetsIn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if got := interpret(t, prog, tt.meta)(tt.frame); got != tt.want {
 				t.Errorf("let in: %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestFilterLetsInFramesForVirtualMACs(t *testing.T) {
+	var all []forward.MAC // VRRP's, and so as many as there may be
+	for id := 1; id <= 255; id++ {
+		all = append(all, forward.MAC{0, 0, 0x5e, 0, 1, byte(id)}, forward.MAC{0, 0, 0x5e, 0, 2, byte(id)})
+	}
+	scattered := []forward.MAC{{2, 1, 1, 1, 1, 1}, {2, 1, 1, 1, 2, 1}, {2, 1, 1, 2, 1, 1}, {4, 1, 1, 1, 1, 1}}
+	client, vip := netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("192.0.2.1")
+	for name, macs := range map[string][]forward.MAC{"none": nil, "one": all[:1], "all": all, "scattered": scattered} {
+		t.Run(name, func(t *testing.T) {
+			prog, exact, err := compile(forward.Filter{VIPs: prefixes("192.0.2.1/32")}, macs)
+			if err != nil || !exact {
+				t.Fatalf("compile: exact %v, %v", exact, err)
+			}
+			for pktType := range uint32(6) {
+				admits := interpret(t, prog, metadata{pktType: pktType})
+				for _, dst := range slices.Concat(all, scattered, []forward.MAC{{}, {0, 0, 0x5e, 0, 1, 0}, {0, 0, 0x5f, 0, 1, 1}, {2, 1, 1, 2, 2, 1}}) {
+					frame := ipFrame(client, vip, 6)
+					copy(frame, dst[:])
+					want := pktType < packetOtherHost || pktType == packetOtherHost && slices.Contains(macs, dst)
+					if got := admits(frame); got != want {
+						t.Fatalf("packet type %d, to %v: let in %v, want %v", pktType, dst, got, want)
+					}
+				}
+			}
+			if len(macs) == 0 {
+				return
+			}
+			frame := ipFrame(client, vip, 6)
+			copy(frame, macs[0][:])
+			if interpret(t, prog, metadata{pktType: packetOtherHost, vlanTCI: 10})(frame) {
+				t.Error("a frame of a VLAN is let in")
 			}
 		})
 	}

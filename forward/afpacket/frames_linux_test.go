@@ -10,8 +10,8 @@ import (
 	"github.com/golb/golb/lb/lbtest/lab"
 )
 
-// link is two hosts without addresses and a cable between them: what one port sends, and
-// nothing else, arrives at the other host.
+// newLink makes two hosts without addresses and a cable between them: a host receives only
+// what a port on the other one sends, apart from IPv6 discovery.
 func newLink(t testing.TB) (a, b *lab.Host) {
 	t.Helper()
 	if err := lab.Unavailable(); err != nil {
@@ -32,7 +32,7 @@ func newLink(t testing.TB) (a, b *lab.Host) {
 	return a, b
 }
 
-// udpFrame is a datagram of 192.0.2.1 to dst with its ports and payload, to a port's MAC.
+// udpFrame returns a UDP datagram from 192.0.2.1 to dst, in a frame for a MAC.
 func udpFrame(to forward.MAC, dst string, srcPort, dstPort uint16, payload string) []byte {
 	f := ipFrame(netip.MustParseAddr(client4), netip.MustParseAddr(dst), 17)
 	copy(f, to[:])
@@ -60,7 +60,7 @@ func sendAll(t testing.TB, p *Port, list ...[]byte) {
 	}
 }
 
-// receive returns the payloads of datagrams up to one that says "end".
+// receive returns the payloads of datagrams before one with the payload "end".
 func receive(t testing.TB, p *Port) []string {
 	t.Helper()
 	var got []string
@@ -76,7 +76,7 @@ func receive(t testing.TB, p *Port) []string {
 		for i := range frames[:n] {
 			b := frames[i].Bytes()
 			if b[12] == 0x86 {
-				continue // the kernels' own IPv6 discovery
+				continue // the kernel's IPv6 discovery
 			}
 			payload := string(b[42:])
 			if payload == "end" {

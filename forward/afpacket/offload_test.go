@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/golb/golb/forward"
-	"github.com/golb/golb/internal/seeded"
+	"github.com/golb/golb/lb/lbtest/seeded"
 	"pgregory.net/rapid"
 )
 
@@ -36,7 +36,7 @@ func TestOffloadSurvivesAPort(t *testing.T) {
 		}
 		h := []byte("what was here before")
 		encodeOffload(h, &o)
-		o.DataValid = false // a sender has no say in it
+		o.DataValid = false // not sent
 		if got := decodeOffload(h); got != o {
 			t.Fatalf("got %+v, want %+v", got, o)
 		}

@@ -15,7 +15,7 @@ func TestPinKeepsTheThreadOnOneProcessor(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and is gone with the goroutine
+		runtime.LockOSThread() // the thread ends with the goroutine
 		for _, cpu := range all {
 			if err := Pin(cpu); err != nil {
 				t.Error(err)

@@ -11,14 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ring is a TPACKET receive ring, there to be compared with recvmmsg: as much as a
-// benchmark needs.
+// ring is a TPACKET receive ring, for comparison with recvmmsg.
 type ring struct {
 	fd     int
 	mem    []byte
 	unit   int // bytes of a slot (V2) or a block (V3)
-	status int // where in it the word is that says whose it is
-	at     int // the unit that is the reader's next
+	status int // offset in it of the status word
+	at     int // next unit to read
 
 	block []byte // V3: the packets left in the current block
 	left  int
@@ -65,7 +64,7 @@ func (r *ring) statusWord(unit int) *uint32 {
 	return (*uint32)(unsafe.Pointer(&r.mem[unit*r.unit+r.status]))
 }
 
-// ready says that the unit at is the reader's.
+// ready reports whether the unit at has frames.
 func (r *ring) ready(at int) bool {
 	return atomic.LoadUint32(r.statusWord(at))&unix.TP_STATUS_USER != 0
 }
@@ -80,24 +79,24 @@ func (r *ring) poll() {
 	_, _ = unix.Poll(fds[:], 100)
 }
 
-// ringV2 and ringV3 lend frames until the next receive.
+// Frames of ringV2 and ringV3 are valid until the next receive.
 type ringV2 struct {
 	*ring
-	lent int
+	used int // slots to release
 }
 
 func (r *ringV2) receive(frames []forward.Frame) int {
-	for ; r.lent > 0; r.lent-- {
+	for ; r.used > 0; r.used-- {
 		r.release()
 	}
 	units := len(r.mem) / r.unit
-	for r.lent < len(frames) && r.ready((r.at+r.lent)%units) {
-		start := (r.at + r.lent) % units * r.unit
+	for r.used < len(frames) && r.ready((r.at+r.used)%units) {
+		start := (r.at + r.used) % units * r.unit
 		slot := r.mem[start : start+r.unit]
-		packet(&frames[r.lent], slot, binary.NativeEndian.Uint32(slot[8:]), binary.NativeEndian.Uint16(slot[12:]))
-		r.lent++
+		packet(&frames[r.used], slot, binary.NativeEndian.Uint32(slot[8:]), binary.NativeEndian.Uint16(slot[12:]))
+		r.used++
 	}
-	return r.lent
+	return r.used
 }
 
 type ringV3 struct{ *ring }

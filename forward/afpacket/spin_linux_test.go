@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A port that spins for ever does not sleep, but answers to Wake and Close, and still
-// notices that its interface is down, or gone.
-func TestPortThatSpinsForEver(t *testing.T) {
+// A port that spins forever does not sleep, but Wake and Close end its Recv, and it notices
+// that its interface is down or gone.
+func TestPortThatSpinsForever(t *testing.T) {
 	ha, hb := newLink(t)
 	cfg := quietConfig()
 	cfg.Spin = SpinForever
@@ -41,7 +41,7 @@ func TestPortThatSpinsForEver(t *testing.T) {
 
 	recv()
 	setUp(t, hb, false)
-	eventually(t, "Recv sleeps", func() bool { return p.Stats().Sleeps != 0 })
+	eventually(t, "Recv sleeps", func() bool { return p.Stats().Sleeps > 0 })
 	must(t, hb.Do(func() error {
 		link, err := netlink.LinkByName("eth0")
 		if err != nil {
@@ -54,18 +54,18 @@ func TestPortThatSpinsForEver(t *testing.T) {
 	}
 }
 
-// Spins that came to nothing, and those that others took the processor in, make the
-// next pauses ones to sleep in; a spin that was worth it makes none.
-func TestSpinsInVainAreForgone(t *testing.T) {
+// After spins in which no frame came, and after those in which another program took the
+// processor, Recv sleeps without a spin for a while. After a spin with frames it does not.
+func TestSpinsAreSkippedAfterMisses(t *testing.T) {
 	const spin = 20 * time.Microsecond
 	for _, x := range []struct {
 		name    string
-		spins   []time.Duration // how long they took; 0: frames came only after
-		forgoes int
+		spins   []time.Duration // how long until frames came; 0: none came
+		skipped int
 	}{
 		{"frames soon", []time.Duration{spin / 2}, 0},
-		{"frames from who had the processor for a while", []time.Duration{5 * spin}, 0},
-		{"frames when the processor was given back", []time.Duration{3 * time.Millisecond}, 63},
+		{"frames from a program that had the processor for a while", []time.Duration{5 * spin}, 0},
+		{"frames after another program kept the processor", []time.Duration{3 * time.Millisecond}, 63},
 		{"none", []time.Duration{0}, 1},
 		{"none twice", []time.Duration{0, 0}, 3},
 		{"none, then frames soon", []time.Duration{0, spin / 2}, 0},
@@ -81,15 +81,15 @@ func TestSpinsInVainAreForgone(t *testing.T) {
 				}
 				long := time.Now().Add(-time.Second)
 				if r.keepSpinning(&long) {
-					t.Fatal("spins for longer than it is told")
+					t.Fatal("spins for longer than r.spin")
 				}
 			}
-			forgone := 0
+			skipped := 0
 			for idle := (time.Time{}); !r.keepSpinning(&idle); idle = (time.Time{}) {
-				forgone++
+				skipped++
 			}
-			if forgone != x.forgoes {
-				t.Errorf("%d pauses without a spin, want %d", forgone, x.forgoes)
+			if skipped != x.skipped {
+				t.Errorf("%d pauses without a spin, want %d", skipped, x.skipped)
 			}
 		})
 	}

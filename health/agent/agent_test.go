@@ -17,7 +17,7 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
-	"github.com/golb/golb/internal/seeded"
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

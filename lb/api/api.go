@@ -1,5 +1,5 @@
-// Package api shows a running balancer to programs on its host, and takes an
-// operator's orders: JSON over HTTP on a Unix socket.
+// Package api shows a running balancer to programs on its host, and lets them steer it:
+// JSON over HTTP on a Unix socket. The results are those of package lb.
 //
 //	l, err := api.Listen(api.DefaultPath())
 //	if err != nil {
@@ -10,14 +10,14 @@
 // Handler alone serves it in a program's own server. What there is:
 //
 //	GET    /v1/health         how each server is, and why: [Health]
-//	GET    /v1/services       services, servers and what they count: [Services]
-//	POST   /v1/servers        weight, drain, halt: [Order], answered by [Ordered]
-//	GET    /v1/connections    the connection table, a [Connection] a line
-//	DELETE /v1/connections    ends connections or templates: [Ended]
+//	GET    /v1/services       services, servers and what they count: [lb.Stats]
+//	POST   /v1/servers        weight, drain, halt: [ServerUpdate], answered by [UpdateResult]
+//	GET    /v1/connections    the connection table, an [lb.Connection] a line
+//	DELETE /v1/connections    ends connections or templates: [Deleted]
 //
 // The last two take a query, each part of which may be missing: protocol=tcp,
-// client=192.0.2.0/24, vip=192.0.2.100:80, server=192.0.2.11, and templates=true for
-// persistence templates in place of connections.
+// client=192.0.2.0/24, vip=192.0.2.100:80, server=192.0.2.11, service=NAME, and
+// templates=true for persistence templates in place of connections.
 //
 // A mistake is answered with a status of 4xx and {"error": "..."}, which names the
 // field.
@@ -28,6 +28,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/golb/golb/lb"
 )
@@ -39,20 +40,38 @@ const (
 	pathConnections = "/v1/connections"
 )
 
-// Handler serves a balancer. It checks nobody's right to anything.
-func Handler(b *lb.Balancer) http.Handler {
+// Balancer is what the API needs of a balancer; *lb.Balancer is one.
+type Balancer interface {
+	Health() []lb.ServiceHealth
+	Stats() lb.Stats
+	SetWeight(ref lb.ServerRef, weight int) error
+	Drain(ref lb.ServerRef, within time.Duration) error
+	Halt(ref lb.ServerRef) error
+	Activate(ref lb.ServerRef) error
+	Connections(yield func(lb.Connection) bool)
+	DeleteConnections(f lb.ConnectionFilter) int
+	DeleteTemplates(f lb.ConnectionFilter) int
+}
+
+// Health is how the servers of all services are.
+type Health struct {
+	Services []lb.ServiceHealth `json:"services"`
+}
+
+// Handler serves a balancer. It does not check who asks.
+func Handler(b Balancer) http.Handler {
 	mux := http.NewServeMux()
 	for path, methods := range map[string]map[string]http.HandlerFunc{
 		pathHealth: {http.MethodGet: func(w http.ResponseWriter, _ *http.Request) {
-			answer(w, http.StatusOK, healthOf(b.Health()))
+			answer(w, http.StatusOK, Health{b.Health()})
 		}},
 		pathServices: {http.MethodGet: func(w http.ResponseWriter, _ *http.Request) {
-			answer(w, http.StatusOK, servicesOf(b.Stats()))
+			answer(w, http.StatusOK, b.Stats())
 		}},
-		pathServers: {http.MethodPost: func(w http.ResponseWriter, r *http.Request) { order(b, w, r) }},
+		pathServers: {http.MethodPost: func(w http.ResponseWriter, r *http.Request) { updateServers(b, w, r) }},
 		pathConnections: {
-			http.MethodGet:    func(w http.ResponseWriter, r *http.Request) { list(b, w, r) },
-			http.MethodDelete: func(w http.ResponseWriter, r *http.Request) { end(b, w, r) },
+			http.MethodGet:    func(w http.ResponseWriter, r *http.Request) { listConnections(b, w, r) },
+			http.MethodDelete: func(w http.ResponseWriter, r *http.Request) { deleteConnections(b, w, r) },
 		},
 	} {
 		allowed := make([]string, 0, len(methods))

@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"syscall"
+
+	"github.com/golb/golb/lb"
 )
 
 // maxAnswer bounds an answer in bytes: that of some 50,000 servers.
@@ -27,29 +29,29 @@ func (c *Client) Health(ctx context.Context) (Health, error) {
 	return h, c.get(ctx, pathHealth, &h)
 }
 
-// Services asks for all services, their servers, and what they count.
-func (c *Client) Services(ctx context.Context) (Services, error) {
-	var l Services
-	return l, c.get(ctx, pathServices, &l)
+// Stats asks for all services, their servers, and what they count.
+func (c *Client) Stats(ctx context.Context) (lb.Stats, error) {
+	var st lb.Stats
+	return st, c.get(ctx, pathServices, &st)
 }
 
-// Order has an order carried out.
-func (c *Client) Order(ctx context.Context, o Order) (Ordered, error) {
-	body, err := json.Marshal(o)
+// UpdateServers changes what an operator says of servers.
+func (c *Client) UpdateServers(ctx context.Context, u ServerUpdate) (UpdateResult, error) {
+	body, err := json.Marshal(u)
 	if err != nil {
-		return Ordered{}, fmt.Errorf("api: %w", err)
+		return UpdateResult{}, fmt.Errorf("api: %w", err)
 	}
-	var done Ordered
+	var done UpdateResult
 	return done, c.call(ctx, http.MethodPost, pathServers, body, &done)
 }
 
 // Connections calls yield with each connection that is meant, in no order, until it
 // returns false.
-func (c *Client) Connections(ctx context.Context, f Filter, yield func(Connection) bool) error {
+func (c *Client) Connections(ctx context.Context, f Filter, yield func(lb.Connection) bool) error {
 	what := pathConnections + "?" + f.query().Encode()
 	return c.ask(ctx, http.MethodGet, what, nil, func(body io.Reader) error {
 		for in := json.NewDecoder(body); ; {
-			var one Connection
+			var one lb.Connection
 			switch err := in.Decode(&one); {
 			case errors.Is(err, io.EOF):
 				return nil
@@ -63,11 +65,12 @@ func (c *Client) Connections(ctx context.Context, f Filter, yield func(Connectio
 	})
 }
 
-// End ends the connections or templates that are meant, and returns how many.
-func (c *Client) End(ctx context.Context, f Filter) (int, error) {
-	var n Ended
+// DeleteConnections ends the connections or templates that are meant, and returns how
+// many.
+func (c *Client) DeleteConnections(ctx context.Context, f Filter) (int, error) {
+	var n Deleted
 	err := c.call(ctx, http.MethodDelete, pathConnections+"?"+f.query().Encode(), nil, &n)
-	return n.Ended, err
+	return n.Deleted, err
 }
 
 func (c *Client) get(ctx context.Context, what string, into any) error {

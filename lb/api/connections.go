@@ -13,50 +13,20 @@ import (
 	"github.com/golb/golb/lb"
 )
 
-// Connection is an entry of the connection table: a connection, or a persistence
-// template.
-type Connection struct {
-	Protocol string  `json:"protocol"` // "ip" for a template of a mark
-	Client   string  `json:"client"`   // address:port; of a template a prefix, or with engine sip a hash of the Call-ID
-	VIP      string  `json:"vip"`      // address:port; of a template of a mark the mark, as an IPv4 address
-	Server   string  `json:"server"`
-	Method   string  `json:"method"`
-	State    string  `json:"state"` // as ipvsadm -Lc prints it
-	Template bool    `json:"template"`
-	Expires  float64 `json:"expires_s"` // seconds until it is dropped, if nothing comes
-	Packets  uint16  `json:"packets"`   // from the client, modulo 65,536
-}
-
-func connectionOf(c *lb.Connection) Connection {
-	protocol, from := "ip", c.Client.String()
-	if c.Protocol != 0 {
-		protocol = c.Protocol.String()
-	}
-	switch {
-	case c.Call != "":
-		from = c.Call
-	case c.Template:
-		from = c.Clients.String()
-	}
-	return Connection{
-		Protocol: protocol, Client: from, VIP: c.VIP.String(), Server: c.Server.String(), Method: c.Method.String(),
-		State: c.State, Template: c.Template, Expires: c.Expires.Seconds(), Packets: c.Packets,
-	}
-}
-
 // Filter says which connections are meant, in words. Each empty field means any.
 type Filter struct {
 	Protocol string // tcp, udp or sctp
 	Client   string // address or prefix
 	VIP      string // address or address:port
 	Server   string // address or address:port
+	Service  string // by name
 	// Templates means persistence templates in place of connections.
 	Templates bool
 }
 
 func (f *Filter) query() url.Values {
 	q := url.Values{}
-	for name, value := range map[string]string{"protocol": f.Protocol, "client": f.Client, "vip": f.VIP, "server": f.Server} {
+	for name, value := range map[string]string{"protocol": f.Protocol, "client": f.Client, "vip": f.VIP, "server": f.Server, "service": f.Service} {
 		if value != "" {
 			q.Set(name, value)
 		}
@@ -80,12 +50,14 @@ func filterOf(q url.Values) (f lb.ConnectionFilter, templates bool, err error) {
 			f.VIP, err = addrPort(value)
 		case "server":
 			f.Server, err = addrPort(value)
+		case "service":
+			f.Service = value
 		case "templates":
 			if templates, err = strconv.ParseBool(value); err != nil {
 				err = fmt.Errorf("%q: allowed: true or false", value)
 			}
 		default:
-			err = fmt.Errorf("unknown; allowed: protocol, client, vip, server, templates")
+			err = fmt.Errorf("unknown; allowed: protocol, client, vip, server, service, templates")
 		}
 		if err != nil {
 			return f, templates, fmt.Errorf("%s: %w", name, err)
@@ -116,9 +88,9 @@ func addrPort(s string) (netip.AddrPort, error) {
 	return p, nil
 }
 
-// list writes the connections that a query means, an object a line as they are found:
-// there may be millions.
-func list(b *lb.Balancer, w http.ResponseWriter, r *http.Request) {
+// listConnections writes the connections that a query means, an object a line as they are
+// found: there may be millions.
+func listConnections(b Balancer, w http.ResponseWriter, r *http.Request) {
 	f, templates, err := filterOf(r.URL.Query())
 	if err != nil {
 		answer(w, http.StatusBadRequest, failure{err.Error()})
@@ -133,25 +105,25 @@ func list(b *lb.Balancer, w http.ResponseWriter, r *http.Request) {
 		if n++; n%1000 == 1 { // of a reader that is slow, not of one that is gone
 			_ = control.SetWriteDeadline(time.Now().Add(patience))
 		}
-		return enc.Encode(connectionOf(&c)) == nil
+		return enc.Encode(c) == nil
 	})
 }
 
-// Ended is how many connections or templates were ended.
-type Ended struct {
-	Ended int `json:"ended"`
+// Deleted is how many connections or templates were ended.
+type Deleted struct {
+	Deleted int `json:"deleted"`
 }
 
-// end ends the connections or templates that a query means.
-func end(b *lb.Balancer, w http.ResponseWriter, r *http.Request) {
+// deleteConnections ends the connections or templates that a query means.
+func deleteConnections(b Balancer, w http.ResponseWriter, r *http.Request) {
 	f, templates, err := filterOf(r.URL.Query())
 	if err != nil {
 		answer(w, http.StatusBadRequest, failure{err.Error()})
 		return
 	}
 	if templates {
-		answer(w, http.StatusOK, Ended{b.DeleteTemplates(f)})
+		answer(w, http.StatusOK, Deleted{b.DeleteTemplates(f)})
 		return
 	}
-	answer(w, http.StatusOK, Ended{b.DeleteConnections(f)})
+	answer(w, http.StatusOK, Deleted{b.DeleteConnections(f)})
 }

@@ -69,8 +69,12 @@ func TestConnectionsAndTemplatesAreListed(t *testing.T) {
 		{Filter{Templates: true, Client: "192.0.2.31"}, []string{"tcp 192.0.2.16/28 10.0.0.100:80 10.9.1.1:80 NONE"}},
 	} {
 		var got []string
-		err := c.Connections(t.Context(), tt.filter, func(c Connection) bool {
-			got = append(got, strings.Join([]string{c.Protocol, c.Client, c.VIP, c.Server, c.State}, " "))
+		err := c.Connections(t.Context(), tt.filter, func(c lb.Connection) bool {
+			client := c.Client.String()
+			if c.Template {
+				client = c.Clients.String()
+			}
+			got = append(got, strings.Join([]string{c.Protocol.String(), client, c.VIP.String(), c.Server.String(), c.State}, " "))
 			return true
 		})
 		if err != nil {
@@ -83,7 +87,7 @@ func TestConnectionsAndTemplatesAreListed(t *testing.T) {
 	}
 }
 
-func TestConnectionsAndTemplatesAreEnded(t *testing.T) {
+func TestConnectionsAndTemplatesAreDeleted(t *testing.T) {
 	b := balancerWithConnections(t)
 	path := filepath.Join(t.TempDir(), "golb.sock")
 	serve(t, path, b)
@@ -99,7 +103,7 @@ func TestConnectionsAndTemplatesAreEnded(t *testing.T) {
 		{Filter{}, 2, 2},                                     // and the template waits for its time, though nobody finds it
 		{Filter{Templates: true}, 1, 1},                      // the other
 	} {
-		n, err := c.End(t.Context(), tt.filter)
+		n, err := c.DeleteConnections(t.Context(), tt.filter)
 		if err != nil || n != tt.want {
 			t.Errorf("%+v: ended %d, %v, want %d", tt.filter, n, err, tt.want)
 		}
@@ -107,8 +111,8 @@ func TestConnectionsAndTemplatesAreEnded(t *testing.T) {
 			t.Errorf("%+v: left %d, want %d", tt.filter, left, tt.left)
 		}
 	}
-	err := c.Connections(t.Context(), Filter{Templates: true}, func(c Connection) bool {
-		t.Errorf("%s is listed after it was ended", c.Client)
+	err := c.Connections(t.Context(), Filter{Templates: true}, func(c lb.Connection) bool {
+		t.Errorf("%s is listed after it was ended", c.Clients)
 		return true
 	})
 	if err != nil {
@@ -119,13 +123,13 @@ func TestConnectionsAndTemplatesAreEnded(t *testing.T) {
 func TestServicesAreListedWithWhatTheyCount(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "golb.sock")
 	serve(t, path, balancerWithConnections(t))
-	l, err := (&Client{Path: path}).Services(t.Context())
+	l, err := (&Client{Path: path}).Stats(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	web := l.Services[0]
-	if r := web.Servers[1]; l.Connections != 5 || web.Scheduler != "rr" || !slices.Equal(web.Takes, []string{"tcp 10.0.0.100:80"}) ||
-		r.Active != 2 || r.Templates != 1 || r.Connections != 2 || r.InPackets != 2 || r.InBytes != 80 || r.Method != "dsr" {
+	if r := web.Servers[1]; l.Connections != 5 || web.Scheduler != "rr" || web.Match[0].String() != "tcp 10.0.0.100:80" ||
+		r.Active != 2 || r.Templates != 1 || r.Connections != 2 || r.InPackets != 2 || r.InBytes != 80 || r.Method != lb.DSR {
 		t.Errorf("%+v", l)
 	}
 }
@@ -133,7 +137,7 @@ func TestServicesAreListedWithWhatTheyCount(t *testing.T) {
 func TestAMistakeIsToldAsItWasAnswered(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "golb.sock")
 	serve(t, path, balancer(t))
-	_, err := (&Client{Path: path}).End(t.Context(), Filter{Server: "s1"})
+	_, err := (&Client{Path: path}).DeleteConnections(t.Context(), Filter{Server: "s1"})
 	if want := `server: "s1": allowed: an address or address:port`; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}

@@ -101,7 +101,7 @@ func TestChecksMayBeOfTheEnvironmentsTypes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if doc.Config.Env.Checks != env.Checks || doc.Config.Services[0].Check.Type != "mine" {
+	if doc.Config.Services[0].Check.Type != "mine" {
 		t.Errorf("got %+v", doc.Config)
 	}
 }

@@ -92,12 +92,12 @@ func readBytes(env lb.Env, name string, data []byte, checks []func(*lb.Config) e
 		return nil, err
 	}
 	dec := newDecoder(name)
-	doc := &Document{Config: lb.Config{Env: env}, file: name, index: dec.index, keyAt: dec.keyAt}
+	doc := &Document{file: name, index: dec.index, keyAt: dec.keyAt}
 	dec.decode("", body, body, reflect.ValueOf(&doc.Config).Elem())
 
 	errs := dec.errs
 	var other error // of a check that could not be made
-	for _, check := range append([]func(*lb.Config) error{(*lb.Config).Validate}, checks...) {
+	for _, check := range append([]func(*lb.Config) error{func(c *lb.Config) error { return c.Validate(env) }}, checks...) {
 		err := check(&doc.Config)
 		found := doc.locate(err)
 		if err != nil && len(found) == 0 {

@@ -60,7 +60,7 @@ services:
 			{Address: addr("2001:db8::3"), Name: "second one"},
 		},
 	}}
-	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(want.Services[0].VIP), cmpopts.IgnoreFields(lb.Config{}, "Env")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(want.Services[0].VIP)); diff != "" {
 		t.Error(diff)
 	}
 }

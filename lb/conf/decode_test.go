@@ -155,7 +155,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		cfg, err := Parse("f", []byte(text))
 		if err == nil {
-			if err := cfg.Validate(); err != nil {
+			if err := cfg.Validate(lb.Env{}); err != nil {
 				t.Fatalf("accepted an invalid config: %v", err)
 			}
 			return

@@ -27,7 +27,7 @@ func (l *Link) Run(ctx context.Context) error {
 }
 
 // SetVIPs does nothing: stations on the wire know where the VIPs are.
-func (l *Link) SetVIPs([]netip.Addr) error { return nil }
+func (l *Link) SetVIPs([]lb.LinkVIP) error { return nil }
 
 // Probe finds nobody.
 func (l *Link) Probe(context.Context, ...netip.Addr) error { return nil }

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -139,7 +140,7 @@ func (p *player) command(line string) (refused, err error) {
 	if p.sim == nil {
 		p.sim, err = New(next.config(), p.world)
 	} else {
-		err = p.sim.Apply(next.config())
+		err = p.sim.Apply(context.Background(), next.config())
 	}
 	if err != nil {
 		return err, nil
@@ -147,9 +148,9 @@ func (p *player) command(line string) (refused, err error) {
 	p.rules = next
 	if change.Op == ipvsadm.EditServer {
 		// Schedulers hear of every edit, also of one that changes nothing.
-		return p.sim.Balancer().SetWeight(change.Service.Protocol,
-			netip.AddrPortFrom(change.Service.Address, change.Service.Port),
-			netip.AddrPortFrom(change.Server.Address, change.Server.Port), change.Server.Weight), nil
+		service := lb.Service{VIP: change.Service.Address, Port: change.Service.Port, Protocol: change.Service.Protocol}
+		server := netip.AddrPortFrom(change.Server.Address, change.Server.Port)
+		return p.sim.Balancer().SetWeight(lb.ServerRef{Service: service.String(), Server: server.String()}, change.Server.Weight), nil
 	}
 	return nil, nil
 }
@@ -286,7 +287,8 @@ func (p *player) dump() []Dest {
 		return list
 	}
 	for _, s := range p.sim.Balancer().Stats().Services {
-		service := strings.ToUpper(s.Protocol.String()) + " " + netip.AddrPortFrom(s.VIP, s.Port).String()
+		proto, vip, _ := strings.Cut(s.Match[0].String(), " ")
+		service := strings.ToUpper(proto) + " " + strings.Replace(vip, ":all", ":0", 1)
 		for _, r := range s.Servers {
 			list = append(list, Dest{
 				Service: service, Real: netip.AddrPortFrom(r.Address, r.Port).String(), Fwd: methodName(r.Method),

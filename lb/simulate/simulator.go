@@ -20,8 +20,8 @@ type Simulator struct {
 	wire     *lbtest.Wire
 	cfg      lb.Config
 	balancer *lb.Balancer
-	sent     []Frame           // what the balancer sent since the last packet
-	drops    map[string]uint64 // as of the last packet
+	sent     []Frame  // what the balancer sent since the last packet
+	drops    lb.Drops // as of the last packet
 
 	ready  chan struct{}      // closed once the balancer forwards
 	cancel context.CancelFunc // nil until then
@@ -48,7 +48,7 @@ type Step struct {
 // maxConnections is the size of the table where the config names none.
 const maxConnections = 1 << 14
 
-// New makes a simulator of a config. The interfaces, the number of workers and Env
+// New makes a simulator of a config. The interfaces, the number of workers
 // are the world's; all else is the config's.
 func New(cfg lb.Config, w World) (*Simulator, error) {
 	s := &Simulator{world: w.withDefaults(), wire: lbtest.NewWire(), ready: make(chan struct{})}
@@ -56,7 +56,7 @@ func New(cfg lb.Config, w World) (*Simulator, error) {
 	s.wire.Sniff(s.sniff)
 	s.cfg = s.fit(cfg)
 	var err error
-	if s.balancer, err = lb.New(s.cfg); err != nil {
+	if s.balancer, err = lb.New(s.cfg, s.env()); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -68,11 +68,16 @@ func (s *Simulator) fit(cfg lb.Config) lb.Config {
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = maxConnections
 	}
-	cfg.Env = lb.Env{
+	return cfg
+}
+
+// env is the world as a balancer takes it.
+func (s *Simulator) env() lb.Env {
+	return lb.Env{
 		Now:  s.clock.Now,
 		Rand: random(s.world.Seed),
 		OnEvent: func(e lb.Event) {
-			if e.Kind == lb.Ready {
+			if e.Kind == lb.EventReady {
 				close(s.ready)
 			}
 		},
@@ -84,7 +89,6 @@ func (s *Simulator) fit(cfg lb.Config) lb.Config {
 		},
 		Route: s.world.route,
 	}
-	return cfg
 }
 
 // random is lb.Env.Rand: the same numbers for the same seed.
@@ -99,9 +103,9 @@ func random(seed uint64) func() uint64 {
 }
 
 // Apply changes the configuration, as lb.Balancer.Apply does.
-func (s *Simulator) Apply(cfg lb.Config) error {
+func (s *Simulator) Apply(ctx context.Context, cfg lb.Config) error {
 	cfg = s.fit(cfg)
-	if err := s.balancer.Apply(cfg); err != nil {
+	if err := s.balancer.Apply(ctx, cfg); err != nil {
 		return err
 	}
 	s.cfg = cfg
@@ -188,7 +192,7 @@ func (s *Simulator) reason() string {
 	s.drops = s.balancer.Stats().Drops
 	for reason, n := range s.drops {
 		if n > before[reason] {
-			return reason
+			return reason.String()
 		}
 	}
 	return ""

@@ -1,6 +1,7 @@
 package simulate_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -87,7 +88,7 @@ func TestApplyMovesNewConnections(t *testing.T) {
 	send(t, s, segment(1, 80, forward.FlagSYN))
 	cfg := config(2)
 	cfg.Services[0].Servers[0].Weight = new(0)
-	if err := s.Apply(cfg); err != nil {
+	if err := s.Apply(context.Background(), cfg); err != nil {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {

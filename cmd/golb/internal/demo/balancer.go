@@ -58,8 +58,7 @@ const (
 func (s *site) startGolb(ctx context.Context, m mode, f fault, log *slog.Logger) (*running, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &running{events: make(chan lb.Event, 256), cancel: cancel, done: make(chan struct{})}
-	cfg := s.config(m, f)
-	cfg.Env = lb.Env{
+	env := lb.Env{
 		Logger: log,
 		Dial:   s.golb.DialContext,
 		OnEvent: func(e lb.Event) {
@@ -70,7 +69,7 @@ func (s *site) startGolb(ctx context.Context, m mode, f fault, log *slog.Logger)
 		},
 	}
 	var err error
-	if r.Balancer, err = lb.New(cfg); err != nil {
+	if r.Balancer, err = lb.New(s.config(m, f), env); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -78,7 +77,7 @@ func (s *site) startGolb(ctx context.Context, m mode, f fault, log *slog.Logger)
 		defer close(r.done)
 		r.err = s.golb.Do(func() error { return r.Run(ctx) })
 	}()
-	if _, err := r.await(ctx, startWait, lb.Ready, ""); err != nil {
+	if _, err := r.await(ctx, startWait, lb.EventReady, ""); err != nil {
 		return nil, errors.Join(err, r.stop())
 	}
 	return r, nil

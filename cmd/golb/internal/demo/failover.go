@@ -60,7 +60,7 @@ func (d *Demo) killAndMend(ctx context.Context, victim *webServer) (at moments, 
 		return at, err
 	}
 	d.say(d.fault.told, victim.name)
-	e, err := d.balancer.await(ctx, eventWait, lb.ServerDown, victim.name)
+	e, err := d.balancer.await(ctx, eventWait, lb.EventServerDown, victim.name)
 	if err != nil {
 		return at, err
 	}
@@ -73,7 +73,7 @@ func (d *Demo) killAndMend(ctx context.Context, victim *webServer) (at moments, 
 	if err := d.fault.undoes(ctx, d.site, victim); err != nil {
 		return at, err
 	}
-	if e, err = d.balancer.await(ctx, eventWait, lb.ServerUp, victim.name); err != nil {
+	if e, err = d.balancer.await(ctx, eventWait, lb.EventServerUp, victim.name); err != nil {
 		return at, err
 	}
 	at.up = e.Time

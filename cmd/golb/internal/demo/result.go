@@ -1,6 +1,8 @@
 package demo
 
 import (
+	"github.com/golb/golb/lb"
+
 	"errors"
 	"fmt"
 	"net/netip"
@@ -30,7 +32,7 @@ type Result struct {
 
 	up, down  transfer
 	forwarded uint64 // bytes that golb forwarded during both transfers
-	drops     map[string]uint64
+	drops     lb.Drops
 	plans     []serverPlan
 	errs      []error
 }

@@ -1,0 +1,35 @@
+package arp
+
+import "time"
+
+// budget is a token bucket: burst at once, and one more each interval.
+type budget struct {
+	interval time.Duration
+	burst    int
+	// empty is when the bucket was, or will be, just empty; it is full burst intervals
+	// later.
+	empty time.Time
+}
+
+// take takes n if at least one is left, and reports whether it did. What it takes beyond
+// that is owed.
+func (b *budget) take(now time.Time, n int) bool {
+	if full := now.Add(-time.Duration(b.burst) * b.interval); b.empty.Before(full) {
+		b.empty = full
+	}
+	if b.empty.Add(b.interval).After(now) {
+		return false
+	}
+	b.empty = b.empty.Add(time.Duration(n) * b.interval)
+	return true
+}
+
+// logBudget limits the log lines of one kind that packets can cause.
+type logBudget struct {
+	budget
+	omitted int // lines since the last one
+}
+
+func newLogBudget() *logBudget {
+	return &logBudget{budget: budget{interval: 10 * time.Second, burst: 10}}
+}

@@ -1,0 +1,145 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/golb/golb/lb"
+)
+
+// ServerUpdate changes what an operator says of servers.
+type ServerUpdate struct {
+	Server  string `json:"server"`  // name, address or address:port, in every service that has it
+	Service string `json:"service"` // by name, where only one service is meant
+
+	Weight *int           `json:"weight"` // nil leaves it
+	State  lb.ServerState `json:"state"`  // "" leaves it
+	Within string         `json:"within"` // drain: what is left then is cut, as "5m"; "" is never
+}
+
+// UpdateResult is the services with the servers that a ServerUpdate was about, as they
+// are now.
+type UpdateResult struct {
+	Services []lb.ServiceStats `json:"services"`
+}
+
+// maxUpdate bounds a ServerUpdate in bytes.
+const maxUpdate = 64 << 10
+
+// updateServers reads a ServerUpdate and does it, to all servers or, where it makes no
+// sense, to none.
+func updateServers(b Balancer, w http.ResponseWriter, r *http.Request) {
+	var u ServerUpdate
+	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxUpdate))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&u); err != nil {
+		answer(w, http.StatusBadRequest, failure{"body: " + err.Error()})
+		return
+	}
+	within, err := u.check()
+	if err != nil {
+		answer(w, http.StatusBadRequest, failure{err.Error()})
+		return
+	}
+	refs := u.find(b.Stats())
+	if len(refs) == 0 {
+		what := "server " + u.Server + ": no service has it"
+		if u.Service != "" {
+			what = "server " + u.Server + " of service " + u.Service + ": there is none"
+		}
+		answer(w, http.StatusNotFound, failure{what})
+		return
+	}
+	var failed []error
+	for _, ref := range refs {
+		failed = append(failed, u.apply(b, ref, within))
+	}
+	if err := errors.Join(failed...); err != nil {
+		answer(w, http.StatusConflict, failure{err.Error()}) // a config applied meanwhile took it away
+		return
+	}
+	answer(w, http.StatusOK, UpdateResult{u.only(b.Stats())})
+}
+
+// check finds what is wrong with an update by itself.
+func (u *ServerUpdate) check() (within time.Duration, err error) {
+	const maxWeight = 65535
+	switch {
+	case u.Server == "":
+		return 0, errors.New("server: missing")
+	case u.Weight == nil && u.State == "":
+		return 0, errors.New("weight, state: one of them is needed")
+	case u.Weight != nil && (*u.Weight < 0 || *u.Weight > maxWeight):
+		return 0, fmt.Errorf("weight: %d: out of range; allowed: 0 to %d", *u.Weight, maxWeight)
+	case u.State != "" && u.State != lb.StateActive && u.State != lb.StateDrain && u.State != lb.StateHalt:
+		return 0, fmt.Errorf("state: %q: unknown; allowed: %s, %s or %s", u.State, lb.StateActive, lb.StateDrain, lb.StateHalt)
+	case u.Within == "":
+		return 0, nil
+	case u.State != lb.StateDrain:
+		return 0, fmt.Errorf("within: %q: for state %s only", u.Within, lb.StateDrain)
+	}
+	if within, err = time.ParseDuration(u.Within); err != nil || within <= 0 {
+		return 0, fmt.Errorf("within: %q: allowed: a time above 0, as 5m", u.Within)
+	}
+	return within, nil
+}
+
+// means reports whether the update is about a server of a service.
+func (u *ServerUpdate) means(v *lb.ServiceStats, s *lb.ServerStats) bool {
+	return (u.Service == "" || u.Service == v.Name) &&
+		(u.Server == s.Name || u.Server == s.Address.String() || u.Server == netip.AddrPortFrom(s.Address, s.Port).String())
+}
+
+// find returns the servers that the update is about.
+func (u *ServerUpdate) find(st lb.Stats) (refs []lb.ServerRef) {
+	for i := range st.Services {
+		v := &st.Services[i]
+		for j := range v.Servers {
+			if u.means(v, &v.Servers[j]) {
+				refs = append(refs, lb.ServerRef{Service: v.Name, Server: v.Servers[j].Name})
+			}
+		}
+	}
+	return refs
+}
+
+// only returns the services that have servers which the update is about, with these
+// alone.
+func (u *ServerUpdate) only(st lb.Stats) []lb.ServiceStats {
+	list := []lb.ServiceStats{}
+	for i := range st.Services {
+		v := st.Services[i]
+		servers := v.Servers
+		v.Servers, v.Fallback = nil, nil
+		for j := range servers {
+			if u.means(&v, &servers[j]) {
+				v.Servers = append(v.Servers, servers[j])
+			}
+		}
+		if len(v.Servers) > 0 {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+func (u *ServerUpdate) apply(b Balancer, ref lb.ServerRef, within time.Duration) error {
+	if u.Weight != nil {
+		if err := b.SetWeight(ref, *u.Weight); err != nil {
+			return err
+		}
+	}
+	switch u.State {
+	case lb.StateActive:
+		return b.Activate(ref)
+	case lb.StateDrain:
+		return b.Drain(ref, within)
+	case lb.StateHalt:
+		return b.Halt(ref)
+	}
+	return nil
+}

@@ -1,0 +1,283 @@
+package lb
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/health"
+	"github.com/golb/golb/lb/internal/dataplane"
+)
+
+// What the zero values of a Config mean.
+
+func (s *Service) protocol() Protocol {
+	if s.Protocol == 0 {
+		return TCP
+	}
+	return s.Protocol
+}
+
+// matches are what the service takes, whichever way it says so.
+func (s *Service) matches() []Match {
+	if len(s.Match) > 0 || !s.VIP.IsValid() {
+		return s.Match
+	}
+	m := Match{VIP: VIP{netip.PrefixFrom(s.VIP, s.VIP.BitLen())}, Protocols: []Protocol{s.protocol()}}
+	if s.Port != 0 {
+		m.Ports = Ports{{s.Port, s.Port}}
+	}
+	return []Match{m}
+}
+
+// matchPath is where the VIP of match j of service i stands in the config.
+func (s *Service) matchPath(i, j int) string {
+	if len(s.Match) > 0 {
+		return fmt.Sprintf("services[%d].match[%d].vip", i, j)
+	}
+	return fmt.Sprintf("services[%d].vip", i)
+}
+
+// id tells services apart: what they match.
+func (s *Service) id() string {
+	list := s.matches()
+	parts := make([]string, len(list))
+	for i, m := range list {
+		parts[i] = m.String()
+	}
+	return strings.Join(parts, "; ")
+}
+
+// String is the name by which ServerRef, lists and logs know the service: Name, or what
+// it defaults to.
+func (s *Service) String() string { return s.name() }
+
+func (s *Service) name() string {
+	if s.Name != "" {
+		return s.Name
+	}
+	if s.Mark != 0 && s.anyVIP().Is6() { // beside one of IPv4, as ipvsadm lists them
+		return fmt.Sprintf("mark %d IPv6", s.Mark)
+	}
+	if s.Mark != 0 {
+		return fmt.Sprintf("mark %d", s.Mark)
+	}
+	return s.id()
+}
+
+// needsPort reports whether the service has no port and may not be without.
+func (s *Service) needsPort() bool {
+	return len(s.Match) == 0 && s.Port == 0 && s.Persistence.Timeout == 0
+}
+
+// checkedPort is the port of a server that checks go to, where neither check nor
+// server has one: the lowest that the service takes.
+func (s *Service) checkedPort() uint16 {
+	lowest := uint16(0)
+	for _, m := range s.matches() {
+		for _, r := range m.Ports {
+			if lowest == 0 || r.First < lowest {
+				lowest = r.First
+			}
+		}
+	}
+	return lowest
+}
+
+// anyVIP is an address of the service, for what is the same for all: their family.
+func (s *Service) anyVIP() netip.Addr {
+	for _, m := range s.matches() {
+		if m.VIP.IsValid() {
+			return m.VIP.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+// vips are the VIPs of all services, each once.
+func (c *Config) vips() []VIP { return c.vipsOf(func(string) bool { return true }) }
+
+// vipsOf are the VIPs of the services of some groups, each once.
+func (c *Config) vipsOf(group func(name string) bool) []VIP {
+	var list []VIP
+	seen := map[VIP]bool{}
+	for i := range c.Services {
+		if !group(c.Services[i].group()) {
+			continue
+		}
+		for _, m := range c.Services[i].matches() {
+			if !seen[m.VIP] {
+				seen[m.VIP] = true
+				list = append(list, m.VIP)
+			}
+		}
+	}
+	return list
+}
+
+// maxAnswered is the size of the largest prefix whose every address golb answers for.
+const maxAnswered = 256
+
+// answered are the addresses that golb answers ARP and neighbour solicitations for.
+func answered(vips []VIP) []netip.Addr {
+	var list []netip.Addr
+	seen := map[netip.Addr]bool{}
+	for _, v := range vips {
+		if 1<<min(v.Addr().BitLen()-v.Bits(), 30) > maxAnswered {
+			continue
+		}
+		for a := v.Addr(); v.Contains(a); a = a.Next() {
+			if !seen[a] {
+				seen[a] = true
+				list = append(list, a)
+			}
+		}
+	}
+	return list
+}
+
+func (s *Service) scheduler() string {
+	if s.Scheduler == "" {
+		return defaultScheduler
+	}
+	return s.Scheduler
+}
+
+// schedulerKey tells schedulers of the same name with other flags apart.
+func (s *Service) schedulerKey() string {
+	return fmt.Sprint(s.scheduler(), slices.Contains(s.SchedulerFlags, flagFallback), slices.Contains(s.SchedulerFlags, flagPort))
+}
+
+// policy is what control acts by.
+func (s *Service) policy() servicePolicy {
+	return servicePolicy{
+		quiescent: s.Quiescent, slowStart: s.SlowStart, quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, whenDown: s.WhenDown,
+		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.Passive.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(),
+	}
+}
+
+// dataplane is the service as the data plane takes it.
+func (s *Service) dataplane(global Timeouts) dataplane.ServiceConfig {
+	set := dataplane.ServiceConfig{
+		Persistence: s.Persistence.Timeout, CallID: s.Persistence.Engine == EngineSIP, OnePacket: s.OnePacket,
+		Rate: uint32(s.MaxRate), ClientRate: uint32(s.MaxClientRate), Refuse: s.WhenDown == DownRefuse, Page: s.Fallback.response(),
+		Timeouts: []dataplane.Timeouts{dataplane.Timeouts(global), dataplane.Timeouts(s.Timeouts)},
+	}
+	length := s.anyVIP().BitLen()
+	bits := cmp.Or(s.Persistence.Prefix, length) + 128 - length
+	if set.CallID && s.Persistence.Prefix == 0 {
+		bits = 0
+	}
+	for i := range set.ClientMask {
+		set.ClientMask[i] = ^byte(0xff >> max(0, min(8, bits-8*i)))
+	}
+	return set
+}
+
+// dataplane is the tunnel as the data plane takes it.
+func (t Tunnel) dataplane() dataplane.Tunnel {
+	kinds := [...]forward.TunnelKind{IPIP: forward.IPIP, GUE: forward.GUE, GRE: forward.GRE}
+	return dataplane.Tunnel{Kind: kinds[t.Type], Port: t.Port, Checksum: t.Checksum}
+}
+
+// dataplane is the settings as the data plane takes them.
+func (s *Settings) dataplane() dataplane.Settings {
+	return dataplane.Settings{
+		ExpireNodestConn:        orElse(s.ExpireNodestConn, !s.IPVSCompat),
+		ExpireQuiescentTemplate: orElse(s.ExpireQuiescentTemplate, !s.IPVSCompat),
+		SloppyTCP:               s.SloppyTCP,
+		SloppySCTP:              s.SloppySCTP,
+		ConnReuseMode:           orElse(s.ConnReuseMode, reuseMode(s.IPVSCompat)),
+		PMTUDisc:                orElse(s.PMTUDisc, true),
+		ClampMSS:                s.ClampMSS,
+		AnswerRate:              cmp.Or(s.AnswerRate, defaultAnswerRate),
+		ReplyByRoute:            s.ReplyByRoute,
+		Merge:                   orElse(s.Merge, true),
+	}
+}
+
+func orElse[T any](v *T, other T) T {
+	if v == nil {
+		return other
+	}
+	return *v
+}
+
+// detection is how long after a server has died it is known to have, at most.
+func (s *Service) detection() time.Duration {
+	return health.Settings{Interval: s.Check.Interval, Timeout: s.Check.Timeout, Fall: s.Check.Fall}.Detection()
+}
+
+// EngineSIP names the persistence engine for SIP over UDP: packets with the same
+// Call-ID go to the same server (ip_vs_pe_sip).
+const EngineSIP = "sip"
+
+func (s *Service) group() string { return cmp.Or(s.Group, DefaultGroup) }
+
+func (s *Service) checkType() string {
+	switch {
+	case s.Check.Type != "":
+		return s.Check.Type
+	case s.takes(TCP):
+		return "tcp"
+	}
+	return checkOn
+}
+
+// takes reports whether a protocol is among those of the service.
+func (s *Service) takes(p Protocol) bool {
+	return slices.ContainsFunc(s.matches(), func(m Match) bool { return slices.Contains(m.protocols(), p) })
+}
+
+func (r *Server) method(s *Service) Method {
+	switch {
+	case r.Method != 0:
+		return r.Method
+	case s.Method != 0:
+		return s.Method
+	}
+	return DSR
+}
+
+func (r *Server) tunnel(s *Service) Tunnel {
+	if r.Tunnel == (Tunnel{}) {
+		return s.Tunnel
+	}
+	return r.Tunnel
+}
+
+func (r *Server) addrPort(s *Service) netip.AddrPort {
+	if r.Port == 0 {
+		return netip.AddrPortFrom(r.Address, s.Port)
+	}
+	return netip.AddrPortFrom(r.Address, r.Port)
+}
+
+func (r *Server) name(s *Service) string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return r.addrPort(s).String()
+}
+
+func (r *Server) state() ServerState { return cmp.Or(r.State, StateActive) }
+
+func (r *Server) weight() int32 {
+	if r.Weight == nil {
+		return defaultWeight
+	}
+	return int32(*r.Weight)
+}
+
+// reuseMode is that of ip_vs, or golb's: with DSR and TUN a connection whose client
+// has closed it is in FIN_WAIT, and stays there for two minutes.
+func reuseMode(compat bool) int {
+	if compat {
+		return 1
+	}
+	return 3
+}

@@ -1,0 +1,122 @@
+package lb
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// ValidateHost finds the mistakes that show on this host only: an interface that is
+// not there, a processor that golb may not run on, a VIP that is one of the host's own
+// addresses. It returns nil,
+// ConfigErrors, or the error of asking the host.
+func (c *Config) ValidateHost() error {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return fmt.Errorf("lb: list interfaces: %w", err)
+	}
+	names := map[string]bool{}
+	local := map[netip.Addr]string{}
+	for _, i := range interfaces {
+		names[i.Name] = true
+		addrs, err := i.Addrs()
+		if err != nil {
+			return fmt.Errorf("lb: list addresses of %s: %w", i.Name, err)
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				local[p.Addr().Unmap()] = i.Name
+			}
+		}
+	}
+	v := &validator{}
+	for i, name := range c.Interfaces {
+		if !names[name] {
+			v.fail(fmt.Sprintf("interfaces[%d]", i), name, "no such interface", nameList(interfaces))
+		}
+	}
+	if len(c.CPUs) > 0 {
+		v.hostCPUs(c.CPUs)
+	}
+	for i := range c.Services {
+		s := &c.Services[i]
+		for j, m := range s.matches() {
+			for addr, dev := range local {
+				if m.VIP.Contains(addr) {
+					v.fail(s.matchPath(i, j), m.VIP, localProblem(m.VIP, addr, dev),
+						"an address that no interface of this host has; golb answers for it itself")
+				}
+			}
+		}
+	}
+	return v.result()
+}
+
+// localProblem keeps the plain case plain.
+func localProblem(v VIP, addr netip.Addr, dev string) string {
+	if v.IsSingleIP() {
+		return "a local address, on interface " + dev
+	}
+	return fmt.Sprintf("it holds %s, a local address, on interface %s", addr, dev)
+}
+
+func nameList(interfaces []net.Interface) string {
+	var names []string
+	for _, i := range interfaces {
+		if i.Flags&net.FlagLoopback == 0 {
+			names = append(names, i.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// warnings says what on this host will hurt: its own stack sees the VIPs' packets
+// too, and should do nothing with them. route asks the host's routing table, sysctl
+// whether a setting under /proc/sys is on.
+func (c *Config) warnings(route func(netip.Addr) (Route, error), sysctl func(file string) bool) []string {
+	forwards := map[bool]bool{
+		true:  sysctl("/proc/sys/net/ipv4/ip_forward"),
+		false: sysctl("/proc/sys/net/ipv6/conf/all/forwarding"),
+	}
+	var list []string
+	for _, vip := range c.vips() {
+		_, err := route(vip.Addr())
+		problem := ""
+		switch is4 := vip.Addr().Is4(); {
+		case errors.Is(err, syscall.EINVAL): // a blackhole
+		case err == nil && forwards[is4]:
+			problem = "this host routes packets, and would send those for %s a second time"
+		case err != nil && (forwards[is4] || !is4): // IPv4 hosts that do not forward keep quiet about it
+			problem = "this host has no route to %s, and its kernel would tell clients so"
+		}
+		if problem != "" {
+			list = append(list, fmt.Sprintf(problem+"; mend it: ip route add blackhole %[1]s", vip))
+		}
+	}
+	return list
+}
+
+// isOn reads a sysctl.
+func isOn(file string) bool {
+	b, err := os.ReadFile(file)
+	return err == nil && strings.TrimSpace(string(b)) != "0"
+}
+
+// hostCPUs finds the processors that golb may not run on.
+func (v *validator) hostCPUs(list []int) {
+	have, err := processors()
+	for i, n := range list {
+		path := fmt.Sprintf("cpus[%d]", i)
+		switch {
+		case err != nil:
+			v.fail(path, n, err.Error(), "none, not to pin")
+		case !slices.Contains(have, n):
+			v.fail(path, n, "not a processor that golb may run on", fmt.Sprint(have))
+		}
+	}
+}

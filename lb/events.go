@@ -1,0 +1,150 @@
+package lb
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"reflect"
+	"time"
+
+	"github.com/golb/golb/health/alert"
+)
+
+// notifier tells of what happens as one Alerts says.
+type notifier struct {
+	*alert.Notifier // nil where there is nobody to tell
+	cfg             Alerts
+	stop            context.CancelFunc // sends what is left
+}
+
+// notifiers are those of services that have their own, by the service's name, and
+// that of all others, by "". They are replaced, never changed.
+type notifiers map[string]*notifier
+
+// followAlertsLocked starts and ends notifiers so that they are those of the config; those
+// that stay remember what they have told.
+func (b *Balancer) followAlertsLocked(n *network) {
+	have, next := notifiers{}, notifiers{}
+	if old := b.notifiers.Load(); old != nil {
+		have = *old
+	}
+	follow := func(name string, cfg Alerts, more ...alert.Sender) {
+		if old := have[name]; old != nil && reflect.DeepEqual(old.cfg, cfg) {
+			next[name] = old
+			return
+		}
+		if next[name] == nil {
+			next[name] = b.startNotifier(n, cfg, more)
+		}
+	}
+	var own []alert.Sender
+	if b.env.OnAlert != nil {
+		own = append(own, alert.SenderFunc(b.env.OnAlert))
+	}
+	follow("", b.cfg.Alerts, own...)
+	for i := range b.cfg.Services {
+		if s := &b.cfg.Services[i]; s.Alerts.given() {
+			follow(s.name(), s.Alerts)
+		}
+	}
+	b.notifiers.Store(&next)
+	for name, old := range have {
+		if next[name] != old {
+			old.stop()
+		}
+	}
+}
+
+func (b *Balancer) startNotifier(n *network, cfg Alerts, more []alert.Sender) *notifier {
+	senders := append(cfg.senders(), more...)
+	if len(senders) == 0 {
+		return &notifier{cfg: cfg, stop: func() {}}
+	}
+	ctx, stop := context.WithCancel(n.ctx)
+	x := &notifier{cfg: cfg, stop: stop, Notifier: alert.New(alert.Config{
+		Senders: senders, Name: cmp.Or(cfg.Name, "golb on "+hostname()), Gather: cfg.Gather, Hold: cfg.Hold,
+		OnError: func(err error) { b.env.Logger.Error("alert not sent", "reason", err.Error()) },
+	})}
+	n.tasks.Go(func() error { return x.Run(ctx) })
+	return x
+}
+
+// alert has an event told to those who are to know of it.
+func (b *Balancer) alert(e Event) {
+	all := b.notifiers.Load()
+	about, ok := e.alert()
+	if all == nil || !ok {
+		return
+	}
+	x := (*all)[e.Service]
+	if x == nil {
+		x = (*all)[""]
+	}
+	if x.Notifier != nil {
+		x.Add(about)
+	}
+}
+
+// alert is an event as people are told of it; ok is false where they are not.
+func (e *Event) alert() (a alert.Event, ok bool) {
+	a = alert.Event{
+		Key: e.Service + "\x00" + e.Server, Service: e.Service, Server: cmp.Or(e.Server, "the service"),
+		Reason: e.Reason, Since: e.Since, At: e.Time, Action: e.Action,
+	}
+	switch e.Kind {
+	case EventServerUp, EventServiceUp:
+		a.State = "up"
+	case EventServerDown, EventServiceDown:
+		a.State = "down"
+	case EventServerSuspect:
+		a.State = "suspect"
+	case EventDrained:
+		a.State = "drained"
+	case EventVIPConflict:
+		a.Key, a.Service, a.Server, a.State = string(e.Kind)+e.Reason, "VIPs", "one", "claimed by another host"
+	default:
+		return a, false
+	}
+	return a, true
+}
+
+// noteLocked keeps an event to be told by report.
+func (b *Balancer) noteLocked(e Event) { b.noted = append(b.noted, e) }
+
+// attrs are what a log has of an event: all that it says.
+func (e *Event) attrs() (attrs []slog.Attr) {
+	for _, a := range []struct{ key, value string }{
+		{"service", e.Service}, {"server", e.Server}, {"reason", e.Reason}, {"action", e.Action},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, a.value))
+		}
+	}
+	if !e.Since.IsZero() {
+		attrs = append(attrs, slog.Time("since", e.Since))
+	}
+	return attrs
+}
+
+// emit tells one event.
+func (b *Balancer) emit(e Event) {
+	b.events.Lock()
+	defer b.events.Unlock()
+	e.Time = time.Now()
+	b.env.OnEvent(e)
+	b.alert(e)
+}
+
+// report tells the events that were noted. The lock is not held.
+func (b *Balancer) report() {
+	b.reports.Lock()
+	defer b.reports.Unlock()
+	b.mu.Lock()
+	events := b.noted
+	b.noted = nil
+	b.mu.Unlock()
+	for _, e := range events {
+		b.env.Logger.LogAttrs(context.Background(), slog.LevelWarn, string(e.Kind), e.attrs()...)
+		b.emit(e)
+	}
+}

@@ -1,0 +1,36 @@
+package dataplane
+
+import "github.com/golb/golb/forward"
+
+// fallBack finds where a packet that begins a connection goes which no server takes.
+func (w *Worker) fallBack(x *rxPacket, v *Service) Reason {
+	p, set, s := &x.packet, v.settings.Load(), v.fallback.Load()
+	switch {
+	case set.refuse && v.closed.Load():
+		return NoServer
+	case s == nil && set.page != nil && p.Proto == forward.ProtoTCP && p.TCPFlags&(forward.FlagSYN|forward.FlagACK) == forward.FlagSYN:
+		return w.sendSYNACK(x)
+	case s == nil:
+		return NoServer
+	}
+	x.server, x.dport = s, s.dport(p)
+	if set.onePacket {
+		return w.scheduleOnePacket(x)
+	}
+	reason := w.enter(x, &x.key, x.hash, s, 0)
+	if reason == TableFull && w.plane.dropHalfOpen() {
+		reason = w.enter(x, &x.key, x.hash, s, 0)
+	}
+	return reason
+}
+
+// EndDatagramFlows ends what has no end of its own on a server: datagrams of a client
+// that goes on sending would go there for good.
+func (p *Plane) EndDatagramFlows(s *Server) {
+	for c := uint32(1); c < p.table.used(); c++ {
+		m := p.table.conns[c].load()
+		if m.has(flagLive) && m.server() == s.ID && p.table.conns[c].proto() == forward.ProtoUDP {
+			p.delete(m.id(c))
+		}
+	}
+}

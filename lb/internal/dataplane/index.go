@@ -1,0 +1,190 @@
+package dataplane
+
+import (
+	"math/bits"
+	"runtime"
+	"sync/atomic"
+)
+
+// indexRef points to a connection from the index: its number, and whether the tuple
+// that led there is the client's or the server's. 0 is none.
+type indexRef uint32
+
+func makeIndexRef(c uint32, reply bool) indexRef {
+	r := indexRef(c << 1)
+	if reply {
+		r |= 1
+	}
+	return r
+}
+
+func (r indexRef) conn() uint32 { return uint32(r >> 1) }
+func (r indexRef) reply() bool  { return r&1 != 0 }
+
+const slotsPerBucket = 8
+
+// bucket is one cache line of the index: refs, and of each a tag of its tuple's
+// hash, so that one look tells which connections are worth reading. What does not
+// fit hangs on a chain through the connections themselves.
+//
+// Readers take no lock: while a connection is there its slot does not change, and a
+// reader that takes one for another sees that by the key. Writers hold busy.
+type bucket struct {
+	tags  [2]atomic.Uint64 // of slot i in word i%2, 16 bits from bit i/2*16; 0 is none
+	refs  [slotsPerBucket]atomic.Uint32
+	chain atomic.Uint32 // indexRef
+	busy  atomic.Uint32
+	_     [8]byte
+}
+
+// tagOf takes hash bits that the bucket number does not use.
+func tagOf(hash uint64) uint64 { return hash&0xffff | 1 }
+
+const (
+	tagLow  = 0x0001_0001_0001_0001 // the lowest bit of each tag of a word
+	tagHigh = tagLow << 15
+)
+
+// matching returns the slots whose tag is that of hash, and perhaps others, as a set
+// that first and rest take apart.
+func (b *bucket) matching(hash uint64) slots {
+	// A lane of x that is 0 borrows (Mycroft's test for a zero byte).
+	all := tagOf(hash) * tagLow
+	x, y := b.tags[0].Load()^all, b.tags[1].Load()^all
+	return slots((x-tagLow)&^x&tagHigh>>15 | (y-tagLow)&^y&tagHigh>>14)
+}
+
+// slots is a set of slots: bit i/2*16 + i%2 is slot i.
+type slots uint64
+
+func (s slots) first() int {
+	at := bits.TrailingZeros64(uint64(s))
+	return (at>>3 | at&1) % slotsPerBucket
+}
+
+func (s slots) rest() slots { return s & (s - 1) }
+
+func (s slots) has(i int) bool { return s>>(i/2*16+i%2)&1 != 0 }
+
+// putLocked fills or, with tag 0, empties a slot.
+func (b *bucket) putLocked(i int, tag uint64, r indexRef) {
+	word, shift := &b.tags[i%2], i/2*16
+	b.refs[i].Store(uint32(r))
+	word.Store(word.Load()&^(0xffff<<shift) | tag<<shift)
+}
+
+// lock spins: a bucket is held for some tens of nanoseconds. The holder may have
+// lost its processor, so a long wait gives way.
+func (b *bucket) lock() {
+	for i := 1; !b.busy.CompareAndSwap(0, 1); i++ {
+		if i%64 == 0 {
+			runtime.Gosched()
+		}
+	}
+}
+
+func (b *bucket) unlock() { b.busy.Store(0) }
+
+// link enters r for a tuple with that hash.
+func (t *table) link(hash uint64, r indexRef) {
+	b := t.bucket(hash)
+	b.lock()
+	defer b.unlock()
+	for i := range b.refs {
+		if b.refs[i].Load() == 0 {
+			b.putLocked(i, tagOf(hash), r)
+			return
+		}
+	}
+	t.chainLocked(b, r)
+}
+
+// linkReply enters r for the tuple of a server's replies, which other connections
+// may have too: those of the same client with other VIPs of the same server. The
+// newest is found first, as in ip_vs, since the others are most likely over: each
+// takes the slot of the next newest, and none of them is asked for meanwhile.
+func (t *table) linkReply(k *flowKey, r indexRef, servers []*Server) {
+	hash := k.hash(t.seed)
+	b := t.bucket(hash)
+	b.lock()
+	defer b.unlock()
+	like := b.matching(hash)
+	for i := range b.refs {
+		other := indexRef(b.refs[i].Load())
+		if other == 0 {
+			b.putLocked(i, tagOf(hash), r)
+			return
+		}
+		if !like.has(i) || !other.reply() {
+			continue
+		}
+		if _, same := t.match(other, k, servers); same {
+			b.putLocked(i, tagOf(hash), r)
+			r = other
+		}
+	}
+	t.chainLocked(b, r)
+}
+
+// chainLocked puts r before what is chained to a bucket.
+func (t *table) chainLocked(b *bucket, r indexRef) {
+	t.setNext(r, indexRef(b.chain.Load()))
+	b.chain.Store(uint32(r))
+}
+
+// unlink takes r out again. Chained connections move into freed slots only when
+// new ones come, so that a reader on the chain never loses its way to a
+// connection that is still there.
+func (t *table) unlink(hash uint64, r indexRef) {
+	b := t.bucket(hash)
+	b.lock()
+	defer b.unlock()
+	for i := range b.refs {
+		if indexRef(b.refs[i].Load()) == r {
+			b.putLocked(i, 0, 0)
+			return
+		}
+	}
+	prev := indexRef(0)
+	for cur := indexRef(b.chain.Load()); cur != 0; cur = t.next(cur) {
+		if cur == r {
+			if prev == 0 {
+				b.chain.Store(uint32(t.next(cur)))
+			} else {
+				t.setNext(prev, t.next(cur))
+			}
+			return
+		}
+		prev = cur
+	}
+}
+
+// bucket scales the hash, so that the number of buckets need not be a power of two.
+func (t *table) bucket(hash uint64) *bucket {
+	i, _ := bits.Mul64(hash, uint64(len(t.buckets)))
+	return &t.buckets[i]
+}
+
+// next and setNext follow the chain of a bucket through its connections, which
+// have one link for each of their two refs.
+func (t *table) next(r indexRef) indexRef {
+	l := t.conns[r.conn()].links.Load()
+	if r.reply() {
+		return indexRef(l >> 32)
+	}
+	return indexRef(uint32(l))
+}
+
+func (t *table) setNext(r, next indexRef) {
+	links := &t.conns[r.conn()].links
+	for {
+		old := links.Load()
+		l := old&^0xffffffff | uint64(next)
+		if r.reply() {
+			l = old&0xffffffff | uint64(next)<<32
+		}
+		if links.CompareAndSwap(old, l) {
+			return
+		}
+	}
+}

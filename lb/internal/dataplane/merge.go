@@ -1,0 +1,41 @@
+package dataplane
+
+import "github.com/golb/golb/forward"
+
+// merger merges what is queued for one port.
+type merger struct {
+	tcp, udp bool
+	misses   uint8 // batches in a row in which nothing could be merged
+	skip     uint8 // batches still to be sent as they are
+}
+
+// mergerFor is that of a port: where GSO reports that the port takes super-packets which
+// nobody has received.
+func mergerFor(p Port) (m merger) {
+	if g, ok := p.(interface{ GSO() (tcp, udp bool) }); ok {
+		m.tcp, m.udp = g.GSO()
+	}
+	return m
+}
+
+// merge merges what may be merged of the frames that are to leave by a port. Traffic
+// that comes merged, or has nothing to merge, is tried in one batch of sixteen.
+func (w *Worker) merge(port int, frames []forward.Frame) []forward.Frame {
+	const maxMisses = 4
+	m := &w.mergers[port]
+	if len(frames) < 2 || !m.tcp || !w.plane.snap.Load().settings.Merge {
+		return frames
+	}
+	if m.skip > 0 {
+		m.skip--
+		return frames
+	}
+	merged := w.merging.Merge(frames, m.udp)
+	m.misses++
+	if len(merged) < len(frames) {
+		m.misses = 0
+	}
+	m.misses = min(m.misses, maxMisses)
+	m.skip = 1<<m.misses - 1
+	return merged
+}

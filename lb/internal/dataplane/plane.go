@@ -1,0 +1,121 @@
+package dataplane
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/golb/golb/forward"
+)
+
+// Plane is the data plane of one balancer: what its workers share. Its methods may be
+// called at any time from any goroutine, but for those that change services and
+// servers (AddServer, DropServer, NewService, Publish and the methods of Service and
+// Server): these go one at a time.
+type Plane struct {
+	snap    atomic.Pointer[Snapshot]
+	table   *table
+	servers serverTable
+	now     func() time.Time
+	start   time.Time
+	rand    func() uint64
+	hooks   Hooks
+	pageKey cookieKey
+
+	mtuLearned atomic.Uint32 // tick of the last path MTU learned, 0 never
+	fullAt     atomic.Uint32 // tick at which the table was last full, 0 never
+
+	_ line // what follows has locks
+
+	expiry    expiry
+	orphans   atomic.Bool // a server left its service: its connections may have to end
+	frags     fragments
+	hops      hopTable
+	ftp       ftp
+	probes    probes
+	closedNAT resetTable
+	nextHops  NextHops
+	workers   atomic.Pointer[[]*Worker]
+	stopped   atomic.Bool
+	_         line
+
+	// What control alone touches.
+	workerCount int
+	interner    interner
+	dropped     []*Server // that may still be referred to
+	marks       uint32    // given to services
+	cut         cutList
+}
+
+// Config says what a Plane is made of.
+type Config struct {
+	Connections int // the size of the table, templates included; 4 or more
+	Buckets     int // of its index, 128 bytes each; 0 means one for two connections
+	Workers     int // how many AddWorker will make
+	Now         func() time.Time
+	Rand        func() uint64 // random bits; called from several goroutines at once
+	NextHops    NextHops
+	Hooks       Hooks
+}
+
+// NextHops finds the way to addresses that are no server's: clients, where replies do not
+// go back to the MAC that sent the request, and the peers of what NAT's servers send
+// themselves.
+type NextHops interface {
+	// NextHop returns the next hop to dst, nil where there is none or its MAC is not
+	// known, and the host's own address towards dst, zero where there is none. Workers
+	// call it; it must not block for long. The hop must not be changed.
+	NextHop(dst forward.Addr) (hop *Hop, source forward.Addr)
+}
+
+// New makes a data plane without services or workers.
+func New(c Config) *Plane {
+	p := &Plane{now: c.Now, start: c.Now(), rand: c.Rand, nextHops: c.NextHops, hooks: c.Hooks, workerCount: c.Workers, interner: newInterner()}
+	p.workers.Store(new([]*Worker))
+	p.servers.start()
+	p.frags.start(c.Rand())
+	p.pageKey = cookieKey{c.Rand(), c.Rand()}
+	p.table = newTable(c.Connections, c.Buckets, c.Rand(), p.tick())
+	return p
+}
+
+// tick reads the clock. The table's time starts at 1, so that 0 is never.
+func (p *Plane) tick() Tick { return Ticks(p.now().Sub(p.start)) + 1 }
+
+// InUse is how many connections and templates there are.
+func (p *Plane) InUse() int { return int(p.table.inUse()) }
+
+// Drops are the frames not forwarded, by reason.
+type Drops [NumReasons]uint64
+
+// Drops sums the drops of all workers.
+func (p *Plane) Drops() (d Drops) {
+	for _, w := range *p.workers.Load() {
+		for r, n := range w.Drops() {
+			d[r] += n
+		}
+	}
+	return d
+}
+
+// Drops are the worker's own.
+func (w *Worker) Drops() (d Drops) {
+	for r := range d {
+		d[r] = w.drops[r].Load()
+	}
+	return d
+}
+
+// PathMTUsExpired reports, once, that path MTUs were learned and are to be forgotten: the
+// caller gives all servers the MTU of their route again.
+func (p *Plane) PathMTUsExpired() bool {
+	at := p.mtuLearned.Load()
+	if at == 0 || p.tick().before(Tick(at)+pathMTUTimeout) {
+		return false
+	}
+	p.mtuLearned.Store(0)
+	return true
+}
+
+// ErrNotRunning is what fails where no worker runs.
+var ErrNotRunning = errors.New("golb does not run")

@@ -1,0 +1,96 @@
+package dataplane
+
+import "github.com/golb/golb/forward"
+
+// Towards clients: replies of NAT's servers (ip_vs_out), and what these servers send
+// themselves.
+
+// toClient sends a server's reply on to the client (ip_vs_out).
+func (w *Worker) toClient(x *rxPacket) Reason {
+	w.countOut(x)
+	if x.packet.Frag != forward.NotFrag {
+		x.verdict = verdictOf(x, true)
+	}
+	w.plane.update(x, fromServer, 0, w.now)
+	return w.replyOut(x)
+}
+
+// countOut counts the packet as one from a server.
+func (w *Worker) countOut(x *rxPacket) {
+	count := &x.server.counters[w.id]
+	count.outPackets.bump(1)
+	count.outBytes.bump(uint64(x.packet.End - x.packet.L3))
+}
+
+// replyOut makes a server's packet one of the VIP's, and sends it to the client. Errors
+// are told to the server about the packet as it sent it.
+func (w *Worker) replyOut(x *rxPacket) Reason {
+	p := &x.packet
+	hop := w.hopToClient(x)
+	if p.TTL <= 1 || hop == nil || w.tooLong(x, hop) {
+		x.answerFrom = x.server.Source()
+		switch {
+		case p.TTL <= 1:
+			return TTLExceeded
+		case hop == nil:
+			return NoNeighbor
+		}
+		x.mtu = w.mtus[hop.Port]
+		return MTUExceeded
+	}
+	if x.meta.has(flagFTP) {
+		if r := w.ftpReply(x, w.mtus[hop.Port]); r != forwarded {
+			return r
+		}
+	}
+	vip, vport := w.plane.table.conns[x.conn].vipAddr()
+	if r := forward.NATReply(x.frame, p, &vip, vport); r != forward.None {
+		return Reason(r)
+	}
+	return w.routeBy(x, hop)
+}
+
+// hopToClient is the hop that the client's packets came from, or the next hop of the
+// host's route to the client.
+func (w *Worker) hopToClient(x *rxPacket) *Hop {
+	hop := w.plane.hops.get(timer(w.plane.table.conns[x.conn].timer.Load()).hop())
+	if hop == nil || x.snap.settings.ReplyByRoute {
+		hop, _ = w.plane.nextHops.NextHop(x.packet.Dst)
+	}
+	return hop
+}
+
+// tooLong reports whether a packet exceeds the MTU to a hop and must not be cut.
+func (w *Worker) tooLong(x *rxPacket, hop *Hop) bool {
+	p := &x.packet
+	return p.NetLen(x.frame) > w.mtus[hop.Port] && (p.DF || p.Version == 6)
+}
+
+// routeBy sends a finished packet on to a hop, as a router does.
+func (w *Worker) routeBy(x *rxPacket, hop *Hop) Reason {
+	w.clampMSS(x, w.mtus[hop.Port])
+	forward.DecTTL(x.frame, &x.packet)
+	forward.SetMACs(x.frame, hop.MAC, w.macs[hop.Port])
+	return w.fragmentTo(x, x.frame, hop.Port, w.mtus[hop.Port])
+}
+
+// routeOut routes a packet that a server of method NAT sends of a connection of its own:
+// golb is its gateway (ip_vs leaves it to the host's forwarding).
+func (w *Worker) routeOut(x *rxPacket) Reason {
+	p := &x.packet
+	hop, _ := w.plane.nextHops.NextHop(p.Dst)
+	if hop == nil {
+		return NotVIP
+	}
+	x.verdict = verdictRouteOut
+	switch {
+	case p.TTL <= 1:
+		_, x.answerFrom = w.plane.nextHops.NextHop(p.Src)
+		return TTLExceeded
+	case w.tooLong(x, hop):
+		_, x.answerFrom = w.plane.nextHops.NextHop(p.Src)
+		x.mtu = w.mtus[hop.Port]
+		return MTUExceeded
+	}
+	return w.routeBy(x, hop)
+}

@@ -1,0 +1,94 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/sched"
+)
+
+// rig is a plane of one worker, one TCP service of method DSR and one server, with a
+// clock that tests turn.
+type rig struct {
+	*Plane
+	w   *Worker
+	now time.Time
+}
+
+var (
+	rigVIP    = netip.MustParseAddrPort("192.0.2.80:80")
+	rigServer = netip.MustParseAddrPort("10.0.0.1:80")
+)
+
+func newRig(t *testing.T, connections int, persistence time.Duration) *rig {
+	t.Helper()
+	r := &rig{now: time.Unix(1e9, 0)}
+	r.Plane = New(Config{
+		Connections: connections, Workers: 1, Now: func() time.Time { return r.now },
+		Rand: rand.New(rand.NewPCG(1, 2)).Uint64, NextHops: noHops{},
+	})
+	v := r.NewService("tcp", rigVIP.Port(), false)
+	s, err := sched.New("wlc", sched.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.SetScheduler(s)
+	mask := forward.Addr{}
+	for i := range mask {
+		mask[i] = 0xff
+	}
+	v.Configure(ServiceConfig{Persistence: persistence, ClientMask: mask})
+	server := r.AddServer(v, rigServer)
+	server.SetMethod(DSR, Tunnel{})
+	server.SetRoute(Route{MTU: 1500})
+	server.SetMAC(forward.MAC{2, 0, 0, 0, 0, 2})
+	server.Server.SetWeight(1)
+	v.Add(server)
+	snap := NewSnapshot(Settings{ExpireNodestConn: true, AnswerRate: 1000})
+	snap.Add(Match{VIP: netip.PrefixFrom(rigVIP.Addr(), 32), Proto: forward.ProtoTCP, First: rigVIP.Port(), Last: rigVIP.Port()}, v)
+	r.Publish(snap)
+	r.w = r.AddWorker(WorkerConfig{Ports: []Port{noPort{}}})
+	return r
+}
+
+// handle has the worker forward a segment of a client.
+func (r *rig) handle(client netip.AddrPort, flags uint8) {
+	b := segment(client, rigVIP, flags)
+	buf := append(make([]byte, forward.Headroom, forward.Headroom+len(b)), b...)
+	r.w.Handle([]forward.Frame{{Buf: buf, Head: forward.Headroom, Tail: len(buf), Offload: forward.Offload{DataValid: true}}})
+}
+
+// segment is a frame with a TCP segment of IPv4 without payload.
+func segment(src, dst netip.AddrPort, flags uint8) []byte {
+	b := make([]byte, 14+20+20)
+	b[5], b[11], b[12] = 1, 9, 8
+	ip, tcp := b[14:34], b[34:]
+	ip[0], ip[3], ip[8], ip[9] = 4<<4|5, 40, 64, forward.ProtoTCP
+	copy(ip[12:], src.Addr().AsSlice())
+	copy(ip[16:], dst.Addr().AsSlice())
+	sum := uint32(0)
+	for i := 0; i < 20; i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(ip[i:]))
+	}
+	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum>>16+sum&0xffff))
+	binary.BigEndian.PutUint16(tcp[0:], src.Port())
+	binary.BigEndian.PutUint16(tcp[2:], dst.Port())
+	tcp[12], tcp[13] = 5<<4, flags
+	return b
+}
+
+type noPort struct{}
+
+func (noPort) Recv([]forward.Frame) (int, error)        { return 0, nil }
+func (noPort) Send(frames []forward.Frame) (int, error) { return len(frames), nil }
+func (noPort) Wake()                                    {}
+func (noPort) MAC() forward.MAC                         { return forward.MAC{2, 0, 0, 0, 0, 1} }
+func (noPort) MTU() int                                 { return 1500 }
+
+type noHops struct{}
+
+func (noHops) NextHop(forward.Addr) (*Hop, forward.Addr) { return nil, forward.Addr{} }

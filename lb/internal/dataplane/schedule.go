@@ -1,0 +1,131 @@
+package dataplane
+
+import (
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/sched"
+)
+
+// newTimeout is how long a connection has until its first packet sets its state's
+// own timeout.
+const newTimeout = 3 * TicksPerSecond
+
+// schedule finds a server for the first packet of a connection, and enters the
+// connection (ip_vs_schedule).
+func (w *Worker) schedule(x *rxPacket, v *Service) Reason {
+	p := &x.packet
+	if p.SrcPort == ftpDataPort {
+		return NoService // a server's data connection: it is known or none
+	}
+	set := v.settings.Load()
+	if w.exceedsRate(x, v, set) {
+		return RateLimited
+	}
+	if w.plane.hooks.Admit != nil && !w.plane.hooks.Admit(w.flowOf(x)) {
+		return NotAdmitted
+	}
+	if v.closed.Load() && (v.port != ftpPort || p.DstPort == ftpPort) { // transfers go where their control connection is
+		return NoServer
+	}
+	if set.persistence != 0 {
+		return w.schedulePersistent(x, v, set)
+	}
+	if !v.grouped && v.port != p.DstPort {
+		if v.port == ftpPort {
+			return NoService // other ports are its with persistence only
+		}
+		return NoServer
+	}
+	s := w.pick(x, v)
+	if s == nil {
+		return NoServer
+	}
+	x.server, x.dport = s, s.dport(p)
+	if set.onePacket {
+		return w.scheduleOnePacket(x)
+	}
+	reason := w.enter(x, &x.key, x.hash, s, 0)
+	if reason == TableFull && w.plane.dropHalfOpen() {
+		reason = w.enter(x, &x.key, x.hash, s, 0)
+	}
+	if reason == TableFull {
+		return w.forwardStateless(x, v)
+	}
+	return reason
+}
+
+// dport is the port that a packet goes to at the server.
+func (s *Server) dport(p *forward.Packet) uint16 {
+	if s.Port != 0 {
+		return s.Port
+	}
+	return p.DstPort
+}
+
+// scheduleOnePacket counts a packet of a one-packet service as a connection that is over
+// at once.
+func (w *Worker) scheduleOnePacket(x *rxPacket) Reason {
+	s := x.server
+	if s.upper.Load() != 0 {
+		s.count(false)
+		s.bind()
+		s.unbind(false, true)
+	}
+	s.counters[w.id].conns.bump(1)
+	x.conn, x.meta = 0, 0
+	return forwarded
+}
+
+// flowOf is what schedulers and hooks are told of a packet, until the next call.
+func (w *Worker) flowOf(x *rxPacket) *sched.Flow {
+	p := &x.packet
+	w.flow = sched.Flow{Src: p.Src, Dst: p.Dst, SrcPort: p.SrcPort, DstPort: p.DstPort, Proto: p.Proto, Hash: uint32(x.hash)}
+	return &w.flow
+}
+
+func (w *Worker) pick(x *rxPacket, v *Service) *Server {
+	s := v.scheduler().Pick(w.flowOf(x))
+	if s == nil {
+		return nil
+	}
+	return w.plane.servers.get(s.ID)
+}
+
+// enter makes the connection of a packet, to x.dport of a server, controlled by a
+// template, 0 for none. Where another worker was first, its connection is the one.
+func (w *Worker) enter(x *rxPacket, key *flowKey, hash uint64, s *Server, template uint32) Reason {
+	t, method := w.plane.table, s.path.Load().method
+	flags := flagInactive | meta(method)<<metaMethod
+	if method != NAT {
+		flags |= flagNoOutput
+	} else if key.dstPort() == ftpPort && key.proto() == forward.ProtoTCP {
+		flags |= flagFTP
+	}
+	s.count(false)
+	c, m, fresh := t.insert(&newConn{
+		key: *key, hash: hash, server: s, dport: x.dport, meta: flags,
+		template: template, timeout: newTimeout, replies: method == NAT,
+	}, w.now, w.plane.servers.all())
+	if !fresh {
+		s.uncount(false)
+		if template != 0 {
+			t.cold[template].controls.Add(-1)
+		}
+	}
+	if c == 0 {
+		return TableFull
+	}
+	if fresh {
+		s.bind()
+		s.counters[w.id].conns.bump(1)
+		if w.plane.hooks.OnConnection != nil {
+			w.plane.tellConnection(ConnBegan, c, m)
+		}
+	}
+	w.setConn(x, c, m)
+	return forwarded
+}
+
+// setConn makes c the connection of a packet.
+func (w *Worker) setConn(x *rxPacket, c uint32, m meta) {
+	x.conn, x.meta, x.server, x.dport = c, m, w.plane.servers.get(m.server()), w.plane.table.conns[c].dport()
+}

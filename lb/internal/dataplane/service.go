@@ -1,0 +1,174 @@
+package dataplane
+
+import (
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/sched"
+)
+
+// Service is a virtual service as packets see it (ip_vs_service). It outlives reloads, so
+// that its scheduler keeps its position.
+//
+// Its exported methods that change something are called by one goroutine at a time.
+// servers is what schedulers see, in ip_vs's order, newest first; it is never changed,
+// only replaced.
+type Service struct {
+	// What packets read, on one line of the cache.
+	port     uint16      // 0 where it takes several
+	grouped  bool        // ports and VIPs are one to persistence, as with a mark
+	closed   atomic.Bool // no server gets new connections
+	mark     uint32      // its templates have it for a VIP; 0 where not grouped
+	sched    atomic.Pointer[sched.Scheduler]
+	settings atomic.Pointer[serviceSettings]
+	limits   atomic.Pointer[limits]
+	servers  atomic.Pointer[[]*Server]
+	fallback atomic.Pointer[Server] // nil where there is none
+
+	plane *Plane
+	id    string
+	trash map[netip.AddrPort]*Server // dropped, and not yet forgotten
+	_     line
+	pages atomic.Uint64 // sent in place of a server's answer
+}
+
+// ServiceConfig is what an edit may change of a service while packets flow.
+type ServiceConfig struct {
+	Persistence      time.Duration // lifetime of templates; 0: not persistent
+	ClientMask       forward.Addr  // of client addresses in templates
+	CallID           bool          // templates are of SIP calls
+	OnePacket        bool          // each packet is scheduled, none makes a connection
+	Rate, ClientRate uint32        // new connections a second; 0: no limit
+	Timeouts         []Timeouts    // each overrides those before
+	Refuse           bool          // while closed: also where there is a fallback
+	Page             []byte        // a whole HTTP response of at most MaxPage bytes; nil where there is none
+}
+
+// serviceSettings is ServiceConfig as packets read it. It is a key of interner's map:
+// a slice here would not compile, and a pointer to equal values end the sharing.
+type serviceSettings struct {
+	persistence      Tick
+	clientMask       forward.Addr
+	callID           bool
+	onePacket        bool
+	rate, clientRate uint32
+	timeouts         *timeouts
+	refuse           bool
+	page             *page
+}
+
+// NewService makes a service without servers, not known to packets until Publish. port
+// is its only port, or 0; grouped has persistence take all its VIPs and ports for one.
+// One of the same id that was removed, but that connections still refer to, comes back. No
+// service that exists has that id.
+func (p *Plane) NewService(id string, port uint16, grouped bool) *Service {
+	for _, s := range p.dropped {
+		if v := s.service; v.id == id {
+			return v
+		}
+	}
+	v := &Service{plane: p, id: id, port: port, grouped: grouped}
+	v.servers.Store(new([]*Server))
+	if grouped {
+		p.marks++
+		v.mark = ownMarks + p.marks
+	}
+	return v
+}
+
+// ownMarks is where the marks begin that services get from NewService.
+const ownMarks = 1 << 31
+
+// Mark is the number that stands for the service's VIPs in its templates; 0 where it is
+// not grouped.
+func (v *Service) Mark() uint32 { return v.mark }
+
+// Configure changes the settings of v.
+func (v *Service) Configure(c ServiceConfig) {
+	set := &serviceSettings{
+		persistence: Ticks(c.Persistence), clientMask: c.ClientMask, callID: c.CallID, onePacket: c.OnePacket,
+		rate: c.Rate, clientRate: c.ClientRate, refuse: c.Refuse, timeouts: defaultTimeouts(),
+	}
+	for i := range c.Timeouts {
+		set.timeouts.override(&c.Timeouts[i])
+	}
+	if c.Page != nil {
+		set.page = &page{c.Page}
+	}
+	if set.rate+set.clientRate != 0 && v.limits.Load() == nil {
+		v.limits.Store(&limits{})
+	}
+	v.settings.Store(v.plane.interner.intern(set))
+}
+
+// Pages is how often the fallback page was sent; where it was lost, more than once.
+func (v *Service) Pages() uint64 { return v.pages.Load() }
+
+// SetClosed says whether new connections go to no server.
+func (v *Service) SetClosed(closed bool) { v.closed.Store(closed) }
+
+// Closed reports what SetClosed said.
+func (v *Service) Closed() bool { return v.closed.Load() }
+
+// SetFallback gives the service the server that new connections get where no other takes
+// them; nil is none.
+func (v *Service) SetFallback(s *Server) {
+	if s != nil {
+		s.setGone(false)
+	}
+	v.fallback.Store(s)
+}
+
+func (v *Service) scheduler() sched.Scheduler { return *v.sched.Load() }
+
+// schedulerServers is a list as schedulers know it.
+func schedulerServers(servers []*Server) []*sched.Server {
+	list := make([]*sched.Server, len(servers))
+	for i, s := range servers {
+		list[i] = &s.Server
+	}
+	return list
+}
+
+// SetScheduler gives the service another scheduler, which is told of the servers that
+// there are (ip_vs_bind_scheduler).
+func (v *Service) SetScheduler(s sched.Scheduler) {
+	list := schedulerServers(*v.servers.Load())
+	for _, r := range slices.Backward(list) {
+		s.Added(list, r)
+	}
+	v.sched.Store(&s)
+}
+
+// Add puts s at the head of the list and tells the scheduler.
+func (v *Service) Add(s *Server) {
+	s.setGone(false)
+	list := append([]*Server{s}, *v.servers.Load()...)
+	v.servers.Store(&list)
+	v.scheduler().Added(schedulerServers(list), &s.Server)
+}
+
+// Remove takes s off the list and tells the scheduler. Connections to s stay, or end
+// with the next expiry, as the setting says.
+func (v *Service) Remove(s *Server) {
+	s.setGone(true)
+	list := slices.DeleteFunc(slices.Clone(*v.servers.Load()), func(o *Server) bool { return o == s })
+	v.servers.Store(&list)
+	v.scheduler().Removed(schedulerServers(list), &s.Server)
+	v.plane.orphans.Store(true)
+}
+
+// SetWeight changes the weight that the scheduler sees and tells it, also where the
+// weight stays.
+func (v *Service) SetWeight(s *Server, weight int32) {
+	s.Server.SetWeight(weight)
+	if v.Has(s) {
+		v.scheduler().Edited(schedulerServers(*v.servers.Load()), &s.Server)
+	}
+}
+
+// Has reports whether the scheduler sees s.
+func (v *Service) Has(s *Server) bool { return slices.Contains(*v.servers.Load(), s) }

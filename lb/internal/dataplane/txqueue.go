@@ -1,0 +1,56 @@
+package dataplane
+
+import "github.com/golb/golb/forward"
+
+// txQueue is what a worker is about to send through one port, in order. As long as that
+// is a piece of the batch as it was received, frames is that piece itself; then copies of
+// frames.
+type txQueue struct {
+	frames  []forward.Frame
+	own     []forward.Frame // memory for copies
+	inPlace bool            // frames are a piece of the batch,
+	next    int             // and what would follow it is number next
+}
+
+func newTxQueue() txQueue { return txQueue{own: make([]forward.Frame, 0, batchSize)} }
+
+// queueReceived queues frame i of the batch for its port.
+func (w *Worker) queueReceived(frames []forward.Frame, i int) {
+	f := &frames[i]
+	q := &w.out[f.Port]
+	switch {
+	case len(q.frames) == 0:
+		q.frames, q.inPlace, q.next = frames[i:i+1], true, i+1
+	case q.inPlace && q.next == i:
+		q.frames = q.frames[:len(q.frames)+1]
+		q.next++
+	default:
+		w.send(f)
+	}
+}
+
+// send queues a frame for its port.
+func (w *Worker) send(f *forward.Frame) {
+	q := &w.out[f.Port]
+	if q.inPlace {
+		q.frames, q.inPlace = append(q.own[:0], q.frames...), false
+	}
+	q.frames = append(q.frames, *f)
+}
+
+// flush sends what is queued; then all that was lent may be used anew.
+func (w *Worker) flush() {
+	for i := range w.out {
+		q := &w.out[i]
+		if len(q.frames) == 0 {
+			continue
+		}
+		// What a port refuses it counts itself.
+		_, _ = w.ports[i].Send(w.merge(i, q.frames))
+		if !q.inPlace {
+			q.own = q.frames
+		}
+		q.frames, q.inPlace = q.own[:0], false
+	}
+	w.arenaUsed = 0
+}

@@ -1,0 +1,240 @@
+package dataplane
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/sched"
+)
+
+// Port is one queue of one interface: frames in, frames out. Recv and Send are called by
+// one worker; the other methods by anyone at any time.
+type Port interface {
+	// Recv fills frames with what has arrived, waiting for the first. It returns 0
+	// and no error after Wake, and an error once the port is closed. The frames are
+	// lent until the next call.
+	Recv(frames []forward.Frame) (int, error)
+	// Send passes frames on, whatever port lent them, and returns how many were
+	// taken. It keeps none of them.
+	Send(frames []forward.Frame) (int, error)
+	// Wake makes a Recv return.
+	Wake()
+	// MAC is the interface's own address.
+	MAC() forward.MAC
+	// MTU is the longest IP packet in bytes that the interface passes.
+	MTU() int
+}
+
+// Worker receives from one port and sends through any. It is one locked thread, and
+// shares nothing that is written per packet with others but the connections
+// themselves.
+type Worker struct {
+	plane *Plane
+	id    int
+	pin   func() error
+	in    int    // index of the port it receives from
+	ports []Port // by index: where frames leave by
+	macs  []forward.MAC
+	mtus  []int
+	batch []forward.Frame
+	out   []txQueue // by port
+	now   Tick
+	drops [NumReasons]relaxed
+
+	tasks chan task
+
+	rx       [batchSize]rxPacket
+	scratch  rxPacket       // of a packet that is none of the batch
+	quoted   forward.Packet // memory for the packet that an ICMP error quotes
+	flow     sched.Flow     // memory for what schedulers and hooks are asked
+	hopCache hopCache
+
+	segments  forward.Segmenter
+	fragments forward.Fragmenter
+	mergers   []merger // by port
+	merging   forward.Merger
+
+	segment, follower, probe forward.Frame // lent ones that are being made
+
+	arena     []byte // memory of frames that it makes itself
+	arenaUsed int
+	ipID      uint16
+	idStep    uint16
+
+	expireShard int   // number of the shard that it helps to expire
+	answers     int64 // left in the bucket
+	refilled    Tick
+	sampled     uint32 // connection events since the last that was told
+	_           line
+}
+
+// batchSize is how many frames a worker takes at once at most.
+const batchSize = 64
+
+// WorkerConfig says what a worker is made of.
+type WorkerConfig struct {
+	Ports []Port       // by index, one on each interface; only this worker uses them
+	In    int          // index of the port to receive from
+	Pin   func() error // called on the worker's thread before it receives; nil does nothing
+}
+
+// AddWorker makes a worker. All are made before the first runs.
+func (p *Plane) AddWorker(c WorkerConfig) *Worker {
+	workers := *p.workers.Load()
+	w := &Worker{
+		plane: p, id: len(workers), pin: c.Pin, in: c.In, ports: c.Ports,
+		batch: make([]forward.Frame, batchSize),
+		arena: make([]byte, arenaSize),
+		ipID:  uint16(len(workers)), idStep: uint16(p.workerCount),
+		tasks: make(chan task, taskRoom),
+	}
+	w.out = make([]txQueue, len(c.Ports))
+	for i, port := range c.Ports {
+		w.out[i] = newTxQueue()
+		w.macs = append(w.macs, port.MAC())
+		w.mtus = append(w.mtus, port.MTU())
+		w.mergers = append(w.mergers, mergerFor(port))
+	}
+	workers = append(workers, w)
+	p.workers.Store(&workers)
+	return w
+}
+
+// Run forwards until its port fails, which includes that it is closed, and returns the
+// port's error.
+func (w *Worker) Run() error {
+	runtime.LockOSThread()
+	if w.pin == nil {
+		defer runtime.UnlockOSThread()
+	} else if err := w.pin(); err != nil { // the thread ends with the goroutine
+		return fmt.Errorf("worker %d: %w", w.id, err)
+	}
+	for {
+		n, err := w.ports[w.in].Recv(w.batch)
+		if err != nil {
+			return err
+		}
+		w.Handle(w.batch[:n])
+		w.runTasks()
+	}
+}
+
+// Handle forwards a batch of at most 64 frames. It is what Run does with what it
+// received; tests call it in Run's place.
+func (w *Worker) Handle(frames []forward.Frame) {
+	snap := w.plane.snap.Load()
+	w.now = w.plane.tick()
+	if w.plane.expiry.behind.Load() {
+		w.expireShare(len(frames))
+	}
+	w.prefetch(snap, frames)
+	for i := range frames {
+		x := &w.rx[i]
+		x.frame.Port = w.in
+		switch reason := w.forward(x); reason {
+		case forwarded:
+			w.queueReceived(frames, i)
+		case consumed:
+		default:
+			w.drops[reason].bump(1)
+			w.answer(x, reason)
+		}
+	}
+	w.flush()
+}
+
+// forward turns a frame into what is to be sent through frame.Port.
+func (w *Worker) forward(x *rxPacket) Reason {
+	if x.parsed != forward.None {
+		return Reason(x.parsed)
+	}
+	if x.packet.Frag != forward.NotFrag {
+		return w.fragment(x)
+	}
+	return w.datagram(x)
+}
+
+// datagram forwards a datagram, or the first fragment of one.
+func (w *Worker) datagram(x *rxPacket) Reason {
+	if x.packet.IsRelated() {
+		if reason, done := w.icmpError(x); done {
+			return reason
+		}
+	}
+	t, r := w.plane.table, x.ref
+	m, ok := t.match(r, &x.key, w.plane.servers.all())
+	if !ok {
+		if r, m = t.find(&x.key, x.hash, w.plane.servers.all()); r == 0 {
+			return w.newFlow(x)
+		}
+	}
+	x.conn, x.meta, x.server = r.conn(), m, w.plane.servers.get(m.server())
+	if r.reply() {
+		return w.toClient(x)
+	}
+	return w.toServer(x)
+}
+
+// newFlow deals with a packet of no connection: it may begin one.
+func (w *Worker) newFlow(x *rxPacket) Reason {
+	p := &x.packet
+	if w.plane.ftp.expected.Load() != 0 {
+		if r, ok := w.fulfil(x); ok {
+			return r
+		}
+	}
+	v := x.snap.match(p.Proto, p.Dst, p.DstPort)
+	if v == nil {
+		return w.noService(x)
+	}
+	x.answerFrom = p.Dst
+	switch p.Proto {
+	case forward.ProtoTCP:
+		switch {
+		case p.TCPFlags&forward.FlagRST != 0:
+			return NoConnection
+		case v.mayBePage(p) && w.pageSegment(x, v, v.settings.Load().page):
+			return consumed
+		case p.TCPFlags&forward.FlagSYN != 0 || x.snap.settings.SloppyTCP:
+		case w.plane.wasFull(v, w.now):
+			return w.pickupMidstream(x, v)
+		default:
+			return NoConnection
+		}
+	case forward.ProtoSCTP:
+		if p.SCTPChunk != sctpInitChunk && (!x.snap.settings.SloppySCTP || p.SCTPChunk == sctpAbortChunk) {
+			return NoConnection
+		}
+	}
+	reason := w.schedule(x, v)
+	if reason == NoServer {
+		reason = w.fallBack(x, v)
+	}
+	if reason != forwarded {
+		return reason
+	}
+	return w.transmit(x)
+}
+
+// noService deals with a packet that no service takes.
+func (w *Worker) noService(x *rxPacket) Reason {
+	p := &x.packet
+	switch {
+	case x.snap.isVIP(p.Dst):
+		x.answerFrom = p.Dst
+		if p.IsEchoRequest() {
+			return w.ping(x)
+		}
+		return NoService
+	case w.plane.probes.active.Load() != 0 && w.probeAnswered(x):
+		return consumed
+	case x.snap.isNATServer(p.Src):
+		if w.plane.closedNAT.active.Load() != 0 && w.plane.closedNAT.has(p) {
+			x.answerFrom = p.Dst
+			return NoConnection
+		}
+		return w.routeOut(x)
+	}
+	return NotVIP
+}

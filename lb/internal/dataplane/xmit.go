@@ -1,0 +1,209 @@
+package dataplane
+
+import "github.com/golb/golb/forward"
+
+// Towards servers: packets of clients' connections (ip_vs_in, ip_vs_xmit.c).
+
+// toServer forwards a client's packet of a connection, after the checks that may end the
+// connection instead (ip_vs_in).
+func (w *Worker) toServer(x *rxPacket) Reason {
+	if isOpening(&x.packet) {
+		if w.reusable(x) {
+			return w.renew(x)
+		}
+		w.countRepeatedSYN(x)
+	}
+	if x.server.gone.Load() {
+		if !x.snap.settings.ExpireNodestConn {
+			return ServerGone
+		}
+		return w.renew(x)
+	}
+	x.dport = w.plane.table.conns[x.conn].dport()
+	return w.transmit(x)
+}
+
+// isOpening reports whether the packet opens a connection.
+func isOpening(p *forward.Packet) bool {
+	switch p.Proto {
+	case forward.ProtoTCP:
+		return p.TCPFlags&forward.FlagSYN != 0
+	case forward.ProtoSCTP:
+		return p.SCTPChunk == sctpInitChunk
+	}
+	return false
+}
+
+// transmit counts a packet, moves its connection on, and sends it to its server.
+func (w *Worker) transmit(x *rxPacket) Reason {
+	w.countIn(x)
+	if x.packet.Frag != forward.NotFrag {
+		x.verdict = verdictOf(x, false)
+	}
+	if x.conn != 0 {
+		hop := uint16(0)
+		if x.meta.has(flagReply) {
+			hop = w.hopCache.number(&w.plane.hops, x.frame, w.in)
+		}
+		w.plane.update(x, fromClient, hop, w.now)
+	}
+	return w.deliver(x, false)
+}
+
+// countIn counts the packet as one to a server.
+func (w *Worker) countIn(x *rxPacket) {
+	count := &x.server.counters[w.id]
+	count.inPackets.bump(1)
+	count.inBytes.bump(uint64(x.packet.End - x.packet.L3))
+}
+
+// method is how the packet goes to its server: as its connection's first one did.
+func (x *rxPacket) method(to *path) Method {
+	if x.conn == 0 {
+		return to.method
+	}
+	return x.meta.method()
+}
+
+// deliver rewrites a frame by its connection's method and readies it for the server
+// (ip_vs_xmit.c). relayed says that it is an ICMP error in transit, which no other error
+// answers.
+func (w *Worker) deliver(x *rxPacket, relayed bool) Reason {
+	p, f, to := &x.packet, x.frame, x.server.path.Load()
+	method := x.method(to)
+	x.answerFrom = p.Dst
+	switch {
+	case p.TTL <= 1:
+		return TTLExceeded
+	case to.dst.IsZero():
+		return NoNeighbor
+	case p.HopByHop && method != TUN:
+		return HopByHop
+	}
+	room := to.mtu
+	if method == TUN {
+		room = to.room
+	}
+	fits := p.NetLen(f) <= room
+	if !relayed && !fits && x.mustNotFragment(method) {
+		forward.DecTTL(f, p) // the answer quotes what would have been sent
+		x.mtu = room
+		return MTUExceeded
+	}
+	switch method {
+	case NAT:
+		return w.nat(x, to, relayed)
+	case TUN:
+		return w.tunnel(x, to, room)
+	}
+	forward.DSR(f, p, to.dst, to.src)
+	if fits {
+		f.Port = to.port
+		return forwarded
+	}
+	return w.fragmentTo(x, f, to.port, to.mtu)
+}
+
+// mustNotFragment reports whether a packet that is too long is answered instead: IPv6,
+// and IPv4 with Don't Fragment, unless a tunnel is to ignore that. Super-packets of TCP
+// can be cut to what a tunnel takes.
+func (x *rxPacket) mustNotFragment(method Method) bool {
+	p := &x.packet
+	if method == TUN && p.Proto == forward.ProtoTCP && x.frame.Offload.GSO != forward.GSONone {
+		return false
+	}
+	return p.Version == 6 || p.DF && (method != TUN || x.snap.settings.PMTUDisc)
+}
+
+// nat sends a request on to a server of method NAT. What an ICMP error quotes has
+// been translated before, and its header with it.
+func (w *Worker) nat(x *rxPacket, to *path, relayed bool) Reason {
+	p, f := &x.packet, x.frame
+	if !relayed {
+		if x.meta.has(flagFTP) {
+			w.ftpCommand(x)
+		}
+		if r := forward.NATRequest(f, p, (*forward.Addr)(&x.server.Addr), x.dport); r != forward.None {
+			return Reason(r)
+		}
+		w.clampMSS(x, to.mtu)
+	}
+	forward.DecTTL(f, p)
+	forward.SetMACs(f, to.dst, to.src)
+	return w.fragmentTo(x, f, to.port, to.mtu)
+}
+
+// tunnel sends a packet on inside others. Super-packets are cut first.
+func (w *Worker) tunnel(x *rxPacket, to *path, room int) Reason {
+	p, f := &x.packet, x.frame
+	w.clampMSS(x, room)
+	forward.DecTTL(f, p)
+	srcPort := uint16(x.hash) | 0xc000 // in the range that RFC 6335 §6 leaves to senders
+	if f.Offload.GSO == forward.GSONone {
+		if r := forward.Encapsulate(f, p, &to.wrap, w.nextID(), srcPort); r != forward.None {
+			return Reason(r)
+		}
+		forward.SetMACs(f, to.dst, to.src)
+		return w.fragmentTo(x, f, to.port, to.mtu)
+	}
+	if r := w.segments.Start(f, p, min(int(f.Offload.GSOSize), room-(p.Payload-p.L3))); r != forward.None {
+		return Reason(r)
+	}
+	for {
+		out := &w.segment
+		*out = w.lend(w.segments.FrameLen())
+		if !w.segments.Next(out, p) {
+			return consumed
+		}
+		if r := forward.Encapsulate(out, p, &to.wrap, w.nextID(), srcPort); r != forward.None {
+			return Reason(r)
+		}
+		forward.SetMACs(out, to.dst, to.src)
+		if w.fragmentTo(x, out, to.port, to.mtu) == forwarded {
+			w.send(out)
+		}
+	}
+}
+
+// fragmentTo chooses the port of a finished frame, which x.packet describes, and cuts it
+// where it is still too long.
+func (w *Worker) fragmentTo(x *rxPacket, f *forward.Frame, port, mtu int) Reason {
+	p := &x.packet
+	f.Port = port
+	if p.NetLen(f) <= mtu {
+		return forwarded
+	}
+	if r := w.fragments.Start(f, p, mtu, uint32(w.nextID())); r != forward.None {
+		return Reason(r)
+	}
+	for {
+		out := w.lend(w.fragments.FrameLen())
+		if !w.fragments.Next(&out, p) {
+			return consumed
+		}
+		w.send(&out)
+	}
+}
+
+// clampMSS lowers the segment size that a SYN offers to what fits in mtu bytes, where
+// the settings say so.
+func (w *Worker) clampMSS(x *rxPacket, mtu int) {
+	if x.snap.settings.ClampMSS {
+		lowerMSS(x, mtu)
+	}
+}
+
+func lowerMSS(x *rxPacket, mtu int) {
+	const tcpHeader, header4, header6 = 20, 20, 40
+	mss := mtu - tcpHeader - header4
+	if x.packet.Version == 6 {
+		mss = mtu - tcpHeader - header6
+	}
+	forward.ClampMSS(x.frame, &x.packet, uint16(max(mss, 0)))
+}
+
+// nextID is an IPv4 identification that no other worker uses at the time (RFC 6864).
+func (w *Worker) nextID() uint16 {
+	w.ipID += w.idStep
+	return w.ipID
+}

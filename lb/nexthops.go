@@ -1,0 +1,115 @@
+package lb
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/internal/dataplane"
+)
+
+// nextHops finds the way to addresses that are no server's, by the host's routes, for
+// the workers (dataplane.NextHops). It remembers what it found until the routes change.
+//
+// A look-up of something new asks the host, and costs that packet some ten
+// microseconds. The zero value has no routes.
+type nextHops struct {
+	mu      sync.RWMutex
+	net     *network // nil: not running
+	entries map[forward.Addr]*routedAddr
+	hops    map[nextHop]*routedHop
+}
+
+type routedAddr struct {
+	hop    *routedHop // nil: no way by our ports
+	source forward.Addr
+}
+
+type routedHop struct {
+	hop  atomic.Pointer[dataplane.Hop] // nil while the MAC is not known
+	used bool                          // since the last reset
+	stop func()
+}
+
+// maxRouted bounds what is remembered: a scan of addresses costs no more memory.
+const maxRouted = 1 << 14
+
+// NextHop implements dataplane.NextHops.
+func (x *nextHops) NextHop(dst forward.Addr) (hop *dataplane.Hop, source forward.Addr) {
+	x.mu.RLock()
+	e := x.entries[dst]
+	x.mu.RUnlock()
+	if e == nil {
+		if e = x.find(dst); e == nil {
+			return nil, forward.Addr{}
+		}
+	}
+	if e.hop == nil {
+		return nil, e.source
+	}
+	return e.hop.hop.Load(), e.source
+}
+
+// find asks the host; nil is that golb does not run.
+func (x *nextHops) find(dst forward.Addr) *routedAddr {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.net == nil {
+		return nil
+	}
+	if len(x.entries) >= maxRouted || len(x.hops) >= maxRouted {
+		x.forgetLocked()
+	}
+	hop, route, err := x.net.hopOf(dst.Netip())
+	e := &routedAddr{source: forward.AddrFrom(route.Source)}
+	if err == nil && hop.port >= 0 {
+		e.hop = x.hopLocked(hop)
+	}
+	x.entries[dst] = e
+	return e
+}
+
+// hopLocked has the next hop's MAC resolved.
+func (x *nextHops) hopLocked(at nextHop) *routedHop {
+	if h := x.hops[at]; h != nil {
+		h.used = true
+		return h
+	}
+	h := &routedHop{used: true}
+	x.hops[at] = h
+	h.stop = x.net.links[at.port].Resolve(at.addr, func(mac [6]byte, ok bool) {
+		if ok {
+			h.hop.Store(&dataplane.Hop{MAC: mac, Port: at.port})
+		}
+	})
+	return h
+}
+
+// reset forgets the routes and uses the ports and links of n from now on; nil ends
+// it. The MACs of next hops that were in use stay known, since packets that go their
+// way would be lost meanwhile.
+func (x *nextHops) reset(n *network) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.net != n {
+		x.forgetLocked()
+		x.net = n
+		return
+	}
+	x.entries = map[forward.Addr]*routedAddr{}
+	for at, h := range x.hops {
+		if !h.used {
+			h.stop()
+			delete(x.hops, at)
+		}
+		h.used = false
+	}
+}
+
+// forgetLocked drops all entries.
+func (x *nextHops) forgetLocked() {
+	for _, h := range x.hops {
+		h.stop()
+	}
+	x.entries, x.hops = map[forward.Addr]*routedAddr{}, map[nextHop]*routedHop{}
+}

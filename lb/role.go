@@ -1,0 +1,150 @@
+package lb
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/golb/golb/forward"
+)
+
+// Role is what a balancer does with a group of VIPs. In each role that Run has reached
+// packets are forwarded: claiming VIPs is apart from that.
+type Role string
+
+// The roles.
+const (
+	RoleOpening Role = "opening" // sockets are being opened, or Run has not begun or has ended
+	RoleStandby Role = "standby" // servers are checked, packets that come are forwarded; the VIPs are silent
+	RoleActive  Role = "active"  // VIPs are answered for and announced
+)
+
+// Roles returns the role of each group.
+func (b *Balancer) Roles() map[string]Role {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	roles := map[string]Role{}
+	for _, name := range b.cfg.groupNames() {
+		roles[name] = RoleOpening
+		if b.net != nil && b.net.started.Load() {
+			roles[name] = b.wantedRole(&b.cfg, name)
+		}
+	}
+	return roles
+}
+
+// SetRole makes a group of VIPs active or standby. Active claims its VIPs: it fails where
+// another host answers for one of them (unless the setting probe_wait says not to ask),
+// answers for them and announces them; ctx bounds the wait. Standby stops answering for
+// them. Where SetRole fails the role stays. Before Run it says what role the group gets
+// then; it outlasts Apply. It fails with ErrNoGroup where there is no such group.
+func (b *Balancer) SetRole(ctx context.Context, group string, role Role) error {
+	if role != RoleStandby && role != RoleActive {
+		return fmt.Errorf("lb: role %q of group %q: unknown; allowed: %s or %s", role, group, RoleStandby, RoleActive)
+	}
+	if err := b.beginChange(ctx); err != nil {
+		return err
+	}
+	defer b.endChange()
+	if !slices.Contains(b.cfg.groupNames(), group) {
+		return fmt.Errorf("lb: group %q: %w", group, ErrNoGroup)
+	}
+	old := maps.Clone(b.roles)
+	before := b.wantedRole(&b.cfg, group)
+	b.setRole(group, role)
+	n := b.net
+	if n == nil || before == role {
+		return nil
+	}
+	vips := n.wantedVIPs(b, &b.cfg)
+	fresh := slices.DeleteFunc(slices.Clone(vips), func(v LinkVIP) bool { return slices.Contains(n.claimed, v) })
+	err := n.probe(ctx, fresh)
+	if err == nil {
+		err = n.claim(vips)
+	}
+	if err != nil {
+		b.mu.Lock()
+		b.roles = old
+		b.mu.Unlock()
+		return err
+	}
+	n.announce(b, fresh)
+	b.env.Logger.Info("role", "group", group, "role", string(role))
+	b.emit(Event{Kind: EventRole, Group: group, Reason: string(role)})
+	return nil
+}
+
+func (b *Balancer) setRole(group string, role Role) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.roles[group] = role
+}
+
+// wantedRole is the role that a group has while golb runs.
+func (b *Balancer) wantedRole(cfg *Config, group string) Role {
+	if role, ok := b.roles[group]; ok {
+		return role
+	}
+	if g := cfg.groupNamed(group); g != nil && g.Standby {
+		return RoleStandby
+	}
+	return RoleActive
+}
+
+// wantedVIPs are those of a config that the links are to answer for.
+func (n *network) wantedVIPs(b *Balancer, cfg *Config) []LinkVIP {
+	if !n.claiming {
+		return nil
+	}
+	var list []LinkVIP
+	seen := map[netip.Addr]bool{}
+	for _, name := range cfg.groupNames() {
+		if b.wantedRole(cfg, name) != RoleActive {
+			continue
+		}
+		vip := LinkVIP{}
+		if g := cfg.groupNamed(name); g != nil {
+			vip.MAC = g.MAC
+		}
+		for _, vip.Addr = range answered(cfg.vipsOf(func(group string) bool { return group == name })) {
+			if !seen[vip.Addr] {
+				seen[vip.Addr] = true
+				list = append(list, vip)
+			}
+		}
+	}
+	return list
+}
+
+// groupNames are DefaultGroup and the groups of a config.
+func (c *Config) groupNames() []string {
+	names := []string{DefaultGroup}
+	for _, g := range c.Groups {
+		if g.Name != DefaultGroup {
+			names = append(names, g.Name)
+		}
+	}
+	return names
+}
+
+// macs are the virtual MACs of all groups.
+func (c *Config) macs() []forward.MAC {
+	var list []forward.MAC
+	for _, g := range c.Groups {
+		if !g.MAC.IsZero() && !slices.Contains(list, g.MAC) {
+			list = append(list, g.MAC)
+		}
+	}
+	return list
+}
+
+// groupNamed is nil where the config has no such group.
+func (c *Config) groupNamed(name string) *Group {
+	i := slices.IndexFunc(c.Groups, func(g Group) bool { return g.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &c.Groups[i]
+}

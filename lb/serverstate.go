@@ -1,0 +1,259 @@
+package lb
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/golb/golb/health"
+)
+
+// How a server's state follows from what is known of it, from top to bottom: sources say
+// that it failed or not; it is up while none says that it failed; whether its service
+// has its quorum follows from its servers; whether the scheduler sees a server follows
+// from both; and with which weight.
+
+// source is one of the ways to find out that a server failed.
+type source uint8
+
+const (
+	sourceCheck   source = iota // its check, by its own address
+	sourcePath                  // the check of the true path to it
+	sourcePassive               // its connections, see PassiveCheck
+	sourceAgent                 // the agent on it
+	sources
+)
+
+// onCheckEvent has the servers of a check follow its result.
+func (b *Balancer) onCheckEvent(e health.Event) {
+	b.mu.Lock()
+	servers, from := b.checkedByLocked(e.Key)
+	for _, s := range servers {
+		b.setServerStateLocked(s, from, e.State == health.Down, e.Reason, e.Since)
+	}
+	b.mu.Unlock()
+	b.report()
+}
+
+// setServerStateLocked has a server follow what a source found since some time, since now
+// where that is zero, and notes the events that follow.
+func (b *Balancer) setServerStateLocked(s *server, from source, failed bool, reason string, since time.Time) {
+	before := len(b.noted)
+	if !b.setFailedLocked(s, from, failed, reason) {
+		return
+	}
+	if since.IsZero() {
+		since = time.Now()
+	}
+	e := Event{Kind: EventServerUp, Service: s.service.name, Server: s.name, Reason: s.reason, Since: since, Action: s.action()}
+	if !s.up {
+		e.Kind = EventServerDown
+	}
+	for i := range b.noted[before:] { // consequences: they are as old as their cause
+		b.noted[before+i].Since = since
+	}
+	b.noted = slices.Insert(b.noted, before, e) // cause before consequence
+}
+
+// setFailedLocked notes whether a server failed by one source, and puts the server in its
+// service or takes it out. It reports whether that changed whether the server is up.
+func (b *Balancer) setFailedLocked(s *server, from source, failed bool, reason string) (changed bool) {
+	if from != sourcePassive && !failed && s.failures[from] != "" {
+		b.resetPassiveLocked(s) // a check that failed passes: that counts for more
+		s.failures[sourcePassive] = ""
+	}
+	s.failures[from] = ""
+	if failed {
+		s.failures[from] = cmp.Or(reason, "failed")
+	}
+	was := s.up
+	s.reason = cmp.Or(s.failures[:]...)
+	s.up = s.reason == ""
+	if s.up == was {
+		return false
+	}
+	s.since = time.Now()
+	v, held := s.service, s.held
+	if !s.up {
+		s.failedAt = b.env.Now()
+	}
+	if b.updateQuorumLocked(v); s.held == held {
+		b.updateSchedulerLocked(s)
+	}
+	if !s.up && !s.held && v.policy.cutFailed {
+		b.plane.Cut(s.dp)
+	}
+	return true
+}
+
+// updateQuorumLocked finds whether a service has its quorum, and does what follows
+// (keepalived: update_quorum_state). It is called after each change of a server's health,
+// state or weight.
+func (b *Balancer) updateQuorumLocked(v *service) {
+	p, sum, total := &v.policy, 0, 0
+	for _, s := range v.servers {
+		total += int(s.weight)
+		if s.up && s.accepts() {
+			sum += int(s.runWeight)
+		}
+	}
+	was := v.down
+	quorum := min(p.quorum, max(total, 1)) // no server could ever make up for more
+	if was {
+		v.down = sum == 0 || sum < min(quorum+p.hysteresis, total)
+	} else {
+		v.down = sum == 0 || sum < quorum-p.hysteresis
+	}
+	closed := v.down && (p.whenDown == DownRefuse || p.whenDown == DownFallback && v.hasFallback())
+	if v.dp.Closed() != closed {
+		v.dp.SetClosed(closed)
+		if !closed && v.fallback != nil && p.datagrams {
+			b.plane.EndDatagramFlows(v.fallback.dp)
+		}
+	}
+	b.holdLastKnownLocked(v)
+	reason := fmt.Sprintf("servers of weight %d of %d are up, quorum %d", sum, total, quorum)
+	switch {
+	case v.down && !was:
+		b.noteLocked(Event{Kind: EventServiceDown, Service: v.name, Reason: reason, Action: v.whenDownAction()})
+	case was && !v.down:
+		b.noteLocked(Event{Kind: EventServiceUp, Service: v.name, Reason: reason, Action: "new connections go to its servers"})
+	}
+}
+
+// whenDownAction says what a service does that is down.
+func (v *service) whenDownAction() string {
+	switch {
+	case v.policy.whenDown == DownRefuse:
+		return "new connections are refused"
+	case v.policy.whenDown == DownLastKnown:
+		return "the servers that failed last stay"
+	case v.fallback != nil:
+		return "new connections go to the fallback " + v.fallback.name
+	case v.policy.hasPage:
+		return "new connections get the fallback page"
+	}
+	return "there is no fallback"
+}
+
+// hasFallback reports whether new connections can be given anything but a server.
+func (v *service) hasFallback() bool { return v.fallback != nil || v.policy.hasPage }
+
+// holdLastKnownLocked keeps the servers that failed last in a service that is down, if
+// its policy is DownLastKnown, and lets them go when it is up again.
+func (b *Balancer) holdLastKnownLocked(v *service) {
+	var last time.Time
+	for _, s := range v.servers {
+		if !s.up && s.failedAt.After(last) {
+			last = s.failedAt
+		}
+	}
+	for _, s := range v.servers {
+		held := v.policy.whenDown == DownLastKnown && v.down && !s.up && !s.failedAt.Add(v.policy.detection).Before(last)
+		if held != s.held {
+			s.held = held
+			b.updateSchedulerLocked(s)
+		}
+	}
+}
+
+// updateSchedulerLocked shows a server to its scheduler if it is up or held, and hides it
+// otherwise, or leaves it there with weight 0 where the service is quiescent.
+func (b *Balancer) updateSchedulerLocked(s *server) {
+	v := s.service
+	listed, alive := v.dp.Has(s.dp), s.up || s.held
+	if s.up && v.policy.slowStart != 0 && (!listed || s.dp.Weight() == 0) {
+		s.rampStart = b.env.Now()
+	}
+	switch {
+	case alive && !listed:
+		v.dp.Add(s.dp)
+		b.updateWeightLocked(s, !s.rampStart.IsZero())
+	case alive, v.policy.quiescent:
+		b.updateWeightLocked(s, true)
+	case listed:
+		v.dp.Remove(s.dp)
+	}
+}
+
+// updateWeightLocked gives a server the weight that follows from its own, its agent, its
+// state, and how long it has been back. always tells the scheduler also where nothing
+// changed.
+func (b *Balancer) updateWeightLocked(s *server, always bool) {
+	weight, p := s.agentWeight(), &s.service.policy
+	switch {
+	case !s.accepts(), !s.up && !s.held && p.quiescent:
+		weight = 0
+	case !s.rampStart.IsZero() && weight > 1:
+		if passed := b.env.Now().Sub(s.rampStart); passed < p.slowStart {
+			weight = max(1, int32(int64(weight)*int64(passed)/int64(p.slowStart)))
+		} else {
+			s.rampStart = time.Time{}
+		}
+	}
+	if always || weight != s.dp.Weight() {
+		s.service.dp.SetWeight(s.dp, weight)
+	}
+}
+
+// action says what became of a server that went down or came back.
+func (s *server) action() string {
+	v, left := s.service, 0
+	for _, r := range v.servers {
+		if r.up {
+			left++
+		}
+	}
+	did := "it gets no new connections"
+	switch {
+	case s.up && !s.rampStart.IsZero():
+		did = fmt.Sprintf("its share of new connections grows over %v", v.policy.slowStart)
+	case s.up:
+		did = "it gets new connections"
+	case s.held:
+		did = "it stays, as all servers that failed last do"
+	case v.policy.cutFailed:
+		did += "; those it had have been cut"
+	case v.policy.quiescent:
+		did += "; those it has go on"
+	}
+	return fmt.Sprintf("%s; %d of %d servers up", did, left, len(v.servers))
+}
+
+// updateDrains moves servers on that are draining, or new to their full weight, and looks
+// at what their connections show.
+func (b *Balancer) updateDrains() {
+	var events []Event
+	b.mu.Lock()
+	now := b.env.Now()
+	for _, s := range b.serversLocked() {
+		if !s.rampStart.IsZero() {
+			b.updateWeightLocked(s, false)
+		}
+		b.checkPassiveLocked(s, now)
+		if s.state != StateDrain {
+			continue
+		}
+		reason := "no connection is left"
+		late := !s.drainEnd.IsZero() && !now.Before(s.drainEnd)
+		if late {
+			if n := s.dp.Total(); n > 0 {
+				reason = fmt.Sprintf("its time is over: what was left is cut, connections: %d", n)
+			}
+			b.plane.Cut(s.dp)
+		}
+		if !s.drained && (late || s.dp.Total() == 0) {
+			s.drained = true
+			events = append(events, Event{Kind: EventDrained, Service: s.service.name, Server: s.name, Reason: reason})
+		}
+	}
+	b.mu.Unlock()
+	b.report()
+	for _, e := range events {
+		b.env.Logger.LogAttrs(context.Background(), slog.LevelInfo, string(e.Kind), e.attrs()...)
+		b.emit(e)
+	}
+}
