@@ -200,8 +200,10 @@ func (x *ward) operate(edit func(*lb.Service)) *lb.Balancer {
 	// The first result of a check decides at once: all of them shall have one.
 	for _, m := range x.servers {
 		for _, addr := range m.at {
-			for x.checks()[addr] < 3 {
-				time.Sleep(wardInterval / 10)
+			for deadline := time.Now().Add(wardSlack); x.checks()[addr] < 3; time.Sleep(wardInterval / 10) {
+				if time.Now().After(deadline) {
+					x.t.Fatalf("%v is not checked", addr)
+				}
 			}
 		}
 	}

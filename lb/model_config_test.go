@@ -157,8 +157,8 @@ func (c *modelConfig) clone() modelConfig {
 	return to
 }
 
-// apply makes cfg the model's configuration: lvs-behaviour 2.10, 3.3 and 4 say what
-// becomes of servers that come, go and come back.
+// apply makes cfg the model's configuration. Servers come, go and come back as in ip_vs_ctl.c:
+// ip_vs_add_dest, __ip_vs_update_dest, __ip_vs_del_dest, ip_vs_trash_get_dest.
 func (m *model) apply(cfg modelConfig) {
 	left := false
 	for k, d := range m.servers {
@@ -204,7 +204,7 @@ func (m *model) apply(cfg modelConfig) {
 	}
 }
 
-// endOrphans: lvs-behaviour 2.10.
+// endOrphans is ip_vs_expire_nodest_conn_flush of ip_vs_conn.c.
 func (m *model) endOrphans() {
 	for _, c := range m.conns {
 		if !c.server.available {

@@ -174,7 +174,8 @@ func (m *model) renew(c *modelConn, flags uint8, got seen) error {
 	return err
 }
 
-// reusable: lvs-behaviour 2.10.
+// reusable reports whether a SYN ends the connection and begins another: ip_vs_in_hook and
+// is_new_conn_expected of ip_vs_core.c.
 func (m *model) reusable(c *modelConn) bool {
 	if m.cfg.expireNodest && c.server.effective() == 0 {
 		return true
@@ -183,7 +184,8 @@ func (m *model) reusable(c *modelConn) bool {
 		(c.state == "TW" || c.state == "CL" || m.cfg.reuse&2 != 0 && c.state == "FW" && c.oneWay)
 }
 
-// schedule: lvs-behaviour 2.8, 2.9, 3.2.
+// schedule is ip_vs_schedule, ip_vs_sched_persist and ip_vs_leave of ip_vs_core.c, and
+// tcp_conn_schedule of ip_vs_proto_tcp.c.
 func (m *model) schedule(f modelFlow, flags uint8, got seen) error {
 	i := m.cfg.serviceOf(f)
 	if i < 0 {
@@ -279,7 +281,8 @@ func (m *model) picked(i int, got seen) (*modelServer, error) {
 	return nil, fmt.Errorf("picked a server that the service does not have: %v", got)
 }
 
-// eligible: lvs-behaviour 1.16.
+// eligible reports whether a scheduler may pick a server. ip_vs_lblc_schedule of
+// ip_vs_lblc.c alone keeps to one that is overloaded.
 func (m *model) eligible(d *modelServer) bool {
 	return d.available && d.effective() > 0 && (!d.overload || m.cfg.services[d.service].scheduler == "lblc")
 }
@@ -307,7 +310,7 @@ func (m *model) fromServer(proto Protocol, server, client netip.AddrPort, flags 
 	return nil
 }
 
-// touch: lvs-behaviour 2.2 to 2.5.
+// touch is set_tcp_state of ip_vs_proto_tcp.c and udp_state_transition of ip_vs_proto_udp.c.
 func (m *model) touch(c *modelConn, flags uint8, reply bool) {
 	m.touched = c
 	table := "INPUT"
@@ -383,7 +386,7 @@ func (m *model) setState(d *modelServer, state ServerState) {
 	}
 }
 
-// bound and unbound: lvs-behaviour 4.
+// bound and unbound are ip_vs_bind_dest and ip_vs_unbind_dest of ip_vs_conn.c.
 func (d *modelServer) bound() {
 	if d.cfg.upper != 0 && d.active+d.inactive >= d.cfg.upper {
 		d.overload = true
@@ -433,7 +436,8 @@ func (m *model) endTemplate(t *modelTemplate) {
 	t.server.unbound()
 }
 
-// kill ends a connection before its time (lvs-behaviour 3.1).
+// kill ends a connection before its time, as ip_vs_conn_expire of ip_vs_conn.c does with one
+// that has no timeout left.
 func (m *model) kill(c *modelConn) {
 	m.end(c)
 	if t := c.template; t != nil && t.controls == 0 && !t.assured {

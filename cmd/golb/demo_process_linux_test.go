@@ -97,9 +97,9 @@ func TestDemoRunsForEveryUser(t *testing.T) {
 
 var enterLine = regexp.MustCompile(`^  (\w+) +(nsenter .*)$`)
 
-// kept starts golb demo --keep and returns once it says how to enter the hosts,
+// startKeptDemo starts golb demo --keep and returns once it says how to enter the hosts,
 // with that.
-func kept(t *testing.T, path string, u user) (cmd *exec.Cmd, stderr *bufio.Reader, enter map[string]string) {
+func startKeptDemo(t *testing.T, path string, u user) (cmd *exec.Cmd, stderr *bufio.Reader, enter map[string]string) {
 	t.Helper()
 	cmd = command(path, "demo --keep --json -n 60 --size 64K", u)
 	pipe, err := cmd.StderrPipe()
@@ -124,7 +124,7 @@ func kept(t *testing.T, path string, u user) (cmd *exec.Cmd, stderr *bufio.Reade
 			t.Fatalf("the demo ended: %v", err)
 		}
 		if m := enterLine.FindStringSubmatch(strings.TrimSuffix(line, "\n")); m != nil {
-			enter[m[1]] = reachable(t, m[2])
+			enter[m[1]] = withoutOwnUserNamespace(t, m[2])
 		}
 		if strings.HasPrefix(line, "To try:") {
 			return cmd, stderr, enter
@@ -132,10 +132,10 @@ func kept(t *testing.T, path string, u user) (cmd *exec.Cmd, stderr *bufio.Reade
 	}
 }
 
-// reachable leaves out that a user namespace is to be entered where the test is in
+// withoutOwnUserNamespace leaves out that a user namespace is to be entered where the test is in
 // it already, as it is when an ordinary user runs the tests: the kernel refuses to
 // enter one's own.
-func reachable(t *testing.T, nsenter string) string {
+func withoutOwnUserNamespace(t *testing.T, nsenter string) string {
 	t.Helper()
 	m := userOption.FindStringSubmatch(nsenter)
 	if m == nil {
@@ -161,22 +161,22 @@ func TestKeptLabCanBeEntered(t *testing.T) {
 	path := program(t)
 	for _, u := range users(t) {
 		t.Run(u.name, func(t *testing.T) {
-			cmd, stderr, enter := kept(t, path, u)
+			cmd, stderr, enter := startKeptDemo(t, path, u)
 			if len(enter) != 5 {
 				t.Fatalf("%d hosts can be entered, want 5: %v", len(enter), enter)
 			}
-			if got := inside(t, u, enter["client"]+" curl --silent --show-error http://192.0.2.100:80/"); !strings.Contains(got, "answers 192.0.2.10:") {
+			if got := runAs(t, u, enter["client"]+" curl --silent --show-error http://192.0.2.100:80/"); !strings.Contains(got, "answers 192.0.2.10:") {
 				t.Errorf("client: curl: %q", got)
 			}
-			if got := inside(t, u, enter["s2"]+" ip -brief address show dev lo"); !strings.Contains(got, "192.0.2.100/32") {
+			if got := runAs(t, u, enter["s2"]+" ip -brief address show dev lo"); !strings.Contains(got, "192.0.2.100/32") {
 				t.Errorf("s2 does not have the VIP on its loopback: %q", got)
 			}
-			if got := inside(t, u, enter["golb"]+" ip address"); strings.Contains(got, "192.0.2.100") || !strings.Contains(got, "192.0.2.2/24") {
+			if got := runAs(t, u, enter["golb"]+" ip address"); strings.Contains(got, "192.0.2.100") || !strings.Contains(got, "192.0.2.2/24") {
 				t.Errorf("golb's addresses: %q", got)
 			}
-			inside(t, u, enter["s1"]+" ip link set eth0 down")
+			runAs(t, u, enter["s1"]+" ip link set eth0 down")
 			awaitLine(t, stderr, "server_down s1")
-			inside(t, u, enter["s1"]+" ip link set eth0 up")
+			runAs(t, u, enter["s1"]+" ip link set eth0 up")
 			awaitLine(t, stderr, "server_up s1")
 
 			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
@@ -190,8 +190,8 @@ func TestKeptLabCanBeEntered(t *testing.T) {
 	}
 }
 
-// inside runs a command line as a user.
-func inside(t *testing.T, u user, line string) string {
+// runAs runs a command line as a user.
+func runAs(t *testing.T, u user, line string) string {
 	t.Helper()
 	f := strings.Fields(line)
 	cmd := exec.Command(f[0], f[1:]...)
@@ -225,7 +225,7 @@ func TestKilledDemoLeavesNoProcess(t *testing.T) {
 	path := program(t)
 	for _, u := range users(t) {
 		t.Run(u.name, func(t *testing.T) {
-			cmd, stderr, _ := kept(t, path, u)
+			cmd, stderr, _ := startKeptDemo(t, path, u)
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}

@@ -43,7 +43,7 @@ func TestHealthShowsTheRunningBalancer(t *testing.T) {
 	read, written := io.Pipe()
 	log := &entries{t, bufio.NewScanner(read)}
 	socket := filepath.Join(t.TempDir(), "golb.sock")
-	s := server{file: write(t, checkedServices), log: newLogger(written, nil, false), env: inMemory(),
+	s := server{file: write(t, checkedServices), log: newLogger(written, nil, false), env: inMemoryEnv(),
 		check: func(*lb.Config) error { return nil }, socket: socket, wanted: true}
 	s.env.Logger = s.log
 	s.env.Dial = func(_ context.Context, _, address string) (net.Conn, error) {

@@ -32,9 +32,9 @@ func listenTCP(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// refused returns an address that resets connections: the port is taken, but
+// refusingAddress returns an address that resets connections: the port is taken, but
 // nobody listens, so no other program can come to listen there.
-func refused(t *testing.T) string {
+func refusingAddress(t *testing.T) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", listenTCP(t))
 	if err != nil {
@@ -61,7 +61,7 @@ func serveHTTP(t *testing.T) string {
 }
 
 func TestProbeVerdicts(t *testing.T) {
-	web, silent, closed := serveHTTP(t), listenTCP(t), refused(t)
+	web, silent, closed := serveHTTP(t), listenTCP(t), refusingAddress(t)
 	script := filepath.Join(t.TempDir(), "external")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$*\"\nexit 3\n"), 0o700); err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestProbeVerdicts(t *testing.T) {
 }
 
 func TestProbeJSON(t *testing.T) {
-	web, closed := serveHTTP(t), refused(t)
+	web, closed := serveHTTP(t), refusingAddress(t)
 	tests := []struct {
 		args string
 		want map[string]any

@@ -23,8 +23,8 @@ import (
 
 const repository = "../.."
 
-// blocks returns the fenced code blocks of the README in a language.
-func blocks(t *testing.T, language string) []string {
+// codeBlocks returns the fenced code blocks of the README in a language.
+func codeBlocks(t *testing.T, language string) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(repository, "README.md"))
 	if err != nil {
@@ -44,7 +44,7 @@ func blocks(t *testing.T, language string) []string {
 // runs this file.
 func TestREADMECommandsAreTheTestedOnes(t *testing.T) {
 	var got []string
-	for _, b := range blocks(t, "sh") {
+	for _, b := range codeBlocks(t, "sh") {
 		got = append(got, strings.Split(strings.TrimSpace(b), "\n")...)
 	}
 	want := []string{readmeDemo, readmeTest, readmeBuild, readmeCheck, readmeRun, readmeProbe, readmeList, readmeHealth,
@@ -95,7 +95,7 @@ func TestREADMEShowsTheDemosOutput(t *testing.T) {
 		t.Skip(err)
 	}
 	out := shell(t, repository, readmeDemo)
-	if diff := cmp.Diff(shape(blocks(t, "text")[0]), shape(out)); diff != "" {
+	if diff := cmp.Diff(withoutVariableParts(codeBlocks(t, "text")[0]), withoutVariableParts(out)); diff != "" {
 		t.Errorf("-README +demo, numbers and servers aside:\n%s", diff)
 	}
 }
@@ -114,8 +114,8 @@ var (
 	}
 )
 
-// shape is a text without what varies from run to run.
-func shape(text string) []string {
+// withoutVariableParts returns the lines of a text without what varies from run to run.
+func withoutVariableParts(text string) []string {
 	for _, v := range varies {
 		text = v.re.ReplaceAllString(text, v.by)
 	}
@@ -123,7 +123,7 @@ func shape(text string) []string {
 }
 
 func TestREADMEProgramCompiles(t *testing.T) {
-	body := strings.TrimSpace(blocks(t, "go")[0])
+	body := strings.TrimSpace(codeBlocks(t, "go")[0])
 	if n := strings.Count(body, "\n") + 1; n > 12 {
 		t.Errorf("%d lines to embed golb", n)
 	}
@@ -160,7 +160,7 @@ var _ = balance
 func TestREADMEConfigBalances(t *testing.T) {
 	golbHost, client := readmeNetwork(t)
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "golb.yaml"), []byte(blocks(t, "yaml")[0]), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "golb.yaml"), []byte(codeBlocks(t, "yaml")[0]), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	shell(t, repository, strings.Replace(readmeBuild, "-o golb", "-o "+filepath.Join(dir, "golb"), 1))
@@ -174,7 +174,7 @@ func TestREADMEConfigBalances(t *testing.T) {
 	}
 
 	second := filepath.Join(dir, "second.yaml")
-	if err := os.WriteFile(second, []byte(blocks(t, "yaml")[1]), 0o644); err != nil {
+	if err := os.WriteFile(second, []byte(codeBlocks(t, "yaml")[1]), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if got := shell(t, dir, "./golb check --host=false "+second); !strings.Contains(got, ": ok: 1 service, 2 servers") {

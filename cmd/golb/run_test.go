@@ -34,8 +34,8 @@ services:
       - address: 192.0.2.11
 `
 
-// inMemory is a world for a balancer that needs no privileges.
-func inMemory() lb.Env {
+// inMemoryEnv is what a balancer runs on that needs no privileges.
+func inMemoryEnv() lb.Env {
 	wire := lbtest.NewWire()
 	return lb.Env{
 		OpenPorts: func(lb.PortConfig) ([]lb.Port, error) {
@@ -78,7 +78,7 @@ func TestReloadAppliesOrRefusesTheWholeFile(t *testing.T) {
 	read, written := io.Pipe()
 	log := &entries{t, bufio.NewScanner(read)}
 	path := write(t, runnable)
-	s := server{file: path, log: newLogger(written, nil, false), env: inMemory(), check: func(*lb.Config) error { return nil }}
+	s := server{file: path, log: newLogger(written, nil, false), env: inMemoryEnv(), check: func(*lb.Config) error { return nil }}
 	s.env.Logger = s.log
 	ctx, cancel := context.WithCancel(t.Context())
 	hangup := make(chan os.Signal)
@@ -131,7 +131,7 @@ func TestReloadAppliesOrRefusesTheWholeFile(t *testing.T) {
 }
 
 func TestRunSaysWhereInTheFileItFails(t *testing.T) {
-	s := server{file: write(t, runnable), env: inMemory(), check: func(*lb.Config) error { return nil }}
+	s := server{file: write(t, runnable), env: inMemoryEnv(), check: func(*lb.Config) error { return nil }}
 	s.env.Route = func(netip.Addr) (lb.Route, error) { return lb.Route{}, errors.New("no route") }
 	err := s.run(t.Context(), nil)
 	var mistakes conf.Errors

@@ -19,9 +19,9 @@ import (
 	"github.com/golb/golb/lb/simulate"
 )
 
-// farm serves a balancer, on which two clients have a connection each, at a socket;
+// serveTestBalancer serves a balancer, on which two clients have a connection each, at a socket;
 // after each answer it calls answered.
-func farm(t *testing.T, answered func(*http.Request)) (*lb.Balancer, string) {
+func serveTestBalancer(t *testing.T, answered func(*http.Request)) (*lb.Balancer, string) {
 	t.Helper()
 	vip := netip.MustParseAddrPort("10.0.0.100:80")
 	sim, err := simulate.New(lb.Config{Services: []lb.Service{{
@@ -66,7 +66,7 @@ func farm(t *testing.T, answered func(*http.Request)) (*lb.Balancer, string) {
 
 func TestTheRunningBalancerIsListedAndOperated(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t) })
-	_, socket := farm(t, func(*http.Request) {})
+	_, socket := serveTestBalancer(t, func(*http.Request) {})
 	for _, tt := range []struct {
 		args, want string // a regular expression
 	}{
@@ -108,7 +108,7 @@ tcp       192.0.2.2/32  10.0.0.100:80  10.9.1.1:80  dsr     NONE   90s      0
 
 func TestWaitingForADrainTellsHowManyAreLeft(t *testing.T) {
 	told := make(chan *lb.Balancer, 1)
-	b, socket := farm(t, func(r *http.Request) {
+	b, socket := serveTestBalancer(t, func(r *http.Request) {
 		if r.Method == http.MethodGet { // how many are left
 			select {
 			case b := <-told:
@@ -125,7 +125,7 @@ func TestWaitingForADrainTellsHowManyAreLeft(t *testing.T) {
 }
 
 func TestOrdersThatCannotBeCarriedOut(t *testing.T) {
-	_, socket := farm(t, func(*http.Request) {})
+	_, socket := serveTestBalancer(t, func(*http.Request) {})
 	for args, want := range map[string]struct {
 		code   int
 		stderr string

@@ -18,8 +18,8 @@ import (
 	"github.com/golb/golb/lb/simulate"
 )
 
-// busy is a balancer with three clients' connections, of two networks.
-func busy(t *testing.T) *lb.Balancer {
+// balancerWithConnections returns a balancer with three clients' connections, of two networks.
+func balancerWithConnections(t *testing.T) *lb.Balancer {
 	t.Helper()
 	vip := netip.MustParseAddrPort("10.0.0.100:80")
 	sim, err := simulate.New(lb.Config{Services: []lb.Service{{
@@ -46,7 +46,7 @@ func busy(t *testing.T) *lb.Balancer {
 
 func TestConnectionsAndTemplatesAreListed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "golb.sock")
-	serve(t, path, busy(t))
+	serve(t, path, balancerWithConnections(t))
 	c := &Client{Path: path}
 	for _, tt := range []struct {
 		filter Filter
@@ -88,7 +88,7 @@ func TestConnectionsAndTemplatesAreListed(t *testing.T) {
 }
 
 func TestConnectionsAndTemplatesAreDeleted(t *testing.T) {
-	b := busy(t)
+	b := balancerWithConnections(t)
 	path := filepath.Join(t.TempDir(), "golb.sock")
 	serve(t, path, b)
 	c := &Client{Path: path}
@@ -122,7 +122,7 @@ func TestConnectionsAndTemplatesAreDeleted(t *testing.T) {
 
 func TestServicesAreListedWithWhatTheyCount(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "golb.sock")
-	serve(t, path, busy(t))
+	serve(t, path, balancerWithConnections(t))
 	l, err := (&Client{Path: path}).Stats(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -144,20 +144,20 @@ func TestAMistakeIsToldAsItWasAnswered(t *testing.T) {
 }
 
 func TestAReaderThatIsGoneEndsAList(t *testing.T) {
-	w := &broken{httptest.NewRecorder(), 0}
-	Handler(busy(t)).ServeHTTP(w, httptest.NewRequest("GET", pathConnections, nil))
+	w := &brokenWriter{httptest.NewRecorder(), 0}
+	Handler(balancerWithConnections(t)).ServeHTTP(w, httptest.NewRequest("GET", pathConnections, nil))
 	if w.writes != 1 {
 		t.Errorf("%d writes to one who is gone", w.writes)
 	}
 }
 
 // broken is a client that has gone.
-type broken struct {
+type brokenWriter struct {
 	*httptest.ResponseRecorder
 	writes int
 }
 
-func (b *broken) Write([]byte) (int, error) {
+func (b *brokenWriter) Write([]byte) (int, error) {
 	b.writes++
 	return 0, net.ErrClosed
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/golb/golb/lb"
 )
 
-// farm has two services, one of them by mark, on the same servers.
-func farm(t *testing.T) *lb.Balancer {
+// newTestBalancer returns a balancer that has two services, one of them by mark, on the same servers.
+func newTestBalancer(t *testing.T) *lb.Balancer {
 	t.Helper()
 	servers := []lb.Server{
 		{Name: "s1", Address: netip.MustParseAddr("10.0.0.1")},
@@ -31,8 +31,8 @@ func farm(t *testing.T) *lb.Balancer {
 	return b
 }
 
-// updated are the servers of an answer, as SERVICE SERVER STATE WEIGHT.
-func updated(services []lb.ServiceStats) (list []string) {
+// describeServers returns the servers of an answer as SERVICE SERVER STATE WEIGHT.
+func describeServers(services []lb.ServiceStats) (list []string) {
 	for _, v := range services {
 		for _, r := range v.Servers {
 			weight, _ := json.Marshal(r.Weight)
@@ -43,7 +43,7 @@ func updated(services []lb.ServiceStats) (list []string) {
 }
 
 func TestUpdatesReachAllServersOfThatName(t *testing.T) {
-	h := Handler(farm(t))
+	h := Handler(newTestBalancer(t))
 	for _, tt := range []struct {
 		update string
 		want   []string
@@ -60,14 +60,14 @@ func TestUpdatesReachAllServersOfThatName(t *testing.T) {
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK {
 			t.Fatalf("%s: %d %s", tt.update, w.Code, w.Body)
 		}
-		if diff := cmp.Diff(tt.want, updated(got.Services)); diff != "" {
+		if diff := cmp.Diff(tt.want, describeServers(got.Services)); diff != "" {
 			t.Errorf("%s: %s", tt.update, diff)
 		}
 	}
 }
 
 func TestUpdatesThatMakeNoSenseChangeNothing(t *testing.T) {
-	b := farm(t)
+	b := newTestBalancer(t)
 	h, before := Handler(b), b.Stats()
 	for update, want := range map[string]string{
 		`{"server":"s1"}`:                                     "400 weight, state: one of them is needed",
@@ -93,7 +93,7 @@ func TestUpdatesThatMakeNoSenseChangeNothing(t *testing.T) {
 			t.Errorf("%.60s: %s %s, want %s", update, code, got.Error, want)
 		}
 	}
-	if diff := cmp.Diff(updated(before.Services), updated(b.Stats().Services)); diff != "" {
+	if diff := cmp.Diff(describeServers(before.Services), describeServers(b.Stats().Services)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -104,7 +104,7 @@ func TestCornersWhereIPVSsRulesMeet(t *testing.T) {
 			var got strings.Builder
 			for _, p := range played {
 				if p.Src != "" {
-					got.WriteString(wentTo(p))
+					got.WriteString(receiverOf(p))
 				}
 			}
 			if got.String() != c.want {
@@ -134,8 +134,8 @@ func event(t *testing.T, text string) simulate.Event {
 	return e
 }
 
-// wentTo reads from the MAC address of the one frame sent where a packet went.
-func wentTo(p simulate.Played) string {
+// receiverOf reads from the MAC address of the one frame sent where a packet went.
+func receiverOf(p simulate.Played) string {
 	switch {
 	case p.Error != "":
 		return "!"

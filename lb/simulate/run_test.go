@@ -28,8 +28,8 @@ func run(t *testing.T, format simulate.Format, lines ...string) (string, []strin
 
 const setup = `"setup":["-A -t 10.0.0.100:80 -s rr","-a -t 10.0.0.100:80 -r 10.9.1.1:80 -g"]`
 
-// story wraps events into a line.
-func story(events ...string) string {
+// scenarioLine wraps events into a line.
+func scenarioLine(events ...string) string {
 	return fmt.Sprintf(`{"name":"story",%s,"events":[%s]}`, setup, strings.Join(events, ","))
 }
 
@@ -61,11 +61,11 @@ func TestAnswersAreWrittenIntoTheLine(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, bad := run(t, simulate.JSON, story(tc.in...))
+			got, bad := run(t, simulate.JSON, scenarioLine(tc.in...))
 			if bad != nil {
 				t.Fatal(bad)
 			}
-			if d := gocmp.Diff(story(tc.want...)+"\n", got); d != "" {
+			if d := gocmp.Diff(scenarioLine(tc.want...)+"\n", got); d != "" {
 				t.Errorf("-want +got:\n%s", d)
 			}
 		})
@@ -73,18 +73,18 @@ func TestAnswersAreWrittenIntoTheLine(t *testing.T) {
 }
 
 func TestABadLineIsToldAndTheRestGoesOn(t *testing.T) {
-	good := story(syn)
+	good := scenarioLine(syn)
 	for _, tc := range []struct{ line, want string }{
 		{`{`, "JSON"},
 		{`[]`, "cannot unmarshal array"},
-		{story(`{"t":"sync"}`), "event 0 (sync): unknown type; allowed: syn"},
-		{story(`{"t":"syn","src":"192.0.2.1","dst":"10.0.0.100:80"}`), "event 0 (syn): src: "},
-		{story(`{"t":"udp","src":"192.0.2.1:1","dst":"[fd00::1]:80"}`), "not of one family"},
-		{story(syn, `{"t":"rst","src":"10.9.1.1:80","dst":"192.0.2.1:4000","key":"192.0.2.1:4000"}`), `event 1 (rst): key "192.0.2.1:4000": `},
-		{story(`{"t":"raw","in":"4x"}`), "event 0 (raw): in: "},
-		{story(`{"t":"raw","in":"45"}`), "not an IPv4 or IPv6 packet: 45"},
-		{story(`{"t":"sleep","s":-1}`), "event 0 (sleep): -1 seconds; allowed: "},
-		{story(`{"t":"cmd","cmd":"-a -t 10.0.0.100:80"}`), "event 0 (cmd): "},
+		{scenarioLine(`{"t":"sync"}`), "event 0 (sync): unknown type; allowed: syn"},
+		{scenarioLine(`{"t":"syn","src":"192.0.2.1","dst":"10.0.0.100:80"}`), "event 0 (syn): src: "},
+		{scenarioLine(`{"t":"udp","src":"192.0.2.1:1","dst":"[fd00::1]:80"}`), "not of one family"},
+		{scenarioLine(syn, `{"t":"rst","src":"10.9.1.1:80","dst":"192.0.2.1:4000","key":"192.0.2.1:4000"}`), `event 1 (rst): key "192.0.2.1:4000": `},
+		{scenarioLine(`{"t":"raw","in":"4x"}`), "event 0 (raw): in: "},
+		{scenarioLine(`{"t":"raw","in":"45"}`), "not an IPv4 or IPv6 packet: 45"},
+		{scenarioLine(`{"t":"sleep","s":-1}`), "event 0 (sleep): -1 seconds; allowed: "},
+		{scenarioLine(`{"t":"cmd","cmd":"-a -t 10.0.0.100:80"}`), "event 0 (cmd): "},
 		{`{"name":"x","setup":["-A -t 10.0.0.100:80 -s nosuch"],"events":[]}`, `setup "-A -t 10.0.0.100:80 -s nosuch": `},
 		{`{"name":"x","setup":["-d -t 10.0.0.100:80 -r 10.9.1.1:80"],"events":[]}`, "no such service"},
 		{`{"name":"x","sysctl":["net.ipv4.vs.nosuch=1"],"events":[]}`, `sysctl "net.ipv4.vs.nosuch=1": no setting of golb`},
@@ -107,7 +107,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
 var errBroken = errors.New("broken")
 
 func TestRunFailsWhereItCannotWrite(t *testing.T) {
-	err := simulate.Run("in", strings.NewReader(story(syn)), brokenWriter{}, simulate.JSON, func(e *simulate.LineError) { t.Error(e) })
+	err := simulate.Run("in", strings.NewReader(scenarioLine(syn)), brokenWriter{}, simulate.JSON, func(e *simulate.LineError) { t.Error(e) })
 	if !errors.Is(err, errBroken) {
 		t.Errorf("error %v, want %v", err, errBroken)
 	}

@@ -30,7 +30,7 @@ func TestSolveARPProblem(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			l := newLab(t)
-			client, server, _ := pair(t, l, 0)
+			client, server, _ := newPair(t, l, 0)
 			must(t, tc.setUp(server, tc.vip))
 			if !tc.answers { // until the kernel gives up; an answer may take its time
 				dir := map[bool]string{true: "net.ipv4.neigh.eth0.", false: "net.ipv6.neigh.eth0."}[tc.vip.Is4()]
@@ -59,18 +59,18 @@ func answered(t *testing.T, h *lab.Host, addr netip.Addr) bool {
 	_, err = c.Write([]byte("x"))
 	must(t, err)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		switch state := neighbour(t, h, family, addr); {
+		switch state := neighborState(t, h, family, addr); {
 		case state&(unix.NUD_REACHABLE|unix.NUD_STALE|unix.NUD_DELAY) != 0:
 			return true
 		case state&unix.NUD_FAILED != 0:
 			return false
 		case time.Now().After(deadline):
-			t.Fatalf("neighbour %s is still in state %#x", addr, state)
+			t.Fatalf("neighbor %s is still in state %#x", addr, state)
 		}
 	}
 }
 
-func neighbour(t *testing.T, h *lab.Host, family int, addr netip.Addr) (state int) {
+func neighborState(t *testing.T, h *lab.Host, family int, addr netip.Addr) (state int) {
 	t.Helper()
 	must(t, h.Do(func() error {
 		neighs, err := netlink.NeighList(0, family)

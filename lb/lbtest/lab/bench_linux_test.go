@@ -26,7 +26,7 @@ func BenchmarkBuild(b *testing.B) {
 func BenchmarkTCP(b *testing.B) {
 	for _, addr := range []string{"192.0.2.2:80", "[2001:db8::2]:80"} {
 		b.Run(addr, func(b *testing.B) {
-			from, to, _ := pair(b, newLab(b), 0)
+			from, to, _ := newPair(b, newLab(b), 0)
 			const size = 256 << 20
 			b.SetBytes(size)
 			for b.Loop() {

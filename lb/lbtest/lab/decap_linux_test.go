@@ -173,7 +173,7 @@ func stats(t testing.TB, d *lab.Decapsulator) lab.DecapStats {
 
 func TestDecapsulatedPacketsReachTheStackAndAreAnswered(t *testing.T) {
 	l := newLab(t)
-	a, b, _ := pair(t, l, 0)
+	a, b, _ := newPair(t, l, 0)
 	must(t, b.SolveARPProblem(vips...))
 	d := decapsulate(t, b)
 	for outer := range 2 {
@@ -237,7 +237,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 func TestDecapsulationFinishesInnerChecksums(t *testing.T) {
 	l := newLab(t)
-	a, b, _ := pair(t, l, 0)
+	a, b, _ := newPair(t, l, 0)
 	must(t, b.SolveARPProblem(vips...))
 	d := decapsulate(t, b)
 	for inner, vip := range vips {
@@ -248,7 +248,7 @@ func TestDecapsulationFinishesInnerChecksums(t *testing.T) {
 					proto = protocolOf(packet)
 				}
 				complete := tun.wrap(packet)
-				unfinish(packet)
+				makePartialChecksum(packet)
 				body := tun.wrap(packet)
 				if strings.HasPrefix(tun.name, "GRE with checksum") {
 					copy(body[4:6], complete[4:6]) // a sender computes it as if the inner one were finished
@@ -263,8 +263,8 @@ func TestDecapsulationFinishesInnerChecksums(t *testing.T) {
 	}
 }
 
-// unfinish replaces the UDP checksum by the sum of the pseudo header, as a stack does that leaves the rest to hardware.
-func unfinish(packet []byte) {
+// makePartialChecksum replaces the UDP checksum by the sum of the pseudo header, as a stack does that leaves the rest to hardware.
+func makePartialChecksum(packet []byte) {
 	at, addrs := 20, packet[12:20]
 	if packet[0]>>4 == 6 {
 		at, addrs = 40, packet[8:40]
@@ -281,7 +281,7 @@ func unfinish(packet []byte) {
 
 func TestDecapsulationCountsWhatItCannotTake(t *testing.T) {
 	l := newLab(t)
-	a, b, _ := pair(t, l, 0)
+	a, b, _ := newPair(t, l, 0)
 	must(t, b.SolveARPProblem(vips...))
 	d := decapsulate(t, b)
 	inner := datagram(netip.AddrPortFrom(client[0], 1000), netip.AddrPortFrom(vips[0], 2000), []byte("payload"))
@@ -341,7 +341,7 @@ func TestDecapsulationCountsWhatItCannotTake(t *testing.T) {
 
 func TestOuterPacketsAreNotAnsweredByTheKernel(t *testing.T) {
 	l := newLab(t)
-	a, b, _ := pair(t, l, 0)
+	a, b, _ := newPair(t, l, 0)
 	must(t, b.SolveARPProblem(vips...))
 	must(t, b.Sysctl("net.ipv4.icmp_ratelimit", "0"))
 	must(t, b.Sysctl("net.ipv6.icmp.ratelimit", "0"))
@@ -456,7 +456,7 @@ func TestDecapsulationStartsOncePerHostAndStopsClean(t *testing.T) {
 // A kernel leaves the checksum to hardware, and so the field 0, where the way is a veth.
 func TestDecapsulationTakesGREWithoutItsChecksumComputed(t *testing.T) {
 	l := newLab(t)
-	a, b, _ := pair(t, l, 0)
+	a, b, _ := newPair(t, l, 0)
 	must(t, b.SolveARPProblem(vips...))
 	d := decapsulate(t, b)
 	for inner, vip := range vips {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestASenderWithoutSegmentationSendsPlainPackets(t *testing.T) {
-	a, b, _ := pair(t, newLab(t), 0)
+	a, b, _ := newPair(t, newLab(t), 0)
 	must(t, a.SetFeatures("eth0", false, "tx-tcp-segmentation"))
 	must(t, b.SetFeatures("eth0", false, "rx-gro"))
 	if longest := longestFrame(t, a, b); longest != 1514 {

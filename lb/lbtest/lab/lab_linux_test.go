@@ -29,7 +29,7 @@ func TestTCPPassesASwitchUnharmed(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			l := newLab(t)
-			a, b, _ := pair(t, l, tc.mtu)
+			a, b, _ := newPair(t, l, tc.mtu)
 			transfer(t, a, b, tc.addr, 16<<20)
 		})
 	}
@@ -135,10 +135,10 @@ func namespaceOfThread(t *testing.T) string {
 
 func TestACutCableCarriesNothing(t *testing.T) {
 	l := newLab(t)
-	a, b, link := pair(t, l, 0)
+	a, b, link := newPair(t, l, 0)
 	transfer(t, a, b, "192.0.2.2:80", 1000)
 	must(t, link.SetUp(false))
-	// The host sees the carrier go, forgets the neighbour, and finds no other.
+	// The host sees the carrier go, forgets the neighbor, and finds no other.
 	must(t, a.Sysctl("net.ipv4.neigh.eth0.retrans_time_ms", "20"))
 	if _, err := a.DialContext(t.Context(), "tcp", "192.0.2.2:80"); !errors.Is(err, syscall.EHOSTUNREACH) {
 		t.Errorf("dialling over a cut cable: %v, want %v", err, syscall.EHOSTUNREACH)
@@ -150,7 +150,7 @@ func TestACutCableCarriesNothing(t *testing.T) {
 
 func TestAddressesComeAndGo(t *testing.T) {
 	l := newLab(t)
-	a, b, _ := pair(t, l, 0)
+	a, b, _ := newPair(t, l, 0)
 	for _, p := range prefixes("192.0.2.7/24", "2001:db8::7/64") {
 		at := netip.AddrPortFrom(p.Addr(), 80).String()
 		must(t, b.AddAddr("eth0", p))
@@ -164,7 +164,7 @@ func TestAddressesComeAndGo(t *testing.T) {
 
 func TestAnAddressWorksAtOnce(t *testing.T) {
 	l := newLab(t)
-	a, b, _ := pair(t, l, 0)
+	a, b, _ := newPair(t, l, 0)
 	for i := range 100 {
 		for _, p := range []netip.Prefix{
 			netip.MustParsePrefix(fmt.Sprintf("203.0.113.%d/32", i)), netip.MustParsePrefix(fmt.Sprintf("2001:db8:1::%d/128", i)),
@@ -245,7 +245,7 @@ func TestAClosedLabMakesNothing(t *testing.T) {
 
 func TestDialRespectsItsContextAndHoldsNoThread(t *testing.T) {
 	l := newLab(t)
-	a, _, link := pair(t, l, 0)
+	a, _, link := newPair(t, l, 0)
 	must(t, a.Sysctl("net.ipv4.neigh.eth0.mcast_solicit", "1000"))
 	must(t, link.SetUp(false))
 	const dials = 300

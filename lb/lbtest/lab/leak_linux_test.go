@@ -25,9 +25,9 @@ func TestCloseLeavesNothing(t *testing.T) {
 	var spaces []*os.File
 	func() {
 		l := newLab(t)
-		a, b, _ := pair(t, l, 0)
+		a, b, _ := newPair(t, l, 0)
 		transfer(t, a, b, "192.0.2.2:80", 1<<20)
-		cmd := helper(t, "sleep")
+		cmd := helperCommand(t, "sleep")
 		must(t, a.Start(cmd))
 		for _, h := range []*lab.Host{a, b} {
 			spaces = append(spaces, pinned(t, h.NS()))
@@ -48,7 +48,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		return true
 	})
 	for _, ns := range spaces {
-		if holders := holding(t, ns); holders != nil {
+		if holders := namespaceHolders(t, ns); holders != nil {
 			t.Errorf("namespace %s is held by %v", ns.Name(), holders)
 		}
 		must(t, ns.Close())
@@ -114,8 +114,8 @@ func pinned(t *testing.T, path string) *os.File {
 	return ns
 }
 
-// holding lists the threads and descriptors of any process that hold a namespace, but for ns.
-func holding(t *testing.T, ns *os.File) (paths []string) {
+// namespaceHolders lists the threads and descriptors of any process that hold a namespace, but for ns.
+func namespaceHolders(t *testing.T, ns *os.File) (paths []string) {
 	t.Helper()
 	own := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd())
 	name, err := os.Readlink(own)
@@ -153,8 +153,8 @@ func awaitSockets(t *testing.T, h *lab.Host, n int) {
 	})
 }
 
-// helper is this test program as another process, doing what helpers in TestMain's file says under that name.
-func helper(t *testing.T, what string, env ...string) *exec.Cmd {
+// helperCommand is this test program as another process, doing what helpers in TestMain's file says under that name.
+func helperCommand(t *testing.T, what string, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Dir = "/"

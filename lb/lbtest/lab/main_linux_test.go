@@ -72,8 +72,8 @@ func prefixes(texts ...string) []netip.Prefix {
 	return ps
 }
 
-// pair is two hosts on one switch with 192.0.2.1, 2001:db8::1 and 192.0.2.2, 2001:db8::2.
-func pair(t testing.TB, l *lab.Lab, mtu int) (a, b *lab.Host, link *lab.Link) {
+// newPair returns two hosts on one switch with 192.0.2.1, 2001:db8::1 and 192.0.2.2, 2001:db8::2.
+func newPair(t testing.TB, l *lab.Lab, mtu int) (a, b *lab.Host, link *lab.Link) {
 	t.Helper()
 	s := newSwitch(t, l)
 	a, b = newHost(t, l, "a"), newHost(t, l, "b")

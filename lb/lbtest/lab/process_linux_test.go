@@ -51,7 +51,7 @@ func runHelper(what string) int {
 	case "signal":
 		return waitForSignal()
 	case "hold":
-		if err := hold(os.Getenv(peerVar)); err != nil {
+		if err := holdLab(os.Getenv(peerVar)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -84,8 +84,8 @@ func waitForSignal() int {
 	return 3
 }
 
-// hold builds a lab with a process in it and a cable to the namespace at path peer, where given, and waits to be killed.
-func hold(peer string) error {
+// holdLab builds a lab with a process in it and a cable to the namespace at path peer, where given, and waits to be killed.
+func holdLab(peer string) error {
 	l, err := lab.New()
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func hold(peer string) error {
 		return err
 	}
 	if peer != "" {
-		if err := h.Do(func() error { return cableTo(peer) }); err != nil {
+		if err := h.Do(func() error { return connectToNamespace(peer) }); err != nil {
 			return err
 		}
 	}
@@ -115,7 +115,7 @@ func hold(peer string) error {
 	select {}
 }
 
-func cableTo(peer string) error {
+func connectToNamespace(peer string) error {
 	fd, err := netns.GetFromPath(peer)
 	if err != nil {
 		return err
@@ -133,8 +133,8 @@ func namespaceOfProcess() string {
 	return ns
 }
 
-// ready starts a helper and returns the words that follow "ready" on its first line.
-func ready(t *testing.T, cmd *exec.Cmd) (words []string, rest *bufio.Reader) {
+// startHelper starts a helper and returns the words that follow "ready" on its first line.
+func startHelper(t *testing.T, cmd *exec.Cmd) (words []string, rest *bufio.Reader) {
 	t.Helper()
 	out, err := cmd.StdoutPipe()
 	must(t, err)
@@ -150,8 +150,8 @@ func ready(t *testing.T, cmd *exec.Cmd) (words []string, rest *bufio.Reader) {
 	return words[1:], rest
 }
 
-// asNobody makes cmd run as an ordinary user, which only a process that is root outside any user namespace can do.
-func asNobody(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
+// asOrdinaryUser makes cmd run as an ordinary user, which only a process that is root outside any user namespace can do.
+func asOrdinaryUser(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	uids, err := os.ReadFile("/proc/self/uid_map")
 	must(t, err)
@@ -179,7 +179,7 @@ func asNobody(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 func TestOrdinaryUsersRunTheSameTests(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^TestTCP|^TestSolveARP|^TestCloseLeaves|^TestStarted|^TestWhere")
 	cmd.Dir = "/"
-	out, err := asNobody(t, cmd).CombinedOutput()
+	out, err := asOrdinaryUser(t, cmd).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: TestCloseLeavesNothing") || strings.Contains(string(out), "--- SKIP") {
 		t.Errorf("as an ordinary user: %v\n%s", err, out)
 	}
@@ -187,7 +187,7 @@ func TestOrdinaryUsersRunTheSameTests(t *testing.T) {
 
 func TestWhereNamespacesAreForbiddenTestsSkip(t *testing.T) {
 	newLab(t) // skips where there are none to forbid
-	cmd := helper(t, "forbidden")
+	cmd := helperCommand(t, "forbidden")
 	cmd.Stderr = nil
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER,
@@ -204,9 +204,9 @@ func TestWhereNamespacesAreForbiddenTestsSkip(t *testing.T) {
 
 func TestReexecForwardsSignalsAndExitCode(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGUSR1} {
-		cmd := asNobody(t, helper(t, "signal"))
-		words, rest := ready(t, cmd)
-		if copied := pid(t, words[0]); copied == cmd.Process.Pid {
+		cmd := asOrdinaryUser(t, helperCommand(t, "signal"))
+		words, rest := startHelper(t, cmd)
+		if copied := parsePID(t, words[0]); copied == cmd.Process.Pid {
 			t.Error("there was no copy")
 		}
 		must(t, cmd.Process.Signal(s))
@@ -222,9 +222,9 @@ func TestReexecForwardsSignalsAndExitCode(t *testing.T) {
 }
 
 func TestReexecReportsTheSignalThatEndedTheCopy(t *testing.T) {
-	cmd := asNobody(t, helper(t, "hold"))
-	words, _ := ready(t, cmd)
-	must(t, syscall.Kill(pid(t, words[0]), syscall.SIGKILL))
+	cmd := asOrdinaryUser(t, helperCommand(t, "hold"))
+	words, _ := startHelper(t, cmd)
+	must(t, syscall.Kill(parsePID(t, words[0]), syscall.SIGKILL))
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 128+int(syscall.SIGKILL) {
 		t.Errorf("ended with %v, want exit status %d", err, 128+int(syscall.SIGKILL))
 	}
@@ -233,42 +233,42 @@ func TestReexecReportsTheSignalThatEndedTheCopy(t *testing.T) {
 func TestKillingAProcessRemovesItsLab(t *testing.T) {
 	l := newLab(t)
 	outside := newHost(t, l, "outside")
-	cmd := helper(t, "hold", peerVar+"="+outside.NS())
-	words, _ := ready(t, cmd)
+	cmd := helperCommand(t, "hold", peerVar+"="+outside.NS())
+	words, _ := startHelper(t, cmd)
 	if !hasInterface(t, outside, "probe0") {
 		t.Fatal("no cable into the other process's lab")
 	}
 	ns := pinned(t, "/proc/"+words[1]+"/ns/net")
-	if holding(t, ns) == nil {
+	if namespaceHolders(t, ns) == nil {
 		t.Fatal("nothing holds the lab's namespace")
 	}
 	must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	eventually(t, "the process started in the lab is gone", func() bool { return !alive(pid(t, words[1])) })
-	eventually(t, "nothing holds the namespace", func() bool { return holding(t, ns) == nil })
+	eventually(t, "the process started in the lab is gone", func() bool { return !alive(parsePID(t, words[1])) })
+	eventually(t, "nothing holds the namespace", func() bool { return namespaceHolders(t, ns) == nil })
 	must(t, ns.Close())
 	// A cable ends when the namespace at its other end does, so this is the kernel's word for it.
 	eventually(t, "the namespace and its interfaces are gone", func() bool { return !hasInterface(t, outside, "probe0") })
 }
 
 func TestKillingAProcessRemovesTheLabOfItsCopy(t *testing.T) {
-	cmd := asNobody(t, helper(t, "hold"))
-	words, _ := ready(t, cmd)
+	cmd := asOrdinaryUser(t, helperCommand(t, "hold"))
+	words, _ := startHelper(t, cmd)
 	ns := pinned(t, "/proc/"+words[1]+"/ns/net")
 	defer ns.Close()
 	must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	for _, w := range words[:2] {
-		eventually(t, "the copy and what it started are gone", func() bool { return !alive(pid(t, w)) })
+		eventually(t, "the copy and what it started are gone", func() bool { return !alive(parsePID(t, w)) })
 	}
-	eventually(t, "nothing holds the namespace", func() bool { return holding(t, ns) == nil })
+	eventually(t, "nothing holds the namespace", func() bool { return namespaceHolders(t, ns) == nil })
 }
 
 func TestStartedProcessesAreInTheHost(t *testing.T) {
 	l := newLab(t)
 	h := newHost(t, l, "a")
 	for range 3 {
-		cmd := helper(t, "sleep")
+		cmd := helperCommand(t, "sleep")
 		out, err := cmd.StdoutPipe()
 		must(t, err)
 		must(t, h.Start(cmd))
@@ -306,7 +306,7 @@ func alive(pid int) bool {
 	return !strings.HasPrefix(after, "Z")
 }
 
-func pid(t *testing.T, s string) int {
+func parsePID(t *testing.T, s string) int {
 	t.Helper()
 	n, err := strconv.Atoi(s)
 	must(t, err)

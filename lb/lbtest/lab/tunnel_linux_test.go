@@ -89,12 +89,12 @@ func tunnelLab(t testing.TB, tc tunnelCase) (cl, srv *lab.Host, d *lab.Decapsula
 	// Without a route to the VIP the middle's IPv6 stack would tell the client so; with one it drops silently, as it does
 	// not forward.
 	must(t, middle.AddRoute(netip.PrefixFrom(vips[1], 128), netip.Addr{}, "eth0"))
-	forwardThrough(t, middle, tc)
+	tunnelToServer(t, middle, tc)
 	return cl, srv, decapsulate(t, srv)
 }
 
-// forwardThrough has the host tunnel packets for the VIP to the server until the test ends.
-func forwardThrough(t testing.TB, h *lab.Host, tc tunnelCase) {
+// tunnelToServer has the host tunnel packets for the VIP to the server until the test ends.
+func tunnelToServer(t testing.TB, h *lab.Host, tc tunnelCase) {
 	t.Helper()
 	in := packetSocket(t, h, tc.inner)
 	write := tunnelWriter(t, h, tc)
@@ -153,7 +153,7 @@ func tunnelWriter(t testing.TB, h *lab.Host, tc tunnelCase) func([]byte) error {
 		c, err := h.DialContext(t.Context(), "udp", netip.AddrPortFrom(to, guePort).String())
 		must(t, err)
 		t.Cleanup(func() { c.Close() })
-		return func(p []byte) error { return put(c, tc.tunnel.wrap(p)) }
+		return func(p []byte) error { return writeTo(c, tc.tunnel.wrap(p)) }
 	}
 	proto := tc.tunnel.proto
 	if proto == 0 {
@@ -162,10 +162,10 @@ func tunnelWriter(t testing.TB, h *lab.Host, tc tunnelCase) func([]byte) error {
 	c, err := h.DialContext(t.Context(), rawNetwork(to, proto), to.String())
 	must(t, err)
 	t.Cleanup(func() { c.Close() })
-	return func(p []byte) error { return put(c, tc.tunnel.wrap(p)) }
+	return func(p []byte) error { return writeTo(c, tc.tunnel.wrap(p)) }
 }
 
-func put(w io.Writer, b []byte) error {
+func writeTo(w io.Writer, b []byte) error {
 	_, err := w.Write(b)
 	return err
 }

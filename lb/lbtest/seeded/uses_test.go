@@ -15,7 +15,6 @@ import (
 // unseeded says why test files may take random numbers from elsewhere.
 var unseeded = map[string]string{
 	"daemon_linux_test.go": "ports to try, apart from those of tests that run beside it",
-	"export_test.go":       "for several goroutines at once, whose order no seed repeats",
 	"race_test.go":         "for several goroutines at once, whose order no seed repeats",
 }
 

@@ -149,7 +149,7 @@ func TestSVGIsXMLWithABarForEachValue(t *testing.T) {
 		}
 	}
 	if want := map[string]int{"#fff": 1, "#0a7f8c": 1, "#9aa5b1": 2}; !cmp.Equal(want, bars) {
-		t.Errorf("rectangles by colour: %v, want %v", bars, want)
+		t.Errorf("rectangles by color: %v, want %v", bars, want)
 	}
 	for _, want := range []string{"golb <1>", "2,000,000", "0.25", "rate, 1/s"} {
 		if !strings.Contains(words, want) {
