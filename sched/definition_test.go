@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 // A definition picks as the scheduler's file in net/netfilter/ipvs does, by a look at
@@ -97,7 +99,7 @@ func drawServers(t *rapid.T, overloaded bool) []*Server {
 func TestPicksAsByDefinition(t *testing.T) {
 	for name, want := range definitions() {
 		t.Run(name, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
+			seeded.Check(t, func(t *rapid.T) {
 				// twos draws again where a server is overloaded: another test holds its chances.
 				list := drawServers(t, name != "twos")
 				draws := rapid.SliceOfN(rapid.Uint64(), 2, 2).Draw(t, "draws")
@@ -120,7 +122,7 @@ func TestPicksAsByDefinition(t *testing.T) {
 // TestTwosDrawsByWeight counts which number draws which server, over all numbers there
 // are, by the table and without it.
 func TestTwosDrawsByWeight(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	seeded.Check(t, func(t *rapid.T) {
 		list := drawServers(t, true)
 		for _, s := range list {
 			s.SetWeight(s.Weight() % 60000) // 5535 for 65535: fewer numbers
