@@ -191,7 +191,7 @@ func TestProbeFailsWhereANameHasNoAddress(t *testing.T) {
 	if code != exitFailed || !regexp.MustCompile(`^down in [0-9.]+(s|ms|µs): lookup no\.\.name: .*\n$`).MatchString(stdout) || stderr != "" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
-	var v verdict
+	var v probeResult
 	code, stdout, stderr = golb(t, "probe", "--json", "tcp", "no..name:80")
 	if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != exitFailed || v.Up || v.Type != "tcp" || !strings.HasPrefix(v.Reason, "lookup no..name: ") || stderr != "" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
@@ -275,7 +275,7 @@ func TestProbeExampleOfHelpWorks(t *testing.T) {
 	}
 }
 
-// A check that is interrupted has no verdict.
+// A check that is interrupted has no result.
 func TestProbeEndsWithItsContext(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()

@@ -20,15 +20,15 @@ import (
 const recordedVRRP = repository + "/arp/vrrp/testdata/recordings/"
 
 // watched runs golb vrrp watch --json over a capture.
-func watched(t *testing.T, file string) []seenAdvert {
+func watched(t *testing.T, file string) []advertJSON {
 	t.Helper()
 	code, stdout, stderr := golb(t, "vrrp", "watch", "--json", "--read", file)
 	if code != exitOK || stderr != "" {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
-	var l []seenAdvert
+	var l []advertJSON
 	for _, line := range strings.Split(strings.TrimSpace(stdout), "\n") {
-		var s seenAdvert
+		var s advertJSON
 		if err := json.Unmarshal([]byte(line), &s); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
@@ -43,17 +43,17 @@ func TestVRRPWatchReadsCaptures(t *testing.T) {
 		t.Fatalf("%d adverts, want 25", len(got))
 	}
 	addr := netip.MustParseAddr
-	want := []seenAdvert{
+	want := []advertJSON{
 		{At: 3.476645, Src: addr("fe80::ff:fe00:a"), Dst: addr("ff02::12"), Version: 3, VRID: 54, Priority: 140, IntervalMS: 1000,
 			Addresses: []netip.Addr{addr("fe80::54")}, Auth: "none", Checksum: "pseudo", Valid: true},
 		{At: 3.593700, Src: addr("192.0.2.1"), Dst: addr("224.0.0.18"), Version: 2, VRID: 52, Priority: 110, IntervalMS: 1000,
 			Addresses: []netip.Addr{addr("192.0.2.102")}, Auth: "pass", Checksum: "plain", Valid: true},
 	}
 	near := cmpopts.EquateApprox(0, 0.05) // the first packet is not the begin of the recording
-	if d := cmp.Diff(want, []seenAdvert{got[0], got[3]}, near, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+	if d := cmp.Diff(want, []advertJSON{got[0], got[3]}, near, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 		t.Error(d)
 	}
-	for name, want := range map[string]seenAdvert{
+	for name, want := range map[string]advertJSON{
 		"new-hmac-v2": {Auth: "hmac", Checksum: "plain"}, "v2-auth-ah": {Auth: "ah", Checksum: "plain"},
 		"v3-unicast-old-checksum": {Auth: "none", Checksum: "pseudo-multicast"},
 	} {
