@@ -57,7 +57,7 @@ func (v *validator) agent(path string, a *Agent) {
 	switch a.Type {
 	case agentTCP, agentHTTP:
 	case "", agentNone:
-		if rest := *a; rest != (Agent{Type: a.Type}) {
+		if others := *a; others != (Agent{Type: a.Type}) {
 			v.fail(path+".type", orNothing(a.Type), "settings of an agent, but nobody to ask", agentTCP+" or "+agentHTTP)
 		}
 	default:

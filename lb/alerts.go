@@ -103,9 +103,9 @@ func (v *validator) mail(path string, m *MailAlert) {
 	if host, port, err := net.SplitHostPort(m.server()); err != nil || host == "" || port == "" {
 		v.fail(path+".server", m.Server, "not a server", "host or host:port")
 	}
-	words := []string{string(alert.Required), string(alert.Implicit), string(alert.Plain)}
-	if m.TLS != "" && !slices.Contains(words, m.TLS) {
-		v.fail(path+".tls", m.TLS, "unknown word", strings.Join(words, ", "))
+	allowed := []string{string(alert.Required), string(alert.Implicit), string(alert.Plain)}
+	if m.TLS != "" && !slices.Contains(allowed, m.TLS) {
+		v.fail(path+".tls", m.TLS, "unknown word", strings.Join(allowed, ", "))
 	}
 	if _, err := m.tls(); err != nil {
 		v.fail(path+".ca", m.CA, err.Error(), "a PEM file")

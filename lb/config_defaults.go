@@ -130,7 +130,7 @@ func (c *Config) vipsOf(group func(name string) bool) []VIP {
 // maxAnswered is the size of the largest prefix whose every address golb answers for.
 const maxAnswered = 256
 
-// answered are the addresses that golb answers ARP and neighbour solicitations for.
+// answered are the addresses that golb answers ARP and neighbor solicitations for.
 func answered(vips []VIP) []netip.Addr {
 	var list []netip.Addr
 	seen := map[netip.Addr]bool{}
@@ -170,7 +170,7 @@ func (s *Service) schedulerKey() string {
 func (s *Service) policy() servicePolicy {
 	return servicePolicy{
 		quiescent: s.Quiescent, slowStart: s.SlowStart, quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, whenDown: s.WhenDown,
-		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.Passive.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(),
+		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.PassiveCheck.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(),
 	}
 }
 

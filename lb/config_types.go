@@ -89,8 +89,8 @@ type Service struct {
 	Quiescent bool `yaml:"quiescent"`
 	// SlowStart is how long a server that failed and is back takes to its full
 	// weight, so that it is not run over; 0 means at once.
-	SlowStart time.Duration `yaml:"slow_start"`
-	Passive   PassiveCheck  `yaml:"passive"` // what the servers' connections show of their health
+	SlowStart    time.Duration `yaml:"slow_start"`
+	PassiveCheck PassiveCheck  `yaml:"passive"` // what the servers' connections show of their health
 	// CutFailed cuts the connections of a server that failed by a reset to the client,
 	// and with NAT to the server, as when it is halted. Otherwise the client's next
 	// segment is answered by the reset, if the setting expire_nodest_conn says so.

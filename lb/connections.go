@@ -30,7 +30,7 @@ type Connection struct {
 
 // ConnectionEvent is the begin or the end of a connection. Its Service is "".
 type ConnectionEvent struct {
-	Ended      bool
+	Removed    bool
 	Connection Connection
 }
 

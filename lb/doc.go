@@ -21,7 +21,7 @@
 //	log.Fatal(b.Run(context.Background()))
 //
 // The VIP is configured nowhere on the balancer's host: golb answers ARP and
-// neighbour solicitations for it. Servers are checked by TCP connect every five
+// neighbor solicitations for it. Servers are checked by TCP connect every five
 // seconds, and get new connections by weighted least connections; all of this has
 // settings in [Config]. [Balancer.Apply] replaces the configuration while packets
 // flow; [Balancer.Stats] counts.

@@ -83,8 +83,8 @@ func (e Env) hooks() dataplane.Hooks {
 		h.ClientKey = func(f *sched.Flow) forward.Addr { return e.ClientKey(f) }
 	}
 	if e.OnConnection != nil {
-		h.OnConnection = func(kind dataplane.ConnEventKind, entry *dataplane.Entry) {
-			e.OnConnection(ConnectionEvent{Ended: kind == dataplane.ConnEnded, Connection: connectionOf(entry)})
+		h.OnConnection = func(kind dataplane.ConnEventKind, c *dataplane.Entry) {
+			e.OnConnection(ConnectionEvent{Removed: kind == dataplane.ConnEnded, Connection: connectionOf(c)})
 		}
 	}
 	return h

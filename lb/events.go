@@ -37,11 +37,11 @@ func (b *Balancer) followAlertsLocked(n *network) {
 			next[name] = b.startNotifier(n, cfg, more)
 		}
 	}
-	var own []alert.Sender
+	var senders []alert.Sender
 	if b.env.OnAlert != nil {
-		own = append(own, alert.SenderFunc(b.env.OnAlert))
+		senders = append(senders, alert.SenderFunc(b.env.OnAlert))
 	}
-	follow("", b.cfg.Alerts, own...)
+	follow("", b.cfg.Alerts, senders...)
 	for i := range b.cfg.Services {
 		if s := &b.cfg.Services[i]; s.Alerts.given() {
 			follow(s.name(), s.Alerts)

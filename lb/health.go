@@ -69,15 +69,15 @@ type AgentHealth struct {
 
 // Health says how each server is, and why.
 func (b *Balancer) Health() []ServiceHealth {
-	known := map[string]health.Status{}
+	statuses := map[string]health.Status{}
 	for _, st := range b.monitor.Status() {
-		known[st.Key] = st
+		statuses[st.Key] = st
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	paths := map[*server]health.Status{}
 	for key, r := range b.paths {
-		paths[r] = known[key]
+		paths[r] = statuses[key]
 	}
 	all := make([]ServiceHealth, len(b.cfg.Services))
 	for i := range all {
@@ -86,14 +86,14 @@ func (b *Balancer) Health() []ServiceHealth {
 		all[i] = ServiceHealth{Name: v.name, Up: !v.down, Servers: make([]ServerHealth, len(v.servers))}
 		for j, r := range v.servers {
 			h := r.health()
-			h.Check = checkHealth(b.checks[i][j].description, known[r.checkKey])
+			h.Check = checkHealth(b.checks[i][j].description, statuses[r.checkKey])
 			if st, ok := paths[r]; ok {
 				h.Path = new(checkHealth("the VIP on the server", st))
 			}
 			if r.agent != nil {
 				a := s.Servers[j].agent(s)
 				h.Agent = &AgentHealth{
-					Report: r.agent.String(), Reported: r.agent.at, Check: checkHealth(a.describe(a.addr(&s.Servers[j])), known[r.agentKey]),
+					Report: r.agent.String(), Reported: r.agent.at, Check: checkHealth(a.describe(a.addr(&s.Servers[j])), statuses[r.agentKey]),
 				}
 			}
 			all[i].Servers[j] = h

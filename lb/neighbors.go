@@ -15,9 +15,9 @@ import (
 type neighbors struct {
 	balancer *Balancer
 
-	mu    sync.Mutex
-	byHop map[nextHop]*neighbor
-	known chan struct{} // closed when every hop has had a MAC
+	mu          sync.Mutex
+	byHop       map[nextHop]*neighbor
+	allResolved chan struct{} // closed when every hop has had a MAC
 }
 
 // nextHop is an address on a link.
@@ -39,7 +39,7 @@ type hopRoute struct {
 }
 
 func newNeighbors(b *Balancer) *neighbors {
-	return &neighbors{balancer: b, byHop: map[nextHop]*neighbor{}, known: make(chan struct{})}
+	return &neighbors{balancer: b, byHop: map[nextHop]*neighbor{}, allResolved: make(chan struct{})}
 }
 
 // routes finds the next hops of all servers of a config, and notes the servers that no
@@ -190,16 +190,16 @@ func (x *neighbors) closeKnownLocked() {
 		}
 	}
 	select {
-	case <-x.known:
+	case <-x.allResolved:
 	default:
-		close(x.known)
+		close(x.allResolved)
 	}
 }
 
 // wait returns when all next hops are known, or ctx ends.
 func (x *neighbors) wait(ctx context.Context) {
 	select {
-	case <-x.known:
+	case <-x.allResolved:
 	case <-ctx.Done():
 	}
 }

@@ -21,11 +21,11 @@ const (
 // new connections to it, and leaves existing ones.
 //
 // It fails with ErrNoService or ErrNoServer, or where weight is not 0 to 65535.
-func (b *Balancer) SetWeight(ref ServerRef, weight int) error {
+func (b *Balancer) SetWeight(name ServerRef, weight int) error {
 	if weight < 0 || weight > maxWeight {
-		return fmt.Errorf("lb: weight %d of %s: out of range; allowed: 0 to %d", weight, ref.Server, maxWeight)
+		return fmt.Errorf("lb: weight %d of %s: out of range; allowed: 0 to %d", weight, name.Server, maxWeight)
 	}
-	return b.updateServer(ref, func(s *server) {
+	return b.updateServer(name, func(s *server) {
 		s.runWeight = int32(weight)
 		b.updateWeightLocked(s, true)
 	})
@@ -34,27 +34,27 @@ func (b *Balancer) SetWeight(ref ServerRef, weight int) error {
 // Drain ends new connections to a server and leaves existing ones. The event Drained tells
 // when the last one ended; where within is not 0, what is left after that time is cut, as
 // Halt does. How far it is Stats says. It fails with ErrNoService or ErrNoServer.
-func (b *Balancer) Drain(ref ServerRef, within time.Duration) error {
-	return b.updateServer(ref, func(s *server) { b.setStateLocked(s, StateDrain, within) })
+func (b *Balancer) Drain(name ServerRef, within time.Duration) error {
+	return b.updateServer(name, func(s *server) { b.setStateLocked(s, StateDrain, within) })
 }
 
 // Halt ends all connections of a server, new and existing, by a reset, which clients
 // get soon, and with NAT the server too. It fails with ErrNoService or ErrNoServer.
-func (b *Balancer) Halt(ref ServerRef) error {
-	return b.updateServer(ref, func(s *server) { b.setStateLocked(s, StateHalt, 0) })
+func (b *Balancer) Halt(name ServerRef) error {
+	return b.updateServer(name, func(s *server) { b.setStateLocked(s, StateHalt, 0) })
 }
 
 // Activate takes Drain or Halt back. It fails with ErrNoService or ErrNoServer.
-func (b *Balancer) Activate(ref ServerRef) error {
-	return b.updateServer(ref, func(s *server) { b.setStateLocked(s, StateActive, 0) })
+func (b *Balancer) Activate(name ServerRef) error {
+	return b.updateServer(name, func(s *server) { b.setStateLocked(s, StateActive, 0) })
 }
 
 // updateServer changes what an operator says of a server.
-func (b *Balancer) updateServer(ref ServerRef, update func(*server)) error {
+func (b *Balancer) updateServer(name ServerRef, update func(*server)) error {
 	defer b.report()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s, err := b.findServerLocked(ref)
+	s, err := b.findServerLocked(name)
 	if err != nil {
 		return err
 	}
@@ -63,17 +63,17 @@ func (b *Balancer) updateServer(ref ServerRef, update func(*server)) error {
 	return nil
 }
 
-func (b *Balancer) findServerLocked(ref ServerRef) (*server, error) {
-	v := b.byName[ref.Service]
+func (b *Balancer) findServerLocked(name ServerRef) (*server, error) {
+	v := b.byName[name.Service]
 	if v == nil {
-		return nil, fmt.Errorf("lb: service %q: %w", ref.Service, ErrNoService)
+		return nil, fmt.Errorf("lb: service %q: %w", name.Service, ErrNoService)
 	}
 	for _, s := range v.servers {
-		if s.name == ref.Server {
+		if s.name == name.Server {
 			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("lb: server %q of service %q: %w", ref.Server, ref.Service, ErrNoServer)
+	return nil, fmt.Errorf("lb: server %q of service %q: %w", name.Server, name.Service, ErrNoServer)
 }
 
 // setStateLocked gives a server one of the states.

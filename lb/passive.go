@@ -51,7 +51,7 @@ func (p PassiveCheck) withDefaults() PassiveCheck {
 
 // passiveState is what the connections of a server show, as far as it was looked at.
 type passiveState struct {
-	progress  uint64       // at the last look
+	served    uint64       // at the last look
 	past, mid failedCounts // at the begin of the window, and half a window or more before now
 	turned    time.Time    // when mid was taken
 	suspected bool         // and told
@@ -92,8 +92,8 @@ func (b *Balancer) checkPassiveLocked(s *server, now time.Time) {
 	}
 	c := s.dp.Counters()
 	failed := failedCounts(failedConnections(&c.Failed))
-	if progress := progress(&c, v.policy.datagrams); progress != p.progress {
-		p.progress = progress
+	if served := servedCount(&c, v.policy.datagrams); served != p.served {
+		p.served = served
 		if p.until.IsZero() { // else it has to wait out its time
 			b.resetPassiveLocked(s)
 		}
@@ -122,9 +122,9 @@ func (b *Balancer) resetPassiveLocked(s *server) {
 	p.mid, p.turned, p.suspected, p.until = p.past, b.env.Now(), false, time.Time{}
 }
 
-// progress is a count that grows as long as a server does its work: its connections that
-// were established, or for datagrams, its packets that golb saw.
-func progress(c *dataplane.Counters, datagrams bool) uint64 {
+// servedCount is a count that grows while a server works: its established connections, or,
+// for datagrams, the packets from it that golb saw.
+func servedCount(c *dataplane.Counters, datagrams bool) uint64 {
 	n := c.Failed.Established
 	if datagrams {
 		n += c.OutPackets - c.Failed.Unreachable // these have been counted as its packets

@@ -238,14 +238,14 @@ func (b *Balancer) updateDrains() {
 			continue
 		}
 		reason := "no connection is left"
-		late := !s.drainEnd.IsZero() && !now.Before(s.drainEnd)
-		if late {
+		overdue := !s.drainEnd.IsZero() && !now.Before(s.drainEnd)
+		if overdue {
 			if n := s.dp.Total(); n > 0 {
 				reason = fmt.Sprintf("its time is over: what was left is cut, connections: %d", n)
 			}
 			b.plane.Cut(s.dp)
 		}
-		if !s.drained && (late || s.dp.Total() == 0) {
+		if !s.drained && (overdue || s.dp.Total() == 0) {
 			s.drained = true
 			events = append(events, Event{Kind: EventDrained, Service: s.service.name, Server: s.name, Reason: reason})
 		}

@@ -69,7 +69,7 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "golb",
 		Short:         "Layer-4 load balancer in userspace",
-		Long:          help,
+		Long:          rootHelp,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -80,7 +80,7 @@ func newRootCommand() *cobra.Command {
 	return root
 }
 
-const help = `golb balances TCP, UDP and SCTP connections over servers at layer 4: what IPVS,
+const rootHelp = `golb balances TCP, UDP and SCTP connections over servers at layer 4: what IPVS,
 ldirectord and keepalived do for a Linux box, in one program without a kernel
 module. It takes the packets of a virtual IP address (VIP) from a network
 interface, picks a server for each new connection, and passes packets on.

@@ -89,8 +89,8 @@ func (p *probe) noType(args []string) error {
 
 // flagError adds the flags that are allowed to the error of an unknown flag.
 func flagError(cmd *cobra.Command, err error) error {
-	var unknown *pflag.NotExistError
-	if !errors.As(err, &unknown) {
+	var notExist *pflag.NotExistError
+	if !errors.As(err, &notExist) {
 		return err
 	}
 	var allowed []string
@@ -253,15 +253,15 @@ func parseTarget(t health.Type, args []string) (host string, port uint16, err er
 		return "", 0, fmt.Errorf("%s: %s must be given", t.Name, want)
 	}
 	host = args[0]
-	bare := host
+	addr := host
 	if strings.HasPrefix(host, "[") { // ParseAddr would read all of "eth0]:80" as a zone
-		bare, _ = strings.CutSuffix(host[1:], "]")
-		if bare == host[1:] {
-			bare = ""
+		addr, _ = strings.CutSuffix(host[1:], "]")
+		if addr == host[1:] {
+			addr = ""
 		}
 	}
-	if _, err := netip.ParseAddr(bare); err == nil {
-		return bare, 0, nil
+	if _, err := netip.ParseAddr(addr); err == nil {
+		return addr, 0, nil
 	}
 	if !strings.Contains(host, ":") && host != "" {
 		return host, 0, nil

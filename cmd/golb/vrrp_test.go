@@ -78,9 +78,9 @@ func capture(order binary.AppendByteOrder, magic, link uint32) []byte {
 		Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("224.0.0.18"), TTL: 255,
 		Version: 3, Type: 1, VRID: 7, Priority: 100, Interval: 1500 * time.Millisecond,
 	}
-	good := a.Append(nil)
+	valid := a.Append(nil)
 	a.TTL = 1
-	frames := [][]byte{{1, 2, 3}, good, a.Append(nil), good[:20]}
+	frames := [][]byte{{1, 2, 3}, valid, a.Append(nil), valid[:20]}
 	b := order.AppendUint32(nil, magic)
 	b = append(b, make([]byte, 16)...)
 	b = order.AppendUint32(b, link)
@@ -126,8 +126,8 @@ func TestVRRPWatchTellsWhatItCannotDo(t *testing.T) {
 		}
 		return path
 	}
-	whole := capture(binary.LittleEndian, 0xa1b2c3d4, linkRaw)
-	huge := bytes.Clone(whole)
+	complete := capture(binary.LittleEndian, 0xa1b2c3d4, linkRaw)
+	huge := bytes.Clone(complete)
 	binary.LittleEndian.PutUint32(huge[32:], 1<<30)
 	for _, c := range []struct {
 		args, want string
@@ -137,11 +137,11 @@ func TestVRRPWatchTellsWhatItCannotDo(t *testing.T) {
 		{"vrrp watch --interface a --read b", "allowed: one of", exitUsage},
 		{"vrrp watch --interface golb-none", "golb-none: ", exitFailed},
 		{"vrrp watch --read " + filepath.Join(dir, "none"), "no such file", exitFailed},
-		{"vrrp watch --read " + file("short", whole[:20]), "short: not a pcap file", exitFailed},
+		{"vrrp watch --read " + file("short", complete[:20]), "short: not a pcap file", exitFailed},
 		{"vrrp watch --read " + file("other", make([]byte, 30)), "other: not a pcap file: begins with 00000000", exitFailed},
 		{"vrrp watch --read " + file("link", capture(binary.LittleEndian, 0xa1b2c3d4, 105)), "link: link type 105: want Ethernet (1) or raw IP (101)", exitFailed},
-		{"vrrp watch --read " + file("cut", whole[:len(whole)-1]), "cut: truncated", exitFailed},
-		{"vrrp watch --read " + file("cuthead", whole[:30]), "cuthead: truncated", exitFailed},
+		{"vrrp watch --read " + file("cut", complete[:len(complete)-1]), "cut: truncated", exitFailed},
+		{"vrrp watch --read " + file("cuthead", complete[:30]), "cuthead: truncated", exitFailed},
 		{"vrrp watch --read " + file("huge", huge), "huge: a frame of 1073741824 bytes: damaged", exitFailed},
 	} {
 		code, _, stderr := golb(t, strings.Fields(c.args)...)

@@ -44,10 +44,10 @@ const (
 type Balancer interface {
 	Health() []lb.ServiceHealth
 	Stats() lb.Stats
-	SetWeight(ref lb.ServerRef, weight int) error
-	Drain(ref lb.ServerRef, within time.Duration) error
-	Halt(ref lb.ServerRef) error
-	Activate(ref lb.ServerRef) error
+	SetWeight(name lb.ServerRef, weight int) error
+	Drain(name lb.ServerRef, within time.Duration) error
+	Halt(name lb.ServerRef) error
+	Activate(name lb.ServerRef) error
 	Connections(yield func(lb.Connection) bool)
 	DeleteConnections(f lb.ConnectionFilter) int
 	DeleteTemplates(f lb.ConnectionFilter) int

@@ -52,12 +52,12 @@ func Listen(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("api: socket %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
-	own, err := publish(private, path)
+	created, err := publish(private, path)
 	if err != nil {
 		_ = l.Close()
 		return nil, fmt.Errorf("api: socket %s: %w", path, err)
 	}
-	return &listener{UnixListener: l, path: path, own: own}, nil
+	return &listener{UnixListener: l, path: path, created: created}, nil
 }
 
 // publish moves a socket to where it is to be found.
@@ -74,15 +74,15 @@ func publish(from, to string) (os.FileInfo, error) {
 // listener removes its socket, unless another has taken the place.
 type listener struct {
 	*net.UnixListener
-	path string
-	own  os.FileInfo
-	once sync.Once
+	path       string
+	created    os.FileInfo
+	removeOnce sync.Once
 }
 
 // Close ends the listener.
 func (l *listener) Close() error {
-	l.once.Do(func() {
-		if info, err := os.Lstat(l.path); err == nil && os.SameFile(info, l.own) {
+	l.removeOnce.Do(func() {
+		if info, err := os.Lstat(l.path); err == nil && os.SameFile(info, l.created) {
 			_ = os.Remove(l.path)
 		}
 	})

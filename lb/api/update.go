@@ -55,8 +55,8 @@ func updateServers(b Balancer, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var failed []error
-	for _, ref := range refs {
-		failed = append(failed, u.apply(b, ref, within))
+	for _, name := range refs {
+		failed = append(failed, u.apply(b, name, within))
 	}
 	if err := errors.Join(failed...); err != nil {
 		answer(w, http.StatusConflict, failure{err.Error()}) // a config applied meanwhile took it away
@@ -127,19 +127,19 @@ func (u *ServerUpdate) only(st lb.Stats) []lb.ServiceStats {
 	return list
 }
 
-func (u *ServerUpdate) apply(b Balancer, ref lb.ServerRef, within time.Duration) error {
+func (u *ServerUpdate) apply(b Balancer, name lb.ServerRef, within time.Duration) error {
 	if u.Weight != nil {
-		if err := b.SetWeight(ref, *u.Weight); err != nil {
+		if err := b.SetWeight(name, *u.Weight); err != nil {
 			return err
 		}
 	}
 	switch u.State {
 	case lb.StateActive:
-		return b.Activate(ref)
+		return b.Activate(name)
 	case lb.StateDrain:
-		return b.Drain(ref, within)
+		return b.Drain(name, within)
 	case lb.StateHalt:
-		return b.Halt(ref)
+		return b.Halt(name)
 	}
 	return nil
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/golb/golb/lb/lbtest/seeded"
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb"
 	"github.com/golb/golb/lb/internal/fields"
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 // decodeConfig is Parse without validation.
@@ -195,7 +195,7 @@ func drawFree(t *rapid.T, label string, depth int) any {
 // What a fuzzer makes of a file: whatever can be read, valid or not, is written and read
 // as the same.
 func FuzzMarshal(f *testing.F) {
-	f.Add(good)
+	f.Add(valid)
 	f.Add(`{"interfaces":["a:b"],"alerts":{"name":"\u0001:","hold":"-1h0m0.5s"},"services":[{"check":{"x":["a",{"b":1.10}]},"match":[{"vip":"::/0","ports":"80,1-2"}]}]}`)
 	f.Add("services:\n- fallback:\n    page: |\n      HTTP/1.1 200\n\n  alerts: {mail: []}\n  servers: [{weight: 0}]\n")
 	f.Fuzz(func(t *testing.T, text string) {
