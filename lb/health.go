@@ -7,32 +7,32 @@ import (
 	"github.com/golb/golb/health"
 )
 
-// ServiceHealth is what a balancer knows of the health of a service's servers.
+// ServiceHealth is the health of a service and its servers.
 type ServiceHealth struct {
 	Name    string         `json:"name"`
 	Up      bool           `json:"up"`      // it has its quorum
 	Servers []ServerHealth `json:"servers"` // in the config's order
 }
 
-// ServerHealth is what a balancer knows of a server's health.
+// ServerHealth is the health of a server.
 type ServerHealth struct {
 	Name    string      `json:"name"`
 	Address netip.Addr  `json:"address"`
 	Port    uint16      `json:"port"`
 	Up      bool        `json:"up"`
-	Since   time.Time   `json:"since"`  // when Up became so
+	Since   time.Time   `json:"since"`  // when Up changed last
 	Reason  string      `json:"reason"` // why it is down; "" where it is up
-	State   ServerState `json:"state"`  // what an operator wants of it
-	Weight  int         `json:"weight"` // that its scheduler sees
+	State   ServerState `json:"state"`  // as an operator has set it
+	Weight  int         `json:"weight"` // as its scheduler sees it
 
 	Check CheckHealth  `json:"check"`
-	Path  *CheckHealth `json:"path"`  // the check of the true path; nil where there is none
+	Path  *CheckHealth `json:"path"`  // the true path check; nil where there is none
 	Agent *AgentHealth `json:"agent"` // nil where it has none
 
 	Failed FailedConnections `json:"failed"`
 }
 
-// CheckHealth is a check and what it found.
+// CheckHealth is a check and its results.
 type CheckHealth struct {
 	Description string        `json:"description"` // the type's name, address and parameters
 	State       string        `json:"state"`       // up or down; unknown where nothing is checked, and until there is a result
@@ -42,32 +42,34 @@ type CheckHealth struct {
 	Failures    int           `json:"failures"`   // in a row
 	Successes   int           `json:"successes"`  // in a row
 	Next        time.Time     `json:"next,omitzero"`
-	Hung        bool          `json:"hung"` // the last one has not come back
-	// NotTried is how many checks since Checked this host could not make, and Trouble why
-	// the last of them; they change no state.
+	Hung        bool          `json:"hung"` // the last one has not returned
+	// NotTried is the number of checks since Checked that this host could not make, and
+	// Trouble the reason for the last of them; they change no state.
 	NotTried int           `json:"not_tried"`
 	Trouble  string        `json:"trouble"`
 	Recent   []CheckResult `json:"recent"` // the oldest first
 }
 
-// CheckResult is what one check found.
+// CheckResult is the result of one check.
 type CheckResult struct {
 	At      time.Time     `json:"at"`
 	Up      bool          `json:"up"`
 	Latency time.Duration `json:"latency_ns"`
 	Reason  string        `json:"reason"` // why it failed; "" where it did not
-	// NotTried is that this host could not make the check: it says nothing of the server.
+	// NotTried is true where this host could not make the check, which says nothing about
+	// the server.
 	NotTried bool `json:"not_tried"`
 }
 
-// AgentHealth is what a server's agent reported.
+// AgentHealth is the state of a server's agent.
 type AgentHealth struct {
 	Report   string      `json:"report"`            // all that it reported so far, in its words
-	Reported time.Time   `json:"reported,omitzero"` // when it last did; zero where it never has
-	Check    CheckHealth `json:"check"`             // how asking it went
+	Reported time.Time   `json:"reported,omitzero"` // when it reported last; zero where it never has
+	Check    CheckHealth `json:"check"`             // the results of asking it
 }
 
-// Health says how each server is, and why.
+// Health returns the health of all services and servers, in the config's order. It waits for
+// no check.
 func (b *Balancer) Health() []ServiceHealth {
 	statuses := map[string]health.Status{}
 	for _, st := range b.monitor.Status() {
@@ -102,7 +104,7 @@ func (b *Balancer) Health() []ServiceHealth {
 	return all
 }
 
-// health is what is known of a server beside its checks.
+// health returns the health of a server without its checks.
 func (s *server) health() ServerHealth {
 	c := s.dp.Counters()
 	return ServerHealth{
