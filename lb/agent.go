@@ -64,7 +64,7 @@ func (v *validator) agent(path string, a *Agent) {
 			v.fail(path+".type", orNothing(a.Type), "settings of an agent, but no agent", agentTCP+" or "+agentHTTP)
 		}
 	default:
-		v.fail(path+".type", a.Type, "unknown way to ask", strings.Join([]string{agentTCP, agentHTTP, agentNone}, ", "))
+		v.fail(path+".type", a.Type, "unknown type", strings.Join([]string{agentTCP, agentHTTP, agentNone}, ", "))
 	}
 	v.checkAddress(path, "address", a.Address)
 	if a.Path != "" && (a.Type == agentTCP || !strings.HasPrefix(a.Path, "/")) {

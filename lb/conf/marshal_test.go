@@ -293,7 +293,7 @@ func TestMarshalRefusesWhatNoFileSays(t *testing.T) {
 		{service(lb.Service{Protocol: 9}), "services[0].protocol: protocol(9) has no name; allowed: tcp, udp or sctp"},
 		{service(lb.Service{Match: []lb.Match{{Protocols: []lb.Protocol{0}}}}), "services[0].match[0].protocols[0]: no value; allowed: tcp, udp or sctp"},
 		{service(lb.Service{Match: []lb.Match{{VIP: lb.VIP{Prefix: netip.MustParsePrefix("192.0.2.1/24")}}}}), "services[0].match[0].vip: 192.0.2.1/24 is neither"},
-		{service(lb.Service{Match: []lb.Match{{Ports: lb.Ports{{First: 2, Last: 1}}}}}), "services[0].match[0].ports: 2-1 is no range"},
+		{service(lb.Service{Match: []lb.Match{{Ports: lb.Ports{{First: 2, Last: 1}}}}}), "services[0].match[0].ports: 2-1 is not a range"},
 		{check("interval", "5s"), "services[0].check.interval: a key of golb's own"},
 		{check("checkport", 5), "services[0].check.checkport: a key of golb's own"},
 		{check("a", nil), "services[0].check.a: no value"},
