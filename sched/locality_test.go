@@ -153,6 +153,7 @@ func TestLBLCRSetLosesItsMostLoadedServer(t *testing.T) {
 		{"B more loaded", 1, 2, nil, "A"},
 		{"equal: the latest goes", 1, 1, nil, "A"},
 		{"A more loaded, overloaded", 2, 1, func(a, _ *Server) { a.SetOverloaded(true) }, "B"},
+		{"A more loaded, B overloaded", 2, 1, func(_, b *Server) { b.SetOverloaded(true) }, "B"},
 		{"A more loaded, weight 0", 2, 1, func(a, _ *Server) { a.SetWeight(0) }, "A"},
 	} {
 		l := newLocality(t, "lblcr", 100)
