@@ -212,12 +212,12 @@ func split(prefixes []netip.Prefix) (v4, v6 []netip.Prefix) {
 		sorted = append(sorted, p.Masked())
 	}
 	slices.SortFunc(sorted, netip.Prefix.Compare)
-	for i, p := range sorted {
+	for _, p := range sorted {
 		family := &v6
 		if p.Addr().Is4() {
 			family = &v4
 		}
-		if n := len(*family); i > 0 && n > 0 && (*family)[n-1].Overlaps(p) {
+		if n := len(*family); n > 0 && (*family)[n-1].Overlaps(p) {
 			continue
 		}
 		*family = append(*family, p)
