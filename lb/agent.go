@@ -224,7 +224,7 @@ func (b *Balancer) agentTargetsLocked() (targets []health.Target) {
 	b.agents = map[string]*agentState{}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
-		for j, r := range b.services[s.id()].servers {
+		for j, r := range b.services[i].servers {
 			target, accepted := &b.checks[i][j].agent, r.accepts()
 			r.percent = s.Servers[j].agent(s).Scale == scalePercent
 			if r.agentKey = target.Key; target.Key == "" {

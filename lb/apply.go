@@ -91,7 +91,8 @@ func (b *Balancer) fixed(cfg *Config) error {
 type prepared struct {
 	cfg        Config
 	checks     [][]checkSpec
-	schedulers []sched.Scheduler // by service
+	ids        []string          // of the services: what they match
+	schedulers []sched.Scheduler // by service, nil where it keeps its own
 	net        *preparedNetwork  // nil where the balancer does not run
 }
 
@@ -103,7 +104,11 @@ func (b *Balancer) prepare(ctx context.Context, cfg Config) (*prepared, error) {
 	if p.checks, err = b.planChecks(&cfg); err != nil {
 		return nil, err
 	}
-	if p.schedulers, err = b.planSchedulers(&cfg); err != nil {
+	p.ids = make([]string, len(cfg.Services))
+	for i := range cfg.Services {
+		p.ids[i] = cfg.Services[i].id()
+	}
+	if p.schedulers, err = b.planSchedulers(&cfg, p.ids); err != nil {
 		return nil, err
 	}
 	if b.net == nil {
@@ -114,11 +119,11 @@ func (b *Balancer) prepare(ctx context.Context, cfg Config) (*prepared, error) {
 }
 
 // planSchedulers makes the schedulers of the services; those that stay stay.
-func (b *Balancer) planSchedulers(cfg *Config) ([]sched.Scheduler, error) {
+func (b *Balancer) planSchedulers(cfg *Config, ids []string) ([]sched.Scheduler, error) {
 	list := make([]sched.Scheduler, len(cfg.Services))
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		if v := b.services[s.id()]; v != nil && v.schedulerKey == s.schedulerKey() {
+		if v := b.byMatch[ids[i]]; v != nil && v.schedulerKey == s.schedulerKey() {
 			continue
 		}
 		var err error
@@ -162,18 +167,19 @@ func (b *Balancer) commit(p *prepared) {
 // The balancer's lock is held, or the balancer not yet shared.
 func (b *Balancer) applyLocked(p *prepared) {
 	cfg := &p.cfg
-	old := b.services
-	b.services = make(map[string]*service, len(cfg.Services))
+	old := b.byMatch
+	b.services = make([]*service, len(cfg.Services))
+	b.byMatch = make(map[string]*service, len(cfg.Services))
 	b.byName = make(map[string]*service, len(cfg.Services))
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		id := s.id()
+		id := p.ids[i]
 		v := old[id]
 		if v == nil {
 			v = &service{id: id, dp: b.plane.NewService(id, s.Port, len(s.Match) > 0)}
 		}
 		delete(old, id)
-		b.services[id] = v
+		b.services[i], b.byMatch[id] = v, v
 		b.applyServiceLocked(v, s, p.schedulers[i], cfg)
 		b.byName[v.name] = v
 	}
@@ -286,7 +292,7 @@ func (b *Balancer) publishLocked() {
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		for _, m := range s.matches() {
-			addMatch(snap, m, b.services[s.id()].dp)
+			addMatch(snap, m, b.services[i].dp)
 		}
 	}
 	b.plane.Publish(snap)
@@ -307,8 +313,7 @@ func addMatch(snap *dataplane.Snapshot, m Match, v *dataplane.Service) {
 // serversLocked are the servers of all services, fallbacks included.
 func (b *Balancer) serversLocked() []*server {
 	var list []*server
-	for i := range b.cfg.Services {
-		v := b.services[b.cfg.Services[i].id()]
+	for _, v := range b.services {
 		list = append(list, v.servers...)
 		if v.fallback != nil {
 			list = append(list, v.fallback)
@@ -325,7 +330,7 @@ func (b *Balancer) Config() Config {
 	cfg := b.cfg.clone()
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		for j, r := range b.services[s.id()].servers {
+		for j, r := range b.services[i].servers {
 			r.writeConfig(&s.Servers[j])
 		}
 	}

@@ -31,7 +31,8 @@ type Balancer struct {
 
 	mu       sync.Mutex // guards what follows
 	cfg      Config
-	services map[string]*service    // by Service.id
+	services []*service             // in the config's order
+	byMatch  map[string]*service    // the same by Service.id
 	byName   map[string]*service    // the same by name
 	noted    []Event                // that report is to emit
 	checks   [][]checkSpec          // by service and server
@@ -59,7 +60,7 @@ func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 	}
 	b := &Balancer{
 		env: env.withDefaults(), workers: cfg.workers(), changing: make(chan struct{}, 1),
-		services: map[string]*service{}, roles: map[string]Role{},
+		byMatch: map[string]*service{}, roles: map[string]Role{},
 	}
 	b.start = b.env.Now()
 	size := cfg.MaxConnections

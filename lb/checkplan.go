@@ -101,7 +101,7 @@ func (b *Balancer) watchLocked() {
 	b.checked, b.paths = map[string][]*server{}, map[string]*server{}
 	targets := b.agentTargetsLocked()
 	for i := range b.cfg.Services {
-		for j, r := range b.services[b.cfg.Services[i].id()].servers {
+		for j, r := range b.services[i].servers {
 			targets = b.addPathTargetLocked(targets, &b.cfg.Services[i], r)
 			spec := &b.checks[i][j]
 			r.checkKey = spec.target.Key
@@ -122,7 +122,7 @@ func (b *Balancer) watchLocked() {
 // and the fixed ones.
 func (b *Balancer) applyKnownResultsLocked() {
 	for i := range b.cfg.Services {
-		for j, r := range b.services[b.cfg.Services[i].id()].servers {
+		for j, r := range b.services[i].servers {
 			if spec := &b.checks[i][j]; spec.target.Key == "" {
 				b.setServerStateLocked(r, sourceCheck, !spec.up, "off by configuration", time.Time{})
 			}

@@ -21,19 +21,16 @@
 //	log.Fatal(b.Run(context.Background()))
 //
 // The VIP is configured nowhere on the balancer's host: golb answers ARP and
-// neighbor solicitations for it. Servers are checked by TCP connect every five
-// seconds, and get new connections by weighted least connections; [Config] has the
-// settings of all this, [Env] the hooks for a program's own checks, schedulers and
-// events. While packets flow, [Balancer.Apply] replaces the config, all or nothing,
-// [Balancer.Drain] and its siblings change one server, [Balancer.SetRole] claims and
-// gives up VIPs, and [Balancer.Stats] and [Balancer.Health] report.
+// neighbour solicitations for it. Servers are checked by TCP connect every five
+// seconds, and get new connections by weighted least connections; all of this has
+// settings in [Config]. [Balancer.Apply] replaces the configuration while packets
+// flow; [Balancer.Stats] counts.
 //
-// # The path of a packet
+// # A packet's way
 //
-// This package is the control plane: config, health, next hops, roles, events. The data
-// plane is lb/internal/dataplane, whose package documentation names the files that a packet
-// crosses: a worker takes a batch of frames from its port, parses each (package forward),
-// finds its connection or schedules a new one (package sched), updates the connection's
-// state and rewrites the frame (package forward). The control plane hands it an immutable
-// snapshot of what it needs.
+// A worker takes a batch of frames from its port (worker.go), parses each
+// (package forward), looks its connection up (table.go, index.go) or schedules a
+// new one (schedule.go, package sched), moves the connection's state on (state.go)
+// and rewrites the frame (package forward). Configuration reaches workers as an
+// immutable snapshot (plane.go).
 package lb

@@ -84,7 +84,7 @@ func (b *Balancer) Health() []ServiceHealth {
 	all := make([]ServiceHealth, len(b.cfg.Services))
 	for i := range all {
 		s := &b.cfg.Services[i]
-		v := b.services[s.id()]
+		v := b.services[i]
 		all[i] = ServiceHealth{Name: v.name, Up: !v.down, Servers: make([]ServerHealth, len(v.servers))}
 		for j, r := range v.servers {
 			h := r.health()

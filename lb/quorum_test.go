@@ -394,7 +394,7 @@ func TestFlapsLeaveNothingBehind(t *testing.T) {
 			state := func() string {
 				x.checkPassiveAfter(0)
 				st := x.b.Stats()
-				line := fmt.Sprint(st.Connections, st.Services[0].Up, x.b.services[st.Services[0].Match[0].String()].dp.Closed())
+				line := fmt.Sprint(st.Connections, st.Services[0].Up, x.b.services[0].dp.Closed())
 				for _, r := range st.Services[0].Servers {
 					line += fmt.Sprint("; ", r.Up, r.Weight, r.Active, r.Inactive, r.Templates, r.Reason)
 				}

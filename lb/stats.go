@@ -67,7 +67,7 @@ func (b *Balancer) Stats() Stats {
 	st := Stats{Services: []ServiceStats{}, Interfaces: b.net.stats(), Connections: b.plane.InUse(), Drops: Drops{}}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
-		v := b.services[s.id()]
+		v := b.services[i]
 		vs := ServiceStats{
 			Name: v.name, Group: s.group(), Match: s.matches(), Mark: v.mark, Scheduler: v.scheduler, Up: !v.down,
 			Servers: make([]ServerStats, len(v.servers)), Pages: v.dp.Pages(),

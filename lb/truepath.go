@@ -108,7 +108,7 @@ func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *s
 		balancer: b, server: r.dp, name: r.name, method: r.method,
 		vip: netip.AddrPortFrom(s.anyVIP(), s.checkedPort()), acceptsReset: !s.takes(TCP),
 	}
-	key := fmt.Sprintf("path %s to %s of %s, every %v %v, timeout %v, fall %d, rise %d", check.vip, r.addrPort(), s.id(), c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise)
+	key := fmt.Sprintf("path %s to %s of %s, every %v %v, timeout %v, fall %d, rise %d", check.vip, r.addrPort(), r.service.id, c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise)
 	b.paths[key] = r
 	return append(targets, health.Target{Key: key, Checker: check, Settings: health.Settings{
 		Interval: c.Interval, FastInterval: c.Fast, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise,
