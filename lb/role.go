@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -129,7 +130,7 @@ func (c *Config) groupNames() []string {
 	return names
 }
 
-// macs are the virtual MACs of all groups.
+// macs are the virtual MACs of all groups, sorted.
 func (c *Config) macs() []forward.MAC {
 	var list []forward.MAC
 	for _, g := range c.Groups {
@@ -137,6 +138,7 @@ func (c *Config) macs() []forward.MAC {
 			list = append(list, g.MAC)
 		}
 	}
+	slices.SortFunc(list, func(a, b forward.MAC) int { return bytes.Compare(a[:], b[:]) })
 	return list
 }
 
