@@ -23,7 +23,8 @@ type Balancer struct {
 	plane    *dataplane.Plane
 	nextHops nextHops
 	monitor  *health.Monitor
-	workers  int // per interface
+	workers  int  // per interface
+	onHost   bool // its ports are the host's interfaces
 	// changing holds a value while a change is under way: of the config, of roles, of
 	// routes. Who put it there may write what mu guards, while it holds mu, and may read it
 	// without.
@@ -58,7 +59,7 @@ func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 		return nil, err
 	}
 	b := &Balancer{
-		env: env.withDefaults(), workers: cfg.workers(), changing: make(chan struct{}, 1),
+		env: env.withDefaults(), workers: cfg.workers(), onHost: env.OpenPorts == nil, changing: make(chan struct{}, 1),
 		services: map[string]*service{}, roles: map[string]Role{},
 	}
 	b.start = b.env.Now()
@@ -132,6 +133,14 @@ func (b *Balancer) Workers() int {
 func (b *Balancer) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	err := b.run(ctx)
+	if ended := ctx.Err(); ended != nil && errors.Is(err, ended) {
+		return nil
+	}
+	return err
+}
+
+func (b *Balancer) run(ctx context.Context) error {
 	if err := b.beginChange(ctx); err != nil {
 		return err
 	}
@@ -140,7 +149,6 @@ func (b *Balancer) Run(ctx context.Context) error {
 		b.endChange()
 		return err
 	}
-	defer b.close(n)
 	return n.serve(b)
 }
 
@@ -173,11 +181,13 @@ func (b *Balancer) open(ctx context.Context) (n *network, err error) {
 	return n, nil
 }
 
-// close ends what open opened.
+// close closes what open opened, and lets go of it once no change is under way.
 func (b *Balancer) close(n *network) {
 	b.plane.Stop()
-	b.nextHops.reset(nil)
 	n.close()
+	b.changing <- struct{}{}
+	defer b.endChange()
+	b.nextHops.reset(nil)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.net = nil

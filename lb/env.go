@@ -156,16 +156,21 @@ type LinkVIP = arp.VIP
 // LinkStats counts what a link did since it was opened.
 type LinkStats = arp.Stats
 
+// ErrNoIPv6 is what Link.SetVIPs wraps where a VIP is of IPv6, and the interface has none.
+// It fails only where no interface has.
+var ErrNoIPv6 = arp.ErrNoIPv6
+
 // Link is ARP and ND on one interface: who has which address, and telling others
 // which addresses golb has. *arp.Link is one. Its methods may be called at any
 // time between opening and Close, also before Run.
 type Link interface {
 	// Run serves the link until ctx ends, then closes it.
 	Run(ctx context.Context) error
-	// SetVIPs replaces the addresses that the link answers for. Where it fails nothing
-	// has changed.
+	// SetVIPs replaces the addresses that the link answers for, each given once. Where it
+	// fails nothing has changed; it wraps ErrNoIPv6 where that is the reason.
 	SetVIPs(vips []LinkVIP) error
-	// Probe fails where another host answers for one of the addresses, and says who.
+	// Probe fails where another host answers for one of the addresses, and says who. It
+	// returns soon after ctx ends, as Announce does.
 	Probe(ctx context.Context, vips ...netip.Addr) error
 	// Announce tells all hosts, some times over, that the addresses are here now.
 	Announce(ctx context.Context, vips ...netip.Addr) error
