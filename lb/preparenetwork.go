@@ -12,9 +12,9 @@ import (
 // preparedNetwork is what a network has been made ready for.
 type preparedNetwork struct {
 	routes map[netip.Addr]hopRoute // of all servers
-	filter forward.Filter // of the config alone
-	vips   []LinkVIP // to answer for
-	fresh  []LinkVIP // those of them that the links did not answer for
+	filter forward.Filter          // of the config alone
+	vips   []LinkVIP               // to answer for
+	fresh  []LinkVIP               // those of them that the links did not answer for
 }
 
 // prepare makes the network ready for a config beside the one that it serves: ports pass
