@@ -22,17 +22,17 @@ import (
 // While Apply waits for the network, packets are forwarded as before and all other
 // methods answer.
 func (b *Balancer) Apply(ctx context.Context, cfg Config) error {
-	return b.change(ctx, func(Config) (Config, error) { return cfg, nil })
+	return b.change(ctx, func() (Config, error) { return cfg.clone(), nil })
 }
 
-// change replaces the configuration by what edit makes of the one that runs. Changes go
-// one at a time.
-func (b *Balancer) change(ctx context.Context, edit func(Config) (Config, error)) error {
+// change replaces the configuration by what edit returns, which is called while no other
+// change is under way.
+func (b *Balancer) change(ctx context.Context, edit func() (Config, error)) error {
 	if err := b.beginChange(ctx); err != nil {
 		return err
 	}
 	defer b.endChange()
-	cfg, err := edit(b.cfg.clone())
+	cfg, err := edit()
 	if err != nil {
 		return err
 	}
@@ -52,6 +52,9 @@ func (b *Balancer) change(ctx context.Context, edit func(Config) (Config, error)
 
 // beginChange waits until no other change is under way.
 func (b *Balancer) beginChange(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("lb: %w", err)
+	}
 	select {
 	case b.changing <- struct{}{}:
 		return nil
@@ -239,7 +242,9 @@ func (b *Balancer) applyServerLocked(r *server, s *Service, cfg *Server) {
 	r.updateThresholds()
 	if state := cfg.state(); state != r.cfgState {
 		r.cfgState = state
-		b.setStateLocked(r, state, 0)
+		if state != r.state { // else a drain would begin anew
+			b.setStateLocked(r, state, 0)
+		}
 	}
 	weight := cfg.weight()
 	v := r.service
@@ -251,8 +256,9 @@ func (b *Balancer) applyServerLocked(r *server, s *Service, cfg *Server) {
 		v.dp.Add(r.dp)
 		b.updateWeightLocked(r, false)
 	case r.weight != weight:
+		told := r.runWeight != weight // an edit that changes nothing moves some schedulers on
 		r.weight, r.runWeight = weight, weight
-		b.updateWeightLocked(r, true)
+		b.updateWeightLocked(r, told)
 	}
 }
 
@@ -337,16 +343,6 @@ func (b *Balancer) Config() Config {
 	return cfg
 }
 
-// clone copies the config as far as the services and their lists of servers.
-func (c *Config) clone() Config {
-	cfg := *c
-	cfg.Services = slices.Clone(cfg.Services)
-	for i := range cfg.Services {
-		cfg.Services[i].Servers = slices.Clone(cfg.Services[i].Servers)
-	}
-	return cfg
-}
-
 // writeConfig writes what was set at run time into the server's config.
 func (s *server) writeConfig(cfg *Server) {
 	if s.runWeight != s.weight {
@@ -360,8 +356,9 @@ func (s *server) writeConfig(cfg *Server) {
 // AddService adds a service, as Apply does. It fails where one of that name, or one that
 // takes the same packets, is there.
 func (b *Balancer) AddService(ctx context.Context, s Service) error {
-	return b.change(ctx, func(cfg Config) (Config, error) {
-		cfg.Services = append(cfg.Services, s)
+	return b.change(ctx, func() (Config, error) {
+		cfg := b.cfg.withOwnServices()
+		cfg.Services = append(cfg.Services, s.clone())
 		return cfg, nil
 	})
 }
@@ -370,7 +367,7 @@ func (b *Balancer) AddService(ctx context.Context, s Service) error {
 // ErrNoService where there is none.
 func (b *Balancer) EditService(ctx context.Context, name string, s Service) error {
 	return b.editService(ctx, name, func(cfg *Config, i int) error {
-		cfg.Services[i] = s
+		cfg.Services[i] = s.clone()
 		return nil
 	})
 }
@@ -388,7 +385,7 @@ func (b *Balancer) RemoveService(ctx context.Context, name string) error {
 // ErrNoService where there is none.
 func (b *Balancer) AddServer(ctx context.Context, service string, s Server) error {
 	return b.editService(ctx, service, func(cfg *Config, i int) error {
-		cfg.Services[i].Servers = append(cfg.Services[i].Servers, s)
+		cfg.Services[i].Servers = append(cfg.Services[i].Servers, s.clone())
 		return nil
 	})
 }
@@ -397,7 +394,7 @@ func (b *Balancer) AddServer(ctx context.Context, service string, s Server) erro
 // where there is none.
 func (b *Balancer) EditServer(ctx context.Context, ref ServerRef, s Server) error {
 	return b.editServer(ctx, ref, func(list []Server, i int) []Server {
-		list[i] = s
+		list[i] = s.clone()
 		return list
 	})
 }
@@ -409,7 +406,8 @@ func (b *Balancer) RemoveServer(ctx context.Context, ref ServerRef) error {
 }
 
 func (b *Balancer) editService(ctx context.Context, name string, edit func(cfg *Config, i int) error) error {
-	return b.change(ctx, func(cfg Config) (Config, error) {
+	return b.change(ctx, func() (Config, error) {
+		cfg := b.cfg.withOwnServices()
 		i := slices.IndexFunc(cfg.Services, func(s Service) bool { return s.name() == name })
 		if i < 0 {
 			return cfg, fmt.Errorf("lb: service %q: %w", name, ErrNoService)

@@ -23,7 +23,8 @@ type Balancer struct {
 	plane    *dataplane.Plane
 	nextHops nextHops
 	monitor  *health.Monitor
-	workers  int // per interface
+	workers  int  // per interface
+	onHost   bool // its ports are the host's interfaces
 	// changing holds a value while a change of config, roles or routes is under way. The
 	// goroutine that put the value there may read the fields that mu guards without mu,
 	// and must hold mu to write them.
@@ -59,7 +60,7 @@ func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 		return nil, err
 	}
 	b := &Balancer{
-		env: env.withDefaults(), workers: cfg.workers(), changing: make(chan struct{}, 1),
+		env: env.withDefaults(), workers: cfg.workers(), onHost: env.OpenPorts == nil, changing: make(chan struct{}, 1),
 		byMatch: map[string]*service{}, roles: map[string]Role{},
 	}
 	b.start = b.env.Now()
@@ -133,6 +134,14 @@ func (b *Balancer) Workers() int {
 func (b *Balancer) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	err := b.run(ctx)
+	if ended := ctx.Err(); ended != nil && errors.Is(err, ended) {
+		return nil
+	}
+	return err
+}
+
+func (b *Balancer) run(ctx context.Context) error {
 	if err := b.beginChange(ctx); err != nil {
 		return err
 	}
@@ -141,7 +150,6 @@ func (b *Balancer) Run(ctx context.Context) error {
 		b.endChange()
 		return err
 	}
-	defer b.close(n)
 	return n.serve(b)
 }
 
@@ -174,11 +182,14 @@ func (b *Balancer) open(ctx context.Context) (n *network, err error) {
 	return n, nil
 }
 
-// close closes the network that open has opened.
+// close closes the network that open has opened, and lets go of it once no change is
+// under way.
 func (b *Balancer) close(n *network) {
 	b.plane.Stop()
-	b.nextHops.reset(nil)
 	n.close()
+	b.changing <- struct{}{}
+	defer b.endChange()
+	b.nextHops.reset(nil)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.net = nil

@@ -159,16 +159,21 @@ type LinkVIP = arp.VIP
 // LinkStats are a link's counters since it was opened.
 type LinkStats = arp.Stats
 
+// ErrNoIPv6 is what Link.SetVIPs wraps where a VIP is of IPv6, and the interface has none.
+// It fails only where no interface has.
+var ErrNoIPv6 = arp.ErrNoIPv6
+
 // Link is ARP and ND on one interface: it resolves addresses, and answers and announces
 // golb's own. *arp.Link is one. Its methods may be called at any time between opening
 // and Close, also before Run.
 type Link interface {
 	// Run serves the link until ctx ends, then closes it.
 	Run(ctx context.Context) error
-	// SetVIPs replaces the addresses that the link answers for. Where it fails nothing
-	// has changed.
+	// SetVIPs replaces the addresses that the link answers for, each given once. Where it
+	// fails nothing has changed; it wraps ErrNoIPv6 where that is the reason.
 	SetVIPs(vips []LinkVIP) error
 	// Probe fails where another host answers for one of the addresses; the error names it.
+	// It returns soon after ctx ends, as Announce does.
 	Probe(ctx context.Context, vips ...netip.Addr) error
 	// Announce announces the addresses to all hosts several times (gratuitous ARP,
 	// unsolicited neighbor advertisements).
