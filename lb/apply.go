@@ -22,7 +22,7 @@ import (
 // While Apply waits for the network, packets are forwarded as before and all other
 // methods answer.
 func (b *Balancer) Apply(ctx context.Context, cfg Config) error {
-	return b.change(ctx, func(Config) (Config, error) { return cfg, nil })
+	return b.change(ctx, func(Config) (Config, error) { return cfg.clone(), nil })
 }
 
 // change replaces the configuration by what edit makes of the one that runs. Changes go
@@ -355,6 +355,7 @@ func (s *server) writeConfig(cfg *Server) {
 // AddService adds a service, as Apply does. It fails where one of that name, or one that
 // takes the same packets, is there.
 func (b *Balancer) AddService(ctx context.Context, s Service) error {
+	s.Servers = slices.Clone(s.Servers)
 	return b.change(ctx, func(cfg Config) (Config, error) {
 		cfg.Services = append(cfg.Services, s)
 		return cfg, nil
@@ -364,6 +365,7 @@ func (b *Balancer) AddService(ctx context.Context, s Service) error {
 // EditService replaces the service of that name, as Apply does. It fails with
 // ErrNoService where there is none.
 func (b *Balancer) EditService(ctx context.Context, name string, s Service) error {
+	s.Servers = slices.Clone(s.Servers)
 	return b.editService(ctx, name, func(cfg *Config, i int) error {
 		cfg.Services[i] = s
 		return nil

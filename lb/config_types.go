@@ -11,7 +11,8 @@ import (
 
 // Config is what a balancer does: plain data, which marshals to YAML and JSON and back
 // (package conf), and which Balancer.Config reads back. The zero value of each field is
-// its default. The balancer copies a Config and never writes to it.
+// its default. The balancer copies a Config with its services and their servers, and never
+// writes to it; what pointers, maps and other lists in it refer to must stay as it is.
 type Config struct {
 	// Interfaces are where packets of the VIPs arrive and leave, by name.
 	// At least one.
