@@ -130,7 +130,7 @@ func (c *Config) vipsOf(group func(name string) bool) []VIP {
 // maxAnswered is the size of the largest prefix whose every address golb answers for.
 const maxAnswered = 256
 
-// answered are the addresses that golb answers ARP and neighbour solicitations for.
+// answered are the addresses that golb answers ARP and neighbor solicitations for.
 func answered(vips []VIP) []netip.Addr {
 	var list []netip.Addr
 	seen := map[netip.Addr]bool{}

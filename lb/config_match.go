@@ -16,7 +16,7 @@ type Match struct {
 }
 
 // VIP is an address, or a prefix: every address in it is one. golb answers ARP and
-// neighbour solicitations for prefixes of up to 256 addresses; larger ones have to
+// neighbor solicitations for prefixes of up to 256 addresses; larger ones have to
 // be routed to golb's host.
 type VIP struct{ netip.Prefix }
 

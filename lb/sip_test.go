@@ -90,7 +90,7 @@ func TestSIPWithAPrefixTellsClientsApart(t *testing.T) {
 	at := func(a string) netip.AddrPort { return netip.MustParseAddrPort(a) }
 	first := b.says(at("198.51.100.1:5060"), vip4, m)
 	if n := b.says(at("198.51.100.9:5060"), vip4, m); n != first {
-		t.Errorf("the neighbour's went to server %d, want %d", n, first)
+		t.Errorf("the neighbor's went to server %d, want %d", n, first)
 	}
 	if n := b.says(at("198.51.101.1:5060"), vip4, m); n == first {
 		t.Errorf("that of another network went to the same server, %d", n)

@@ -35,7 +35,7 @@ func (h *Host) NS() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), i
 // are the host's and stay so; goroutines that f starts are not in the host. Calls may nest.
 func (h *Host) Do(f func() error) error { return h.ns.do(f) }
 
-// AddAddr adds an address to an interface, lo included. It is usable, and found by neighbours, on return.
+// AddAddr adds an address to an interface, lo included. It is usable, and found by neighbors, on return.
 func (h *Host) AddAddr(ifname string, p netip.Prefix) error {
 	err := h.ns.withLink(ifname, func(nl *netlink.Handle, link netlink.Link) error {
 		return nl.AddrAdd(link, address(p))
@@ -119,7 +119,7 @@ func (h *Host) Sysctl(key, value string) error {
 
 // SolveARPProblem sets a real server up for DSR or TUN: it holds the VIPs on lo and takes packets for them, but neither
 // answers nor sends ARP for them (arp_ignore 1, arp_announce 2), and accepts what reaches it by another way than it would
-// answer by (rp_filter 0 on every interface). Neighbour discovery needs no setting: the kernel answers it only for
+// answer by (rp_filter 0 on every interface). Neighbor discovery needs no setting: the kernel answers it only for
 // addresses of the interface that is asked.
 func (h *Host) SolveARPProblem(vips ...netip.Addr) error {
 	var links []netlink.Link
