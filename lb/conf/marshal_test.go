@@ -13,10 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/golb/golb/lb/lbtest/seeded"
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb"
 	"github.com/golb/golb/lb/internal/fields"
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 // decodeConfig is Parse without validation.
