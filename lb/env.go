@@ -37,7 +37,9 @@ type Env struct {
 	// package health.
 	Checks *health.Registry
 	// Checker makes the check of a server in place of the one that its config names; nil,
-	// or nil for a server, leaves that. It is called with each config that is applied.
+	// or nil for a server, leaves that. The check's times are the config's. It is called
+	// for each server of each config that is applied, and neither changes nor keeps what
+	// it is given; s.Name is as the config has it, "" included.
 	Checker func(s *Service, r *Server) health.Checker
 	// Schedulers are what a config may name beside those of package sched, by name. Their
 	// picks have to allocate nothing and to be safe for concurrent use.
