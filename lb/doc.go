@@ -42,7 +42,8 @@
 //
 // Packages below this one read configs from YAML (lb/conf) and from ipvsadm's commands
 // (lb/ipvsadm), serve a balancer on a socket (lb/api), say where a packet would go
-// (lb/simulate) and test with all of it in memory (lb/lbtest).
+// (lb/simulate) and test with all of it in memory (lb/lbtest). The directory examples
+// has whole programs.
 //
 // # Hooks
 //
