@@ -276,7 +276,7 @@ func TestApplyForwardsAsTheConfigSays(t *testing.T) {
 	before := x.traffic(0)
 	kept := x.serversOf(2, 0)
 	must(t, x.b.Apply(t.Context(), onWorld(next)))
-	x.b.onCheckEvent(health.Event{Key: x.b.services[x.b.cfg.Services[2].id()].servers[0].checkKey, State: health.Down, Reason: "said the test"})
+	x.b.onCheckEvent(health.Event{Key: x.b.services[2].servers[0].checkKey, State: health.Down, Reason: "said the test"})
 	if slices.Equal(before, x.traffic(1)) {
 		t.Error("all is forwarded as before")
 	}

@@ -34,7 +34,7 @@ func flowFrom(client string, port uint16, hash uint32) *sched.Flow {
 }
 
 // Six connections of one client, by least connections.
-func ExampleNew() {
+func Example() {
 	s, err := sched.New("wlc", sched.Options{})
 	if err != nil {
 		fmt.Println(err)
@@ -79,7 +79,7 @@ func (h *byHash) Pick(f *sched.Flow) *sched.Server {
 	return nil
 }
 
-// A scheduler of one's own.
+// A scheduler of your own.
 func ExampleScheduler() {
 	var s sched.Scheduler = new(byHash)
 	list := addServers(s, 1, 1, 1)
