@@ -22,7 +22,7 @@ const (
 // parseTokens is parser.Parse, by pieces where a list has as many items as long.
 func parseTokens(tokens token.Tokens, long int) (*ast.File, error) {
 	tokens = slices.DeleteFunc(tokens, func(t *token.Token) bool { return t.Type == token.CommentType })
-	if items, end := itemsOf(tokens, long); len(items) >= long && tokens.InvalidToken() == nil {
+	if items, end := itemsOf(tokens, long); len(items) >= long {
 		if file, ok := parsePieces(tokens, items, end); ok {
 			return file, nil
 		}
@@ -31,7 +31,8 @@ func parseTokens(tokens token.Tokens, long int) (*ast.File, error) {
 }
 
 // itemsOf finds the dashes of the items of a block list that is the value of a key at the
-// top and long, and where it ends.
+// top and long, and where it ends. There is none beside anything that takes its meaning
+// from what is before or behind it; all of that is refused later anyway.
 func itemsOf(tokens token.Tokens, long int) (dashes []int, end int) {
 	brackets := 0
 	for i, t := range tokens {
@@ -40,8 +41,17 @@ func itemsOf(tokens token.Tokens, long int) (dashes []int, end int) {
 			brackets++
 		case token.MappingEndType, token.SequenceEndType:
 			brackets--
+		case token.TagType, token.AnchorType, token.AliasType, token.MergeKeyType, token.MappingKeyType, token.DirectiveType, token.DocumentEndType, token.InvalidType:
+			return nil, 0
+		case token.DocumentHeaderType:
+			if i > 0 {
+				return nil, 0
+			}
 		}
 		isDash := t.Type == token.SequenceEntryType && brackets == 0
+		if end > 0 {
+			continue // to see that the rest is plain too
+		}
 		if len(dashes) == 0 {
 			if isDash && i >= 2 && tokens[i-1].Type == token.MappingValueType && tokens[i-2].Position.Column == tokens[0].Position.Column {
 				dashes = append(dashes, i)
@@ -53,13 +63,17 @@ func itemsOf(tokens token.Tokens, long int) (dashes []int, end int) {
 		case isDash && t.Position.Column == column:
 			dashes = append(dashes, i)
 		case t.Position.Line > tokens[i-1].Position.Line && t.Position.Column <= column && brackets == 0:
-			if len(dashes) >= long {
-				return dashes, i
+			if len(dashes) < long {
+				dashes = dashes[:0]
+			} else {
+				end = i
 			}
-			dashes = dashes[:0]
 		}
 	}
-	return dashes, len(tokens)
+	if end == 0 {
+		end = len(tokens)
+	}
+	return dashes, end
 }
 
 // parsePieces parses all but the items of a list, but for its first, and then these.

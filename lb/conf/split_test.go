@@ -52,6 +52,7 @@ var listFiles = []string{
 	"a:\n- b\n- ? c\n  : d\n- \"e\":f\n- g: h: i\n",
 	"a:\n-\n-", "a:\n- b:\n  -\n- c\n",
 	"a:\n- b\n- c\n:", "a:\n- b\n- c\n: d\n",
+	"a:\n- !\n- b\n", "---\na:\n- b\n- c\nd: e\n",
 	"a: &x\n- b\n- c\n", "a: {b: [\n- c\n- d\n]}\n", "- a:\n  - b\n  - c\n- d\n", "a:\n- b\n- c\n]\n", "a:\n- b\n- [c\nd: e\n",
 }
 
