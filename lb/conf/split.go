@@ -22,17 +22,29 @@ const (
 // parseTokens is parser.Parse, by pieces where a list has as many items as long.
 func parseTokens(tokens token.Tokens, long int) (*ast.File, error) {
 	tokens = slices.DeleteFunc(tokens, func(t *token.Token) bool { return t.Type == token.CommentType })
-	if items, end := itemsOf(tokens, long); len(items) >= long {
-		if file, ok := parsePieces(tokens, items, end); ok {
-			return file, nil
+	if !slices.ContainsFunc(tokens[min(1, len(tokens)):], leansOnOthers) { // the first may be ---
+		if items, end := itemsOf(tokens, long); len(items) >= long {
+			if file, ok := parsePieces(tokens, items, end); ok {
+				return file, nil
+			}
 		}
 	}
 	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 }
 
+// leansOnOthers reports whether a token, or what comes of it, depends on tokens before or
+// behind it on other lines. golb refuses all but markers of documents anyway.
+func leansOnOthers(t *token.Token) bool {
+	switch t.Type {
+	case token.TagType, token.AnchorType, token.AliasType, token.MergeKeyType, token.MappingKeyType,
+		token.DirectiveType, token.DocumentHeaderType, token.DocumentEndType, token.InvalidType:
+		return true
+	}
+	return false
+}
+
 // itemsOf finds the dashes of the items of a block list that is the value of a key at the
-// top and long, and where it ends. There is none beside anything that takes its meaning
-// from what is before or behind it; all of that is refused later anyway.
+// top and long, and where it ends.
 func itemsOf(tokens token.Tokens, long int) (dashes []int, end int) {
 	brackets := 0
 	for i, t := range tokens {
@@ -41,17 +53,8 @@ func itemsOf(tokens token.Tokens, long int) (dashes []int, end int) {
 			brackets++
 		case token.MappingEndType, token.SequenceEndType:
 			brackets--
-		case token.TagType, token.AnchorType, token.AliasType, token.MergeKeyType, token.MappingKeyType, token.DirectiveType, token.DocumentEndType, token.InvalidType:
-			return nil, 0
-		case token.DocumentHeaderType:
-			if i > 0 {
-				return nil, 0
-			}
 		}
 		isDash := t.Type == token.SequenceEntryType && brackets == 0
-		if end > 0 {
-			continue // to see that the rest is plain too
-		}
 		if len(dashes) == 0 {
 			if isDash && i >= 2 && tokens[i-1].Type == token.MappingValueType && tokens[i-2].Position.Column == tokens[0].Position.Column {
 				dashes = append(dashes, i)
@@ -63,17 +66,13 @@ func itemsOf(tokens token.Tokens, long int) (dashes []int, end int) {
 		case isDash && t.Position.Column == column:
 			dashes = append(dashes, i)
 		case t.Position.Line > tokens[i-1].Position.Line && t.Position.Column <= column && brackets == 0:
-			if len(dashes) < long {
-				dashes = dashes[:0]
-			} else {
-				end = i
+			if len(dashes) >= long {
+				return dashes, i
 			}
+			dashes = dashes[:0]
 		}
 	}
-	if end == 0 {
-		end = len(tokens)
-	}
-	return dashes, end
+	return dashes, len(tokens)
 }
 
 // parsePieces parses all but the items of a list, but for its first, and then these.
