@@ -113,8 +113,12 @@ func TestHigherPriorityPreemptsAfterItsMasterDownTime(t *testing.T) {
 	b.until(StateMaster)
 	n.run(5 * time.Second)
 	a := n.add(config4(1, 150)).start(t)
-	if got := a.until(StateMaster); !near(got, 3414*time.Millisecond) {
-		t.Errorf("%v, want 3.414s", got)
+	n.run(2 * time.Second)
+	if got := a.in().Status(); got.State != StateBackup || got.Master != b.cfgs[0].Source || got.MasterPriority != 100 {
+		t.Errorf("%+v", got)
+	}
+	if got := a.until(StateMaster); !near(got, 1414*time.Millisecond) {
+		t.Errorf("%v, want 3.414s", 2*time.Second+got)
 	}
 	if !slices.Contains(a.log, "v: master, the master has a lower priority") {
 		t.Errorf("%q", a.log)
@@ -223,6 +227,7 @@ func TestSplitEndsWithinAnAdvert(t *testing.T) {
 		{"equal priority: higher address", config4(1, 100), config4(2, 100), false},
 		{"equal priority: higher address, IPv6", config6(7, 100), config6(2, 100), true},
 		{"two owners: higher address", config4(1, 255), config4(2, 255), false},
+		{"owner", config4(1, 255), config4(2, 200), true},
 	} {
 		a, b := split(t, c.a, c.b)
 		a.net.run(1010 * time.Millisecond)
@@ -238,6 +243,9 @@ func TestSplitEndsWithinAnAdvert(t *testing.T) {
 		}
 		if winner.reported(EventLower) == 0 {
 			t.Errorf("%s: the winner does not tell", c.name)
+		}
+		if both := c.a.Priority == 255 && c.b.Priority == 255; (a.reported(EventTwoOwners)+b.reported(EventTwoOwners) > 0) != both {
+			t.Errorf("%s: two owners reported: %t", c.name, !both)
 		}
 		if got := winner.in().Stats(); c.a.Priority != c.b.Priority && got.LeftMaster != 0 {
 			t.Errorf("%s: the winner left %d times", c.name, got.LeftMaster)
@@ -419,6 +427,14 @@ func TestFallOfTheMasterIsTakenOverAtOnce(t *testing.T) {
 }
 
 func fall(m, _ *node) { m.in().SetPriority(m.net.now, 80) }
+
+func TestFallOfAMasterOfEqualPriority(t *testing.T) {
+	m, b := pair(t, config4(1, 100), config4(2, 100))
+	m.in().SetPriority(m.net.now, 99)
+	if got := b.until(StateMaster); !near(got, 611*time.Millisecond) {
+		t.Errorf("%v", got)
+	}
+}
 
 func TestBackupsOfAFallenMasterAreInOrder(t *testing.T) {
 	m, b := pair(t, config4(1, 200), config4(2, 100))
