@@ -334,45 +334,6 @@ func TestOwnAddressOfEqualPriorityIsReportedOnly(t *testing.T) {
 	}
 }
 
-// TestOwnerGivesInToAStubbornOne: the rule of equal priorities has the other owner give
-// in. One that does not knows no such rule.
-func TestOwnerGivesInToAStubbornOne(t *testing.T) {
-	c := config4(9, 255)
-	c.StartMaster = true
-	n := newNetwork()
-	x := n.add(c).start(t)
-	other := advertOf(config4(2, 255), 255)
-	begin := n.now
-	for x.master() && n.now.Sub(begin) < time.Minute {
-		x.in().Receive(n.now, other.Append(nil))
-		n.run(500 * time.Millisecond)
-	}
-	// Two adverts, the second of them a second after the first, and 1.2 s.
-	if took := n.now.Sub(begin); took < 2*time.Second || took > 3*time.Second {
-		t.Errorf("gave in after %v", took)
-	}
-	if s := x.in().Status(); s.Priority != 254 || x.reported(EventTwoOwners) != 1 || x.reported(EventOwnerLowered) != 1 {
-		t.Errorf("%+v, %v", s, x.events)
-	}
-
-	c.Keepalived.FirstOwnerYields = true
-	y := newNetwork().add(c).start(t)
-	y.in().Receive(y.net.now, other.Append(nil))
-	if y.master() || y.in().Status().Priority != 254 {
-		t.Errorf("as keepalived 2.2: %+v", y.in().Status())
-	}
-}
-
-func TestOwnerMayIgnoreAdverts(t *testing.T) {
-	c := config4(1, 255)
-	c.StartMaster, c.OwnerIgnoresAdverts = true, true
-	x := newNetwork().add(c).start(t)
-	a := advertOf(config4(9, 255), 255)
-	if got := x.in().Receive(x.net.now, a.Append(nil)); got != ReasonOwner || !x.master() {
-		t.Errorf("%q, %s", got, x.in().State())
-	}
-}
-
 func TestVersion3LearnsTheIntervalOfTheMaster(t *testing.T) {
 	slow, quick := config6(1, 150), config6(2, 100)
 	slow.Interval, quick.Interval = 3*time.Second, 100*time.Millisecond
@@ -398,6 +359,18 @@ func TestVersion3LearnsTheIntervalOfTheMaster(t *testing.T) {
 	n.run(time.Second)
 	if got := len(b.sent); got != 11 {
 		t.Errorf("%d adverts in a second, want its own interval again", got)
+	}
+}
+
+func TestMasterThatStepsBackHasTheIntervalOfTheOther(t *testing.T) {
+	x := newNetwork().add(config6(1, 100)).start(t)
+	x.until(StateMaster)
+	slow := config6(2, 150)
+	slow.Interval = 3 * time.Second
+	x.in().Receive(x.net.now, advertBytes(slow, 150))
+	want := 3*3*time.Second + 3*time.Second*156/256
+	if got := x.until(StateMaster); !near(got, want) {
+		t.Errorf("master again after %v, want %v", got, want)
 	}
 }
 

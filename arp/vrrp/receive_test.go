@@ -212,6 +212,21 @@ func TestMismatchesAreReportedOncePerMaster(t *testing.T) {
 	}
 }
 
+func TestDropsAreReportedOncePerState(t *testing.T) {
+	x := newNetwork().add(config4(1, 100)).start(t)
+	bad := advertOf(config4(2, 150), 150)
+	bad.TTL = 1
+	for _, s := range []State{StateBackup, StateMaster} {
+		x.until(s)
+		for range 3 {
+			x.in().Receive(x.net.now, bad.Append(nil))
+		}
+	}
+	if got := x.reported(EventDropped); got != 2 {
+		t.Errorf("reported %d times", got)
+	}
+}
+
 // TestAddressesInAnyOrderAreTheSame: keepalived and we compare sets.
 func TestAddressesInAnyOrderAreTheSame(t *testing.T) {
 	c := config6(1, 100)
