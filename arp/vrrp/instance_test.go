@@ -141,6 +141,16 @@ func TestReleaseAloneIsMasterAgain(t *testing.T) {
 	}
 }
 
+func TestReleaseOfAnOwner(t *testing.T) {
+	c := config4(1, 255)
+	c.StartMaster = true
+	x := newNetwork().add(c).start(t)
+	x.in().Release(x.net.now)
+	if got := x.until(StateMaster); !near(got, 3004*time.Millisecond) {
+		t.Errorf("master again after %v", got)
+	}
+}
+
 func TestTakeOverAtOnce(t *testing.T) {
 	c := config4(1, 100)
 	c.NoPreempt = true
@@ -323,7 +333,7 @@ func TestStoppedBackupTakesOverWhereNobodyIs(t *testing.T) {
 	b.resume()
 	// Pauses while it listens count only when they are long.
 	b.paused = true
-	m.net.run(2200 * time.Millisecond)
+	m.net.run(2900 * time.Millisecond)
 	b.resume()
 	if !b.master() {
 		t.Errorf("%s: %q", b.in().State(), b.log)
