@@ -13,7 +13,7 @@ import (
 	"github.com/mdlayher/ndp"
 )
 
-// answerTo is what the host at a MAC answers to our question for one of its addresses.
+// answerTo is what the host at a MAC answers to our request for one of its addresses.
 func answerTo(w nums, at mac, addr byte) []byte {
 	return reply(at, &message{asked: w.addr(addr), claimed: w.addr(1), mac: macOf(1)})
 }
@@ -83,7 +83,7 @@ func TestNeighborStaysWhereItAnswers(t *testing.T) {
 			}
 			checks++
 		}
-		if checks < 34 || checks > 40 { // a question each, and those of the refresh
+		if checks < 34 || checks > 40 { // a request each, and those of the refresh
 			n.t.Errorf("%d questions", checks)
 		}
 		if len(conflicts) != 4 || conflicts[0].Addr != w.addr(2) || conflicts[0].MAC != macOf(2) ||
@@ -112,7 +112,7 @@ func TestResolveFollowsAChangeOfMAC(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		got.want(n.t, "3 true")
 
-		// Moved in silence: found by the next question.
+		// Moved in silence: found by the next request.
 		must(n.t, server.SetVIPs(nil))
 		other, _ := n.host(Config{}, 4)
 		must(n.t, other.SetVIPs(vipsAt(mac{}, w.addr(2))))
@@ -136,18 +136,18 @@ func TestWhatIsAClaim(t *testing.T) {
 		{"ARP reply", v4, arpFrame(marp.OperationReply, macOf(3), macOf(1), v4.addr(2), macOf(1), v4.addr(1)), true},
 		{"gratuitous ARP request", v4, announcement(macOf(3), v4.addr(2))[0], true},
 		{"gratuitous ARP reply", v4, announcement(macOf(3), v4.addr(2))[1], true},
-		{"ARP request", v4, question(macOf(3), v4.addr(2), v4.addr(9), mac{}), true},
+		{"ARP request", v4, request(macOf(3), v4.addr(2), v4.addr(9), mac{}), true},
 		{"ARP reply to another host", v4, arpFrame(marp.OperationReply, macOf(3), macOf(7), v4.addr(2), macOf(7), v4.addr(7)), false},
-		{"ARP probe", v4, question(macOf(3), none4, v4.addr(2), mac{}), false},
+		{"ARP probe", v4, request(macOf(3), none4, v4.addr(2), mac{}), false},
 		{"NA without override", v6, na(true, false), false},
 		{"NA with override", v6, na(true, true), true},
 		{"NA with override, unsolicited", v6, na(false, true), true},
-		{"NS of the neighbor", v6, question(macOf(3), v6.addr(2), v6.addr(1), macOf(1)), true},
+		{"NS of the neighbor", v6, request(macOf(3), v6.addr(2), v6.addr(1), macOf(1)), true},
 		{"NS of the neighbor without its MAC", v6,
 			ndFrame(macOf(3), macOf(1), b2, b1, &ndp.NeighborSolicitation{TargetAddress: b1}), false},
 		{"NA without MAC", v6, ndFrame(macOf(3), macOf(1), b2, b1,
 			&ndp.NeighborAdvertisement{Solicited: true, Override: true, TargetAddress: b2}), false},
-		{"DAD", v6, question(macOf(3), none6, v6.addr(2), mac{}), false},
+		{"DAD", v6, request(macOf(3), none6, v6.addr(2), mac{}), false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -235,7 +235,7 @@ func TestTheHostsOwnInterfaceIsNotAnotherHost(t *testing.T) {
 		got.want(n.t)
 		must(n.t, eth1.SetVIPs(nil))
 		n.reset()
-		n.inject(question(macOf(2), w.addr(2), w.addr(100), mac{})) // the host asks by eth1
+		n.inject(request(macOf(2), w.addr(2), w.addr(100), mac{})) // the host asks by eth1
 		if len(p0.sent()) != 1 {
 			n.t.Error("a question by another interface of the host is not answered")
 		}
@@ -319,7 +319,7 @@ func TestAFloodOfClaimsIsBounded(t *testing.T) {
 	if s := f.m.stats; s.NeighborsMoved != 0 || s.NeighborsLost != 0 || s.NeighborClaims != perSecond*seconds {
 		t.Errorf("stats %+v", s)
 	}
-	// A check a second of each, of one question, and its confirmation each 20 s.
+	// A check a second of each, of one request, and its confirmation each 20 s.
 	if limit := neighbors * (seconds + 1) * 11 / 10; f.asked > limit {
 		t.Errorf("%d questions in %d s, want %d at most", f.asked, seconds, limit)
 	}
@@ -339,7 +339,7 @@ func TestAFloodOfClaimsIsBounded(t *testing.T) {
 		f.m.input(announcement(macOf(7), floodAddr(5))[0], f.now)
 		f.until(f.now.Add(100 * time.Millisecond))
 	}
-	if n := f.m.neighbors[floodAddr(5)]; n.mac != macOf(7) || !n.known {
+	if n := f.m.neighbors[floodAddr(5)]; n.mac != macOf(7) || !n.valid {
 		t.Errorf("at %x", n.mac)
 	}
 }

@@ -115,7 +115,7 @@ func TestResolveLearnsFromQuestionsOfTheNeighbor(t *testing.T) {
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()
 		got.want(n.t)
-		n.inject(question(macOf(2), w.addr(2), w.addr(9), mac{}))
+		n.inject(request(macOf(2), w.addr(2), w.addr(9), mac{}))
 		got.want(n.t, "2 true")
 		// It never answers, so it does not hear us.
 		time.Sleep(10 * time.Second)
@@ -154,9 +154,9 @@ func TestStopEndsQuestionsAndCalls(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		got.want(n.t)
 		still.want(n.t, "2 true")
-		var late told
-		stopLate := l.Resolve(w.addr(2), late.changed)
-		late.want(n.t, "2 true")
+		var second told
+		stopLate := l.Resolve(w.addr(2), second.changed)
+		second.want(n.t, "2 true")
 		stopLate()
 		stopStill()
 		n.reset()

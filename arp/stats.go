@@ -53,7 +53,7 @@ func (l *Link) Stats() Stats {
 	s.ReceiveDropped = dropped
 	s.VIPs, s.Neighbors = len(l.m.vips), len(l.m.neighbors)
 	for _, n := range l.m.neighbors {
-		if n.known {
+		if n.valid {
 			s.Known++
 		}
 	}

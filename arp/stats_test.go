@@ -47,16 +47,16 @@ func TestStatsCountByKind(t *testing.T) {
 			do   func(m *machine)
 			want map[string]int
 		}{
-			{"question for a VIP", func(m *machine) { m.input(question(macOf(3), them, vip, mac{}), epoch) }, map[string]int{asked: 1, answered: 1}},
-			{"probe for a VIP", func(m *machine) { m.input(question(macOf(3), unspecifiedOf(w), vip, mac{}), epoch) }, map[string]int{asked: 1, answered: 1}},
-			{"question for another address", func(m *machine) { m.input(question(macOf(3), them, w.addr(99), mac{}), epoch) }, map[string]int{asked: 1}},
+			{"question for a VIP", func(m *machine) { m.input(request(macOf(3), them, vip, mac{}), epoch) }, map[string]int{asked: 1, answered: 1}},
+			{"probe for a VIP", func(m *machine) { m.input(request(macOf(3), unspecifiedOf(w), vip, mac{}), epoch) }, map[string]int{asked: 1, answered: 1}},
+			{"question for another address", func(m *machine) { m.input(request(macOf(3), them, w.addr(99), mac{}), epoch) }, map[string]int{asked: 1}},
 			{"claim to a VIP", func(m *machine) { m.input(announced[0], epoch) }, defended},
 			{"answer of a neighbor", func(m *machine) { m.input(answerTo(w, macOf(2), 2), epoch) }, map[string]int{told: 1, "neighbors_learned": 1}},
 			{"malformed", func(m *machine) { m.input(announced[0][:20], epoch) }, map[string]int{"malformed": 1}},
 			{"announcement", func(m *machine) { m.announce(m.vips[vip], epoch); m.timers.run(epoch) }, map[string]int{"announcements_sent": 1}},
 			{"question", func(m *machine) { m.resolve(w.addr(7), &subscriber{}, epoch); m.timers.run(epoch) }, map[string]int{"questions_sent": 1}},
 			{"probe", func(m *machine) { m.probe(w.addr(7), make(chan error, 1), epoch); m.timers.run(epoch) }, map[string]int{"probes_sent": 1}},
-			{"link down", func(m *machine) { m.link.up = false; m.input(question(macOf(3), them, vip, mac{}), epoch) },
+			{"link down", func(m *machine) { m.link.up = false; m.input(request(macOf(3), them, vip, mac{}), epoch) },
 				map[string]int{asked: 1, "send_dropped": 1}},
 			{"neighbor lost", func(m *machine) {
 				m.input(answerTo(w, macOf(2), 2), epoch)

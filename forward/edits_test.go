@@ -437,8 +437,8 @@ func FuzzEdits(f *testing.F) {
 		if !e.Add(tcp(fr.Bytes()[p.L4:]).seq()+uint32(at), int(was), text) {
 			return
 		}
-		whole := p.Frag == NotFrag && GSOType(gso) == GSONone
-		ok := whole && ChecksumOK(fr, &p)
+		single := p.Frag == NotFrag && GSOType(gso) == GSONone
+		ok := single && ChecksumOK(fr, &p)
 		before := bytes.Clone(fr.Bytes())
 		if r := e.Rewrite(fr, &p, 1500); r != None && !bytes.Equal(fr.Bytes(), before) {
 			t.Fatalf("%v, and the frame has changed", r)
@@ -447,7 +447,7 @@ func FuzzEdits(f *testing.F) {
 		if r := Parse(fr, &q); r != None || q != p {
 			t.Fatalf("%v\n%+v\n%+v", r, p, q)
 		}
-		if whole && fr.Offload.GSO == GSONone && ChecksumOK(fr, &p) != ok {
+		if single && fr.Offload.GSO == GSONone && ChecksumOK(fr, &p) != ok {
 			t.Fatalf("checksum was right: %v, and now is not", ok)
 		}
 	})

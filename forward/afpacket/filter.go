@@ -165,11 +165,11 @@ func (a *assembler) protocols(protos []uint32, off uint32, next, drop label) lab
 	return a.emit(bpf.LoadAbsolute{Off: off, Size: 1})
 }
 
-// span is a range of values of one 32-bit word of an address. If rest is nil, it stands
+// span is a range of values of one 32-bit word of an address. If nextWord is nil, it stands
 // for every address with such a word. Otherwise lo equals hi, and the next word decides.
 type span struct {
-	lo, hi uint32
-	rest   []netip.Prefix
+	lo, hi   uint32
+	nextWord []netip.Prefix
 }
 
 // ranges turns prefixes, sorted and none inside another, into disjoint ascending spans of
@@ -181,7 +181,7 @@ func ranges(prefixes []netip.Prefix, word int) []span {
 		s := span{lo: v, hi: v}
 		bits := p.Bits() - word*wordBits
 		if bits > wordBits {
-			s.rest = []netip.Prefix{p}
+			s.nextWord = []netip.Prefix{p}
 		} else {
 			s.hi |= uint32(1<<(wordBits-bits) - 1)
 		}
@@ -189,9 +189,9 @@ func ranges(prefixes []netip.Prefix, word int) []span {
 		switch {
 		case last < 0:
 			spans = append(spans, s)
-		case s.rest != nil && spans[last].rest != nil && spans[last].lo == v:
-			spans[last].rest = append(spans[last].rest, p)
-		case s.rest == nil && spans[last].rest == nil && spans[last].hi+1 == v:
+		case s.nextWord != nil && spans[last].nextWord != nil && spans[last].lo == v:
+			spans[last].nextWord = append(spans[last].nextWord, p)
+		case s.nextWord == nil && spans[last].nextWord == nil && spans[last].hi+1 == v:
 			spans[last].hi = s.hi
 		default:
 			spans = append(spans, s)

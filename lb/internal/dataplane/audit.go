@@ -4,11 +4,11 @@ import "fmt"
 
 // Audit recounts the table: index, wheels, free list, and the counts of servers and
 // templates have to agree with the entries. It takes no lock: nothing else may use the
-// plane meanwhile. late allows entries to be examined after their deadline, as they may
+// plane meanwhile. allowOverdue allows entries to be examined after their deadline, as they may
 // be where several workers have used them at once (see update).
-func (p *Plane) Audit(late bool) error {
+func (p *Plane) Audit(allowOverdue bool) error {
 	a := auditor{
-		plane: p, table: p.table, late: late, live: map[uint32]bool{},
+		plane: p, table: p.table, allowOverdue: allowOverdue, live: map[uint32]bool{},
 		counts: map[uint32][3]int64{}, controls: map[uint32]int32{}, refs: map[indexRef]uint64{},
 	}
 	a.readEntries()
@@ -22,13 +22,13 @@ func (p *Plane) Audit(late bool) error {
 
 // auditor is what the entries say.
 type auditor struct {
-	plane    *Plane
-	table    *table
-	late     bool
-	live     map[uint32]bool
-	counts   map[uint32][3]int64 // active, inactive, templates by server
-	controls map[uint32]int32
-	refs     map[indexRef]uint64 // by what must be in the index: its hash
+	plane        *Plane
+	table        *table
+	allowOverdue bool
+	live         map[uint32]bool
+	counts       map[uint32][3]int64 // active, inactive, templates by server
+	controls     map[uint32]int32
+	refs         map[indexRef]uint64 // by what must be in the index: its hash
 }
 
 func (a *auditor) readEntries() {
@@ -138,7 +138,7 @@ func (a *auditor) checkWheels() error {
 						return fmt.Errorf("entry %d is filed twice", c)
 					case t.shardOf(c) != sh:
 						return fmt.Errorf("entry %d is in the wrong wheel, %d", c, i)
-					case end.before(due) && due != sh.now+1 && !a.late:
+					case end.before(due) && due != sh.now+1 && !a.allowOverdue:
 						return fmt.Errorf("at %d, entry %d is examined at %d, and ends at %d", sh.now, c, due, end)
 					}
 					seen[c] = true

@@ -47,7 +47,7 @@ func (p *Plane) Controller(e *Entry) (controller Entry, ok bool) {
 	if e.template == 0 {
 		return Entry{}, false
 	}
-	return controller, p.entry(&controller, e.template, p.tick())
+	return controller, p.tryReadEntry(&controller, e.template, p.tick())
 }
 
 // Service is that of the entry's server.
@@ -63,7 +63,7 @@ func (p *Plane) Entries(yield func(*Entry) bool) {
 	p.expire(now)
 	var e Entry
 	for c := uint32(1); c < p.table.used(); c++ {
-		if p.entry(&e, c, now) && !yield(&e) {
+		if p.tryReadEntry(&e, c, now) && !yield(&e) {
 			return
 		}
 	}
@@ -82,11 +82,11 @@ func (p *Plane) Entry(proto uint8, client, vip netip.AddrPort) (e Entry, ok bool
 	if r == 0 {
 		return Entry{}, false
 	}
-	return e, p.entry(&e, r.conn(), now)
+	return e, p.tryReadEntry(&e, r.conn(), now)
 }
 
-// entry reads an entry; it fails where there is none, or it ends meanwhile.
-func (p *Plane) entry(e *Entry, c uint32, now Tick) bool {
+// tryReadEntry reads an entry; it fails where there is none, or it ends meanwhile.
+func (p *Plane) tryReadEntry(e *Entry, c uint32, now Tick) bool {
 	m := p.table.conns[c].load()
 	if !m.has(flagLive) {
 		return false
@@ -158,7 +158,7 @@ func (p *Plane) deleteEntries(templates bool, match func(*Entry) bool, end func(
 	p.expire(now)
 	var e Entry
 	for c := uint32(1); c < p.table.used(); c++ {
-		if p.entry(&e, c, now) && e.Template == templates && !e.Orphan && match(&e) && end(e.id) {
+		if p.tryReadEntry(&e, c, now) && e.Template == templates && !e.Orphan && match(&e) && end(e.id) {
 			n++
 		}
 	}

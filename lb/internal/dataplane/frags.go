@@ -66,13 +66,13 @@ func (w *Worker) fragment(x *rxPacket) Reason {
 		return Reason(r)
 	}
 	first := x.packet // as parsed: rewriting changes it
-	x.verdict = verdictNone
+	x.forFragments = verdictNone
 	reason := w.datagram(x)
-	if x.verdict == verdictNone || reason != forwarded && reason != consumed {
+	if x.forFragments == verdictNone || reason != forwarded && reason != consumed {
 		return reason
 	}
 	frags.mu.Lock()
-	r := frags.table.First(&first, uint32(w.now), uint64(x.verdict))
+	r := frags.table.First(&first, uint32(w.now), uint64(x.forFragments))
 	frags.mu.Unlock()
 	if r != forward.None {
 		return Reason(r)
@@ -80,7 +80,7 @@ func (w *Worker) fragment(x *rxPacket) Reason {
 	if reason == forwarded {
 		w.send(x.frame)
 	}
-	w.sendWaiting(x.snap, &first, x.verdict)
+	w.sendWaiting(x.snap, &first, x.forFragments)
 	return consumed
 }
 

@@ -85,14 +85,14 @@ func (x *ftp) drop(id connID) {
 // lineReader tells where in one direction of a control connection lines begin, so
 // that no text within a line passes for a command or reply.
 type lineReader struct {
-	next  uint32 // sequence number of the last line that has begun
-	known bool
+	next   uint32 // sequence number of the last line that has begun
+	synced bool
 }
 
 // lines calls each with the lines that begin in a segment, as far as they are in it.
 func (l *lineReader) lines(seq uint32, b []byte, each func(at uint32, line []byte)) {
-	if !l.known {
-		l.next, l.known = seq, true
+	if !l.synced {
+		l.next, l.synced = seq, true
 	}
 	if l.next == seq {
 		each(seq, b)

@@ -22,8 +22,8 @@ type Hop struct {
 type hopTable struct {
 	list atomic.Pointer[[]Hop] // by number; replaced, never changed
 
-	mu      sync.Mutex
-	numbers map[Hop]uint16
+	mu    sync.Mutex
+	byHop map[Hop]uint16
 }
 
 const maxHops = 1<<16 - 1
@@ -32,11 +32,11 @@ const maxHops = 1<<16 - 1
 func (x *hopTable) number(h Hop) uint16 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if n, ok := x.numbers[h]; ok {
+	if n, ok := x.byHop[h]; ok {
 		return n
 	}
-	if x.numbers == nil {
-		x.numbers = map[Hop]uint16{}
+	if x.byHop == nil {
+		x.byHop = map[Hop]uint16{}
 		x.list.Store(&[]Hop{{}})
 	}
 	old := *x.list.Load()
@@ -46,7 +46,7 @@ func (x *hopTable) number(h Hop) uint16 {
 	// Appending writes behind what readers of the old list can see.
 	list := append(old, h)
 	x.list.Store(&list)
-	x.numbers[h] = uint16(len(old))
+	x.byHop[h] = uint16(len(old))
 	return uint16(len(old))
 }
 

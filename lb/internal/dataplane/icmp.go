@@ -49,7 +49,7 @@ func (w *Worker) ping(x *rxPacket) Reason {
 	if !forward.EchoReply(x.frame, &x.packet, w.nextID()) {
 		return BadPing
 	}
-	x.verdict = verdictPing
+	x.forFragments = verdictPing
 	x.frame.Port = w.in
 	return forwarded
 }

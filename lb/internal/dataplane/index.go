@@ -46,7 +46,7 @@ const (
 )
 
 // matching returns the slots whose tag is that of hash, and perhaps others, as a set
-// that first and rest take apart.
+// that first and withoutFirst take apart.
 func (b *bucket) matching(hash uint64) slots {
 	// A lane of x that is 0 borrows (Mycroft's test for a zero byte).
 	all := tagOf(hash) * tagLow
@@ -62,7 +62,7 @@ func (s slots) first() int {
 	return (at>>3 | at&1) % slotsPerBucket
 }
 
-func (s slots) rest() slots { return s & (s - 1) }
+func (s slots) withoutFirst() slots { return s & (s - 1) }
 
 func (s slots) has(i int) bool { return s>>(i/2*16+i%2)&1 != 0 }
 

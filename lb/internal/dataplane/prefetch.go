@@ -8,10 +8,10 @@ type rxPacket struct {
 	frame  *forward.Frame
 	snap   *Snapshot
 
-	parsed forward.Reason // why it is not for golb
-	key    flowKey        // of its tuple
-	hash   uint64         // of key; of a packet without a tuple, any number that is its flow's
-	ref    indexRef       // of its connection, most likely; 0 where there is none
+	parsed    forward.Reason // why it is not for golb
+	key       flowKey        // of its tuple
+	hash      uint64         // of key; of a packet without a tuple, any number that is its flow's
+	candidate indexRef       // of its connection, most likely; 0 where there is none
 
 	// Where it goes: a connection, or for one-packet services just a server, with conn 0.
 	conn   uint32
@@ -19,9 +19,9 @@ type rxPacket struct {
 	server *Server
 	dport  uint16 // at the server
 
-	verdict    fragVerdict  // for later fragments of the datagram
-	answerFrom forward.Addr // source of an answer to the packet
-	mtu        int          // bytes of IP packet that the packet exceeds, for such an answer
+	forFragments fragVerdict  // for later fragments of the datagram
+	answerFrom   forward.Addr // source of an answer to the packet
+	mtu          int          // bytes of IP packet that the packet exceeds, for such an answer
 }
 
 // prefetch parses a batch, and reads what its packets will need of the table. Each
@@ -43,8 +43,8 @@ func (w *Worker) prefetch(snap *Snapshot, frames []forward.Frame) {
 	for i := range all {
 		x := &all[i]
 		b := t.bucket(x.hash)
-		x.ref = indexRef(b.refs[b.matching(x.hash).first()].Load())
-		t.conns[x.ref.conn()].meta.Load()
+		x.candidate = indexRef(b.refs[b.matching(x.hash).first()].Load())
+		t.conns[x.candidate.conn()].meta.Load()
 	}
 	if len(w.plane.servers.all()) > fewServers {
 		w.prefetchServers(all)
@@ -59,7 +59,7 @@ const fewServers = 512
 func (w *Worker) prefetchServers(all []rxPacket) {
 	var found [batchSize]*Server
 	for i := range all {
-		s := w.plane.servers.get(w.plane.table.conns[all[i].ref.conn()].load().server())
+		s := w.plane.servers.get(w.plane.table.conns[all[i].candidate.conn()].load().server())
 		if s != nil {
 			s.path.Load()
 		}

@@ -9,7 +9,7 @@ import "github.com/golb/golb/forward"
 func (w *Worker) toClient(x *rxPacket) Reason {
 	w.countOut(x)
 	if x.packet.Frag != forward.NotFrag {
-		x.verdict = verdictOf(x, true)
+		x.forFragments = verdictOf(x, true)
 	}
 	w.plane.update(x, fromServer, 0, w.now)
 	return w.replyOut(x)
@@ -82,7 +82,7 @@ func (w *Worker) routeOut(x *rxPacket) Reason {
 	if hop == nil {
 		return NotVIP
 	}
-	x.verdict = verdictRouteOut
+	x.forFragments = verdictRouteOut
 	switch {
 	case p.TTL <= 1:
 		_, x.answerFrom = w.plane.nextHops.NextHop(p.Src)

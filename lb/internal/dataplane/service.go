@@ -43,7 +43,7 @@ type ServiceConfig struct {
 	OnePacket        bool          // each packet is scheduled, none makes a connection
 	Rate, ClientRate uint32        // new connections a second; 0: no limit
 	Timeouts         []Timeouts    // each overrides those before
-	Refuse           bool          // while closed: also where there is a fallback
+	RefuseWhenDown   bool          // while closed: also where there is a fallback
 	Page             []byte        // a whole HTTP response of at most MaxPage bytes; nil where there is none
 }
 
@@ -90,7 +90,7 @@ func (v *Service) Mark() uint32 { return v.mark }
 func (v *Service) Configure(c ServiceConfig) {
 	set := &serviceSettings{
 		persistence: Ticks(c.Persistence), clientMask: c.ClientMask, callID: c.CallID, onePacket: c.OnePacket,
-		rate: c.Rate, clientRate: c.ClientRate, refuse: c.Refuse, timeouts: defaultTimeouts(),
+		rate: c.Rate, clientRate: c.ClientRate, refuse: c.RefuseWhenDown, timeouts: defaultTimeouts(),
 	}
 	for i := range c.Timeouts {
 		set.timeouts.override(&c.Timeouts[i])

@@ -165,7 +165,7 @@ const maxChain = 64
 // find does not.
 func (t *table) peek(k *flowKey, hash uint64, servers []*Server) (indexRef, meta) {
 	b := t.bucket(hash)
-	for s := b.matching(hash); s != 0; s = s.rest() {
+	for s := b.matching(hash); s != 0; s = s.withoutFirst() {
 		r := indexRef(b.refs[s.first()].Load())
 		if m, ok := t.match(r, k, servers); ok {
 			return r, m
@@ -193,20 +193,20 @@ func (t *table) find(k *flowKey, hash uint64, servers []*Server) (indexRef, meta
 // had the same generation before and after it was read.
 func (t *table) match(r indexRef, k *flowKey, servers []*Server) (meta, bool) {
 	c := &t.conns[r.conn()]
-	before := c.load()
-	if !before.has(flagLive) {
+	m := c.load()
+	if !m.has(flagLive) {
 		return 0, false
 	}
 	if r.reply() {
-		if !matchReply(c, before, k, servers) {
+		if !matchReply(c, m, k, servers) {
 			return 0, false
 		}
 	} else if c.client[1].Load() != k[1] || c.ports.Load()&^dportMask != k[4] ||
 		c.vip[1].Load() != k[3] || c.client[0].Load() != k[0] || c.vip[0].Load() != k[2] {
 		return 0, false
 	}
-	after := c.load()
-	return after, after.has(flagLive) && after>>metaServer == before>>metaServer
+	again := c.load()
+	return again, again.has(flagLive) && again>>metaServer == m>>metaServer
 }
 
 func matchReply(c *conn, m meta, k *flowKey, servers []*Server) bool {

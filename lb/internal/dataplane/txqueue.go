@@ -7,12 +7,12 @@ import "github.com/golb/golb/forward"
 // frames.
 type txQueue struct {
 	frames  []forward.Frame
-	own     []forward.Frame // memory for copies
+	copies  []forward.Frame // memory for copies
 	inPlace bool            // frames are a piece of the batch,
 	next    int             // and what would follow it is number next
 }
 
-func newTxQueue() txQueue { return txQueue{own: make([]forward.Frame, 0, batchSize)} }
+func newTxQueue() txQueue { return txQueue{copies: make([]forward.Frame, 0, batchSize)} }
 
 // queueReceived queues frame i of the batch for its port.
 func (w *Worker) queueReceived(frames []forward.Frame, i int) {
@@ -33,7 +33,7 @@ func (w *Worker) queueReceived(frames []forward.Frame, i int) {
 func (w *Worker) send(f *forward.Frame) {
 	q := &w.out[f.Port]
 	if q.inPlace {
-		q.frames, q.inPlace = append(q.own[:0], q.frames...), false
+		q.frames, q.inPlace = append(q.copies[:0], q.frames...), false
 	}
 	q.frames = append(q.frames, *f)
 }
@@ -48,9 +48,9 @@ func (w *Worker) flush() {
 		// What a port refuses it counts itself.
 		_, _ = w.ports[i].Send(w.merge(i, q.frames))
 		if !q.inPlace {
-			q.own = q.frames
+			q.copies = q.frames
 		}
-		q.frames, q.inPlace = q.own[:0], false
+		q.frames, q.inPlace = q.copies[:0], false
 	}
 	w.arenaUsed = 0
 }

@@ -161,7 +161,7 @@ func (w *Worker) datagram(x *rxPacket) Reason {
 			return reason
 		}
 	}
-	t, r := w.plane.table, x.ref
+	t, r := w.plane.table, x.candidate
 	m, ok := t.match(r, &x.key, w.plane.servers.all())
 	if !ok {
 		if r, m = t.find(&x.key, x.hash, w.plane.servers.all()); r == 0 {

@@ -38,7 +38,7 @@ func isOpening(p *forward.Packet) bool {
 func (w *Worker) transmit(x *rxPacket) Reason {
 	w.countIn(x)
 	if x.packet.Frag != forward.NotFrag {
-		x.verdict = verdictOf(x, false)
+		x.forFragments = verdictOf(x, false)
 	}
 	if x.conn != 0 {
 		hop := uint16(0)
