@@ -53,7 +53,7 @@ func TestLogLinesThatPacketsCauseAreLimited(t *testing.T) {
 }
 
 // A scan of addresses that no host has may make its victim resolve them all.
-func TestQuestionsForAddressesThatNoHostHasAreBounded(t *testing.T) {
+func TestRequestsForAddressesThatNoHostHasAreBounded(t *testing.T) {
 	const scanned, resolved, seconds = 8000, 300, 20
 	f := newFloodLAN(t, resolved)
 	f.until(f.now.Add(time.Minute)) // their confirmations are spread by now
@@ -66,8 +66,8 @@ func TestQuestionsForAddressesThatNoHostHasAreBounded(t *testing.T) {
 	}
 	before := f.m.stats
 	f.until(f.now.Add(time.Second))
-	if c := f.m.stats.QuestionsSent - before.QuestionsSent; c > 1000+500+200+200+resolved {
-		t.Errorf("%d questions in the first second", c)
+	if c := f.m.stats.RequestsSent - before.RequestsSent; c > 1000+500+200+200+resolved {
+		t.Errorf("%d requests in the first second", c)
 	}
 	f.until(f.now.Add(scanned / 500 * time.Second)) // until each was asked for once
 	if f.asked < resolved*scanned/500/25 {
@@ -76,13 +76,13 @@ func TestQuestionsForAddressesThatNoHostHasAreBounded(t *testing.T) {
 	before = f.m.stats
 	f.asked = 0
 	f.until(f.now.Add(seconds * time.Second))
-	if c := f.m.stats.QuestionsSent - before.QuestionsSent - uint64(f.asked); c > 201*seconds {
-		t.Errorf("%d questions in %d s for addresses that no host has", c, seconds)
+	if c := f.m.stats.RequestsSent - before.RequestsSent - uint64(f.asked); c > 201*seconds {
+		t.Errorf("%d requests in %d s for addresses that no host has", c, seconds)
 	}
 	if f.asked < resolved*seconds/25 || f.m.stats.NeighborsLost != 0 {
 		t.Errorf("%d confirmations of %d neighbors in %d s, %d lost", f.asked, resolved, seconds, f.m.stats.NeighborsLost)
 	}
-	if f.m.stats.QuestionsPostponed == 0 {
+	if f.m.stats.RequestsPostponed == 0 {
 		t.Error("none postponed")
 	}
 	if lines := strings.Count(f.log.String(), "\n"); lines > 20 {

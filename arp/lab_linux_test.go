@@ -297,7 +297,7 @@ func TestResolveDSRServersWithoutAnAddress(t *testing.T) {
 					}
 					calls.Add(1)
 				})()
-				eventually(t, "several confirmations", func() bool { return l.Stats().QuestionsSent > 5 && calls.Load() > 0 })
+				eventually(t, "several confirmations", func() bool { return l.Stats().RequestsSent > 5 && calls.Load() > 0 })
 			})
 		})
 	}

@@ -186,12 +186,12 @@ func (l *Link) Close() error {
 // Resolve finds the MAC of addr, an address on the link, and follows it until stop is
 // called. It asks at once, and again every Config.Retry for as long as there is no answer.
 // A known MAC is confirmed every Config.Refresh, by a request to it alone. If that is not
-// answered, all hosts are asked every Retry; after three questions without an answer the
-// neighbor is silent. Questions go on, and its MAC is known again when it answers or claims
+// answered, all hosts are asked every Retry; after three requests without an answer the
+// neighbor is silent. Requests go on, and its MAC is known again when it answers or claims
 // addr.
 //
 // A claim of addr for another MAC moves the neighbor there only if the known MAC leaves
-// three questions unanswered, 100 ms apart (see "Conflicts"). A neighbor that is silent
+// three requests unanswered, 100 ms apart (see "Conflicts"). A neighbor that is silent
 // moves at once.
 //
 // changed is called with ok true when the MAC becomes known and when it changes, and with

@@ -18,7 +18,7 @@ type machine struct {
 	send       func(frame []byte) bool // false: not sent, too many frames wait
 	afterSend  func(call func())       // calls after the frames so far are on the wire
 	notify     func(*notice)           // queues a notice unless it is queued
-	random     func() float64          // in [0, 1), to spread questions
+	random     func() float64          // in [0, 1), to spread requests
 	timers     timers
 	stats      Stats
 	logs       logBudgets
@@ -29,8 +29,8 @@ type machine struct {
 	vipMACs map[mac]bool // of VIPs that are not at the interface's own
 	probes  map[netip.Addr]*probe
 
-	neighbors                              map[netip.Addr]*neighbor
-	firstQuestions, repeats, confirmations budget // see budgetFor
+	neighbors                             map[netip.Addr]*neighbor
+	firstRequests, repeats, confirmations budget // see budgetFor
 }
 
 // state is what the kernel says of the interface and the host.
@@ -60,9 +60,9 @@ func newMachine(cfg Config, link state) *machine {
 		probes:    map[netip.Addr]*probe{},
 		neighbors: map[netip.Addr]*neighbor{},
 
-		firstQuestions: budget{interval: 2 * time.Millisecond, burst: 1000},
-		repeats:        budget{interval: 5 * time.Millisecond, burst: 200},
-		confirmations:  budget{interval: time.Millisecond, burst: 1000},
+		firstRequests: budget{interval: 2 * time.Millisecond, burst: 1000},
+		repeats:       budget{interval: 5 * time.Millisecond, burst: 200},
+		confirmations: budget{interval: time.Millisecond, burst: 1000},
 		logs: logBudgets{
 			conflict: newLogBudget(), neighborConflict: newLogBudget(), moved: newLogBudget(),
 			silent: newLogBudget(), sendError: newLogBudget(), badAddress: newLogBudget(),

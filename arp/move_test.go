@@ -18,7 +18,7 @@ func answerTo(w nums, at mac, addr byte) []byte {
 	return reply(at, &message{asked: w.addr(addr), claimed: w.addr(1), mac: macOf(1)})
 }
 
-func TestNeighborMovesOnceItsOldMACLeavesThreeQuestionsUnanswered(t *testing.T) {
+func TestNeighborMovesOnceItsOldMACLeavesThreeRequestsUnanswered(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		l, p := n.host(Config{}, 1, w.host(1))
 		var got told
@@ -32,11 +32,11 @@ func TestNeighborMovesOnceItsOldMACLeavesThreeQuestionsUnanswered(t *testing.T) 
 		got.want(n.t)
 		for i, q := range p.sent() {
 			if at := q.at.Sub(start); q.dst != macOf(2) || q.asked != w.addr(2) || at != time.Duration(i)*100*time.Millisecond {
-				n.t.Errorf("question %d after %s to %x", i, at, q.dst)
+				n.t.Errorf("request %d after %s to %x", i, at, q.dst)
 			}
 		}
 		if c := len(p.sent()); c != 3 {
-			n.t.Errorf("%d questions", c)
+			n.t.Errorf("%d requests", c)
 		}
 		time.Sleep(time.Millisecond)
 		got.want(n.t, "3 true")
@@ -84,7 +84,7 @@ func TestNeighborStaysWhereItAnswers(t *testing.T) {
 			checks++
 		}
 		if checks < 34 || checks > 40 { // a request each, and those of the refresh
-			n.t.Errorf("%d questions", checks)
+			n.t.Errorf("%d requests", checks)
 		}
 		if len(conflicts) != 4 || conflicts[0].Addr != w.addr(2) || conflicts[0].MAC != macOf(2) ||
 			conflicts[0].Claimant != macOf(9) && conflicts[0].Claimant != macOf(8) || conflicts[0].Interface != "eth0" {
@@ -237,19 +237,19 @@ func TestTheHostsOwnInterfaceIsNotAnotherHost(t *testing.T) {
 		n.reset()
 		n.inject(request(macOf(2), w.addr(2), w.addr(100), mac{})) // the host asks by eth1
 		if len(p0.sent()) != 1 {
-			n.t.Error("a question by another interface of the host is not answered")
+			n.t.Error("a request by another interface of the host is not answered")
 		}
 	})
 }
 
-// floodLAN is a machine and hosts at MAC 2 that it resolves and that answer its questions.
+// floodLAN is a machine and hosts at MAC 2 that it resolves and that answer its requests.
 type floodLAN struct {
 	m    *machine
 	sent *[][]byte
 	now  time.Time
 	log  strings.Builder
 
-	asked  int  // questions for the neighbors
+	asked  int  // requests for the neighbors
 	silent bool // MAC 2 does not answer
 }
 
@@ -269,7 +269,7 @@ func newFloodLAN(t *testing.T, neighbors int) *floodLAN {
 	return f
 }
 
-// until lets time pass. Questions are answered at once.
+// until lets time pass. Requests are answered at once.
 func (f *floodLAN) until(to time.Time) {
 	for {
 		f.answer()
@@ -321,7 +321,7 @@ func TestAFloodOfClaimsIsBounded(t *testing.T) {
 	}
 	// A check a second of each, of one request, and its confirmation each 20 s.
 	if limit := neighbors * (seconds + 1) * 11 / 10; f.asked > limit {
-		t.Errorf("%d questions in %d s, want %d at most", f.asked, seconds, limit)
+		t.Errorf("%d requests in %d s, want %d at most", f.asked, seconds, limit)
 	}
 	if limit := timers + neighbors; len(f.m.timers.h) > limit {
 		t.Errorf("%d timers, want %d at most", len(f.m.timers.h), limit)
@@ -364,7 +364,7 @@ func TestMovesOfManyAtOnceAreSpread(t *testing.T) {
 	for f.now.Sub(begin) < 10*time.Second && moved() < neighbors {
 		f.until(f.now.Add(300 * time.Millisecond))
 		if limit := 1000 + int(f.now.Sub(begin)/time.Millisecond) + attempts; f.asked > limit {
-			t.Fatalf("%d questions after %s, want %d at most", f.asked, f.now.Sub(begin), limit)
+			t.Fatalf("%d requests after %s, want %d at most", f.asked, f.now.Sub(begin), limit)
 		}
 	}
 	if c := moved(); c != neighbors {

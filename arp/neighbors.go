@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// attempts is how many questions in a row go unanswered until a neighbor counts as gone:
+// attempts is how many requests in a row go unanswered until a neighbor counts as gone:
 // MAX_UNICAST_SOLICIT of RFC 4861 §10, ucast_solicit in Linux.
 const attempts = 3
 
@@ -86,7 +86,7 @@ func (m *machine) ask(n *neighbor, now time.Time) {
 		return // a request for one's own address is an announcement
 	}
 	if !m.budgetFor(n).take(now, 1) {
-		m.stats.QuestionsPostponed++
+		m.stats.RequestsPostponed++
 		return
 	}
 	if n.unanswered == attempts {
@@ -100,7 +100,7 @@ func (m *machine) ask(n *neighbor, now time.Time) {
 	m.sendQuestion(n, to)
 }
 
-// budgetFor returns what limits questions for a neighbor. Those that packets can cause
+// budgetFor returns what limits requests for a neighbor. Those that packets can cause
 // for addresses that no host has do not hold up the rest: the first request for an
 // address comes before the next for a silent one, and neighbors that once answered have a
 // budget apart.
@@ -109,7 +109,7 @@ func (m *machine) budgetFor(n *neighbor) *budget {
 	case n.mac != mac{}:
 		return &m.confirmations
 	case n.unanswered == 0:
-		return &m.firstQuestions
+		return &m.firstRequests
 	}
 	return &m.repeats
 }
@@ -117,7 +117,7 @@ func (m *machine) budgetFor(n *neighbor) *budget {
 func (m *machine) sendQuestion(n *neighbor, to mac) {
 	source := m.source(n.addr)
 	n.asProbe = source.IsUnspecified()
-	m.transmit(&m.stats.QuestionsSent, request(m.link.mac, source, n.addr, to))
+	m.transmit(&m.stats.RequestsSent, request(m.link.mac, source, n.addr, to))
 }
 
 // lost is called where a neighbor left all attempts unanswered.

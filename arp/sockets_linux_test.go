@@ -92,10 +92,10 @@ func TestSocketsReceiveWhatIsForUsOnly(t *testing.T) {
 			select {
 			case a := <-got:
 				if a != want {
-					t.Errorf("received the question for %s, want that for %s", a, want)
+					t.Errorf("received the request for %s, want that for %s", a, want)
 				}
 			case <-time.After(time.Minute):
-				t.Fatalf("question for %s not received", want)
+				t.Fatalf("request for %s not received", want)
 			}
 		}
 	}

@@ -32,7 +32,7 @@ func (p *port) answers(addr netip.Addr) mac {
 		return mac{}
 	}
 	if len(sent) != 1 || sent[0].claimed != addr || sent[0].src != sent[0].mac {
-		p.lan.t.Errorf("answer to a question for %s: %+v", addr, sent)
+		p.lan.t.Errorf("answer to a request for %s: %+v", addr, sent)
 	}
 	return sent[0].mac
 }
@@ -71,7 +71,7 @@ func TestVIPsHaveMACsOfTheirOwn(t *testing.T) {
 		must(n.t, l.Probe(n.t.Context(), w.addr(110)))
 		count := map[mac]int{}
 		for _, h := range p.sent() {
-			want := macOf(1) // questions and probes
+			want := macOf(1) // requests and probes
 			switch h.claimed {
 			case w.addr(107):
 				want = virtual7
@@ -94,7 +94,7 @@ func TestVIPsHaveMACsOfTheirOwn(t *testing.T) {
 		n.reset()
 		n.inject(request(macOf(3), w.addr(3), w.addr(108), virtual8)) // as a host confirms what it knows
 		if len(p.sent()) != 1 {
-			n.t.Error("a question to a virtual MAC is not answered")
+			n.t.Error("a request to a virtual MAC is not answered")
 		}
 		n.inject(announcement(virtual8, w.addr(108))[0]) // its own, come back through a loop
 		if c := l.Stats().Conflicts; c != 0 {
