@@ -124,7 +124,7 @@ func (w *Worker) fulfil(x *rxPacket) (r Reason, ok bool) {
 	if !ok || r != forwarded {
 		return r, ok
 	}
-	return w.transmit(x), true
+	return w.toServer(x), true
 }
 
 // fulfilFromServer is fulfil for a server that connects to a client. The client

@@ -2,6 +2,37 @@ package dataplane
 
 import "github.com/golb/golb/forward"
 
+// isOpening reports whether the packet opens a connection.
+func isOpening(p *forward.Packet) bool {
+	switch p.Proto {
+	case forward.ProtoTCP:
+		return p.TCPFlags&forward.FlagSYN != 0
+	case forward.ProtoSCTP:
+		return p.SCTPChunk == sctpInitChunk
+	}
+	return false
+}
+
+// renewOrForward handles a packet that opens a connection which exists, or whose
+// server is gone: it begins a new connection, or goes to the server of the old one
+// (ip_vs_in).
+func (w *Worker) renewOrForward(x *rxPacket) Reason {
+	if isOpening(&x.packet) {
+		if w.reusable(x) {
+			return w.renew(x)
+		}
+		w.countRepeatedSYN(x)
+	}
+	if x.server.gone.Load() {
+		if !x.snap.settings.ExpireNodestConn {
+			return ServerGone
+		}
+		return w.renew(x)
+	}
+	x.dport = w.plane.table.conns[x.conn].dport()
+	return w.toServer(x)
+}
+
 // reusable reports whether an opening packet with the tuple of a connection starts one
 // of its own, since the connection is over or its server is to get no new ones
 // (is_new_conn_expected).

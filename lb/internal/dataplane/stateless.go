@@ -84,5 +84,5 @@ func (w *Worker) pickupMidstream(x *rxPacket, v *Service) Reason {
 	if reason != forwarded {
 		return reason
 	}
-	return w.transmit(x)
+	return w.toServer(x)
 }

@@ -169,9 +169,13 @@ func (w *Worker) datagram(x *rxPacket) Reason {
 		}
 	}
 	x.conn, x.meta, x.server = r.conn(), m, w.plane.servers.get(m.server())
-	if r.reply() {
+	switch {
+	case r.reply():
 		return w.toClient(x)
+	case isOpening(&x.packet) || x.server.gone.Load():
+		return w.renewOrForward(x)
 	}
+	x.dport = w.plane.table.conns[x.conn].dport()
 	return w.toServer(x)
 }
 
@@ -213,7 +217,7 @@ func (w *Worker) newFlow(x *rxPacket) Reason {
 	if reason != forwarded {
 		return reason
 	}
-	return w.transmit(x)
+	return w.toServer(x)
 }
 
 // noService deals with a packet that no service takes.

@@ -4,38 +4,9 @@ import "github.com/golb/golb/forward"
 
 // Towards servers: packets of clients' connections (ip_vs_in, ip_vs_xmit.c).
 
-// toServer forwards a client's packet of a connection, after the checks that may end the
-// connection instead (ip_vs_in).
+// toServer counts a client's packet, updates its connection, and sends it to its server.
+// x has its connection, or for a packet without one just the server, and dport.
 func (w *Worker) toServer(x *rxPacket) Reason {
-	if isOpening(&x.packet) {
-		if w.reusable(x) {
-			return w.renew(x)
-		}
-		w.countRepeatedSYN(x)
-	}
-	if x.server.gone.Load() {
-		if !x.snap.settings.ExpireNodestConn {
-			return ServerGone
-		}
-		return w.renew(x)
-	}
-	x.dport = w.plane.table.conns[x.conn].dport()
-	return w.transmit(x)
-}
-
-// isOpening reports whether the packet opens a connection.
-func isOpening(p *forward.Packet) bool {
-	switch p.Proto {
-	case forward.ProtoTCP:
-		return p.TCPFlags&forward.FlagSYN != 0
-	case forward.ProtoSCTP:
-		return p.SCTPChunk == sctpInitChunk
-	}
-	return false
-}
-
-// transmit counts a packet, moves its connection on, and sends it to its server.
-func (w *Worker) transmit(x *rxPacket) Reason {
 	w.countIn(x)
 	if x.packet.Frag != forward.NotFrag {
 		x.forFragments = verdictOf(x, false)
