@@ -195,6 +195,25 @@ func TestEditedSegmentsLongerThanTheMTUAreSplit(t *testing.T) {
 	}
 }
 
+func TestEditedSuperPacketsKeepTheirSegmentSize(t *testing.T) {
+	for _, s := range []spec{tcp4Spec, tcp6Spec} {
+		s.payload, s.flags = bytes.Repeat([]byte("x"), 1000), FlagACK
+		var e Edits
+		e.Add(s.seq+500, 1, []byte("replacement"))
+		f := frameOf(s.build(), 0)
+		makePartial(t, f)
+		f.Offload.GSO, f.Offload.GSOSize = s.gsoType()|GSOECN, 300
+		p := mustParse(t, f)
+		if r := e.Rewrite(f, p, 100); r != None {
+			t.Fatal(r)
+		}
+		verifyEdited(t, f, p)
+		if f.Offload.GSO != s.gsoType()|GSOECN || f.Offload.GSOSize != 300 {
+			t.Errorf("%+v, want the type and size from before", f.Offload)
+		}
+	}
+}
+
 func TestEditsDoNotChangeFramesWithoutRoom(t *testing.T) {
 	var e Edits
 	s := segment(7, "0123456789")

@@ -4,7 +4,7 @@ import "fmt"
 
 // Audit recounts the table: index, wheels, free list, and the counts of servers and
 // templates have to agree with the entries. It takes no lock: nothing else may use the
-// plane meanwhile. allowOverdue allows entries to be examined after their deadline, as they may
+// plane during the call. allowOverdue allows entries to be examined after their deadline, as they may
 // be where several workers have used them at once (see update).
 func (p *Plane) Audit(allowOverdue bool) error {
 	a := auditor{
@@ -20,7 +20,7 @@ func (p *Plane) Audit(allowOverdue bool) error {
 	return nil
 }
 
-// auditor is what the entries say.
+// auditor is the sums over all entries.
 type auditor struct {
 	plane        *Plane
 	table        *table
@@ -90,7 +90,7 @@ func (a *auditor) checkIndex() error {
 		found++
 		hash, ok := a.refs[at]
 		if !ok || t.bucket(hash) != &t.buckets[bucket] || tagged && tag != tagOf(hash) {
-			return fmt.Errorf("ref %d (reply %v) in bucket %d: known %v, hash %x", at.conn(), at.reply(), bucket, ok, hash)
+			return fmt.Errorf("ref %d (reply %v) in bucket %d: in the table %v, hash %x", at.conn(), at.reply(), bucket, ok, hash)
 		}
 		return nil
 	}
@@ -164,8 +164,8 @@ func (a *auditor) checkFree() error {
 			free[c] = true
 			n++
 		}
-		if int(sh.spare.Load()) != n {
-			return fmt.Errorf("shard %d has %d entries free, and counts %d", i, n, sh.spare.Load())
+		if int(sh.freeCount.Load()) != n {
+			return fmt.Errorf("shard %d has %d entries free, and counts %d", i, n, sh.freeCount.Load())
 		}
 	}
 	if got := len(free) + len(a.live); got != int(t.used())-1 {

@@ -18,7 +18,7 @@ type Entry struct {
 	Method     Method
 	State      string // as ipvsadm -Lc prints it
 	Template   bool
-	Clients    netip.Prefix // of a template: whom it is for, as the service's mask now is
+	Clients    netip.Prefix // of a template: the clients that it serves, by the service's present mask
 	CallID     bool         // of a template: Client's address is a hash of the Call-ID
 	Expires    time.Duration
 	Packets    uint16 // from the client, modulo 65,536
@@ -35,7 +35,7 @@ type Entry struct {
 	rearm    Tick
 }
 
-// Deadline is the tick at which the entry ends, if nothing comes.
+// Deadline is the tick at which the entry ends, if no packet comes.
 func (e *Entry) Deadline() Tick { return e.end }
 
 // Rearm is how long a template lives after its last new connection.
@@ -53,11 +53,11 @@ func (p *Plane) Controller(e *Entry) (controller Entry, ok bool) {
 // Service is that of the entry's server.
 func (e *Entry) Service() *Service { return e.Server.service }
 
-// ID is what NewService was told.
+// ID is the id given to NewService.
 func (v *Service) ID() string { return v.id }
 
 // Entries calls yield with each entry of the table, in no order, until it returns false.
-// Entries that come or go meanwhile may be among them or not.
+// Entries that begin or end during the call may be among them or not.
 func (p *Plane) Entries(yield func(*Entry) bool) {
 	now := p.tick()
 	p.expire(now)
@@ -85,7 +85,7 @@ func (p *Plane) Entry(proto uint8, client, vip netip.AddrPort) (e Entry, ok bool
 	return e, p.tryReadEntry(&e, r.conn(), now)
 }
 
-// tryReadEntry reads an entry; it fails where there is none, or it ends meanwhile.
+// tryReadEntry reads entry c; it fails where there is none, or it ends during the call.
 func (p *Plane) tryReadEntry(e *Entry, c uint32, now Tick) bool {
 	m := p.table.conns[c].load()
 	if !m.has(flagLive) {
@@ -116,8 +116,9 @@ func (p *Plane) readEntry(e *Entry, c uint32, m meta, now Tick) {
 	}
 }
 
-// clients are those whom a template of that client is for. The template may be older
-// than the service's mask: where it has bits beyond that, it is for that client.
+// clients is the prefix of clients that a template for a masked address serves. The
+// template may be older than the service's mask: if it has bits outside the mask, it
+// serves that address alone.
 func (v *Service) clients(client netip.Addr) netip.Prefix {
 	set := v.settings.Load()
 	n := 0

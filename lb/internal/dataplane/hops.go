@@ -17,8 +17,8 @@ type Hop struct {
 
 // hopTable numbers the hops that clients' packets come from, so that a connection
 // remembers its own in 16 bits; NAT's replies go back there. There are few: routers, and
-// the clients on the link. They are never forgotten; those beyond the last number get 0,
-// which is none.
+// the clients on the link. Numbers are never freed; hops beyond maxHops get 0, which is
+// none.
 type hopTable struct {
 	list atomic.Pointer[[]Hop] // by number; replaced, never changed
 
@@ -58,8 +58,7 @@ func (x *hopTable) get(n uint16) *Hop {
 	return &(*x.list.Load())[n]
 }
 
-// hopCache is one worker's memory of the numbers it saw last: of most packets the
-// number is known without a lock.
+// hopCache is one worker's cache of the hopTable, so that most packets need no lock.
 type hopCache [hopSlots]struct {
 	hop    uint64 // MAC above port
 	number uint16

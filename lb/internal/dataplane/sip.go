@@ -7,7 +7,7 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// maxCallID is the longest Call-ID in bytes that is told from others.
+// maxCallID is the longest Call-ID in bytes that is used; longer ones count as missing.
 const maxCallID = 255
 
 // callKey is what a template has in the place of the client's address: half of a
