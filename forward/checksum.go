@@ -65,7 +65,7 @@ func add(a, b uint16) uint16 { return fold(uint32(a) + uint32(b)) }
 
 // change returns what to add to a sum when the word before in it becomes after (RFC 1624
 // §3).
-func change(before, after uint16) uint16 { return add(^before, after) }
+func change(old, new uint16) uint16 { return add(^old, new) }
 
 // update applies a change to a checksum field: HC' = ~(~HC + ~m + m') (RFC 1624
 // §3, eqn. 3).

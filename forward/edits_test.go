@@ -195,6 +195,25 @@ func TestEditedSegmentsLongerThanTheMTUAreSplit(t *testing.T) {
 	}
 }
 
+func TestEditedSuperPacketsKeepTheirSegmentSize(t *testing.T) {
+	for _, s := range []spec{tcp4Spec, tcp6Spec} {
+		s.payload, s.flags = bytes.Repeat([]byte("x"), 1000), FlagACK
+		var e Edits
+		e.Add(s.seq+500, 1, []byte("replacement"))
+		f := frameOf(s.build(), 0)
+		makePartial(t, f)
+		f.Offload.GSO, f.Offload.GSOSize = s.gsoType()|GSOECN, 300
+		p := mustParse(t, f)
+		if r := e.Rewrite(f, p, 100); r != None {
+			t.Fatal(r)
+		}
+		verifyEdited(t, f, p)
+		if f.Offload.GSO != s.gsoType()|GSOECN || f.Offload.GSOSize != 300 {
+			t.Errorf("%+v, want the type and size from before", f.Offload)
+		}
+	}
+}
+
 func TestEditsDoNotChangeFramesWithoutRoom(t *testing.T) {
 	var e Edits
 	s := segment(7, "0123456789")
@@ -437,8 +456,8 @@ func FuzzEdits(f *testing.F) {
 		if !e.Add(tcp(fr.Bytes()[p.L4:]).seq()+uint32(at), int(was), text) {
 			return
 		}
-		whole := p.Frag == NotFrag && GSOType(gso) == GSONone
-		ok := whole && ChecksumOK(fr, &p)
+		single := p.Frag == NotFrag && GSOType(gso) == GSONone
+		ok := single && ChecksumOK(fr, &p)
 		before := bytes.Clone(fr.Bytes())
 		if r := e.Rewrite(fr, &p, 1500); r != None && !bytes.Equal(fr.Bytes(), before) {
 			t.Fatalf("%v, and the frame has changed", r)
@@ -447,7 +466,7 @@ func FuzzEdits(f *testing.F) {
 		if r := Parse(fr, &q); r != None || q != p {
 			t.Fatalf("%v\n%+v\n%+v", r, p, q)
 		}
-		if whole && fr.Offload.GSO == GSONone && ChecksumOK(fr, &p) != ok {
+		if single && fr.Offload.GSO == GSONone && ChecksumOK(fr, &p) != ok {
 			t.Fatalf("checksum was right: %v, and now is not", ok)
 		}
 	})

@@ -15,7 +15,7 @@ var (
 	client = addr("198.51.100.7")
 	vip    = addr("192.0.2.1")
 	server = addr("10.0.0.3")
-	own    = addr("10.0.0.2")
+	host   = addr("10.0.0.2")
 )
 
 func addr(s string) forward.Addr { return forward.AddrFrom(netip.MustParseAddr(s)) }
@@ -123,7 +123,7 @@ func ExampleEncapsulate() {
 		return
 	}
 	forward.DecTTL(f, &p)
-	tunnel := forward.Tunnel{Kind: forward.GUE, Port: 6080, Local: own, Remote: server}
+	tunnel := forward.Tunnel{Kind: forward.GUE, Port: 6080, Local: host, Remote: server}
 	const id, srcPort = 1, 50000
 	if r := forward.Encapsulate(f, &p, &tunnel, id, srcPort); r != forward.None {
 		fmt.Println("dropped:", r)

@@ -169,8 +169,8 @@ func (e *FTPEndpoint) scanPort(s []byte) bool {
 	}
 	e.delim = s[at]
 	port, width := number(s[at+3:], 65535)
-	after := s[at+3+width:]
-	if width == 0 || len(after) < 2 || after[0] != e.delim || after[1] != ')' {
+	tail := s[at+3+width:]
+	if width == 0 || len(tail) < 2 || tail[0] != e.delim || tail[1] != ')' {
 		return false
 	}
 	e.Port, e.At, e.Len = uint16(port), at+3, width

@@ -87,9 +87,9 @@ func TestErrorsQuoteAsMuchAsFits(t *testing.T) {
 			}
 			check(t, out)
 			q := mustParse(t, out)
-			whole := p.End - p.L3
-			if want := min(c.len, c.head+whole); q.End-q.L3 != want {
-				t.Errorf("%d bytes of %d, want %d", q.End-q.L3, whole, want)
+			fullLen := p.End - p.L3
+			if want := min(c.len, c.head+fullLen); q.End-q.L3 != want {
+				t.Errorf("%d bytes of %d, want %d", q.End-q.L3, fullLen, want)
 			}
 			if quote := out.Bytes()[q.Payload:q.End]; !bytes.HasPrefix(f.Bytes()[p.L3:p.End], quote) {
 				t.Error("the quote is not the packet")

@@ -177,7 +177,7 @@ func (s *Service) policy() servicePolicy {
 func (s *Service) dataplane(global Timeouts) dataplane.ServiceConfig {
 	set := dataplane.ServiceConfig{
 		Persistence: s.Persistence.Timeout, CallID: s.Persistence.Engine == EngineSIP, OnePacket: s.OnePacket,
-		Rate: uint32(s.MaxRate), ClientRate: uint32(s.MaxClientRate), Refuse: s.WhenDown == DownRefuse, Page: s.Fallback.response(),
+		Rate: uint32(s.MaxRate), ClientRate: uint32(s.MaxClientRate), RefuseWhenDown: s.WhenDown == DownRefuse, Page: s.Fallback.response(),
 		Timeouts: []dataplane.Timeouts{dataplane.Timeouts(global), dataplane.Timeouts(s.Timeouts)},
 	}
 	length := s.anyVIP().BitLen()

@@ -54,18 +54,18 @@ func Example() {
 	// 10.0.0.1 weight 1 connections 2
 }
 
-// byHash is a scheduler that New does not know: the hash of the flow names the server,
+// hashScheduler is a scheduler that New does not know: the hash of the flow names the server,
 // and where that is not eligible, the next one takes it.
-type byHash struct {
+type hashScheduler struct {
 	list atomic.Pointer[[]*sched.Server]
 }
 
-func (*byHash) Name() string                                    { return "hash" }
-func (h *byHash) Added(list []*sched.Server, _ *sched.Server)   { h.list.Store(&list) }
-func (h *byHash) Removed(list []*sched.Server, _ *sched.Server) { h.list.Store(&list) }
-func (*byHash) Edited([]*sched.Server, *sched.Server)           {} // Eligible reads the weight
+func (*hashScheduler) Name() string                                    { return "hash" }
+func (h *hashScheduler) Added(list []*sched.Server, _ *sched.Server)   { h.list.Store(&list) }
+func (h *hashScheduler) Removed(list []*sched.Server, _ *sched.Server) { h.list.Store(&list) }
+func (*hashScheduler) Edited([]*sched.Server, *sched.Server)           {} // Eligible reads the weight
 
-func (h *byHash) Pick(f *sched.Flow) *sched.Server {
+func (h *hashScheduler) Pick(f *sched.Flow) *sched.Server {
 	p := h.list.Load()
 	if p == nil {
 		return nil
@@ -81,7 +81,7 @@ func (h *byHash) Pick(f *sched.Flow) *sched.Server {
 
 // A scheduler of your own.
 func ExampleScheduler() {
-	var s sched.Scheduler = new(byHash)
+	var s sched.Scheduler = new(hashScheduler)
 	list := addServers(s, 1, 1, 1)
 	list[1].SetOverloaded(true)
 	for hash := range uint32(4) {

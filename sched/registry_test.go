@@ -64,8 +64,8 @@ func TestPackageDocNamesEveryScheduler(t *testing.T) {
 	}
 	var named []string
 	for line := range strings.Lines(file.Doc.Text()) {
-		if entry, ok := strings.CutPrefix(line, "\t"); ok {
-			names, _, _ := strings.Cut(entry, "  ")
+		if listed, ok := strings.CutPrefix(line, "\t"); ok {
+			names, _, _ := strings.Cut(listed, "  ")
 			named = append(named, strings.Split(names, ", ")...)
 		}
 	}
