@@ -146,8 +146,8 @@ func (b *Balancer) newScheduler(s *Service) (sched.Scheduler, error) {
 		Now:  func() int64 { return int64(b.env.Now().Sub(start) / time.Second) },
 		Rand: b.env.Rand,
 	}
-	if own := b.env.Schedulers[s.scheduler()]; own != nil {
-		return own(o)
+	if custom := b.env.Schedulers[s.scheduler()]; custom != nil {
+		return custom(o)
 	}
 	return sched.New(s.scheduler(), o)
 }

@@ -147,8 +147,8 @@ func TestHMACForgeriesRaiseNoNumbers(t *testing.T) {
 	x := newNetwork().add(c).start(t)
 	forged := signed(config4(2, 150), Key{1, key(9).Secret}, epoch.Add(4*time.Second), 0)
 	x.in().Receive(x.net.now, forged.Append(nil))
-	good := signed(config4(2, 150), key(1), epoch, 0)
-	if got := x.in().Receive(x.net.now, good.Append(nil)); got != ReasonNone {
+	valid := signed(config4(2, 150), key(1), epoch, 0)
+	if got := x.in().Receive(x.net.now, valid.Append(nil)); got != ReasonNone {
 		t.Errorf("%q", got)
 	}
 }
@@ -189,7 +189,7 @@ func TestHMACNumbersGrow(t *testing.T) {
 		}
 		for i := range 20 {
 			next := s.next(&HMAC{Monotonic: true}, begin.Add(time.Duration(i+1)*time.Second))
-			if !after(next, last) {
+			if !seqAfter(next, last) {
 				t.Errorf("%d: %x after %x", year, next, last)
 			}
 			last = next

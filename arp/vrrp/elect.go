@@ -56,7 +56,7 @@ func (in *Instance) preempt(now time.Time, a *Advert) {
 }
 
 func (in *Instance) hear(now time.Time, a *Advert) {
-	in.master = heard{addr: a.Src, priority: a.Priority, at: now, followed: a.Priority >= in.priority}
+	in.master = masterAdvert{addr: a.Src, priority: a.Priority, at: now, followed: a.Priority >= in.priority}
 }
 
 // receiveMaster is RFC 9568 §6.4.3.

@@ -85,7 +85,7 @@ func TestSetPriority(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		base     uint8
-		late     bool
+		delayed  bool
 		priority int
 		want     uint8
 		sent     int // adverts at once
@@ -98,7 +98,7 @@ func TestSetPriority(t *testing.T) {
 		{"as keepalived", 150, true, 80, 80, 0},
 	} {
 		cfg := config4(1, c.base)
-		cfg.Keepalived.LatePriority = c.late
+		cfg.Keepalived.LatePriority = c.delayed
 		m, _ := pair(t, cfg, config4(2, 100))
 		m.in().SetPriority(m.net.now, c.priority)
 		if len(m.sent) != c.sent {
@@ -428,19 +428,19 @@ func TestLearnedChecksumIsOfPeers(t *testing.T) {
 
 func TestStatesCausesAndChecksumsHaveNames(t *testing.T) {
 	seen := map[string]bool{}
-	once := func(kind, name string) {
+	check := func(kind, name string) {
 		if seen[kind+name] {
 			t.Errorf("%s %q is there twice", kind, name)
 		}
 		seen[kind+name] = true
 	}
 	for s := StateInitialize; s <= StateFault+1; s++ {
-		once("state", s.String())
+		check("state", s.String())
 	}
 	for c := CauseStart; c <= CauseShutdown+1; c++ {
-		once("cause", c.String())
+		check("cause", c.String())
 	}
 	for c := ChecksumUnknown; c <= ChecksumPseudoMulticast; c++ {
-		once("checksum", c.String())
+		check("checksum", c.String())
 	}
 }

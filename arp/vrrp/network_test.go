@@ -15,7 +15,7 @@ type network struct {
 	flying  []packet
 	delay   func() time.Duration // of a packet
 	lose    func() bool          // whether a packet is lost
-	late    func() time.Duration // how late timers are
+	lateness   func() time.Duration // how late timers are
 	linked  func(a, b *node) bool
 	changed func(*node) // a node has another state
 	quiet   bool        // keep no logs
@@ -57,7 +57,7 @@ func newNetwork() *network {
 		now:     epoch,
 		delay:   func() time.Duration { return time.Millisecond },
 		lose:    func() bool { return false },
-		late:    func() time.Duration { return 0 },
+		lateness:    func() time.Duration { return 0 },
 		linked:  func(a, b *node) bool { return true },
 		changed: func(*node) {},
 	}
@@ -161,7 +161,7 @@ func (x *node) deadline() time.Time {
 		return d
 	}
 	if d != x.due {
-		x.due, x.lateness = d, x.net.late()
+		x.due, x.lateness = d, x.net.lateness()
 	}
 	return d.Add(x.lateness)
 }

@@ -104,19 +104,19 @@ func TestReceiveChecks(t *testing.T) {
 	}
 }
 
-// TestReceiveTakesAnything gives an instance what Decode refuses, and fragments of good
+// TestReceiveTakesAnything gives an instance what Decode refuses, and fragments of valid
 // packets.
 func TestReceiveTakesAnything(t *testing.T) {
 	x := newNetwork().add(config4(1, 100)).start(t)
-	good := advertBytes(config4(2, 150), 150)
-	for n := range good {
-		if got := x.in().Receive(x.net.now, good[:n]); got == ReasonNone {
+	valid := advertBytes(config4(2, 150), 150)
+	for n := range valid {
+		if got := x.in().Receive(x.net.now, valid[:n]); got == ReasonNone {
 			t.Errorf("%d bytes are taken", n)
 		}
 	}
-	for i := range good {
+	for i := range valid {
 		for bit := range 8 {
-			p := append([]byte(nil), good...)
+			p := append([]byte(nil), valid...)
 			p[i] ^= 1 << bit
 			a, _ := Decode(p)
 			if got := x.in().Receive(x.net.now, p); got == ReasonNone && a.DF == false {
