@@ -55,7 +55,7 @@ func (m *faultyServer) nft(script string) {
 	}))
 }
 
-// fault is something that befalls a server, and how it is mended.
+// fault is a way in which a server fails, and how it is repaired.
 type fault struct {
 	name       string
 	does, undo func(*faultyServer)

@@ -24,11 +24,11 @@ func TestEveryReasonHasANameAndIsPublic(t *testing.T) {
 		}
 		return true
 	})
-	own, err := parser.ParseFile(token.NewFileSet(), "internal/dataplane/reason.go", nil, 0)
+	declared, err := parser.ParseFile(token.NewFileSet(), "internal/dataplane/reason.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ast.Inspect(own, func(n ast.Node) bool {
+	ast.Inspect(declared, func(n ast.Node) bool {
 		if v, ok := n.(*ast.ValueSpec); ok {
 			for _, name := range v.Names {
 				if name.IsExported() && name.Name != "NumReasons" && !public[name.Name] {

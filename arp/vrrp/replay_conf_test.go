@@ -29,9 +29,9 @@ type nodeConf struct {
 // confParser reads fields.
 type confParser struct {
 	fields []string
-	node  byte // a, b, c
-	old   bool // keepalived 2.2
-	out   nodeConf
+	node   byte // a, b, c
+	old    bool // keepalived 2.2
+	out    nodeConf
 
 	global   Config // what global_defs say for all instances
 	version  uint8

@@ -21,14 +21,14 @@ const textColon = '\x01'
 // character that a plain scalar in a flow collection may go on with. Only behind a
 // quoted key, or one that is a flow collection itself, does such a colon separate.
 // Within quotes, blocks and comments it is text as well, so that none of them needs to
-// be known here. One kind is missed: a colon behind a quote or bracket that is itself
-// part of a plain scalar.
+// be recognized here. A colon right behind a quote or bracket that belongs to a plain
+// scalar is missed, and read as the lexer reads it.
 func hideColons(text string) string {
 	if !strings.Contains(text, "{") {
 		return text
 	}
 	b := []byte(text)
-	last := byte(0) // that is no blank
+	last := byte(0) // the last character that is not blank or newline
 	for i, c := range b {
 		if c == ':' && i+1 < len(b) && !strings.ContainsRune(" \t\n,[]{}", rune(b[i+1])) && !strings.ContainsRune(`"']}`, rune(last)) {
 			b[i] = textColon

@@ -45,7 +45,7 @@ func (es Errors) sort() {
 	})
 }
 
-// locate gives each of lb's mistakes its place; nil where err holds none.
+// locate gives each of lb's mistakes its place; it returns nil where err has none.
 func (x *places) locate(file string, err error) Errors {
 	found := mistakes(err)
 	errs := make(Errors, len(found))
@@ -65,7 +65,7 @@ func (x *places) locate(file string, err error) Errors {
 	return errs
 }
 
-// mistakes are those of lb in an error.
+// mistakes returns lb's mistakes in an error.
 func mistakes(err error) lb.ConfigErrors {
 	var found lb.ConfigErrors
 	var one lb.ConfigError

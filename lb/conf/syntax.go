@@ -23,7 +23,7 @@ func parse(name, text string) (body ast.Node, err error) {
 	fail := func(at position, problem, allowed string) error {
 		return Errors{{name, at.line, at.column, lb.ConfigError{Problem: problem, Allowed: allowed}}}
 	}
-	// The parser is not ours; whatever it does with broken input is the input's fault.
+	// A panic of the parser, which is not ours, counts as a syntax error.
 	defer func() {
 		if r := recover(); r != nil {
 			body, err = nil, fail(position{1, 1}, fmt.Sprintf("not YAML (the parser failed: %v)", r), "")

@@ -74,7 +74,7 @@ func (r *reader) schedulerFlags() error {
 	return nil
 }
 
-// legal holds the options against what the command takes.
+// legal checks the options against those that the command takes.
 func (r *reader) legal() error {
 	rule := &rules[r.cmd.Op]
 	for i := range ids {

@@ -10,7 +10,7 @@ import (
 )
 
 // resident is a thread that lives in a host. Processes are started from it because the signal that ends them with their
-// parent is tied to the life of the thread that started them, which must therefore be no thread of the scheduler's pool.
+// parent is tied to the life of the thread that started them, which therefore must not be a thread of the scheduler's pool.
 type resident struct {
 	work chan func()
 	done chan struct{}

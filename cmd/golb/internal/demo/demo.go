@@ -24,7 +24,7 @@ type Config struct {
 	Logger   *slog.Logger // golb's own; nil discards it
 }
 
-// Validate says what of the config cannot be shown.
+// Validate returns an error where the demo cannot run with the config.
 func (c *Config) Validate() error {
 	m, err := modeOf(c.Mode)
 	if err != nil {
@@ -82,7 +82,7 @@ func Start(ctx context.Context, cfg Config) (*Demo, error) {
 // Close ends golb and takes the lab down.
 func (d *Demo) Close() error { return errors.Join(d.balancer.stop(), d.site.close()) }
 
-// introduce says what is about to be built, as one would build it by hand.
+// introduce prints what is going to be built, as one would build it by hand.
 func (d *Demo) introduce(l layout) {
 	w := d.cfg.Progress
 	fmt.Fprintf(w, "golb demo: %s\n\n", d.mode.title)
@@ -97,7 +97,7 @@ func (d *Demo) introduce(l layout) {
 	fmt.Fprintln(w)
 }
 
-// say prints what has happened, and when.
+// logf prints a line of progress with the time since the start.
 func (d *Demo) logf(format string, args ...any) {
 	fmt.Fprintf(d.cfg.Progress, "%5.1f s  %s\n", time.Since(d.start).Seconds(), fmt.Sprintf(format, args...))
 }
@@ -148,7 +148,7 @@ func (d *Demo) load(ctx context.Context) (short, kept []answer, err error) {
 // transfers moves the large bodies. A broken one counts as a failed request.
 func (d *Demo) transfers(ctx context.Context, r *Result) error {
 	d.logf("uploading and downloading %s", size(d.cfg.Size))
-	before := d.balancer.seen()
+	before := d.balancer.forwardedBytes()
 	up, down, err := d.site.transfers(ctx, d.cfg.Size)
 	switch {
 	case ctx.Err() != nil:
@@ -157,6 +157,6 @@ func (d *Demo) transfers(ctx context.Context, r *Result) error {
 		r.fail(err)
 		return nil
 	}
-	r.addTransfers(up, down, d.balancer.seen()-before)
+	r.addTransfers(up, down, d.balancer.forwardedBytes()-before)
 	return nil
 }

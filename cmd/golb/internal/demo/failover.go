@@ -21,8 +21,8 @@ type moments struct {
 	start, killed, down, mended, up, end time.Time
 }
 
-// failover has a server die, by default the hard way, by its cable: no FIN, no RST, no
-// ARP, as a host that loses power. Then it brings it back. Requests stream all the while.
+// failover has a server fail, by default by its cable: no FIN, no RST, no ARP, as a host that
+// loses power. Then it brings the server back. Requests are sent at a steady rate meanwhile.
 func (d *Demo) failover(ctx context.Context, victim *webServer) (*Failover, error) {
 	streaming, stop := context.WithCancel(ctx)
 	defer stop()
@@ -81,8 +81,8 @@ func (d *Demo) killAndMend(ctx context.Context, victim *webServer) (at moments, 
 	return at, sleep(ctx, phaseTime)
 }
 
-// judge sorts answers into phases by when the request began. A request may fail
-// that was under way between the kill and its detection; no other may.
+// newFailover sorts answers into phases by the time at which the request began. Only requests
+// that were under way between the kill and its detection may fail.
 func newFailover(l layout, victim string, at moments, answers []answer) *Failover {
 	f := &Failover{
 		Killed:     victim,

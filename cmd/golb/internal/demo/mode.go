@@ -21,7 +21,7 @@ type mode struct {
 	prepare func(server *lab.Host, l layout) error
 	// commands are what prepare does, as an administrator would type it.
 	commands    func(l layout, s serverPlan) []command
-	tryOnServer command // what to look at on a server
+	tryOnServer command // a command to try on a server
 }
 
 type command struct{ text, why string }
