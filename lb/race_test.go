@@ -20,7 +20,7 @@ import (
 // connections expire, since time runs two hundred times as fast. In the end all counts
 // must agree and nothing be left.
 func TestEverythingAtOnce(t *testing.T) {
-	const speed, enough = 200, 100 // entries
+	const speed, enough = 200, 100 // entries at once
 	start := time.Now()
 	later := time.Duration(0)
 	now := func() time.Time { return start.Add(time.Since(start)*speed + later) }
@@ -37,9 +37,10 @@ func TestEverythingAtOnce(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var tasks sync.WaitGroup
+	most := 0
 	tasks.Go(func() { // on a busy machine it takes longer until there is something to see
-		time.Sleep(length)
-		for b.plane.InUse() < enough && time.Since(start) < time.Minute {
+		for time.Since(start) < length || most < enough && time.Since(start) < time.Minute {
+			most = max(most, b.plane.InUse())
 			time.Sleep(10 * time.Millisecond)
 		}
 		cancel()
@@ -61,8 +62,8 @@ func TestEverythingAtOnce(t *testing.T) {
 	if err := r.audit(); err != nil {
 		t.Fatal(err)
 	}
-	if n := b.plane.InUse(); n < enough {
-		t.Errorf("only %d entries are in use: there was no traffic to speak of", n)
+	if most < enough {
+		t.Errorf("at most %d entries were in use: there was no traffic to speak of", most)
 	}
 	for range 100 {
 		later += time.Minute
