@@ -137,6 +137,8 @@ type worldLink struct {
 	rigLink
 	world *world
 	name  string
+	// noIPv6 has it refuse VIPs of IPv6.
+	noIPv6 bool
 
 	// The world's lock guards what follows.
 	vips      []LinkVIP
@@ -153,6 +155,9 @@ func (l *worldLink) SetVIPs(vips []LinkVIP) error {
 	defer l.world.mu.Unlock()
 	at := map[netip.Addr]forward.MAC{}
 	for _, v := range vips {
+		if v.Addr.Is6() && l.noIPv6 {
+			return fmt.Errorf("refused: %w", ErrNoIPv6)
+		}
 		if mac, ok := at[v.Addr]; ok && mac != v.MAC {
 			return fmt.Errorf("%v is given twice", v.Addr)
 		}
