@@ -63,7 +63,7 @@ func fold(s uint32) uint16 {
 // add returns the ones-complement sum of a and b.
 func add(a, b uint16) uint16 { return fold(uint32(a) + uint32(b)) }
 
-// change returns what to add to a sum when the word before in it becomes after (RFC 1624
+// change returns what to add to a sum when the word old in it becomes new (RFC 1624
 // §3).
 func change(old, new uint16) uint16 { return add(^old, new) }
 

@@ -500,3 +500,25 @@ func TestEditsAllocateNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// A TCP checksum of 0 is valid, and 0xffff, which ones-complement arithmetic makes of it, is
+// another one (RFC 1624 §3).
+func TestEditsLeaveTheBytesOfUneditedSegments(t *testing.T) {
+	s := segment(1000, "\x00\x00")
+	f := frameOf(s.build(), 0)
+	p := mustParse(t, f)
+	s.payload = bytes.Clone(f.Bytes()[p.L4+tcpChecksum:][:2]) // so that the sum is 0xffff
+	f = frameOf(s.build(), 0)
+	p = mustParse(t, f)
+	for _, sum := range []uint16{0, 0xffff} {
+		binary.BigEndian.PutUint16(f.Bytes()[p.L4+tcpChecksum:], sum)
+		before := partsOf(f, p)
+		var e Edits
+		if r := e.Rewrite(f, p, 1500); r != None || partsOf(f, p) != before {
+			t.Errorf("checksum %#04x: %v; changed: %v", sum, r, partsOf(f, p) != before)
+		}
+		if e.Acknowledge(f, p); partsOf(f, p) != before {
+			t.Errorf("checksum %#04x: changed by Acknowledge", sum)
+		}
+	}
+}
