@@ -22,17 +22,17 @@ import (
 // While Apply waits for the network, packets are forwarded as before and all other
 // methods answer.
 func (b *Balancer) Apply(ctx context.Context, cfg Config) error {
-	return b.change(ctx, func(Config) (Config, error) { return cfg.clone(), nil })
+	return b.change(ctx, func() (Config, error) { return cfg.clone(), nil })
 }
 
-// change replaces the configuration by what edit makes of the one that runs. Changes go
-// one at a time.
-func (b *Balancer) change(ctx context.Context, edit func(Config) (Config, error)) error {
+// change replaces the configuration by what edit returns, which is called while no other
+// change is under way.
+func (b *Balancer) change(ctx context.Context, edit func() (Config, error)) error {
 	if err := b.beginChange(ctx); err != nil {
 		return err
 	}
 	defer b.endChange()
-	cfg, err := edit(b.cfg.clone())
+	cfg, err := edit()
 	if err != nil {
 		return err
 	}
@@ -52,6 +52,9 @@ func (b *Balancer) change(ctx context.Context, edit func(Config) (Config, error)
 
 // beginChange waits until no other change is under way.
 func (b *Balancer) beginChange(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("lb: %w", err)
+	}
 	select {
 	case b.changing <- struct{}{}:
 		return nil
@@ -91,7 +94,8 @@ func (b *Balancer) fixed(cfg *Config) error {
 type prepared struct {
 	cfg        Config
 	checks     [][]checkSpec
-	schedulers []sched.Scheduler // by service
+	ids        []string          // of the services: what they match
+	schedulers []sched.Scheduler // by service, nil where it keeps its own
 	net        *preparedNetwork  // nil where the balancer does not run
 }
 
@@ -103,7 +107,11 @@ func (b *Balancer) prepare(ctx context.Context, cfg Config) (*prepared, error) {
 	if p.checks, err = b.planChecks(&cfg); err != nil {
 		return nil, err
 	}
-	if p.schedulers, err = b.planSchedulers(&cfg); err != nil {
+	p.ids = make([]string, len(cfg.Services))
+	for i := range cfg.Services {
+		p.ids[i] = cfg.Services[i].id()
+	}
+	if p.schedulers, err = b.planSchedulers(&cfg, p.ids); err != nil {
 		return nil, err
 	}
 	if b.net == nil {
@@ -114,11 +122,11 @@ func (b *Balancer) prepare(ctx context.Context, cfg Config) (*prepared, error) {
 }
 
 // planSchedulers makes the schedulers of the services; those that stay stay.
-func (b *Balancer) planSchedulers(cfg *Config) ([]sched.Scheduler, error) {
+func (b *Balancer) planSchedulers(cfg *Config, ids []string) ([]sched.Scheduler, error) {
 	list := make([]sched.Scheduler, len(cfg.Services))
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		if v := b.services[s.id()]; v != nil && v.schedulerKey == s.schedulerKey() {
+		if v := b.byMatch[ids[i]]; v != nil && v.schedulerKey == s.schedulerKey() {
 			continue
 		}
 		var err error
@@ -162,18 +170,19 @@ func (b *Balancer) commit(p *prepared) {
 // The balancer's lock is held, or the balancer not yet shared.
 func (b *Balancer) applyLocked(p *prepared) {
 	cfg := &p.cfg
-	old := b.services
-	b.services = make(map[string]*service, len(cfg.Services))
+	old := b.byMatch
+	b.services = make([]*service, len(cfg.Services))
+	b.byMatch = make(map[string]*service, len(cfg.Services))
 	b.byName = make(map[string]*service, len(cfg.Services))
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		id := s.id()
+		id := p.ids[i]
 		v := old[id]
 		if v == nil {
 			v = &service{id: id, dp: b.plane.NewService(id, s.Port, len(s.Match) > 0)}
 		}
 		delete(old, id)
-		b.services[id] = v
+		b.services[i], b.byMatch[id] = v, v
 		b.applyServiceLocked(v, s, p.schedulers[i], cfg)
 		b.byName[v.name] = v
 	}
@@ -233,7 +242,9 @@ func (b *Balancer) applyServerLocked(r *server, s *Service, cfg *Server) {
 	r.updateThresholds()
 	if state := cfg.state(); state != r.cfgState {
 		r.cfgState = state
-		b.setStateLocked(r, state, 0)
+		if state != r.state { // else a drain would begin anew
+			b.setStateLocked(r, state, 0)
+		}
 	}
 	weight := cfg.weight()
 	v := r.service
@@ -245,8 +256,9 @@ func (b *Balancer) applyServerLocked(r *server, s *Service, cfg *Server) {
 		v.dp.Add(r.dp)
 		b.updateWeightLocked(r, false)
 	case r.weight != weight:
+		told := r.runWeight != weight // an edit that changes nothing moves some schedulers on
 		r.weight, r.runWeight = weight, weight
-		b.updateWeightLocked(r, true)
+		b.updateWeightLocked(r, told)
 	}
 }
 
@@ -286,7 +298,7 @@ func (b *Balancer) publishLocked() {
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		for _, m := range s.matches() {
-			addMatch(snap, m, b.services[s.id()].dp)
+			addMatch(snap, m, b.services[i].dp)
 		}
 	}
 	b.plane.Publish(snap)
@@ -307,8 +319,7 @@ func addMatch(snap *dataplane.Snapshot, m Match, v *dataplane.Service) {
 // serversLocked are the servers of all services, fallbacks included.
 func (b *Balancer) serversLocked() []*server {
 	var list []*server
-	for i := range b.cfg.Services {
-		v := b.services[b.cfg.Services[i].id()]
+	for _, v := range b.services {
 		list = append(list, v.servers...)
 		if v.fallback != nil {
 			list = append(list, v.fallback)
@@ -318,26 +329,16 @@ func (b *Balancer) serversLocked() []*server {
 }
 
 // Config returns the configuration that runs, weights and states that were set at run
-// time included. Its services and their servers are the caller's to change.
+// time included. It is the caller's to change.
 func (b *Balancer) Config() Config {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	cfg := b.cfg.clone()
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		for j, r := range b.services[s.id()].servers {
+		for j, r := range b.services[i].servers {
 			r.writeConfig(&s.Servers[j])
 		}
-	}
-	return cfg
-}
-
-// clone copies the config as far as the services and their lists of servers.
-func (c *Config) clone() Config {
-	cfg := *c
-	cfg.Services = slices.Clone(cfg.Services)
-	for i := range cfg.Services {
-		cfg.Services[i].Servers = slices.Clone(cfg.Services[i].Servers)
 	}
 	return cfg
 }
@@ -355,9 +356,9 @@ func (s *server) writeConfig(cfg *Server) {
 // AddService adds a service, as Apply does. It fails where one of that name, or one that
 // takes the same packets, is there.
 func (b *Balancer) AddService(ctx context.Context, s Service) error {
-	s.Servers = slices.Clone(s.Servers)
-	return b.change(ctx, func(cfg Config) (Config, error) {
-		cfg.Services = append(cfg.Services, s)
+	return b.change(ctx, func() (Config, error) {
+		cfg := b.cfg.withOwnServices()
+		cfg.Services = append(cfg.Services, s.clone())
 		return cfg, nil
 	})
 }
@@ -365,9 +366,8 @@ func (b *Balancer) AddService(ctx context.Context, s Service) error {
 // EditService replaces the service of that name, as Apply does. It fails with
 // ErrNoService where there is none.
 func (b *Balancer) EditService(ctx context.Context, name string, s Service) error {
-	s.Servers = slices.Clone(s.Servers)
 	return b.editService(ctx, name, func(cfg *Config, i int) error {
-		cfg.Services[i] = s
+		cfg.Services[i] = s.clone()
 		return nil
 	})
 }
@@ -385,7 +385,7 @@ func (b *Balancer) RemoveService(ctx context.Context, name string) error {
 // ErrNoService where there is none.
 func (b *Balancer) AddServer(ctx context.Context, service string, s Server) error {
 	return b.editService(ctx, service, func(cfg *Config, i int) error {
-		cfg.Services[i].Servers = append(cfg.Services[i].Servers, s)
+		cfg.Services[i].Servers = append(cfg.Services[i].Servers, s.clone())
 		return nil
 	})
 }
@@ -394,7 +394,7 @@ func (b *Balancer) AddServer(ctx context.Context, service string, s Server) erro
 // where there is none.
 func (b *Balancer) EditServer(ctx context.Context, ref ServerRef, s Server) error {
 	return b.editServer(ctx, ref, func(list []Server, i int) []Server {
-		list[i] = s
+		list[i] = s.clone()
 		return list
 	})
 }
@@ -406,7 +406,8 @@ func (b *Balancer) RemoveServer(ctx context.Context, ref ServerRef) error {
 }
 
 func (b *Balancer) editService(ctx context.Context, name string, edit func(cfg *Config, i int) error) error {
-	return b.change(ctx, func(cfg Config) (Config, error) {
+	return b.change(ctx, func() (Config, error) {
+		cfg := b.cfg.withOwnServices()
 		i := slices.IndexFunc(cfg.Services, func(s Service) bool { return s.name() == name })
 		if i < 0 {
 			return cfg, fmt.Errorf("lb: service %q: %w", name, ErrNoService)

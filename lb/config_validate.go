@@ -280,7 +280,7 @@ func (v *validator) service(path string, s *Service) {
 	v.agent(path+".agent", &s.Agent)
 	v.alerts(path+".alerts", &s.Alerts)
 	v.quorum(path, s)
-	v.passive(path+".passive", &s.Passive)
+	v.passive(path+".passive", &s.PassiveCheck)
 	v.fallback(path+".fallback", s)
 	seen, names := map[netip.AddrPort]int{}, map[string]named{}
 	for i := range s.Servers {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -29,6 +30,7 @@ type network struct {
 	receivers   []Port   // by worker, those of them that it receives from
 	workers     []*dataplane.Worker
 	neighbors   *neighbors
+	logger      *slog.Logger
 	route       func(netip.Addr) (Route, error)
 	host        *hostRoutes // nil where Env.Route stands in for it
 	once        sync.Once
@@ -38,6 +40,7 @@ type network struct {
 	claiming bool           // active groups claim their VIPs
 	started  atomic.Bool    // and have done so for the first time
 	claimed  []LinkVIP      // what the links answer for
+	noIPv6   []bool         // by link: it takes no IPv6 VIPs
 	filter   forward.Filter // what the ports pass
 	inexact  bool           // some pass more
 }
@@ -50,12 +53,14 @@ const (
 
 // openNetwork opens ports and links.
 func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
-	if b.env.OpenPorts == nil {
+	if b.onHost {
 		if err := b.cfg.ValidateHost(); err != nil {
 			return nil, err
 		}
 	}
-	n = &network{names: b.cfg.Interfaces, route: b.env.Route, neighbors: newNeighbors(b)}
+	n = &network{
+		names: b.cfg.Interfaces, route: b.env.Route, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)),
+	}
 	defer func() {
 		if err != nil {
 			n.close()
@@ -148,7 +153,7 @@ func (n *network) serve(b *Balancer) error {
 	}
 	g.Go(func() error {
 		<-n.ctx.Done()
-		n.close()
+		b.close(n)
 		return nil
 	})
 	for _, w := range n.workers {
@@ -161,6 +166,7 @@ func (n *network) serve(b *Balancer) error {
 	}
 	g.Go(func() error { return b.monitor.Run(n.ctx) })
 	g.Go(func() error { b.expireLoop(n.ctx); return nil })
+	g.Go(func() error { b.forgetPathMTUs(n.ctx); return nil })
 	if n.host != nil {
 		g.Go(func() error { return n.followRoutes(b) })
 	}
@@ -174,8 +180,8 @@ func (n *network) serve(b *Balancer) error {
 	return nil
 }
 
-// start claims the VIPs of the groups that are to be active. Clients come once VIPs are
-// claimed: by then the servers should be known.
+// start claims the VIPs of the groups that are to be active, unless golb ends before.
+// Clients come once VIPs are claimed: by then the servers should be known.
 func (n *network) start(b *Balancer) error {
 	wait, cancel := context.WithTimeout(n.ctx, neighborWait)
 	defer cancel()
@@ -185,13 +191,16 @@ func (n *network) start(b *Balancer) error {
 		n.neighbors.wait(wait)
 	}()
 	n.claiming = true
-	vips := n.wantedVIPs(b, &b.cfg)
+	vips := n.wantedVIPs(b.roles, &b.cfg)
 	err := n.probe(n.ctx, vips)
 	<-known
-	if err != nil {
-		return err
+	if err == nil {
+		err = n.claim(vips)
 	}
-	if err := n.claim(vips); err != nil {
+	if n.ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	n.started.Store(true)
@@ -211,7 +220,6 @@ func (b *Balancer) expireLoop(ctx context.Context) {
 			return
 		case <-t.C:
 			b.plane.Expire()
-			b.forgetPathMTUs(ctx)
 			b.updateDrains()
 			b.plane.SendResets(expireEvery)
 		}
@@ -219,10 +227,19 @@ func (b *Balancer) expireLoop(ctx context.Context) {
 }
 
 // forgetPathMTUs gives all servers the MTU of their route again, some time after the last
-// path MTU was learned.
+// path MTU was learned. It waits for changes that are under way.
 func (b *Balancer) forgetPathMTUs(ctx context.Context) {
-	if b.plane.PathMTUsExpired() {
-		b.updateRoutes(ctx)
+	t := time.NewTicker(expireEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if b.plane.PathMTUsExpired() {
+				b.updateRoutes(ctx)
+			}
+		}
 	}
 }
 
@@ -252,55 +269,4 @@ func (b *Balancer) updateRoutes(ctx context.Context) {
 	b.mu.Unlock()
 	n.neighbors.stopUnused()
 	b.nextHops.reset(n)
-}
-
-// probe fails where another host has one of the VIPs.
-func (n *network) probe(ctx context.Context, vips []LinkVIP) error {
-	addrs := addrsOf(vips)
-	if len(addrs) == 0 {
-		return ctx.Err()
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	for _, link := range n.links {
-		g.Go(func() error { return link.Probe(ctx, addrs...) })
-	}
-	return g.Wait()
-}
-
-// claim has the links answer for exactly these VIPs; where one fails, all answer for
-// what they did before.
-func (n *network) claim(vips []LinkVIP) error {
-	for i, link := range n.links {
-		if err := link.SetVIPs(vips); err != nil {
-			for _, changed := range n.links[:i] {
-				_ = changed.SetVIPs(n.claimed) // what they were in before
-			}
-			return fmt.Errorf("lb: %s: %w", n.names[i], err)
-		}
-	}
-	n.claimed = vips
-	return nil
-}
-
-// announce tells all hosts of VIPs; that takes seconds, in the background.
-func (n *network) announce(b *Balancer, vips []LinkVIP) {
-	if len(vips) == 0 {
-		return
-	}
-	for i, link := range n.links {
-		n.tasks.Go(func() error {
-			if err := link.Announce(n.ctx, addrsOf(vips)...); err != nil && n.ctx.Err() == nil {
-				b.env.Logger.Error("VIPs not announced", "interface", n.names[i], "reason", err.Error())
-			}
-			return nil
-		})
-	}
-}
-
-func addrsOf(vips []LinkVIP) []netip.Addr {
-	list := make([]netip.Addr, len(vips))
-	for i, v := range vips {
-		list[i] = v.Addr
-	}
-	return list
 }

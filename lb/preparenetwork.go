@@ -12,49 +12,70 @@ import (
 // preparedNetwork is what a network has been made ready for.
 type preparedNetwork struct {
 	routes map[netip.Addr]hopRoute // of all servers
-	filter forward.Filter
-	vips   []LinkVIP // to answer for
-	fresh  []LinkVIP // those of them that the links did not answer for
+	filter forward.Filter          // of the config alone
+	vips   []LinkVIP               // to answer for
+	fresh  []LinkVIP               // those of them that the links did not answer for
 }
 
 // prepare makes the network ready for a config beside the one that it serves: ports pass
 // the packets of both, links answer for the VIPs of both, next hops of both are resolved.
-// Where it fails, or ctx ends, everything is as before.
-func (n *network) prepare(ctx context.Context, b *Balancer, cfg *Config) (p *preparedNetwork, err error) {
+// Where it fails, or ctx or golb ends, everything is as before.
+func (n *network) prepare(ctx context.Context, b *Balancer, cfg *Config) (*preparedNetwork, error) {
+	ctx, cancel := n.bound(ctx)
+	defer cancel()
 	v := &validator{}
-	p = &preparedNetwork{routes: n.routes(cfg, v), filter: filterOf(cfg), vips: n.wantedVIPs(b, cfg)}
+	p := &preparedNetwork{routes: n.routes(cfg, v), filter: filterOf(cfg), vips: n.wantedVIPs(b.roles, cfg)}
 	if err := v.result(); err != nil {
 		return nil, err
 	}
-	for _, vip := range p.vips {
-		if !slices.Contains(n.claimed, vip) {
-			p.fresh = append(p.fresh, vip)
-		}
-	}
+	p.fresh = n.newVIPs(p.vips)
 	if err := n.probe(ctx, p.fresh); err != nil {
-		return nil, err
+		return nil, n.reason(err)
 	}
-	before, claimed := n.filter, n.claimed
-	undo := func() {
-		_ = n.setFilter(before) // what the ports had: it is attached where it can be
-		_ = n.claim(claimed)
-		n.neighbors.stopUnused()
-	}
-	addNAT(&p.filter, b.plane.NATServers())
-	p.filter.ICMP = p.filter.ICMP || b.plane.HasTunnels()
-	if err := n.setFilter(union(before, p.filter)); err != nil {
-		return nil, err
-	}
-	if err := n.claim(append(slices.Clone(claimed), p.fresh...)); err != nil {
+	undo := n.undo()
+	if err := n.extend(ctx, p); err != nil {
 		undo()
-		return nil, err
+		return nil, n.reason(err)
+	}
+	return p, nil
+}
+
+// extend has ports, links and neighbors serve what is prepared too.
+func (n *network) extend(ctx context.Context, p *preparedNetwork) error {
+	if err := n.setFilter(union(n.filter, p.filter)); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("lb: %w", err)
+	}
+	if err := n.claim(n.claimedAnd(p.fresh)); err != nil {
+		return err
 	}
 	n.neighbors.resolve(n, p.routes)
 	if err := ctx.Err(); err != nil {
-		undo()
-		return nil, fmt.Errorf("lb: %w", err)
+		return fmt.Errorf("lb: %w", err)
 	}
-	return p, nil
+	return nil
+}
+
+// undo returns what brings back how ports, links and neighbors are now.
+func (n *network) undo() func() {
+	filter, claimed := n.filter, n.claimed
+	return func() {
+		_ = n.setFilter(filter) // ports that refuse it pass more than they need to
+		if !slices.Equal(n.claimed, claimed) {
+			_ = n.claim(claimed)
+		}
+		n.neighbors.stopUnused()
+	}
+}
+
+// reason is why something failed: that golb ends, where it does.
+func (n *network) reason(err error) error {
+	if ended := n.ctx.Err(); ended != nil {
+		return fmt.Errorf("lb: golb ends: %w", ended)
+	}
+	return err
 }
 
 // commitLocked shows the servers' next hops to the workers, and has alerts and checks
@@ -68,11 +89,14 @@ func (n *network) commitLocked(b *Balancer, p *preparedNetwork) {
 // finish drops what the old config alone needed, and announces what is new. What fails
 // here leaves golb with more packets, or answers, than it needs.
 func (n *network) finish(b *Balancer, p *preparedNetwork) {
-	if err := n.setFilter(p.filter); err != nil {
+	filter := p.filter
+	addNAT(&filter, b.plane.NATServers()) // those that connections still have too
+	filter.ICMP = filter.ICMP || b.plane.HasTunnels()
+	if err := n.setFilter(filter); err != nil {
 		b.env.Logger.Warn("socket filters pass more than they need to", "reason", err.Error())
 	}
 	if n.inexact {
-		b.env.Logger.Info("too many VIPs for a socket filter: all IP packets of the host reach golb", "vips", len(p.filter.VIPs))
+		b.env.Logger.Info("too many VIPs for a socket filter: all IP packets of the host reach golb", "vips", len(filter.VIPs))
 	}
 	if err := n.claim(p.vips); err != nil {
 		b.env.Logger.Error("VIPs that no service has are still answered for", "reason", err.Error())

@@ -28,7 +28,7 @@ const (
 	ticksPerSecond = dataplane.TicksPerSecond
 	batchSize      = 64
 	forwarded      = Reason(forward.None)
-	resent         = Reason(dataplane.NumReasons) // other frames carry what the frame did
+	consumed       = Reason(dataplane.NumReasons) // other frames carry what the frame did
 )
 
 type tick = dataplane.Tick

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -29,7 +30,7 @@ func (b *Balancer) Roles() map[string]Role {
 	for _, name := range b.cfg.groupNames() {
 		roles[name] = RoleOpening
 		if b.net != nil && b.net.started.Load() {
-			roles[name] = b.wantedRole(&b.cfg, name)
+			roles[name] = wantedRole(b.roles, &b.cfg, name)
 		}
 	}
 	return roles
@@ -51,40 +52,47 @@ func (b *Balancer) SetRole(ctx context.Context, group string, role Role) error {
 	if !slices.Contains(b.cfg.groupNames(), group) {
 		return fmt.Errorf("lb: group %q: %w", group, ErrNoGroup)
 	}
-	old := maps.Clone(b.roles)
-	before := b.wantedRole(&b.cfg, group)
-	b.setRole(group, role)
+	roles := maps.Clone(b.roles)
+	roles[group] = role
+	changed := wantedRole(b.roles, &b.cfg, group) != role
 	n := b.net
-	if n == nil || before == role {
+	if n == nil || !changed {
+		b.setRoles(roles)
 		return nil
 	}
-	vips := n.wantedVIPs(b, &b.cfg)
-	fresh := slices.DeleteFunc(slices.Clone(vips), func(v LinkVIP) bool { return slices.Contains(n.claimed, v) })
-	err := n.probe(ctx, fresh)
-	if err == nil {
-		err = n.claim(vips)
+	vips := n.wantedVIPs(roles, &b.cfg)
+	fresh := n.newVIPs(vips)
+	if err := n.becomes(ctx, vips, fresh); err != nil {
+		return n.reason(err)
 	}
-	if err != nil {
-		b.mu.Lock()
-		b.roles = old
-		b.mu.Unlock()
-		return err
-	}
+	b.setRoles(roles)
 	n.announce(b, fresh)
 	b.env.Logger.Info("role", "group", group, "role", string(role))
 	b.emit(Event{Kind: EventRole, Group: group, Reason: string(role)})
 	return nil
 }
 
-func (b *Balancer) setRole(group string, role Role) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.roles[group] = role
+// becomes has the links answer for exactly these VIPs, of which fresh are new, unless
+// another host has one.
+func (n *network) becomes(ctx context.Context, vips, fresh []LinkVIP) error {
+	ctx, cancel := n.bound(ctx)
+	defer cancel()
+	if err := n.probe(ctx, fresh); err != nil {
+		return err
+	}
+	return n.claim(vips)
 }
 
-// wantedRole is the role that a group has while golb runs.
-func (b *Balancer) wantedRole(cfg *Config, group string) Role {
-	if role, ok := b.roles[group]; ok {
+func (b *Balancer) setRoles(roles map[string]Role) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.roles = roles
+}
+
+// wantedRole is the role that a group has while golb runs: that which SetRole gave it, or
+// the config does.
+func wantedRole(set map[string]Role, cfg *Config, group string) Role {
+	if role, ok := set[group]; ok {
 		return role
 	}
 	if g := cfg.groupNamed(group); g != nil && g.Standby {
@@ -94,14 +102,14 @@ func (b *Balancer) wantedRole(cfg *Config, group string) Role {
 }
 
 // wantedVIPs are those of a config that the links are to answer for.
-func (n *network) wantedVIPs(b *Balancer, cfg *Config) []LinkVIP {
+func (n *network) wantedVIPs(roles map[string]Role, cfg *Config) []LinkVIP {
 	if !n.claiming {
 		return nil
 	}
 	var list []LinkVIP
 	seen := map[netip.Addr]bool{}
 	for _, name := range cfg.groupNames() {
-		if b.wantedRole(cfg, name) != RoleActive {
+		if wantedRole(roles, cfg, name) != RoleActive {
 			continue
 		}
 		vip := LinkVIP{}
@@ -129,7 +137,7 @@ func (c *Config) groupNames() []string {
 	return names
 }
 
-// macs are the virtual MACs of all groups.
+// macs are the virtual MACs of all groups, sorted.
 func (c *Config) macs() []forward.MAC {
 	var list []forward.MAC
 	for _, g := range c.Groups {
@@ -137,6 +145,7 @@ func (c *Config) macs() []forward.MAC {
 			list = append(list, g.MAC)
 		}
 	}
+	slices.SortFunc(list, func(a, b forward.MAC) int { return bytes.Compare(a[:], b[:]) })
 	return list
 }
 

@@ -62,12 +62,13 @@ type ServerStats struct {
 // Stats reads all counters.
 func (b *Balancer) Stats() Stats {
 	b.plane.Expire()
+	interfaces := b.interfaceStats()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	st := Stats{Services: []ServiceStats{}, Interfaces: b.net.stats(), Connections: b.plane.InUse(), Drops: Drops{}}
+	st := Stats{Services: []ServiceStats{}, Interfaces: interfaces, Connections: b.plane.InUse(), Drops: Drops{}}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
-		v := b.services[s.id()]
+		v := b.services[i]
 		vs := ServiceStats{
 			Name: v.name, Group: s.group(), Match: s.matches(), Mark: v.mark, Scheduler: v.scheduler, Up: !v.down,
 			Servers: make([]ServerStats, len(v.servers)), Pages: v.dp.Pages(),
@@ -88,8 +89,11 @@ func (b *Balancer) Stats() Stats {
 	return st
 }
 
-// stats sums what the ports of each interface count.
-func (n *network) stats() []InterfaceStats {
+// interfaceStats sums what the ports of each interface count.
+func (b *Balancer) interfaceStats() []InterfaceStats {
+	b.mu.Lock()
+	n := b.net
+	b.mu.Unlock()
 	list := []InterfaceStats{}
 	if n == nil {
 		return list

@@ -94,9 +94,8 @@ func TestPicksAsRecorded(t *testing.T) {
 	}
 }
 
-// director is the least of ip_vs around a scheduler that the recordings need:
-// TCP of which only the client's side is seen, thresholds, and servers that come
-// back with the connections they had.
+// director is as much of ip_vs as the recordings need: TCP of which only the client's
+// packets are seen, thresholds, and servers that come back with the connections they had.
 type director struct {
 	*fixture
 	vip    netip.AddrPort

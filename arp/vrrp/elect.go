@@ -7,7 +7,7 @@ func (in *Instance) receiveBackup(now time.Time, a *Advert) {
 	switch {
 	case a.Priority == 0:
 		in.timer, in.cause = now.Add(in.skew()), CauseResigned
-		in.lookingSince, in.wants = time.Time{}, false
+		in.lookingSince = time.Time{}
 	case in.yieldsTo(now, a):
 		in.follow(now, a)
 	default:

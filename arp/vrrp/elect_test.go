@@ -116,6 +116,9 @@ func TestHigherPriorityPreemptsAfterItsMasterDownTime(t *testing.T) {
 	if got := a.until(StateMaster); !near(got, 3414*time.Millisecond) {
 		t.Errorf("%v, want 3.414s", got)
 	}
+	if !slices.Contains(a.log, "v: master, the master has a lower priority") {
+		t.Errorf("%q", a.log)
+	}
 	if got := b.until(StateBackup); !near(got, time.Millisecond) {
 		t.Errorf("the other steps back after %v", got)
 	}
@@ -151,6 +154,30 @@ func TestPreemptDelayCountsFromTheFirstLowerAdvert(t *testing.T) {
 	// It has nothing to do with a start where there is no master.
 	if got := newNetwork().add(c).start(t).until(StateMaster); !near(got, 3414*time.Millisecond) {
 		t.Errorf("alone: %v, want 3.414s", got)
+	}
+}
+
+// TestPreemptDelayBeginsAnewAfterAMasterThatIsNotLower: of higher priority or equal.
+func TestPreemptDelayBeginsAnewAfterAMasterThatIsNotLower(t *testing.T) {
+	for _, between := range []uint8{150, 200} {
+		c := config4(1, 150)
+		c.PreemptDelay = 5 * time.Second
+		x := newNetwork().add(c).start(t)
+		hear := func(priority uint8, times int) {
+			for range times {
+				x.in().Receive(x.net.now, advertBytes(config4(2, priority), priority))
+				x.net.run(time.Second)
+			}
+		}
+		hear(100, 4)
+		hear(between, 3)
+		hear(100, 5)
+		begin := x.net.now
+		x.in().Receive(x.net.now, advertBytes(config4(2, 100), 100)) // 5 s after the first of them: does not count
+		x.until(StateMaster)
+		if got := x.net.now.Sub(begin); !near(got, 2414*time.Millisecond) {
+			t.Errorf("priority %d between: master %v after the delay, want 2.414s", between, got)
+		}
 	}
 }
 

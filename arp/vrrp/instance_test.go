@@ -342,3 +342,76 @@ func TestPauseIsIgnoredAsKeepalived(t *testing.T) {
 		t.Errorf("%q", m.log)
 	}
 }
+
+// TestStoppedBackupHearsThatTheMasterLeft in what waited for it: then it need not listen
+// for long, whoever else is there.
+func TestStoppedBackupHearsThatTheMasterLeft(t *testing.T) {
+	m, b := pair(t, config4(1, 150), config4(2, 100))
+	b.paused = true
+	m.net.run(5 * time.Second)
+	m.stop()
+	b.resume()
+	b.receive(advertBytes(config4(3, 50), 50))
+	if got := b.until(StateMaster); !near(got, 610*time.Millisecond) {
+		t.Errorf("after %v", got)
+	}
+}
+
+func TestStartAndReleaseTwiceDoNothing(t *testing.T) {
+	m, b := pair(t, config4(1, 150), config4(2, 100))
+	m.in().Start(m.net.now)
+	b.in().Release(b.net.now)
+	m.in().TakeOver(m.net.now)
+	if len(m.log) > 0 || len(b.log) > 0 || b.in().released {
+		t.Errorf("%q, %q", m.log, b.log)
+	}
+}
+
+func TestReconfigureForgetsLearnedChecksums(t *testing.T) {
+	c := config4(1, 100)
+	c.Version = 3
+	x := newNetwork().add(c).start(t)
+	a := advertOf(c, 50)
+	a.Src, a.Checksum = netip.MustParseAddr("192.0.2.2"), ChecksumPlain
+	x.in().Receive(x.net.now, a.Append(nil))
+	c = x.in().Config()
+	if err := x.in().Reconfigure(x.net.now, c); err != nil || x.in().Status().Checksum != ChecksumPlain {
+		t.Errorf("%v, %+v", err, x.in().Status())
+	}
+	c.Checksum = ChecksumPseudo
+	if err := x.in().Reconfigure(x.net.now, c); err != nil || x.in().Status().Checksum != ChecksumPseudo {
+		t.Errorf("%v, %+v", err, x.in().Status())
+	}
+}
+
+// TestLearnedChecksumIsOfPeers: who is none changes nothing, though its adverts are
+// taken.
+func TestLearnedChecksumIsOfPeers(t *testing.T) {
+	c := config4(1, 100)
+	c.Version, c.Peers, c.Keepalived.AnySource = 3, []Peer{{Addr: netip.MustParseAddr("192.0.2.2")}}, true
+	x := newNetwork().add(c).start(t)
+	a := advertOf(c, 50)
+	a.Src, a.Dst, a.Checksum = netip.MustParseAddr("192.0.2.3"), c.Source, ChecksumPlain
+	if got := x.in().Receive(x.net.now, a.Append(nil)); got != ReasonNone || len(x.in().checksums) > 0 {
+		t.Errorf("%q, %v", got, x.in().checksums)
+	}
+}
+
+func TestStatesCausesAndChecksumsHaveNames(t *testing.T) {
+	seen := map[string]bool{}
+	once := func(kind, name string) {
+		if seen[kind+name] {
+			t.Errorf("%s %q is there twice", kind, name)
+		}
+		seen[kind+name] = true
+	}
+	for s := StateInitialize; s <= StateFault+1; s++ {
+		once("state", s.String())
+	}
+	for c := CauseStart; c <= CauseShutdown+1; c++ {
+		once("cause", c.String())
+	}
+	for c := ChecksumUnknown; c <= ChecksumPseudoMulticast; c++ {
+		once("checksum", c.String())
+	}
+}

@@ -118,7 +118,7 @@ func run(ctx context.Context, h *lab.Host, cmd *exec.Cmd, input string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.tell(input); err != nil {
+	if err := p.writeLine(input); err != nil {
 		return errors.Join(err, p.stop())
 	}
 	_ = p.in.Close()

@@ -106,25 +106,25 @@ tcp       192.0.2.2/32  10.0.0.100:80  10.9.1.1:80  dsr     NONE   90s      0
 	}
 }
 
-func TestWaitingForADrainTellsHowManyAreLeft(t *testing.T) {
-	told := make(chan *lb.Balancer, 1)
+func TestWaitingForADrainPrintsTheConnectionsLeft(t *testing.T) {
+	pending := make(chan *lb.Balancer, 1)
 	b, socket := serveTestBalancer(t, func(r *http.Request) {
-		if r.Method == http.MethodGet { // how many are left
+		if r.Method == http.MethodGet { // the command has the number of connections
 			select {
-			case b := <-told:
+			case b := <-pending:
 				b.DeleteConnections(lb.ConnectionFilter{})
 			default:
 			}
 		}
 	})
-	told <- b
+	pending <- b
 	_, got, stderr := golb(t, "drain", "s2", "--wait", "--socket", socket)
 	if got != "1 left, 1 of them active\n0 left, 0 of them active\n" || stderr != "" {
-		t.Errorf("told %q, %s", got, stderr)
+		t.Errorf("printed %q, %s", got, stderr)
 	}
 }
 
-func TestOrdersThatCannotBeCarriedOut(t *testing.T) {
+func TestCommandsThatFailSayWhy(t *testing.T) {
 	_, socket := serveTestBalancer(t, func(*http.Request) {})
 	for args, want := range map[string]struct {
 		code   int
@@ -136,10 +136,10 @@ func TestOrdersThatCannotBeCarriedOut(t *testing.T) {
 		"halt s3":                    {exitFailed, "server s3: no service has it"},
 		"drain s1 --service ftp":     {exitFailed, "server s1 of service ftp: there is none"},
 		"drain s1 --within 0s":       {exitFailed, `within: "0s": allowed: a time above 0, as 5m`},
-		"connections --delete":       {exitUsage, "--delete: say which, or --all"},
-		"connections --all":          {exitUsage, "--all: with --delete only, and with nothing that says which"},
+		"connections --delete":       {exitUsage, "--delete: needs a filter, or --all"},
+		"connections --all":          {exitUsage, "--all: allowed with --delete only, and without a filter"},
 		"templates --client one":     {exitFailed, `client: "one": allowed: an address or a prefix`},
-		"templates --count --delete": {exitUsage, "--count, --delete, --json: one of them"},
+		"templates --count --delete": {exitUsage, "--count, --delete, --json: at most one of them is allowed"},
 		"list --socket /nowhere":     {exitFailed, "no balancer at /nowhere: golb does not run, or serves another socket"},
 	} {
 		line := strings.Fields(args)

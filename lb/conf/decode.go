@@ -209,10 +209,10 @@ func (d *decoder) structure(t *fields.Type, n ast.Node, v reflect.Value) {
 			continue
 		}
 		d.path.in(name)
-		switch f, known := t.Find(name); {
-		case known && given[f]:
+		switch f, ok := t.Find(name); {
+		case ok && given[f]:
 			d.fieldTwice(t, ps[:i], p.Key, name, f)
-		case known:
+		case ok:
 			given[f] = true
 			field := &t.Fields[f]
 			d.path[len(d.path)-1].key = field.Name
@@ -227,7 +227,7 @@ func (d *decoder) structure(t *fields.Type, n ast.Node, v reflect.Value) {
 			if t.Inline != nil {
 				d.inline(name, p, v.Field(t.Inline.Index))
 			} else {
-				d.unknown(t, ps, p.Key)
+				d.unknownKey(t, ps, p.Key)
 			}
 		}
 		d.path.up()
@@ -246,15 +246,15 @@ func (d *decoder) fieldTwice(t *fields.Type, before []*ast.MappingValueNode, key
 			d.twice(key, start(p.Key).line)
 			return
 		}
-		if i, known := t.Find(other); known && i == f && first == "" {
+		if i, ok := t.Find(other); ok && i == f && first == "" {
 			first = other
 		}
 	}
 	d.note(start(key), d.problem("given twice: the same as "+first, ""))
 }
 
-// unknown collects the mistake of a key of none of the fields of t.
-func (d *decoder) unknown(t *fields.Type, all []*ast.MappingValueNode, key ast.Node) {
+// unknownKey collects the mistake of a key that no field of t has.
+func (d *decoder) unknownKey(t *fields.Type, all []*ast.MappingValueNode, key ast.Node) {
 	m, meant := t.Unknown(d.path.String())
 	if meant != "" && !has(all, t, meant) {
 		d.lack(fields.Join(d.path[:len(d.path)-1].String(), meant)) // that it is missing is this mistake again
@@ -267,7 +267,7 @@ func has(all []*ast.MappingValueNode, t *fields.Type, field string) bool {
 	want, _ := t.Find(field)
 	for _, p := range all {
 		if name, ok := keyName(p.Key); ok {
-			if f, known := t.Find(name); known && f == want {
+			if f, ok := t.Find(name); ok && f == want {
 				return true
 			}
 		}

@@ -20,11 +20,11 @@ type Error struct {
 
 // Error prints file:line:column, path, value, problem and what is allowed in one line.
 func (e Error) Error() string {
-	rest := e.ConfigError.Error()
+	text := e.ConfigError.Error()
 	if e.Path == "" {
-		rest = strings.TrimPrefix(rest, ": ")
+		text = strings.TrimPrefix(text, ": ")
 	}
-	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, rest)
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, text)
 }
 
 // Errors is every mistake in a file, in the order of the file.

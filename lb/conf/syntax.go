@@ -67,8 +67,8 @@ func normalize(text string) string {
 	var b strings.Builder
 	b.Grow(len(text))
 	for line := range strings.Lines(text) {
-		bare := strings.TrimRight(line, " \t\n")
-		b.WriteString(bare)
+		trimmed := strings.TrimRight(line, " \t\n")
+		b.WriteString(trimmed)
 		if strings.HasSuffix(line, "\n") {
 			b.WriteByte('\n')
 		}

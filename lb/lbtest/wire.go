@@ -152,11 +152,11 @@ type Port struct {
 	buf  []byte
 	busy bool // Recv has lent a frame
 
-	in     chan Frame
-	idle   chan struct{} // Recv is back after a frame
-	wake   chan struct{}
-	once   sync.Once
-	closed chan struct{}
+	in        chan Frame
+	idle      chan struct{} // Recv is back after a frame
+	wake      chan struct{}
+	closeOnce sync.Once
+	closed    chan struct{}
 
 	received, receivedBytes, sent, sentBytes atomic.Uint64
 }
@@ -240,6 +240,6 @@ func (p *Port) MTU() int { return p.mtu }
 
 // Close takes the port off the wire.
 func (p *Port) Close() error {
-	p.once.Do(func() { close(p.closed) })
+	p.closeOnce.Do(func() { close(p.closed) })
 	return nil
 }

@@ -71,11 +71,11 @@ func Start(ctx context.Context, cfg Config) (*Demo, error) {
 	if d.site, err = newSite(ctx, l, m); err != nil {
 		return nil, err
 	}
-	d.say("built the lab: six kernel network stacks, a web server on each of %d of them", len(l.servers))
+	d.logf("built the lab: six kernel network stacks, a web server on each of %d of them", len(l.servers))
 	if d.balancer, err = d.site.startGolb(ctx, m, d.fault, cfg.Logger); err != nil {
 		return nil, errors.Join(err, d.site.close())
 	}
-	d.say("golb forwards: %s to its %d servers by weighted round robin", d.site.url("/"), len(l.servers))
+	d.logf("golb forwards: %s to its %d servers by weighted round robin", d.site.url("/"), len(l.servers))
 	return d, nil
 }
 
@@ -98,7 +98,7 @@ func (d *Demo) introduce(l layout) {
 }
 
 // say prints what has happened, and when.
-func (d *Demo) say(format string, args ...any) {
+func (d *Demo) logf(format string, args ...any) {
 	fmt.Fprintf(d.cfg.Progress, "%5.1f s  %s\n", time.Since(d.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
@@ -125,7 +125,7 @@ func (d *Demo) Drive(ctx context.Context) (*Result, error) {
 
 // load is half of the requests on connections of their own, half on kept ones.
 func (d *Demo) load(ctx context.Context) (short, kept []answer, err error) {
-	d.say("%d HTTP requests, half of them on a connection each, half on %d kept-alive ones",
+	d.logf("%d HTTP requests, half of them on a connection each, half on %d kept-alive ones",
 		d.cfg.Requests, d.site.weights())
 	var done atomic.Int64
 	counting, stop := context.WithCancel(ctx)
@@ -133,7 +133,7 @@ func (d *Demo) load(ctx context.Context) (short, kept []answer, err error) {
 	go func() {
 		defer close(counted)
 		for sleep(counting, time.Second) == nil {
-			d.say("  %d of %d", done.Load(), d.cfg.Requests)
+			d.logf("  %d of %d", done.Load(), d.cfg.Requests)
 		}
 	}()
 	defer func() { stop(); <-counted }()
@@ -147,7 +147,7 @@ func (d *Demo) load(ctx context.Context) (short, kept []answer, err error) {
 
 // transfers moves the large bodies. A broken one counts as a failed request.
 func (d *Demo) transfers(ctx context.Context, r *Result) error {
-	d.say("uploading and downloading %s", size(d.cfg.Size))
+	d.logf("uploading and downloading %s", size(d.cfg.Size))
 	before := d.balancer.seen()
 	up, down, err := d.site.transfers(ctx, d.cfg.Size)
 	switch {

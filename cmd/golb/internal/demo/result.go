@@ -84,11 +84,11 @@ func newResult(mode string, s *site, short, kept []answer) *Result {
 	for _, answers := range [][]answer{short, kept} {
 		for _, a := range answers {
 			r.Requests++
-			i, known := at[a.server]
+			i, ok := at[a.server]
 			switch {
 			case a.err != nil:
 				r.fail(a.err)
-			case !known:
+			case !ok:
 				r.fail(fmt.Errorf("answered by %q, which is none of the servers", a.server))
 			default:
 				r.Servers[i].Requests++
