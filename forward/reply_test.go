@@ -231,4 +231,9 @@ func TestEchoIsNotAnsweredWhenItShouldNotBe(t *testing.T) {
 			t.Errorf("%s was answered", name)
 		}
 	}
+	f := frameOf(echo4.build(), 0)
+	SetMACs(f, MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, macA)
+	if EchoReply(f, mustParse(t, f), 1) {
+		t.Error("a broadcast was answered")
+	}
 }

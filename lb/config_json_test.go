@@ -16,6 +16,10 @@ import (
 func TestEveryStructOfConfigIsJSON(t *testing.T) {
 	seen := map[reflect.Type]bool{}
 	var walk func(reflect.Type)
+	type jsonValue interface {
+		json.Marshaler
+		json.Unmarshaler
+	}
 	walk = func(typ reflect.Type) {
 		if seen[typ] || typ == reflect.TypeFor[Env]() {
 			return

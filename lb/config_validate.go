@@ -20,7 +20,7 @@ const (
 	maxWorkers        = 64
 	maxWeight         = math.MaxUint16
 	minConnections    = 1 << 10
-	maxConnections    = 1 << 30
+	maxConnections    = 100_000_000 // a server counts at most 2^27-1 active ones (package sched)
 	maxPersistence    = 31 * 24 * time.Hour
 	maxCheckDuration  = 24 * time.Hour
 	minCheckDuration  = 10 * time.Millisecond

@@ -141,6 +141,16 @@ func TestReleaseAloneIsMasterAgain(t *testing.T) {
 	}
 }
 
+func TestReleaseOfAnOwner(t *testing.T) {
+	c := config4(1, 255)
+	c.StartMaster = true
+	x := newNetwork().add(c).start(t)
+	x.in().Release(x.net.now)
+	if got := x.until(StateMaster); !near(got, 3004*time.Millisecond) {
+		t.Errorf("master again after %v", got)
+	}
+}
+
 func TestTakeOverAtOnce(t *testing.T) {
 	c := config4(1, 100)
 	c.NoPreempt = true
@@ -323,7 +333,7 @@ func TestStoppedBackupTakesOverWhereNobodyIs(t *testing.T) {
 	b.resume()
 	// Pauses while it listens count only when they are long.
 	b.paused = true
-	m.net.run(2200 * time.Millisecond)
+	m.net.run(2900 * time.Millisecond)
 	b.resume()
 	if !b.master() {
 		t.Errorf("%s: %q", b.in().State(), b.log)
@@ -343,17 +353,36 @@ func TestPauseIsIgnoredAsKeepalived(t *testing.T) {
 	}
 }
 
-// TestStoppedBackupHearsThatTheMasterLeft in what waited for it: then it need not listen
-// for long, whoever else is there.
-func TestStoppedBackupHearsThatTheMasterLeft(t *testing.T) {
+// TestStoppedBackupHearsThatTheMasterLeaves while it listens: then it need not listen
+// longer than its skew time, whoever else is there.
+func TestStoppedBackupHearsThatTheMasterLeaves(t *testing.T) {
 	m, b := pair(t, config4(1, 150), config4(2, 100))
-	b.paused = true
-	m.net.run(5 * time.Second)
-	m.stop()
+	b.paused, b.lostQueue = true, true
+	m.net.run(5*time.Second + 500*time.Millisecond)
 	b.resume()
+	m.in().Shutdown(m.net.now)
+	m.up = false
+	m.net.run(2 * time.Millisecond)
 	b.receive(advertBytes(config4(3, 50), 50))
 	if got := b.until(StateMaster); !near(got, 610*time.Millisecond) {
 		t.Errorf("after %v", got)
+	}
+}
+
+// TestStoppedBackupListensEachTime: having heard somebody ends the first time.
+func TestStoppedBackupListensEachTime(t *testing.T) {
+	m, b := pair(t, config4(1, 150), config4(2, 100))
+	m.crash()
+	pause := func(d time.Duration) {
+		b.paused = true
+		b.net.run(d)
+		b.resume()
+	}
+	pause(10 * time.Second)
+	b.receive(advertBytes(config4(3, 50), 50))
+	pause(5 * time.Second) // 1.4 s longer than its timer
+	if b.master() {
+		t.Error("takes over without listening")
 	}
 }
 

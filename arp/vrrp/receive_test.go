@@ -43,6 +43,7 @@ func TestReceiveChecks(t *testing.T) {
 		{"TTL", nil, func(a *Advert) { a.TTL = 254 }, ReasonTTL},
 		{"TTL of unicast", unicast, adverts(toUs, func(a *Advert) { a.TTL = 60 }), ReasonNone},
 		{"TTL below the peer's", func(c *Config) { c.Peers = []Peer{{peer, 255, 0}} }, adverts(toUs, func(a *Advert) { a.TTL = 254 }), ReasonPeerTTL},
+		{"TTL within the peer's", func(c *Config) { c.Peers = []Peer{{peer, 64, 64}} }, adverts(toUs, func(a *Advert) { a.TTL = 64 }), ReasonNone},
 		{"TTL above the peer's", func(c *Config) { c.Peers = []Peer{{peer, 0, 64}} }, adverts(toUs, func(a *Advert) { a.TTL = 65 }), ReasonPeerTTL},
 		{"version", nil, func(a *Advert) { a.Version = 3 }, ReasonVersion},
 		{"version before TTL is not", nil, func(a *Advert) { a.Version, a.TTL = 3, 1 }, ReasonTTL},
@@ -53,6 +54,7 @@ func TestReceiveChecks(t *testing.T) {
 		{"wrong password", pass, password("secre"), ReasonPassword},
 		{"right password", pass, password("secret"), ReasonNone},
 		{"AH type without AH", nil, func(a *Advert) { a.AuthType = AuthAH }, ReasonAuthDiffers},
+		{"AH without its type", nil, func(a *Advert) { a.AH = &AH{} }, ReasonAuthDiffers},
 		{"interval, version 2", nil, func(a *Advert) { a.Interval = 2 * time.Second }, ReasonInterval},
 		{"interval, version 3", version3, func(a *Advert) { a.Version, a.Interval = 3, 2*time.Second }, ReasonNone},
 		{"password before interval", pass, func(a *Advert) { a.Interval = 0 }, ReasonAuthDiffers},
@@ -209,6 +211,21 @@ func TestMismatchesAreReportedOncePerMaster(t *testing.T) {
 	}
 	if got := x.events[0].Text; got != "192.0.2.2 has addresses [192.0.2.100 192.0.2.101], we have [192.0.2.100]" {
 		t.Error(got)
+	}
+}
+
+func TestDropsAreReportedOncePerState(t *testing.T) {
+	x := newNetwork().add(config4(1, 100)).start(t)
+	bad := advertOf(config4(2, 150), 150)
+	bad.TTL = 1
+	for _, s := range []State{StateBackup, StateMaster} {
+		x.until(s)
+		for range 3 {
+			x.in().Receive(x.net.now, bad.Append(nil))
+		}
+	}
+	if got := x.reported(EventDropped); got != 2 {
+		t.Errorf("reported %d times", got)
 	}
 }
 

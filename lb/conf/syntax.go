@@ -9,7 +9,6 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/golb/golb/lb"
@@ -40,7 +39,7 @@ func parse(name, text string) (body ast.Node, err error) {
 	if at, ok := tooDeep(tokens); ok {
 		return nil, fail(at, "nested too deep", fmt.Sprintf("%d levels", maxDepth))
 	}
-	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	file, err := parseTokens(tokens, longList)
 	if err != nil {
 		at, problem := syntaxError(err)
 		return nil, fail(at, problem, "")
