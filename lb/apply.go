@@ -330,7 +330,7 @@ func (b *Balancer) serversLocked() []*server {
 }
 
 // Config returns the configuration that runs, weights and states that were set at run
-// time included. Its services and their servers are the caller's to change.
+// time included. It is the caller's to change.
 func (b *Balancer) Config() Config {
 	b.mu.Lock()
 	defer b.mu.Unlock()

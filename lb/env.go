@@ -38,9 +38,9 @@ type Env struct {
 	// package health.
 	Checks *health.Registry
 	// Checker makes the check of a server, in place of the one that the config names. Where
-	// it is nil or returns nil, the config's check stays. The check's times are the config's.
-	// It is called for each server of each config that is applied, and neither changes nor
-	// keeps what it is given; s.Name is as the config has it, "" included.
+	// it is nil or returns nil, the config's check stays. Interval, timeout, fall and rise
+	// are the config's. Checker is called for each server of each config that is applied; it
+	// must not change or keep s and r. Their names are "" where the config gives none.
 	Checker func(s *Service, r *Server) health.Checker
 	// Schedulers are schedulers, by name, that a config may name beside those of package
 	// sched. Pick must be safe for concurrent use, and should not allocate.
