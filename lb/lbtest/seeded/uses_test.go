@@ -16,6 +16,7 @@ import (
 var unseeded = map[string]string{
 	"daemon_linux_test.go": "ports to try, apart from those of tests that run beside it",
 	"race_test.go":         "for several goroutines at once, whose order no seed repeats",
+	"race_calls_test.go":   "for several goroutines at once, whose order no seed repeats",
 }
 
 // TestRandomTestsAreSeeded holds all test files of the module to this package: only it
