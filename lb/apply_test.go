@@ -66,7 +66,7 @@ func applyService(n int, servers ...int) Service {
 // changes much of the rest.
 func applyConfigs() (old, next Config) {
 	changed := applyService(0, 1, 2, 3)
-	changed.Scheduler = "wrr"
+	changed.Scheduler, changed.Check.Type = "wrr", worldCheck
 	changed.Servers[0].Weight = new(3)
 	old.Groups = []Group{{Name: "other"}}
 	old.Services = []Service{changed, applyService(1, 4), applyService(2, 5, 6)}
@@ -74,7 +74,7 @@ func applyConfigs() (old, next Config) {
 	changed = applyService(0, 2, 1, 7)
 	changed.Group, changed.Method, changed.Persistence.Timeout, changed.Scheduler = "other", NAT, time.Minute, worldScheduler
 	changed.Servers[1].Weight, changed.Servers[0].State = new(2), StateDrain
-	changed.Quorum, changed.Fallback = 2, sorry(DSR)
+	changed.Quorum, changed.Fallback, changed.Check.Type = 2, sorry(DSR), worldCheck
 	added := applyService(3, 8, 9)
 	added.Check.Type = worldCheck
 	next.Groups = []Group{{Name: "other"}, {Name: "more"}}
@@ -173,7 +173,7 @@ func applyFailures() map[string]applyFailure {
 		"the second receiver refuses the filter":        at("SetFilter receiver1", 0),
 		"another host has a VIP, on the first link":     at("Probe world0", 0),
 		"another host has a VIP, on the second link":    at("Probe world1", 0),
-		"the file of a check is gone at planning":       {text: "so says the test", arrange: at("check", 1).arrange},
+		"the file of a check is gone at planning":       {text: "so says the test", arrange: at("check", 3).arrange},
 		"the scheduler cannot be made":                  at("scheduler", 0),
 		"there is no route to a new server":             {text: "so says the test", arrange: at("route 10.0.0.8", 0).arrange},
 		"another interface leads to a new server":       {edit: elsewhere, text: "the route to it leaves by eth9"},
@@ -221,6 +221,9 @@ func TestApplyThatFailsChangesNothing(t *testing.T) {
 				x.operate(t)
 			}
 			same(t, "before", x, twin, 0)
+			if h := x.b.Health()[0].Servers[0]; h.Up {
+				t.Fatal("no server has failed")
+			}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if tt.timeout != 0 {
@@ -259,6 +262,7 @@ func (x *bed) operate(t *testing.T) {
 	must(t, x.b.SetWeight(ServerRef{"service 0", "s2"}, 2))
 	must(t, x.b.Drain(ServerRef{"service 2", "s5"}, time.Hour))
 	must(t, x.b.SetRole(t.Context(), "other", RoleActive))
+	x.b.onCheckEvent(health.Event{Key: x.b.services[0].servers[0].checkKey, State: health.Down, Reason: "said the test"})
 }
 
 func must(t *testing.T, err error) {

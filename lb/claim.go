@@ -127,12 +127,22 @@ func (n *network) announce(b *Balancer, vips []LinkVIP) {
 			continue
 		}
 		n.tasks.Go(func() error {
-			if err := link.Announce(n.ctx, addrsOf(list)...); err != nil && n.ctx.Err() == nil {
+			if err := link.Announce(n.ctx, addrsOf(list)...); err != nil && n.stillClaimed(b, list) {
 				b.env.Logger.Error("VIPs not announced", "interface", n.names[i], "reason", err.Error())
 			}
 			return nil
 		})
 	}
+}
+
+// stillClaimed reports whether the links answer for all of these VIPs, once no change is
+// under way: one that was given up meanwhile need not be announced.
+func (n *network) stillClaimed(b *Balancer, vips []LinkVIP) bool {
+	if b.beginChange(n.ctx) != nil {
+		return false // golb ends
+	}
+	defer b.endChange()
+	return !slices.ContainsFunc(vips, func(v LinkVIP) bool { return !slices.Contains(n.claimed, v) })
 }
 
 func addrsOf(vips []LinkVIP) []netip.Addr {

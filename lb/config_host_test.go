@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -83,5 +84,15 @@ func TestIsOnReadsASysctl(t *testing.T) {
 	}
 	if isOn("/no/such/file") {
 		t.Error("a sysctl that is not there is on")
+	}
+}
+
+// TestRunLooksAtTheHost: before it opens anything.
+func TestRunLooksAtTheHost(t *testing.T) {
+	b, err := New(Config{Interfaces: []string{"nosuch0"}, MaxConnections: minConnections, Services: []Service{applyService(0, 1)}}, Env{})
+	must(t, err)
+	var mistakes ConfigErrors
+	if err := b.Run(t.Context()); !errors.As(err, &mistakes) || mistakes[0].Path != "interfaces[0]" {
+		t.Errorf("got %v, want a mistake in interfaces[0]", err)
 	}
 }

@@ -63,29 +63,28 @@ func (x *bed) probed() string {
 	return fmt.Sprintf("probed %v", numbers(x.world.links[0].probed))
 }
 
-// awaitAnnounced fails unless the first link announced exactly these services' VIPs.
+// awaitAnnounced fails unless each link announced exactly these services' VIPs.
 func (x *bed) awaitAnnounced(t *testing.T, services ...int) {
 	t.Helper()
-	within(t, "the announcement", func() {
-		for {
-			x.world.mu.Lock()
-			n := len(x.world.links[0].announced)
-			x.world.mu.Unlock()
-			if n >= len(services) {
-				return
-			}
-			time.Sleep(time.Millisecond)
+	announced := func(l *worldLink) (list []int) {
+		x.world.mu.Lock()
+		defer x.world.mu.Unlock()
+		for _, a := range l.announced {
+			list = append(list, int(a.As4()[3])-80)
 		}
-	})
-	var got []int
-	x.world.mu.Lock()
-	defer x.world.mu.Unlock()
-	for _, a := range x.world.links[0].announced {
-		got = append(got, int(a.As4()[3])-80)
+		return list
 	}
-	slices.Sort(got) // they go in the background
-	if !slices.Equal(got, services) {
-		t.Errorf("VIPs of services %v were announced, want %v", got, services)
+	for _, l := range x.world.links {
+		within(t, "the announcement", func() {
+			for len(announced(l)) < len(services) {
+				time.Sleep(time.Millisecond)
+			}
+		})
+		got := announced(l)
+		slices.Sort(got) // they go in the background
+		if !slices.Equal(got, services) {
+			t.Errorf("%s announced the VIPs of services %v, want %v", l.name, got, services)
+		}
 	}
 }
 
@@ -293,5 +292,31 @@ func TestIPv6VIPsNeedIPv6OnOneInterface(t *testing.T) {
 	}
 	if got := x.report(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("after it:\n%v, want\n%v", got, want)
+	}
+}
+
+// TestAnnouncementsThatFailAreLogged: unless the VIPs were given up meanwhile.
+func TestAnnouncementsThatFailAreLogged(t *testing.T) {
+	for name, givenUp := range map[string]bool{"still active": false, "standby again": true} {
+		t.Run(name, func(t *testing.T) {
+			x := newBed(t, roleConfig())
+			x.awaitAnnounced(t, 0)
+			var log bytes.Buffer
+			x.b.env.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			goOn := make(chan struct{})
+			x.world.on("Announce world1", 0, func(context.Context) error {
+				<-goOn
+				return errStep
+			})
+			must(t, x.b.SetRole(t.Context(), "quiet", RoleActive))
+			if givenUp {
+				must(t, x.b.SetRole(t.Context(), "quiet", RoleStandby))
+			}
+			close(goOn)
+			within(t, "the announcement", func() { must(t, x.n.tasks.Wait()) })
+			if logged := strings.Contains(log.String(), "VIPs not announced"); logged == givenUp {
+				t.Errorf("logged %t, want %t: %s", logged, !givenUp, &log)
+			}
+		})
 	}
 }

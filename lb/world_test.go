@@ -178,7 +178,10 @@ func (l *worldLink) Probe(ctx context.Context, vips ...netip.Addr) error {
 	return ctx.Err()
 }
 
-func (l *worldLink) Announce(_ context.Context, vips ...netip.Addr) error {
+func (l *worldLink) Announce(ctx context.Context, vips ...netip.Addr) error {
+	if err := l.world.at(ctx, "Announce "+l.name); err != nil {
+		return err
+	}
 	l.world.mu.Lock()
 	defer l.world.mu.Unlock()
 	l.announced = append(l.announced, vips...)
