@@ -166,8 +166,7 @@ func (b *Balancer) commit(p *prepared) {
 	b.report()
 }
 
-// applyLocked makes the services those of a valid config, and shows them to the workers.
-// The balancer's lock is held, or the balancer not yet shared.
+// applyLocked applies a prepared config to the services and servers, and publishes them.
 func (b *Balancer) applyLocked(p *prepared) {
 	cfg := &p.cfg
 	old := b.byMatch

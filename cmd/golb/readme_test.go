@@ -180,7 +180,7 @@ func TestREADMEConfigBalances(t *testing.T) {
 	if got := shell(t, dir, "./golb check --host=false "+second); !strings.Contains(got, ": ok: 1 service, 2 servers") {
 		t.Errorf("check of the second config says %q", got)
 	}
-	if got := shell(t, dir, readmeList); !strings.Contains(got, "http HOST[:PORT] (80): a page over HTTP") {
+	if got := shell(t, dir, readmeList); !strings.Contains(got, "http HOST[:PORT] (80): request a page over HTTP") {
 		t.Errorf("probe --list says %q", got)
 	}
 	var probed string

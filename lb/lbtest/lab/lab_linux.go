@@ -58,8 +58,8 @@ func (l *Lab) Close() error {
 
 var nameRule = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]*$`)
 
-// claim checks a name and reserves it. The caller holds l.mu.
-func (l *Lab) claim(name string) error {
+// claimLocked checks a name and reserves it.
+func (l *Lab) claimLocked(name string) error {
 	switch {
 	case l.closed:
 		return errClosed
@@ -77,7 +77,7 @@ func (l *Lab) claim(name string) error {
 func (l *Lab) Host(name string) (*Host, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.claim(name); err != nil {
+	if err := l.claimLocked(name); err != nil {
 		return nil, fmt.Errorf("lab: host: %w", err)
 	}
 	ns, err := newSpace()
@@ -120,7 +120,7 @@ func (s *space) settings() error {
 func (l *Lab) Switch(name string) (*Switch, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.claim(name); err != nil {
+	if err := l.claimLocked(name); err != nil {
 		return nil, fmt.Errorf("lab: switch: %w", err)
 	}
 	ns, err := newSpace()
@@ -154,8 +154,8 @@ func (s *Switch) build() error {
 	return s.ns.setUp(bridgeName, true)
 }
 
-// mac numbers the interfaces of a lab, so that captures of two runs can be compared. The caller holds l.mu.
-func (l *Lab) mac() net.HardwareAddr {
+// macLocked numbers the interfaces of a lab, so that captures of two runs can be compared.
+func (l *Lab) macLocked() net.HardwareAddr {
 	l.macs++
 	return net.HardwareAddr{2, 0, byte(l.macs >> 24), byte(l.macs >> 16), byte(l.macs >> 8), byte(l.macs)}
 }

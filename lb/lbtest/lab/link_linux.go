@@ -43,7 +43,7 @@ func (l *Lab) attach(k *Link, cfg LinkConfig) error {
 	k.sw.n++
 	k.port = fmt.Sprintf("%.11s-%d", k.host.name, k.sw.n)
 	port := LinkConfig{Name: k.port, MTU: cfg.MTU, Queues: cfg.Queues}
-	if err := l.cable(k.host.ns, cfg, k.sw.ns, port); err != nil {
+	if err := l.cableLocked(k.host.ns, cfg, k.sw.ns, port); err != nil {
 		return err
 	}
 	err := k.sw.ns.withLink(k.port, func(nl *netlink.Handle, port netlink.Link) error {
@@ -75,7 +75,7 @@ func (l *Lab) connect(a *Host, ca LinkConfig, b *Host, cb LinkConfig) error {
 	if l.closed {
 		return errClosed
 	}
-	if err := l.cable(a.ns, ca, b.ns, cb); err != nil {
+	if err := l.cableLocked(a.ns, ca, b.ns, cb); err != nil {
 		return err
 	}
 	if err := errors.Join(a.ns.setUp(ca.name(), true), b.ns.setUp(cb.name(), true)); err != nil {
@@ -87,8 +87,8 @@ func (l *Lab) connect(a *Host, ca LinkConfig, b *Host, cb LinkConfig) error {
 	return errors.Join(a.addAddrs(ca), b.addAddrs(cb))
 }
 
-// cable makes a veth pair with both ends where they belong from the start. The caller holds l.mu.
-func (l *Lab) cable(a *space, ca LinkConfig, b *space, cb LinkConfig) error {
+// cableLocked makes a veth pair with both ends in their namespaces from the start.
+func (l *Lab) cableLocked(a *space, ca LinkConfig, b *space, cb LinkConfig) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr = ca.name(), ca.MTU, l.macOf(ca)
 	attrs.NumTxQueues, attrs.NumRxQueues = ca.Queues, ca.Queues
@@ -106,7 +106,7 @@ func (l *Lab) macOf(c LinkConfig) net.HardwareAddr {
 	if c.MAC != nil {
 		return c.MAC
 	}
-	return l.mac()
+	return l.macLocked()
 }
 
 // SetUp mends (true) or cuts (false) the cable, at the switch: the host keeps its interface and addresses and sees the
