@@ -108,10 +108,10 @@ func (x *bed) traffic(round int) (got []string) {
 
 // report is all that the balancer says of itself, and what its ports and links were told.
 func (x *bed) report() []any {
-	st, known := x.b.Stats(), x.b.Health()
-	for i := range known {
-		for j := range known[i].Servers {
-			known[i].Servers[j].Since, known[i].Servers[j].Check.Next = time.Time{}, time.Time{} // by the real clock
+	st, healths := x.b.Stats(), x.b.Health()
+	for i := range healths {
+		for j := range healths[i].Servers {
+			healths[i].Servers[j].Since, healths[i].Servers[j].Check.Next = time.Time{}, time.Time{} // by the real clock
 		}
 	}
 	var list []string
@@ -119,7 +119,7 @@ func (x *bed) report() []any {
 		list = append(list, fmt.Sprintf("%+v", c))
 	}
 	slices.Sort(list)
-	all := []any{st, known, x.b.Config(), x.b.Roles(), list}
+	all := []any{st, healths, x.b.Config(), x.b.Roles(), list}
 	x.world.mu.Lock()
 	defer x.world.mu.Unlock()
 	for _, l := range x.world.links {

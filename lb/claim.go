@@ -41,8 +41,8 @@ func (n *network) claimedAnd(more []LinkVIP) []LinkVIP {
 	for _, v := range more {
 		added[v.Addr] = true
 	}
-	rest := slices.DeleteFunc(slices.Clone(n.claimed), func(v LinkVIP) bool { return added[v.Addr] })
-	return append(rest, more...)
+	others := slices.DeleteFunc(slices.Clone(n.claimed), func(v LinkVIP) bool { return added[v.Addr] })
+	return append(others, more...)
 }
 
 // probe fails where another host has one of the VIPs. Those that the links answer for are
@@ -68,7 +68,7 @@ func (n *network) probe(ctx context.Context, vips []LinkVIP) error {
 
 // claim has the links answer for exactly these VIPs; where one fails, all answer for what
 // they did before. A link without IPv6 answers for those of IPv4, as long as another one
-// takes the rest.
+// takes the others.
 func (n *network) claim(vips []LinkVIP) error {
 	noIPv6 := make([]bool, len(n.links))
 	var err error

@@ -62,14 +62,14 @@ func ExampleBalancer_Drain() {
 	defer stop()
 	connect("198.51.100.1:4000", "198.51.100.2:4000")
 
-	ref := lb.ServerRef{Service: "web", Server: "web1"}
-	if err := b.Drain(ref, time.Minute); err != nil {
+	web1 := lb.ServerRef{Service: "web", Server: "web1"}
+	if err := b.Drain(web1, time.Minute); err != nil {
 		log.Fatal(err)
 	}
 	connect("198.51.100.3:4000", "198.51.100.4:4000")
 	printServers(b)
 
-	if err := b.Activate(ref); err != nil { // take it back
+	if err := b.Activate(web1); err != nil { // take it back
 		log.Fatal(err)
 	}
 	printServers(b)

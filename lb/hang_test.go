@@ -115,11 +115,11 @@ func TestNothingWaitsForTheNetworkUnderTheLock(t *testing.T) {
 // answersAll calls what does not wait.
 func answersAll(t *testing.T, b *Balancer, stats bool) {
 	t.Helper()
-	ref := ServerRef{"service 2", "s6"}
+	name := ServerRef{"service 2", "s6"}
 	calls := map[string]func(){
 		"Health": func() { b.Health() }, "Config": func() { b.Config() }, "Roles": func() { b.Roles() }, "Workers": func() { b.Workers() },
-		"SetWeight": func() { must(t, b.SetWeight(ref, 2)) }, "Drain": func() { must(t, b.Drain(ref, 0)) },
-		"Halt": func() { must(t, b.Halt(ref)) }, "Activate": func() { must(t, b.Activate(ref)) },
+		"SetWeight": func() { must(t, b.SetWeight(name, 2)) }, "Drain": func() { must(t, b.Drain(name, 0)) },
+		"Halt": func() { must(t, b.Halt(name)) }, "Activate": func() { must(t, b.Activate(name)) },
 		"Connections":       func() { b.Connections(func(Connection) bool { return true }) },
 		"Connection":        func() { b.Connection(TCP, applyVIP(1), applyVIP(0)) },
 		"DeleteConnections": func() { b.DeleteConnections(ConnectionFilter{}) },

@@ -51,7 +51,7 @@ func TestRolesOnTheWire(t *testing.T) {
 // is that nobody answered.
 func (s *site) neighbor(addr netip.Addr) net.HardwareAddr {
 	s.t.Helper()
-	entry := func() *netlink.Neigh { // nil where there is none
+	neighborEntry := func() *netlink.Neigh { // nil where there is none
 		family := netlink.FAMILY_V4
 		if addr.Is6() {
 			family = netlink.FAMILY_V6
@@ -68,8 +68,8 @@ func (s *site) neighbor(addr netip.Addr) net.HardwareAddr {
 		}))
 		return found
 	}
-	if known := entry(); known != nil {
-		must(s.t, s.client.Do(func() error { return netlink.NeighDel(known) }))
+	if old := neighborEntry(); old != nil {
+		must(s.t, s.client.Do(func() error { return netlink.NeighDel(old) }))
 	}
 	c, err := s.client.DialContext(s.t.Context(), "udp", netip.AddrPortFrom(addr, 9).String())
 	must(s.t, err)
@@ -77,7 +77,7 @@ func (s *site) neighbor(addr netip.Addr) net.HardwareAddr {
 	_, err = c.Write([]byte("x"))
 	must(s.t, err)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		switch now := entry(); {
+		switch now := neighborEntry(); {
 		case now != nil && now.State&(unix.NUD_REACHABLE|unix.NUD_STALE|unix.NUD_DELAY) != 0:
 			return now.HardwareAddr
 		case now != nil && now.State&unix.NUD_FAILED != 0:

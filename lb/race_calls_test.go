@@ -28,12 +28,12 @@ func crowdCalls(ctx context.Context, t *testing.T, b *Balancer) map[string]func(
 			ok(change(ctx))
 		}
 	}
-	own := Service{Name: "own", VIP: netip.MustParseAddr("192.0.2.82"), Port: 80, Check: Check{Type: "none"}, Servers: []Server{{Address: crowdServer(1)}}}
+	extra := Service{Name: "extra", VIP: netip.MustParseAddr("192.0.2.82"), Port: 80, Check: Check{Type: "none"}, Servers: []Server{{Address: crowdServer(1)}}}
 	return map[string]func(){
 		"Apply":         func() { ok(b.Apply(ctx, crowdConfig(rand.N(100)))) },
-		"AddService":    brief(func(ctx context.Context) error { return b.AddService(ctx, own) }),
-		"EditService":   brief(func(ctx context.Context) error { return b.EditService(ctx, "own", own) }),
-		"RemoveService": brief(func(ctx context.Context) error { return b.RemoveService(ctx, "own") }),
+		"AddService":    brief(func(ctx context.Context) error { return b.AddService(ctx, extra) }),
+		"EditService":   brief(func(ctx context.Context) error { return b.EditService(ctx, "extra", extra) }),
+		"RemoveService": brief(func(ctx context.Context) error { return b.RemoveService(ctx, "extra") }),
 		"AddServer": brief(func(ctx context.Context) error {
 			return b.AddServer(ctx, crowdRef().Service, Server{Address: crowdServer(7)})
 		}),

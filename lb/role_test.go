@@ -54,13 +54,13 @@ func (x *bed) vipsAt(t *testing.T) string {
 func (x *bed) probed() string {
 	x.world.mu.Lock()
 	defer x.world.mu.Unlock()
-	numbers := func(vips []netip.Addr) (list []byte) {
+	serviceNumbers := func(vips []netip.Addr) (list []byte) {
 		for _, a := range vips {
 			list = append(list, a.As4()[3]-80)
 		}
 		return list
 	}
-	return fmt.Sprintf("probed %v", numbers(x.world.links[0].probed))
+	return fmt.Sprintf("probed %v", serviceNumbers(x.world.links[0].probed))
 }
 
 // awaitAnnounced fails unless each link announced exactly these services' VIPs.

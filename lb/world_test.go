@@ -209,13 +209,13 @@ func (l *worldLink) count(n int) {
 // worldPort keeps what is sent. Nothing arrives at it: tests hand workers their frames.
 type worldPort struct {
 	rigPort
-	world  *world
-	name   string // "" where it does not receive
-	macs   []forward.MAC
-	filter forward.Filter
-	once   sync.Once
-	wake   chan struct{}
-	closed chan struct{}
+	world   *world
+	name    string // "" where it does not receive
+	macs    []forward.MAC
+	filter  forward.Filter
+	closing sync.Once
+	wake    chan struct{}
+	closed  chan struct{}
 }
 
 func (p *worldPort) SetFilter(f forward.Filter) (bool, error) {
@@ -250,7 +250,7 @@ func (p *worldPort) Stats() forward.PortStats {
 }
 
 func (p *worldPort) Close() error {
-	p.once.Do(func() { close(p.closed) })
+	p.closing.Do(func() { close(p.closed) })
 	return nil
 }
 

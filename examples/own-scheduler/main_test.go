@@ -44,7 +44,7 @@ func TestConnectionsGoToTheLowestAddress(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	weigh := func(server string, weight int) {
+	setWeight := func(server string, weight int) {
 		if err := balancer.SetWeight(lb.ServerRef{Service: "web", Server: server + ":80"}, weight); err != nil {
 			t.Fatal(err)
 		}
@@ -54,10 +54,10 @@ func TestConnectionsGoToTheLowestAddress(t *testing.T) {
 		want   string // where a new connection then goes; "": nowhere
 	}{
 		{func() {}, "192.0.2.11"},
-		{func() { weigh("192.0.2.11", 0) }, "192.0.2.12"},
-		{func() { weigh("192.0.2.12", 0) }, "192.0.2.13"},
-		{func() { weigh("192.0.2.13", 0) }, ""},
-		{func() { weigh("192.0.2.12", 1) }, "192.0.2.12"},
+		{func() { setWeight("192.0.2.11", 0) }, "192.0.2.12"},
+		{func() { setWeight("192.0.2.12", 0) }, "192.0.2.13"},
+		{func() { setWeight("192.0.2.13", 0) }, ""},
+		{func() { setWeight("192.0.2.12", 1) }, "192.0.2.12"},
 	} {
 		step.change()
 		client := netip.AddrPortFrom(netip.MustParseAddr("198.51.100.1"), uint16(4000+i))

@@ -85,8 +85,8 @@ func parsePieces(tokens token.Tokens, dashes []int, end int) (*ast.File, bool) {
 			return nil, false // an item of nothing, whose place the parser takes from what follows
 		}
 	}
-	rest := slices.Concat(tokens[:dashes[1]], tokens[end:])
-	file, err := parser.Parse(rest, 0, parser.AllowDuplicateMapKey())
+	remainder := slices.Concat(tokens[:dashes[1]], tokens[end:])
+	file, err := parser.Parse(remainder, 0, parser.AllowDuplicateMapKey())
 	if err != nil || len(file.Docs) != 1 {
 		return nil, false
 	}
