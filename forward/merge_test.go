@@ -295,6 +295,25 @@ func TestPacketsThatSegmentationCannotRestoreAreNotMerged(t *testing.T) {
 	}
 }
 
+func TestMalformedFramesAreNotMerged(t *testing.T) {
+	for name, s := range mergeSpecs {
+		at, header := EthernetLen+2, uint16(20) // IPv4 total length
+		if !s.src.Is4() {
+			at, header = EthernetLen+4, 0 // IPv6 payload length
+		}
+		for _, n := range []uint16{0, 7, 19, 2000, 40000} { // of the transport packet
+			fs := framesOf(s.segments(2, 1000))
+			binary.BigEndian.PutUint16(fs[1].Bytes()[at:], header+n)
+			fs[1].Offload.DataValid = true
+			before := slices.Clone(fs[1].Bytes())
+			var m Merger
+			if out := m.Merge(fs, true); len(out) != 2 || !bytes.Equal(out[1].Bytes(), before) {
+				t.Errorf("%s: a length of %d was merged", name, n)
+			}
+		}
+	}
+}
+
 func TestIPv6HeadersThatDifferAreNotMerged(t *testing.T) {
 	for _, off := range []int{1, 2, 3, 7, 23, 39} { // class, flow label, hop limit, the ends of the addresses
 		for _, proto := range []string{"tcp6", "udp6"} {
