@@ -140,6 +140,7 @@ func (v *validator) services(list []Service) {
 		is6    bool
 	}
 	first, marks, names := map[claim]int{}, map[mark]int{}, map[string]named{}
+	groups := map[VIP]int{} // the first service of a VIP
 	for i := range list {
 		s := &list[i]
 		v.service(fmt.Sprintf("services[%d]", i), s)
@@ -153,6 +154,12 @@ func (v *validator) services(list []Service) {
 		for j, m := range s.matches() {
 			if !m.VIP.IsValid() || s.needsPort() {
 				continue
+			}
+			if other, shared := groups[m.VIP]; shared && list[other].group() != s.group() {
+				v.fail(fmt.Sprintf("services[%d].group", i), s.group(),
+					fmt.Sprintf("services[%d] has %s in group %s", other, m.VIP, list[other].group()), "one group for all services of a VIP")
+			} else if !shared {
+				groups[m.VIP] = i
 			}
 			ports := m.Ports
 			if len(ports) == 0 {

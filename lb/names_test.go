@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 )
@@ -21,5 +22,20 @@ func TestServicesHaveNamesOfTheirOwn(t *testing.T) {
 		if got := tt.service.name(); got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)
 		}
+	}
+}
+
+func TestServicesOfAVIPAreOfOneGroup(t *testing.T) {
+	vip := netip.MustParseAddr("192.0.2.80")
+	cfg := Config{Interfaces: []string{"eth0"}, Groups: []Group{{Name: "blue"}}, Services: []Service{
+		{VIP: vip, Port: 80}, {VIP: vip, Port: 443, Group: "blue"}, {VIP: netip.MustParseAddr("192.0.2.81"), Port: 80, Group: "blue"},
+	}}
+	var mistakes ConfigErrors
+	if err := cfg.Validate(Env{}); !errors.As(err, &mistakes) || len(mistakes) != 1 || mistakes[0].Path != "services[1].group" {
+		t.Errorf("a VIP of two groups: %v", err)
+	}
+	cfg.Services[0].Group = "blue"
+	if err := cfg.Validate(Env{}); err != nil {
+		t.Errorf("a VIP of one group: %v", err)
 	}
 }
