@@ -13,10 +13,10 @@ func BenchmarkInput(b *testing.B) {
 		name  string
 		frame []byte
 	}{
-		{"ARP/answered", question(macOf(3), v4.addr(3), v4.addr(100), mac{})},
-		{"ARP/other", question(macOf(3), v4.addr(3), v4.addr(99), mac{})},
-		{"ND/answered", question(macOf(3), v6.addr(3), v6.addr(100), mac{})},
-		{"ND/other", question(macOf(3), v6.addr(3), v6.addr(99), mac{})},
+		{"ARP/answered", request(macOf(3), v4.addr(3), v4.addr(100), mac{})},
+		{"ARP/other", request(macOf(3), v4.addr(3), v4.addr(99), mac{})},
+		{"ND/answered", request(macOf(3), v6.addr(3), v6.addr(100), mac{})},
+		{"ND/other", request(macOf(3), v6.addr(3), v6.addr(99), mac{})},
 	} {
 		b.Run(bc.name, func(b *testing.B) {
 			m, sent := newTestMachine(b)
@@ -29,7 +29,7 @@ func BenchmarkInput(b *testing.B) {
 	}
 }
 
-// BenchmarkRefresh is a confirmation of one of many neighbors: question out, answer
+// BenchmarkRefresh is a confirmation of one of many neighbors: request out, answer
 // in.
 func BenchmarkRefresh(b *testing.B) {
 	m, sent := newTestMachine(b)

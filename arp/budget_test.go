@@ -16,16 +16,16 @@ func floodAddr(i int) netip.Addr {
 func TestBudgetAllowsABurstAndThenARate(t *testing.T) {
 	b := budget{interval: time.Second, burst: 3}
 	for i, tc := range []struct {
-		after time.Duration
-		n     int
-		want  bool
+		wait time.Duration
+		n    int
+		want bool
 	}{
 		{0, 1, true}, {0, 1, true}, {0, 1, true}, {0, 1, false}, {999 * time.Millisecond, 1, false}, {time.Second, 1, true},
 		{time.Second, 1, false}, {time.Hour, 1, true}, {time.Hour, 3, true}, {time.Hour, 1, false},
 		{time.Hour + time.Second, 1, false}, {time.Hour + 2*time.Second, 1, true},
 	} {
-		if got := b.take(epoch.Add(tc.after), tc.n); got != tc.want {
-			t.Errorf("%d: take %d after %s: %t", i, tc.n, tc.after, got)
+		if got := b.take(epoch.Add(tc.wait), tc.n); got != tc.want {
+			t.Errorf("%d: take %d after %s: %t", i, tc.n, tc.wait, got)
 		}
 	}
 }
@@ -53,9 +53,9 @@ func TestLogLinesThatPacketsCauseAreLimited(t *testing.T) {
 }
 
 // A scan of addresses that no host has may make its victim resolve them all.
-func TestQuestionsForAddressesThatNoHostHasAreBounded(t *testing.T) {
-	const scanned, known, seconds = 8000, 300, 20
-	f := newFloodLAN(t, known)
+func TestRequestsForAddressesThatNoHostHasAreBounded(t *testing.T) {
+	const scanned, resolved, seconds = 8000, 300, 20
+	f := newFloodLAN(t, resolved)
 	f.until(f.now.Add(time.Minute)) // their confirmations are spread by now
 	f.asked = 0
 	dead := map[netip.Addr]bool{}
@@ -66,23 +66,23 @@ func TestQuestionsForAddressesThatNoHostHasAreBounded(t *testing.T) {
 	}
 	before := f.m.stats
 	f.until(f.now.Add(time.Second))
-	if c := f.m.stats.QuestionsSent - before.QuestionsSent; c > 1000+500+200+200+known {
-		t.Errorf("%d questions in the first second", c)
+	if c := f.m.stats.RequestsSent - before.RequestsSent; c > 1000+500+200+200+resolved {
+		t.Errorf("%d requests in the first second", c)
 	}
 	f.until(f.now.Add(scanned / 500 * time.Second)) // until each was asked for once
-	if f.asked < known*scanned/500/25 {
-		t.Errorf("%d confirmations of %d neighbors meanwhile", f.asked, known)
+	if f.asked < resolved*scanned/500/25 {
+		t.Errorf("%d confirmations of %d neighbors meanwhile", f.asked, resolved)
 	}
 	before = f.m.stats
 	f.asked = 0
 	f.until(f.now.Add(seconds * time.Second))
-	if c := f.m.stats.QuestionsSent - before.QuestionsSent - uint64(f.asked); c > 201*seconds {
-		t.Errorf("%d questions in %d s for addresses that no host has", c, seconds)
+	if c := f.m.stats.RequestsSent - before.RequestsSent - uint64(f.asked); c > 201*seconds {
+		t.Errorf("%d requests in %d s for addresses that no host has", c, seconds)
 	}
-	if f.asked < known*seconds/25 || f.m.stats.NeighborsLost != 0 {
-		t.Errorf("%d confirmations of %d neighbors in %d s, %d lost", f.asked, known, seconds, f.m.stats.NeighborsLost)
+	if f.asked < resolved*seconds/25 || f.m.stats.NeighborsLost != 0 {
+		t.Errorf("%d confirmations of %d neighbors in %d s, %d lost", f.asked, resolved, seconds, f.m.stats.NeighborsLost)
 	}
-	if f.m.stats.QuestionsPostponed == 0 {
+	if f.m.stats.RequestsPostponed == 0 {
 		t.Error("none postponed")
 	}
 	if lines := strings.Count(f.log.String(), "\n"); lines > 20 {
@@ -90,16 +90,16 @@ func TestQuestionsForAddressesThatNoHostHasAreBounded(t *testing.T) {
 	}
 	// Others that are there are found at once.
 	for i := range 100 {
-		f.m.resolve(floodAddr(known+i), &subscriber{changed: func([6]byte, bool) {}}, f.now)
+		f.m.resolve(floodAddr(resolved+i), &subscriber{changed: func([6]byte, bool) {}}, f.now)
 	}
 	f.until(f.now)
 	for i := range 100 {
-		if !f.m.neighbors[floodAddr(known+i)].known {
+		if !f.m.neighbors[floodAddr(resolved+i)].valid {
 			t.Fatalf("host %d is not found at once", i)
 		}
 	}
 	for a := range dead {
-		if f.m.neighbors[a].known {
+		if f.m.neighbors[a].valid {
 			t.Fatalf("%s is known", a)
 		}
 	}

@@ -20,18 +20,18 @@ type Config struct {
 	// means that nothing is logged.
 	Logger *slog.Logger
 
-	// Retry is how long an answer from a neighbor is waited for before the next question. 0
+	// Retry is how long an answer from a neighbor is waited for before the next request. 0
 	// means 1 s (RetransTimer of RFC 4861 §10).
 	Retry time.Duration
-	// Refresh is how long an answer from a neighbor is good before the next question. 0 means
+	// Refresh is how long an answer from a neighbor is good before the next request. 0 means
 	// 20 s. Each single Retry and Refresh is longer or shorter by up to a quarter, at random,
-	// so that questions for many neighbors are spread over time.
+	// so that requests for many neighbors are spread over time.
 	Refresh time.Duration
 
 	// ProbeTime is how long a Probe takes. It asks three times (PROBE_NUM of RFC 5227 §1.1):
 	// at once, after a quarter and after half of the time. 0 means 400 ms; a negative
 	// ProbeTime means that Probe does not ask. RFC 5227 wants at least 4 s: 1 s between the
-	// questions (PROBE_MIN) and 2 s after the last (ANNOUNCE_WAIT). It also wants a delay of
+	// requests (PROBE_MIN) and 2 s after the last (ANNOUNCE_WAIT). It also wants a delay of
 	// up to 1 s before the first (PROBE_WAIT), which Probe leaves out.
 	ProbeTime time.Duration
 

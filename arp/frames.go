@@ -7,10 +7,10 @@ import (
 	"github.com/mdlayher/ndp"
 )
 
-// question asks for target: all hosts if to is zero, otherwise the host at that MAC. An
+// request asks for target: all hosts if to is zero, otherwise the host at that MAC. An
 // unspecified source makes it a probe. In IPv6 a probe always goes to the multicast group
 // (RFC 4861 §7.1.1).
-func question(src mac, source, target netip.Addr, to mac) []byte {
+func request(src mac, source, target netip.Addr, to mac) []byte {
 	everybody := to == mac{}
 	if target.Is4() {
 		dst := to

@@ -136,7 +136,7 @@ func TestVIPsOfSeveralVirtualRouters(t *testing.T) {
 		if vips[i].Addr.Is6() {
 			fam = families[1]
 		}
-		say(t, n.peer, vips[i].Addr)
+		sendDatagram(t, n.peer, vips[i].Addr)
 		eventually(t, vips[i].Addr.String()+" is known", func() bool {
 			mac, state := neighbor(t, n.peer, fam, vips[i].Addr)
 			return mac == want && state&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) == 0
@@ -173,8 +173,8 @@ func TestSetVIPsWithoutIPv6OnTheInterfaceChangesNothing(t *testing.T) {
 	if got := letIn(t, n.golb); strings.Contains(got, "00:00:5e:") {
 		t.Errorf("let in:\n%s", got)
 	}
-	say(t, n.peer, families[0].free)
-	say(t, n.peer, families[0].vip)
+	sendDatagram(t, n.peer, families[0].free)
+	sendDatagram(t, n.peer, families[0].vip)
 	eventually(t, "the VIP is answered for", func() bool {
 		mac, _ := neighbor(t, n.peer, families[0], families[0].vip)
 		return mac == golbMAC.String()

@@ -145,8 +145,8 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// say makes a host's kernel send a datagram, and so look for addr.
-func say(t *testing.T, h *lab.Host, addr netip.Addr) {
+// sendDatagram makes a host's kernel send a datagram, and so look for addr.
+func sendDatagram(t *testing.T, h *lab.Host, addr netip.Addr) {
 	t.Helper()
 	c, err := h.DialContext(t.Context(), "udp", netip.AddrPortFrom(addr, 9).String())
 	must(t, err)
@@ -193,7 +193,7 @@ func TestKernelResolvesAVIPThatNoHostHas(t *testing.T) {
 				must(t, n.peer.Sysctl(fam.neigh+"delay_first_probe_time", "0"))
 				l, _ := n.link(n.golb, arp.Config{})
 				must(t, l.SetVIPs([]arp.VIP{{Addr: fam.vip, MAC: tc.mac}}))
-				say(t, n.peer, fam.vip)
+				sendDatagram(t, n.peer, fam.vip)
 				eventually(t, "the peer's kernel knows the VIP", func() bool {
 					mac, state := neighbor(t, n.peer, fam, fam.vip)
 					return mac == tc.want.String() && state&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) == 0
@@ -201,13 +201,13 @@ func TestKernelResolvesAVIPThatNoHostHas(t *testing.T) {
 				// Its entry ages, and the next packet has it ask that MAC alone.
 				before := answered(l)
 				eventually(t, "the peer's kernel confirms the VIP by unicast", func() bool {
-					say(t, n.peer, fam.vip)
+					sendDatagram(t, n.peer, fam.vip)
 					return answered(l) >= before+2
 				})
 				if _, state := neighbor(t, n.peer, fam, fam.vip); state&unix.NUD_FAILED != 0 {
 					t.Errorf("state %#x", state)
 				}
-				say(t, n.peer, fam.free)
+				sendDatagram(t, n.peer, fam.free)
 				if mac, _ := neighbor(t, n.golb, fam, fam.vip); mac != "" {
 					t.Errorf("golb's own kernel has the VIP as a neighbor at %s", mac)
 				}
@@ -228,7 +228,7 @@ func TestKernelsFollowAnAnnouncement(t *testing.T) {
 				return got == mac.String() && state&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) == 0
 			}
 		}
-		say(t, n.peer, fam.vip)
+		sendDatagram(t, n.peer, fam.vip)
 		eventually(t, "the VIP is at golb", at(golbMAC))
 		must(t, end())
 
@@ -283,12 +283,12 @@ func TestResolveDSRServersWithoutAnAddress(t *testing.T) {
 	for _, disabled := range []bool{false, true} {
 		t.Run(map[bool]string{false: "IPv6 enabled", true: "IPv6 disabled"}[disabled], func(t *testing.T) {
 			eachFamily(t, func(t *testing.T, n *network, fam family) {
-				bare, _ := n.add("bare", nil)
+				noAddr, _ := n.add("bare", nil)
 				if disabled {
-					must(t, bare.Sysctl("net.ipv6.conf.eth0.disable_ipv6", "1"))
+					must(t, noAddr.Sysctl("net.ipv6.conf.eth0.disable_ipv6", "1"))
 				}
 				must(t, n.peer.SolveARPProblem(fam.vip))
-				l, _ := n.link(bare, arp.Config{Retry: 5 * time.Second, Refresh: 50 * time.Millisecond})
+				l, _ := n.link(noAddr, arp.Config{Retry: 5 * time.Second, Refresh: 50 * time.Millisecond})
 				must(t, l.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
 				var calls atomic.Int32
 				defer l.Resolve(fam.peer, func(mac [6]byte, ok bool) {
@@ -297,7 +297,7 @@ func TestResolveDSRServersWithoutAnAddress(t *testing.T) {
 					}
 					calls.Add(1)
 				})()
-				eventually(t, "several confirmations", func() bool { return l.Stats().QuestionsSent > 5 && calls.Load() > 0 })
+				eventually(t, "several confirmations", func() bool { return l.Stats().RequestsSent > 5 && calls.Load() > 0 })
 			})
 		})
 	}
@@ -323,7 +323,7 @@ func TestConflictWithARealHostIsTold(t *testing.T) {
 		must(t, l.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
 		thiefMAC := net.HardwareAddr{0x02, 0, 0, 0, 1, 9}
 		thief, _ := n.add("thief", thiefMAC, netip.PrefixFrom(fam.vip, fam.bits).String())
-		say(t, thief, fam.free) // asks for it with the VIP as its own address
+		sendDatagram(t, thief, fam.free) // asks for it with the VIP as its own address
 		select {
 		case c := <-told:
 			if c.VIP != fam.vip || !bytes.Equal(c.MAC[:], thiefMAC) || c.Interface != "eth0" {
@@ -343,7 +343,7 @@ func TestCarrierLostAndFoundAnnouncesAgain(t *testing.T) {
 		eventually(t, "probes refused", func() bool { return l.Probe(t.Context(), fam.free) != nil })
 		must(t, n.golbCable.SetUp(true))
 		eventually(t, "announced", func() bool { return l.Stats().AnnouncementsSent > 0 })
-		say(t, n.peer, fam.vip)
+		sendDatagram(t, n.peer, fam.vip)
 		eventually(t, "answers", func() bool { mac, _ := neighbor(t, n.peer, fam, fam.vip); return mac == golbMAC.String() })
 	})
 }
@@ -365,7 +365,7 @@ func TestInterfaceDownAndUpIsSatOut(t *testing.T) {
 		eventually(t, "probes refused", func() bool { return l.Probe(t.Context(), fam.free) != nil })
 		set(netlink.LinkSetUp)
 		eventually(t, "announced", func() bool { return l.Stats().AnnouncementsSent > 0 })
-		say(t, n.peer, fam.vip)
+		sendDatagram(t, n.peer, fam.vip)
 		eventually(t, "answers", func() bool { mac, _ := neighbor(t, n.peer, fam, fam.vip); return mac == golbMAC.String() })
 	})
 }
@@ -401,7 +401,7 @@ func TestNothingIsLeftOfALink(t *testing.T) {
 	n := newNetwork(t)
 	running := goleak.IgnoreCurrent()
 	// Groups, packet sockets and raw sockets of golb's host, as its kernel sees them.
-	look := func() (all string) {
+	state := func() (all string) {
 		must(t, n.golb.Do(func() error {
 			link, err := netlink.LinkByName("eth0")
 			if err != nil {
@@ -428,11 +428,11 @@ func TestNothingIsLeftOfALink(t *testing.T) {
 		}))
 		return all
 	}
-	before := look()
+	before := state()
 	l, end := n.link(n.golb, arp.Config{MAC: virtual})
 	vips := []arp.VIP{{Addr: families[0].vip}, {Addr: families[1].vip}, {Addr: netip.MustParseAddr("2001:db8::7:abcd")}}
 	must(t, l.SetVIPs(vips))
-	during := look()
+	during := state()
 	for _, want := range []string{"ff0200000000000000000001ff07abcd", "ff0200000000000000000001ff000100", "let in " + net.HardwareAddr(virtual[:]).String()} {
 		if !strings.Contains(during, want) {
 			t.Errorf("%s is missing:\n%s", want, during)
@@ -441,8 +441,8 @@ func TestNothingIsLeftOfALink(t *testing.T) {
 	must(t, l.Probe(t.Context(), families[1].free))
 	l.Resolve(families[0].peer, func([6]byte, bool) {})
 	must(t, end())
-	if after := look(); after != before {
-		t.Errorf("left behind; before:\n%s\nafter:\n%s", before, after)
+	if now := state(); now != before {
+		t.Errorf("left behind; before:\n%s\nafter:\n%s", before, now)
 	}
 	if err := goleak.Find(running); err != nil {
 		t.Error(err)

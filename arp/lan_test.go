@@ -18,11 +18,11 @@ type lan struct {
 	t     *testing.T
 	mu    sync.Mutex
 	ports []*port
-	heard []heard
+	sent  []sentFrame
 }
 
 // heard is a frame as it was sent.
-type heard struct {
+type sentFrame struct {
 	message
 	from *port
 	at   time.Time
@@ -76,7 +76,7 @@ func (n *lan) send(from *port, frame []byte) {
 	if err != nil {
 		n.t.Errorf("frame sent is malformed: %v: %x", err, frame)
 	}
-	n.heard = append(n.heard, heard{m, from, time.Now()})
+	n.sent = append(n.sent, sentFrame{m, from, time.Now()})
 	proto := ipv4ARP
 	if frame[12] == etherTypeIPv6>>8 {
 		proto = ipv6ND
@@ -158,11 +158,11 @@ func (p *port) set(change func(*state)) {
 }
 
 // sent returns what the port sent since the last call of reset.
-func (p *port) sent() []heard {
+func (p *port) sent() []sentFrame {
 	p.lan.mu.Lock()
 	defer p.lan.mu.Unlock()
-	var hs []heard
-	for _, h := range p.lan.heard {
+	var hs []sentFrame
+	for _, h := range p.lan.sent {
 		if h.from == p {
 			hs = append(hs, h)
 		}
@@ -173,7 +173,7 @@ func (p *port) sent() []heard {
 func (n *lan) reset() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.heard = nil
+	n.sent = nil
 }
 
 // inject sends a frame of nobody's.

@@ -23,15 +23,15 @@ type Link struct {
 	closing sync.Once
 	closed  error // of closing the sockets
 
-	vipsMu sync.Mutex          // held by SetVIPs while it calls the kernel; locked before mu
-	joined map[membership]bool // what the VIPs need; guarded by vipsMu
+	vipsMu      sync.Mutex          // held by SetVIPs while it calls the kernel; locked before mu
+	memberships map[membership]bool // what the VIPs need; guarded by vipsMu
 
-	mu      sync.Mutex // guards ran, m, frames, after and notices
-	ran     bool
-	m       *machine
-	frames  [][]byte  // to send; the loop of Run sends
-	after   []func()  // to call once these are sent
-	notices []*notice // to deliver, in order; callBack does
+	mu        sync.Mutex // guards ran, m, frames, callbacks and notices
+	ran       bool
+	m         *machine
+	frames    [][]byte  // to send; the loop of Run sends
+	callbacks []func()  // to call once these are sent
+	notices   []*notice // to deliver, in order; callBack does
 
 	more    chan struct{} // has an element after frames, after or timers changed
 	noticed chan struct{} // has an element after notices changed
@@ -107,11 +107,11 @@ func Open(cfg Config) (*Link, error) {
 func newLink(cfg Config, w wire, s state) *Link {
 	l := &Link{
 		cfg: cfg, wire: w,
-		done:    make(chan struct{}),
-		joined:  map[membership]bool{},
-		m:       newMachine(cfg, s),
-		more:    make(chan struct{}, 1),
-		noticed: make(chan struct{}, 1),
+		done:        make(chan struct{}),
+		memberships: map[membership]bool{},
+		m:           newMachine(cfg, s),
+		more:        make(chan struct{}, 1),
+		noticed:     make(chan struct{}, 1),
 	}
 	l.m.random = rand.Float64
 	l.m.send = func(f []byte) bool {
@@ -128,7 +128,7 @@ func newLink(cfg Config, w wire, s state) *Link {
 			wake(l.noticed)
 		}
 	}
-	l.m.afterSend = func(call func()) { l.after = append(l.after, call) }
+	l.m.afterSend = func(call func()) { l.callbacks = append(l.callbacks, call) }
 	return l
 }
 
@@ -149,7 +149,7 @@ func (l *Link) Run(ctx context.Context) error {
 	defer stop()
 	var (
 		wg      sync.WaitGroup
-		once    sync.Once
+		first   sync.Once
 		failure error
 	)
 	for _, serve := range []func() error{
@@ -160,7 +160,7 @@ func (l *Link) Run(ctx context.Context) error {
 	} {
 		wg.Go(func() {
 			if err := serve(); err != nil && !errors.Is(err, net.ErrClosed) {
-				once.Do(func() { failure = fmt.Errorf("arp: %s: %w", l.cfg.Interface, err) })
+				first.Do(func() { failure = fmt.Errorf("arp: %s: %w", l.cfg.Interface, err) })
 				l.Close()
 			}
 		})
@@ -185,13 +185,13 @@ func (l *Link) Close() error {
 
 // Resolve finds the MAC of addr, an address on the link, and follows it until stop is
 // called. It asks at once, and again every Config.Retry for as long as there is no answer.
-// A known MAC is confirmed every Config.Refresh, by a question to it alone. If that is not
-// answered, all hosts are asked every Retry; after three questions without an answer the
-// neighbor is silent. Questions go on, and its MAC is known again when it answers or claims
+// A known MAC is confirmed every Config.Refresh, by a request to it alone. If that is not
+// answered, all hosts are asked every Retry; after three requests without an answer the
+// neighbor is silent. Requests go on, and its MAC is known again when it answers or claims
 // addr.
 //
 // A claim of addr for another MAC moves the neighbor there only if the known MAC leaves
-// three questions unanswered, 100 ms apart (see "Conflicts"). A neighbor that is silent
+// three requests unanswered, 100 ms apart (see "Conflicts"). A neighbor that is silent
 // moves at once.
 //
 // changed is called with ok true when the MAC becomes known and when it changes, and with
@@ -253,13 +253,13 @@ func (l *Link) loop() {
 	for {
 		l.mu.Lock()
 		l.m.timers.run(time.Now())
-		frames, after := l.frames, l.after
-		l.frames, l.after = nil, nil
+		frames, callbacks := l.frames, l.callbacks
+		l.frames, l.callbacks = nil, nil
 		next, ok := l.m.timers.next()
 		l.mu.Unlock()
 
 		l.sendAll(frames)
-		for _, call := range after {
+		for _, call := range callbacks {
 			call()
 		}
 		t.Stop()

@@ -18,7 +18,7 @@ type machine struct {
 	send       func(frame []byte) bool // false: not sent, too many frames wait
 	afterSend  func(call func())       // calls after the frames so far are on the wire
 	notify     func(*notice)           // queues a notice unless it is queued
-	random     func() float64          // in [0, 1), to spread questions
+	random     func() float64          // in [0, 1), to spread requests
 	timers     timers
 	stats      Stats
 	logs       logBudgets
@@ -29,8 +29,8 @@ type machine struct {
 	vipMACs map[mac]bool // of VIPs that are not at the interface's own
 	probes  map[netip.Addr]*probe
 
-	neighbors                              map[netip.Addr]*neighbor
-	firstQuestions, repeats, confirmations budget // see budgetFor
+	neighbors                             map[netip.Addr]*neighbor
+	firstRequests, repeats, confirmations budget // see budgetFor
 }
 
 // state is what the kernel says of the interface and the host.
@@ -60,9 +60,9 @@ func newMachine(cfg Config, link state) *machine {
 		probes:    map[netip.Addr]*probe{},
 		neighbors: map[netip.Addr]*neighbor{},
 
-		firstQuestions: budget{interval: 2 * time.Millisecond, burst: 1000},
-		repeats:        budget{interval: 5 * time.Millisecond, burst: 200},
-		confirmations:  budget{interval: time.Millisecond, burst: 1000},
+		firstRequests: budget{interval: 2 * time.Millisecond, burst: 1000},
+		repeats:       budget{interval: 5 * time.Millisecond, burst: 200},
+		confirmations: budget{interval: time.Millisecond, burst: 1000},
 		logs: logBudgets{
 			conflict: newLogBudget(), neighborConflict: newLogBudget(), moved: newLogBudget(),
 			silent: newLogBudget(), sendError: newLogBudget(), badAddress: newLogBudget(),
@@ -93,7 +93,7 @@ func (m *machine) input(frame []byte, now time.Time) {
 		return // for another host, received as the interface is in promiscuous mode
 	}
 	if another {
-		m.learn(&msg, now)
+		m.updateNeighbor(&msg, now)
 	}
 	m.answer(&msg)
 }
@@ -157,13 +157,13 @@ func (m *machine) logLimited(b *logBudget, now time.Time, level slog.Level, msg 
 	m.log.Log(context.Background(), level, msg, args...)
 }
 
-// source returns the source address of a question for target: an address of the host on
+// source returns the source address of a request for target: an address of the host on
 // this interface, in the target's subnet if there is one (as with arp_announce=2 in Linux),
 // otherwise the first, in IPv6 preferably a link-local one.
 //
-// If the host has none, it is the unspecified address. That makes the question a probe,
+// If the host has none, it is the unspecified address. That makes the request a probe,
 // which hosts answer for their own addresses (RFC 5227 §2.1.1). A VIP would not do: DSR
-// servers, which have it on their loopback, drop the question as a martian.
+// servers, which have it on their loopback, drop the request as a martian.
 func (m *machine) source(target netip.Addr) netip.Addr {
 	var any netip.Addr
 	for _, p := range m.link.addrs {

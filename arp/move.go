@@ -9,7 +9,7 @@ import (
 // host on the link can make, is checked by asking the old MAC. If that answers, the
 // neighbor stays where it is, and the two are a conflict.
 const (
-	// checkInterval is the time between the questions to the old MAC, and after the last.
+	// checkInterval is the time between the requests to the old MAC, and after the last.
 	checkInterval = 100 * time.Millisecond
 	// checkPause is the least time from a claim that was refused to the check of the next.
 	checkPause = time.Second
@@ -18,7 +18,7 @@ const (
 // move is a claim to a neighbor's address by another MAC. Of several, the last counts.
 type move struct {
 	to    mac
-	asked int       // questions to the old MAC, in the check under way
+	asked int       // requests to the old MAC, in the check under way
 	timer timer     // set: a check is under way, or waits for its time
 	next  time.Time // when the next check may begin
 	told  time.Time // when a conflict was last logged and told
@@ -45,7 +45,7 @@ func (m *machine) claim(n *neighbor, by mac, now time.Time) {
 	mv := &n.move
 	mv.to = by
 	switch {
-	case mv.timer.pending() || m.isHost(n.addr): // a question for one's own address is an announcement
+	case mv.timer.pending() || m.isHost(n.addr): // a request for one's own address is an announcement
 	case now.Before(mv.next):
 		m.timers.set(&mv.timer, mv.next)
 	default:
@@ -64,7 +64,7 @@ func (m *machine) checkMove(n *neighbor, now time.Time) {
 		return
 	}
 	if mv.asked == 0 && !m.confirmations.take(now, attempts) {
-		m.stats.QuestionsPostponed++
+		m.stats.RequestsPostponed++
 		m.timers.set(&mv.timer, now.Add(m.spread(checkPause)))
 		return
 	}

@@ -13,12 +13,12 @@ import (
 	"github.com/mdlayher/ndp"
 )
 
-// answerTo is what the host at a MAC answers to our question for one of its addresses.
+// answerTo is what the host at a MAC answers to our request for one of its addresses.
 func answerTo(w nums, at mac, addr byte) []byte {
 	return reply(at, &message{asked: w.addr(addr), claimed: w.addr(1), mac: macOf(1)})
 }
 
-func TestNeighborMovesOnceItsOldMACLeavesThreeQuestionsUnanswered(t *testing.T) {
+func TestNeighborMovesOnceItsOldMACLeavesThreeRequestsUnanswered(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		l, p := n.host(Config{}, 1, w.host(1))
 		var got told
@@ -32,11 +32,11 @@ func TestNeighborMovesOnceItsOldMACLeavesThreeQuestionsUnanswered(t *testing.T) 
 		got.want(n.t)
 		for i, q := range p.sent() {
 			if at := q.at.Sub(start); q.dst != macOf(2) || q.asked != w.addr(2) || at != time.Duration(i)*100*time.Millisecond {
-				n.t.Errorf("question %d after %s to %x", i, at, q.dst)
+				n.t.Errorf("request %d after %s to %x", i, at, q.dst)
 			}
 		}
 		if c := len(p.sent()); c != 3 {
-			n.t.Errorf("%d questions", c)
+			n.t.Errorf("%d requests", c)
 		}
 		time.Sleep(time.Millisecond)
 		got.want(n.t, "3 true")
@@ -83,8 +83,8 @@ func TestNeighborStaysWhereItAnswers(t *testing.T) {
 			}
 			checks++
 		}
-		if checks < 34 || checks > 40 { // a question each, and those of the refresh
-			n.t.Errorf("%d questions", checks)
+		if checks < 34 || checks > 40 { // a request each, and those of the refresh
+			n.t.Errorf("%d requests", checks)
 		}
 		if len(conflicts) != 4 || conflicts[0].Addr != w.addr(2) || conflicts[0].MAC != macOf(2) ||
 			conflicts[0].Claimant != macOf(9) && conflicts[0].Claimant != macOf(8) || conflicts[0].Interface != "eth0" {
@@ -112,7 +112,7 @@ func TestResolveFollowsAChangeOfMAC(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		got.want(n.t, "3 true")
 
-		// Moved in silence: found by the next question.
+		// Moved in silence: found by the next request.
 		must(n.t, server.SetVIPs(nil))
 		other, _ := n.host(Config{}, 4)
 		must(n.t, other.SetVIPs(vipsAt(mac{}, w.addr(2))))
@@ -136,18 +136,18 @@ func TestWhatIsAClaim(t *testing.T) {
 		{"ARP reply", v4, arpFrame(marp.OperationReply, macOf(3), macOf(1), v4.addr(2), macOf(1), v4.addr(1)), true},
 		{"gratuitous ARP request", v4, announcement(macOf(3), v4.addr(2))[0], true},
 		{"gratuitous ARP reply", v4, announcement(macOf(3), v4.addr(2))[1], true},
-		{"ARP request", v4, question(macOf(3), v4.addr(2), v4.addr(9), mac{}), true},
+		{"ARP request", v4, request(macOf(3), v4.addr(2), v4.addr(9), mac{}), true},
 		{"ARP reply to another host", v4, arpFrame(marp.OperationReply, macOf(3), macOf(7), v4.addr(2), macOf(7), v4.addr(7)), false},
-		{"ARP probe", v4, question(macOf(3), none4, v4.addr(2), mac{}), false},
+		{"ARP probe", v4, request(macOf(3), none4, v4.addr(2), mac{}), false},
 		{"NA without override", v6, na(true, false), false},
 		{"NA with override", v6, na(true, true), true},
 		{"NA with override, unsolicited", v6, na(false, true), true},
-		{"NS of the neighbor", v6, question(macOf(3), v6.addr(2), v6.addr(1), macOf(1)), true},
+		{"NS of the neighbor", v6, request(macOf(3), v6.addr(2), v6.addr(1), macOf(1)), true},
 		{"NS of the neighbor without its MAC", v6,
 			ndFrame(macOf(3), macOf(1), b2, b1, &ndp.NeighborSolicitation{TargetAddress: b1}), false},
 		{"NA without MAC", v6, ndFrame(macOf(3), macOf(1), b2, b1,
 			&ndp.NeighborAdvertisement{Solicited: true, Override: true, TargetAddress: b2}), false},
-		{"DAD", v6, question(macOf(3), none6, v6.addr(2), mac{}), false},
+		{"DAD", v6, request(macOf(3), none6, v6.addr(2), mac{}), false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -235,21 +235,21 @@ func TestTheHostsOwnInterfaceIsNotAnotherHost(t *testing.T) {
 		got.want(n.t)
 		must(n.t, eth1.SetVIPs(nil))
 		n.reset()
-		n.inject(question(macOf(2), w.addr(2), w.addr(100), mac{})) // the host asks by eth1
+		n.inject(request(macOf(2), w.addr(2), w.addr(100), mac{})) // the host asks by eth1
 		if len(p0.sent()) != 1 {
-			n.t.Error("a question by another interface of the host is not answered")
+			n.t.Error("a request by another interface of the host is not answered")
 		}
 	})
 }
 
-// floodLAN is a machine and hosts at MAC 2 that it resolves and that answer its questions.
+// floodLAN is a machine and hosts at MAC 2 that it resolves and that answer its requests.
 type floodLAN struct {
 	m    *machine
 	sent *[][]byte
 	now  time.Time
 	log  strings.Builder
 
-	asked  int  // questions for the neighbors
+	asked  int  // requests for the neighbors
 	silent bool // MAC 2 does not answer
 }
 
@@ -269,7 +269,7 @@ func newFloodLAN(t *testing.T, neighbors int) *floodLAN {
 	return f
 }
 
-// until lets time pass. Questions are answered at once.
+// until lets time pass. Requests are answered at once.
 func (f *floodLAN) until(to time.Time) {
 	for {
 		f.answer()
@@ -319,9 +319,9 @@ func TestAFloodOfClaimsIsBounded(t *testing.T) {
 	if s := f.m.stats; s.NeighborsMoved != 0 || s.NeighborsLost != 0 || s.NeighborClaims != perSecond*seconds {
 		t.Errorf("stats %+v", s)
 	}
-	// A check a second of each, of one question, and its confirmation each 20 s.
+	// A check a second of each, of one request, and its confirmation each 20 s.
 	if limit := neighbors * (seconds + 1) * 11 / 10; f.asked > limit {
-		t.Errorf("%d questions in %d s, want %d at most", f.asked, seconds, limit)
+		t.Errorf("%d requests in %d s, want %d at most", f.asked, seconds, limit)
 	}
 	if limit := timers + neighbors; len(f.m.timers.h) > limit {
 		t.Errorf("%d timers, want %d at most", len(f.m.timers.h), limit)
@@ -339,7 +339,7 @@ func TestAFloodOfClaimsIsBounded(t *testing.T) {
 		f.m.input(announcement(macOf(7), floodAddr(5))[0], f.now)
 		f.until(f.now.Add(100 * time.Millisecond))
 	}
-	if n := f.m.neighbors[floodAddr(5)]; n.mac != macOf(7) || !n.known {
+	if n := f.m.neighbors[floodAddr(5)]; n.mac != macOf(7) || !n.valid {
 		t.Errorf("at %x", n.mac)
 	}
 }
@@ -364,7 +364,7 @@ func TestMovesOfManyAtOnceAreSpread(t *testing.T) {
 	for f.now.Sub(begin) < 10*time.Second && moved() < neighbors {
 		f.until(f.now.Add(300 * time.Millisecond))
 		if limit := 1000 + int(f.now.Sub(begin)/time.Millisecond) + attempts; f.asked > limit {
-			t.Fatalf("%d questions after %s, want %d at most", f.asked, f.now.Sub(begin), limit)
+			t.Fatalf("%d requests after %s, want %d at most", f.asked, f.now.Sub(begin), limit)
 		}
 	}
 	if c := moved(); c != neighbors {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// attempts is how many questions in a row go unanswered until a neighbor counts as gone:
+// attempts is how many requests in a row go unanswered until a neighbor counts as gone:
 // MAX_UNICAST_SOLICIT of RFC 4861 §10, ucast_solicit in Linux.
 const attempts = 3
 
@@ -14,9 +14,9 @@ const attempts = 3
 type neighbor struct {
 	addr        netip.Addr
 	mac         mac  // the last known; zero: it has never been
-	known       bool // mac is good
-	unanswered  int  // questions since the last answer
-	asProbe     bool // the last question was asked from the unspecified address
+	valid       bool // mac is good
+	unanswered  int  // requests since the last answer
+	asProbe     bool // the last request was asked from the unspecified address
 	timer       timer
 	subscribers []*subscriber
 
@@ -29,7 +29,7 @@ type subscriber struct {
 	changed func(mac [6]byte, ok bool)
 	stopped bool
 	mac     mac // what changed was last called with
-	known   bool
+	valid   bool
 }
 
 // resolve adds a subscriber to addr; unsubscribe removes it.
@@ -44,7 +44,7 @@ func (m *machine) resolve(addr netip.Addr, s *subscriber, now time.Time) {
 	}
 	s.prepare = func() func() { return s.update(n) }
 	n.subscribers = append(n.subscribers, s)
-	if n.known {
+	if n.valid {
 		m.notify(&s.notice)
 	}
 }
@@ -70,38 +70,38 @@ func (m *machine) unsubscribe(addr netip.Addr, s *subscriber) {
 
 // update returns the call that tells a subscriber what it does not know yet, if anything.
 func (s *subscriber) update(n *neighbor) func() {
-	mac, known := n.mac, n.known
-	if s.stopped || known == s.known && (!known || mac == s.mac) {
+	mac, valid := n.mac, n.valid
+	if s.stopped || valid == s.valid && (!valid || mac == s.mac) {
 		return nil
 	}
-	s.mac, s.known = mac, known
-	return func() { s.changed(mac, known) }
+	s.mac, s.valid = mac, valid
+	return func() { s.changed(mac, valid) }
 }
 
-// ask sends the next question: to the known MAC at first, to everybody from the second
+// ask sends the next request: to the known MAC at first, to everybody from the second
 // on, and while no MAC is known.
 func (m *machine) ask(n *neighbor, now time.Time) {
 	m.timers.set(&n.timer, now.Add(m.spread(m.cfg.Retry)))
 	if m.isHost(n.addr) {
-		return // a question for one's own address is an announcement
+		return // a request for one's own address is an announcement
 	}
 	if !m.budgetFor(n).take(now, 1) {
-		m.stats.QuestionsPostponed++
+		m.stats.RequestsPostponed++
 		return
 	}
 	if n.unanswered == attempts {
 		m.lost(n, now)
 	}
 	var to mac
-	if n.known && n.unanswered == 0 {
+	if n.valid && n.unanswered == 0 {
 		to = n.mac
 	}
 	n.unanswered++
 	m.sendQuestion(n, to)
 }
 
-// budgetFor returns what limits questions for a neighbor. Those that packets can cause
-// for addresses that no host has do not hold up the rest: the first question for an
+// budgetFor returns what limits requests for a neighbor. Those that packets can cause
+// for addresses that no host has do not hold up the rest: the first request for an
 // address comes before the next for a silent one, and neighbors that once answered have a
 // budget apart.
 func (m *machine) budgetFor(n *neighbor) *budget {
@@ -109,7 +109,7 @@ func (m *machine) budgetFor(n *neighbor) *budget {
 	case n.mac != mac{}:
 		return &m.confirmations
 	case n.unanswered == 0:
-		return &m.firstQuestions
+		return &m.firstRequests
 	}
 	return &m.repeats
 }
@@ -117,7 +117,7 @@ func (m *machine) budgetFor(n *neighbor) *budget {
 func (m *machine) sendQuestion(n *neighbor, to mac) {
 	source := m.source(n.addr)
 	n.asProbe = source.IsUnspecified()
-	m.transmit(&m.stats.QuestionsSent, question(m.link.mac, source, n.addr, to))
+	m.transmit(&m.stats.RequestsSent, request(m.link.mac, source, n.addr, to))
 }
 
 // lost is called where a neighbor left all attempts unanswered.
@@ -127,26 +127,26 @@ func (m *machine) lost(n *neighbor, now time.Time) {
 		args = append(args, "mac", hardware(n.mac).String())
 	}
 	m.logLimited(m.logs.silent, now, slog.LevelWarn, "arp: neighbor does not answer", args...)
-	if n.known {
-		n.known = false
+	if n.valid {
+		n.valid = false
 		m.stats.NeighborsLost++
 		m.tellAll(n)
 	}
 }
 
-// learn takes in what msg says of a neighbor: RFC 826 "merge", RFC 4861 §7.2.3 and
-// §7.2.5. Only an answer to a question shows that the neighbor hears this link, and puts
-// off the next question. Another MAC than the known one is only a claim at first.
-func (m *machine) learn(msg *message, now time.Time) {
+// updateNeighbor takes in what msg says of a neighbor: RFC 826 "merge", RFC 4861 §7.2.3 and
+// §7.2.5. Only an answer to a request shows that the neighbor hears this link, and puts
+// off the next request. Another MAC than the known one is only a claim at first.
+func (m *machine) updateNeighbor(msg *message, now time.Time) {
 	n := m.neighbors[msg.claimed]
 	if n == nil {
 		return
 	}
 	switch {
-	case n.known && msg.mac == n.mac:
+	case n.valid && msg.mac == n.mac:
 	case !msg.explicit: // an NA to one host may leave out the MAC that this host used
 		return
-	case n.known:
+	case n.valid:
 		if msg.override || n.addr.Is4() {
 			m.claim(n, msg.mac, now)
 		}
@@ -162,7 +162,7 @@ func (m *machine) learn(msg *message, now time.Time) {
 
 // setMAC makes a MAC the known one, and asks there at once whether the neighbor hears.
 func (m *machine) setMAC(n *neighbor, to mac, now time.Time) {
-	n.mac, n.known, n.unanswered = to, true, 0
+	n.mac, n.valid, n.unanswered = to, true, 0
 	n.move.stop(m)
 	m.timers.set(&n.timer, now)
 	m.tellAll(n)
@@ -178,7 +178,7 @@ func (m *machine) confirm(n *neighbor, now time.Time) {
 }
 
 func (m *machine) tellAll(n *neighbor) {
-	m.log.Debug("arp: neighbor", "interface", m.cfg.Interface, "address", n.addr, "mac", hardware(n.mac).String(), "known", n.known)
+	m.log.Debug("arp: neighbor", "interface", m.cfg.Interface, "address", n.addr, "mac", hardware(n.mac).String(), "known", n.valid)
 	for _, s := range n.subscribers {
 		m.notify(&s.notice)
 	}

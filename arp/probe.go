@@ -46,7 +46,7 @@ func (m *machine) probeNext(p *probe, now time.Time) {
 	if p.addr.Is6() {
 		unspecified = netip.IPv6Unspecified()
 	}
-	m.transmit(&m.stats.ProbesSent, question(m.link.mac, unspecified, p.addr, mac{}))
+	m.transmit(&m.stats.ProbesSent, request(m.link.mac, unspecified, p.addr, mac{}))
 	p.asked++
 	wait := m.cfg.ProbeTime / 4
 	if p.asked == probeCount {

@@ -60,7 +60,7 @@ func TestProbeOfAnotherHostIsNoClaim(t *testing.T) {
 		go func() { end <- l.Probe(n.t.Context(), w.addr(100)) }()
 		synctest.Wait()
 		for _, to := range []mac{{}, macOf(1)} {
-			n.inject(question(macOf(9), unspecifiedOf(w), w.addr(100), to))
+			n.inject(request(macOf(9), unspecifiedOf(w), w.addr(100), to))
 		}
 		other, _ := n.host(Config{}, 2, w.host(2))
 		must(n.t, other.Probe(n.t.Context(), w.addr(100)))
@@ -128,7 +128,7 @@ func TestProbeDoesNotTakeOurselvesForAnother(t *testing.T) {
 		end := make(chan error, 1)
 		go func() { end <- l.Probe(n.t.Context(), w.addr(100)) }()
 		synctest.Wait()
-		n.inject(question(p.state.mac, unspecifiedOf(w), w.addr(100), mac{})) // a loop in the network
+		n.inject(request(p.state.mac, unspecifiedOf(w), w.addr(100), mac{})) // a loop in the network
 		must(n.t, <-end)
 	})
 }

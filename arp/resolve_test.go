@@ -50,18 +50,18 @@ func TestResolveTellsOnceAndConfirmsByUnicast(t *testing.T) {
 		got.want(n.t)
 		asked := p.sent()
 		if !group(asked[0].dst) {
-			n.t.Errorf("first question to %x", asked[0].dst)
+			n.t.Errorf("first request to %x", asked[0].dst)
 		}
 		for i, q := range asked[1:] {
 			gap := q.at.Sub(asked[i].at)
 			if q.dst != macOf(2) || gap < 15*time.Second || gap > 25*time.Second {
-				n.t.Errorf("question %d after %s to %x", i+1, gap, q.dst)
+				n.t.Errorf("request %d after %s to %x", i+1, gap, q.dst)
 			}
 		}
 		if len(asked) < 24 || len(asked) > 41 {
-			n.t.Errorf("%d questions in 10 minutes", len(asked))
+			n.t.Errorf("%d requests in 10 minutes", len(asked))
 		}
-		if s := l.Stats(); s.Known != 1 || s.Neighbors != 1 || s.QuestionsSent != uint64(len(asked)) {
+		if s := l.Stats(); s.Known != 1 || s.Neighbors != 1 || s.RequestsSent != uint64(len(asked)) {
 			n.t.Errorf("stats %+v", s)
 		}
 	})
@@ -76,7 +76,7 @@ func TestResolveAsksUntilAnswered(t *testing.T) {
 		time.Sleep(time.Minute)
 		got.want(n.t)
 		if c := len(p.sent()); c < 48 || c > 81 {
-			n.t.Errorf("%d questions in a minute", c)
+			n.t.Errorf("%d requests in a minute", c)
 		}
 		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		time.Sleep(1250 * time.Millisecond)
@@ -95,12 +95,12 @@ func TestResolveTellsOfSilenceAndReturn(t *testing.T) {
 		got.want(n.t, "2 true")
 		must(n.t, server.SetVIPs(nil))
 		n.reset()
-		time.Sleep(22*time.Second + 999*time.Millisecond) // 20 s, then three questions, 1 s for each
+		time.Sleep(22*time.Second + 999*time.Millisecond) // 20 s, then three requests, 1 s for each
 		got.want(n.t)
 		time.Sleep(time.Millisecond)
 		got.want(n.t, "2 false")
 		if q := p.sent(); q[0].dst != macOf(2) || !group(q[1].dst) || !group(q[2].dst) {
-			n.t.Error("want one question to the known MAC, then to all")
+			n.t.Error("want one request to the known MAC, then to all")
 		}
 		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
 		time.Sleep(2 * time.Second)
@@ -108,14 +108,14 @@ func TestResolveTellsOfSilenceAndReturn(t *testing.T) {
 	})
 }
 
-func TestResolveLearnsFromQuestionsOfTheNeighbor(t *testing.T) {
+func TestResolveLearnsFromRequestsOfTheNeighbor(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		l, p := n.host(Config{}, 1, w.host(1))
 		must(n.t, p.Join(membership{group: solicitedNode(w.addr(9))}))
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()
 		got.want(n.t)
-		n.inject(question(macOf(2), w.addr(2), w.addr(9), mac{}))
+		n.inject(request(macOf(2), w.addr(2), w.addr(9), mac{}))
 		got.want(n.t, "2 true")
 		// It never answers, so it does not hear us.
 		time.Sleep(10 * time.Second)
@@ -141,7 +141,7 @@ func TestResolveWithoutAHostAddressAsksAsAProbe(t *testing.T) {
 	})
 }
 
-func TestStopEndsQuestionsAndCalls(t *testing.T) {
+func TestStopEndsRequestsAndCalls(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
 		server, _ := n.host(Config{}, 2)
 		l, p := n.host(Config{}, 1, w.host(1))
@@ -154,20 +154,20 @@ func TestStopEndsQuestionsAndCalls(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		got.want(n.t)
 		still.want(n.t, "2 true")
-		var late told
-		stopLate := l.Resolve(w.addr(2), late.changed)
-		late.want(n.t, "2 true")
+		var second told
+		stopLate := l.Resolve(w.addr(2), second.changed)
+		second.want(n.t, "2 true")
 		stopLate()
 		stopStill()
 		n.reset()
 		time.Sleep(time.Hour)
 		if c := len(p.sent()); c != 0 || l.Stats().Neighbors != 0 {
-			n.t.Errorf("%d questions after stop", c)
+			n.t.Errorf("%d requests after stop", c)
 		}
 	})
 }
 
-func TestQuestionsForHundredsAreSpread(t *testing.T) {
+func TestRequestsForHundredsAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lan{t: t}
 		server, _ := n.host(Config{}, 2)
@@ -192,7 +192,7 @@ func TestQuestionsForHundredsAreSpread(t *testing.T) {
 		}
 		for s, c := range perSecond {
 			if c > 100 { // 25 on average, 50 where spread evenly over the 10 s of the first round
-				t.Errorf("%d questions in second %d", c, s)
+				t.Errorf("%d requests in second %d", c, s)
 			}
 		}
 	})
@@ -218,7 +218,7 @@ func TestLinkUpAsksAtOnce(t *testing.T) {
 	})
 }
 
-func TestSourceOfQuestions(t *testing.T) {
+func TestSourceOfRequests(t *testing.T) {
 	for _, tc := range []struct {
 		name, target, want string
 		addrs              []string

@@ -60,7 +60,7 @@ func (m *machine) setVIPs(macs map[netip.Addr]mac) {
 	}
 }
 
-// answer answers a question for a VIP, also a probe. A question for the address that it
+// answer answers a request for a VIP, also a probe. A request for the address that it
 // claims is an announcement (RFC 5227 §1.1), and not answered.
 func (m *machine) answer(q *message) {
 	v := m.vips[q.asked]

@@ -46,7 +46,7 @@ func TestAnswers(t *testing.T) {
 	other := mac{0x02, 0, 0, 0, 0, 9}
 	for _, w := range []nums{v4, v6} {
 		vip, them := w.addr(100), w.addr(3)
-		q := func(from, target netip.Addr, to mac) []byte { return question(macOf(3), from, target, to) }
+		q := func(from, target netip.Addr, to mac) []byte { return request(macOf(3), from, target, to) }
 		unspecified := none4
 		if w == v6 {
 			unspecified = none6
@@ -66,7 +66,7 @@ func TestAnswers(t *testing.T) {
 			{"a probe", q(unspecified, vip, mac{}), [][]byte{reply(macOf(1), &message{asked: vip, mac: macOf(3)})}, false},
 			{"an announcement, by defense", announcement(macOf(3), vip)[0], announcement(macOf(1), vip), true},
 			{"our own announcement come back", announcement(macOf(1), vip)[0], nil, false},
-			{"a VIP as the source of a question, by defense", q(vip, w.addr(101), mac{}), announcement(macOf(1), vip), true},
+			{"a VIP as the source of a request, by defense", q(vip, w.addr(101), mac{}), announcement(macOf(1), vip), true},
 			{"an answer that is for another host, by defense",
 				reply(macOf(3), &message{asked: vip, claimed: them, mac: other}), announcement(macOf(1), vip), true},
 		} {
@@ -105,18 +105,18 @@ func TestNAWithoutTargetOptionConfirms(t *testing.T) {
 	m, _ := newTestMachine(t)
 	m.input(announcement(macOf(2), b2)[0], epoch)
 	n := m.neighbors[b2]
-	if !n.known || !n.timer.at.Equal(epoch) {
-		t.Fatalf("known %t, next question at %s: an announcement confirms nothing", n.known, n.timer.at)
+	if !n.valid || !n.timer.at.Equal(epoch) {
+		t.Fatalf("known %t, next request at %s: an announcement confirms nothing", n.valid, n.timer.at)
 	}
 	m.input(ndFrame(macOf(2), macOf(1), b2, b1, &ndp.NeighborAdvertisement{Solicited: true, TargetAddress: b2}), epoch)
 	if want := epoch.Add(20 * time.Second); !n.timer.at.Equal(want) {
-		t.Errorf("next question at %s, want %s", n.timer.at, want)
+		t.Errorf("next request at %s, want %s", n.timer.at, want)
 	}
 }
 
 func TestMalformedFramesAreCountedAndDropped(t *testing.T) {
 	m, sent := newTestMachine(t)
-	m.input(question(macOf(3), a2, v4.addr(100), mac{})[:30], epoch)
+	m.input(request(macOf(3), a2, v4.addr(100), mac{})[:30], epoch)
 	m.input([]byte("x"), epoch)
 	if m.stats.Malformed != 2 || len(*sent) != 0 {
 		t.Errorf("%d counted, %d answered", m.stats.Malformed, len(*sent))
@@ -159,7 +159,7 @@ func TestARPReplyToABroadcastIsNoAnswerToUs(t *testing.T) {
 	m, _ := newTestMachine(t)
 	f := arpFrame(marp.OperationReply, macOf(2), broadcast, a2, macOf(2), a2)
 	m.input(f, epoch)
-	if n := m.neighbors[a2]; !n.known || !n.timer.at.Equal(epoch) {
-		t.Errorf("known %t, next question at %s: a gratuitous reply confirms nothing", n.known, n.timer.at)
+	if n := m.neighbors[a2]; !n.valid || !n.timer.at.Equal(epoch) {
+		t.Errorf("known %t, next request at %s: a gratuitous reply confirms nothing", n.valid, n.timer.at)
 	}
 }

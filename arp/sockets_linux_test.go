@@ -39,7 +39,7 @@ func wires(t *testing.T) (from wire, sender state, to wire) {
 func TestSocketsCountWhatTheyHaveNoRoomFor(t *testing.T) {
 	from, sender, to := wires(t)
 	const frames = 4000 // of 768 bytes or so in the kernel, into a buffer of 208 KiB
-	f := question(sender.mac, v4.addr(1), v4.addr(10), mac{})
+	f := request(sender.mac, v4.addr(1), v4.addr(10), mac{})
 	for range frames {
 		must(t, from.Send(f))
 	}
@@ -77,25 +77,25 @@ func TestSocketsReceiveWhatIsForUsOnly(t *testing.T) {
 			}
 		}()
 		if p == ipv6ND {
-			echo := question(sender.mac, b1, b2, mac{})
+			echo := request(sender.mac, b1, b2, mac{})
 			echo[14+ipv6HeaderLen] = 128
 			must(t, from.Send(echo))
-			udp := question(sender.mac, b1, b2, mac{})
+			udp := request(sender.mac, b1, b2, mac{})
 			udp[14+6] = 17
 			must(t, from.Send(udp))
 		}
 		for i, tag := range [][]byte{{0x81, 0, 0, 5}, {0x81, 0, 0, 0}, nil} {
-			f := question(sender.mac, w.addr(1), w.addr(byte(10+i)), mac{})
+			f := request(sender.mac, w.addr(1), w.addr(byte(10+i)), mac{})
 			must(t, from.Send(slices.Concat(f[:12], tag, f[12:])))
 		}
 		for _, want := range []netip.Addr{w.addr(11), w.addr(12)} { // VLAN number 0 is none; 802.1Q §9.6
 			select {
 			case a := <-got:
 				if a != want {
-					t.Errorf("received the question for %s, want that for %s", a, want)
+					t.Errorf("received the request for %s, want that for %s", a, want)
 				}
 			case <-time.After(time.Minute):
-				t.Fatalf("question for %s not received", want)
+				t.Fatalf("request for %s not received", want)
 			}
 		}
 	}

@@ -17,12 +17,12 @@ type Stats struct {
 	SolicitationsAnswered uint64 `json:"solicitations_answered"`
 
 	// Messages sent unasked. An announcement or defense by ARP is two frames.
-	QuestionsSent     uint64 `json:"questions_sent"`     // for neighbors
+	RequestsSent      uint64 `json:"requests_sent"`      // for neighbors
 	ProbesSent        uint64 `json:"probes_sent"`        // for addresses given to Probe
 	AnnouncementsSent uint64 `json:"announcements_sent"` // of VIPs
 	DefensesSent      uint64 `json:"defenses_sent"`      // announcements after a conflict
-	// QuestionsPostponed are those that would have exceeded the rate; they are asked later.
-	QuestionsPostponed uint64 `json:"questions_postponed"`
+	// RequestsPostponed are those that would have exceeded the rate; they are asked later.
+	RequestsPostponed uint64 `json:"requests_postponed"`
 
 	// SendErrors are frames that the interface refused. They are in the counts above.
 	SendErrors uint64 `json:"send_errors"`
@@ -53,7 +53,7 @@ func (l *Link) Stats() Stats {
 	s.ReceiveDropped = dropped
 	s.VIPs, s.Neighbors = len(l.m.vips), len(l.m.neighbors)
 	for _, n := range l.m.neighbors {
-		if n.known {
+		if n.valid {
 			s.Known++
 		}
 	}

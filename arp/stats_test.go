@@ -47,16 +47,16 @@ func TestStatsCountByKind(t *testing.T) {
 			do   func(m *machine)
 			want map[string]int
 		}{
-			{"question for a VIP", func(m *machine) { m.input(question(macOf(3), them, vip, mac{}), epoch) }, map[string]int{asked: 1, answered: 1}},
-			{"probe for a VIP", func(m *machine) { m.input(question(macOf(3), unspecifiedOf(w), vip, mac{}), epoch) }, map[string]int{asked: 1, answered: 1}},
-			{"question for another address", func(m *machine) { m.input(question(macOf(3), them, w.addr(99), mac{}), epoch) }, map[string]int{asked: 1}},
+			{"request for a VIP", func(m *machine) { m.input(request(macOf(3), them, vip, mac{}), epoch) }, map[string]int{asked: 1, answered: 1}},
+			{"probe for a VIP", func(m *machine) { m.input(request(macOf(3), unspecifiedOf(w), vip, mac{}), epoch) }, map[string]int{asked: 1, answered: 1}},
+			{"request for another address", func(m *machine) { m.input(request(macOf(3), them, w.addr(99), mac{}), epoch) }, map[string]int{asked: 1}},
 			{"claim to a VIP", func(m *machine) { m.input(announced[0], epoch) }, defended},
 			{"answer of a neighbor", func(m *machine) { m.input(answerTo(w, macOf(2), 2), epoch) }, map[string]int{told: 1, "neighbors_learned": 1}},
 			{"malformed", func(m *machine) { m.input(announced[0][:20], epoch) }, map[string]int{"malformed": 1}},
 			{"announcement", func(m *machine) { m.announce(m.vips[vip], epoch); m.timers.run(epoch) }, map[string]int{"announcements_sent": 1}},
-			{"question", func(m *machine) { m.resolve(w.addr(7), &subscriber{}, epoch); m.timers.run(epoch) }, map[string]int{"questions_sent": 1}},
+			{"request", func(m *machine) { m.resolve(w.addr(7), &subscriber{}, epoch); m.timers.run(epoch) }, map[string]int{"requests_sent": 1}},
 			{"probe", func(m *machine) { m.probe(w.addr(7), make(chan error, 1), epoch); m.timers.run(epoch) }, map[string]int{"probes_sent": 1}},
-			{"link down", func(m *machine) { m.link.up = false; m.input(question(macOf(3), them, vip, mac{}), epoch) },
+			{"link down", func(m *machine) { m.link.up = false; m.input(request(macOf(3), them, vip, mac{}), epoch) },
 				map[string]int{asked: 1, "send_dropped": 1}},
 			{"neighbor lost", func(m *machine) {
 				m.input(answerTo(w, macOf(2), 2), epoch)
@@ -64,7 +64,7 @@ func TestStatsCountByKind(t *testing.T) {
 				for now := epoch; m.stats.NeighborsLost == 0 && now.Before(epoch.Add(time.Minute)); now = now.Add(time.Second) {
 					m.timers.run(now)
 				}
-				m.stats.QuestionsSent, m.stats.ProbesSent = 0, 0
+				m.stats.RequestsSent, m.stats.ProbesSent = 0, 0
 			}, map[string]int{told: 1, "neighbors_learned": 1, "neighbors_lost": 1}},
 		} {
 			t.Run(w.name+"/"+tc.name, func(t *testing.T) {
@@ -117,8 +117,8 @@ func TestRefusedFramesAreCountedAndLogged(t *testing.T) {
 		n.mu.Unlock()
 		defer l.Resolve(v4.addr(2), func([6]byte, bool) {})()
 		time.Sleep(10 * time.Minute)
-		if s := l.Stats(); s.SendErrors != s.QuestionsSent || s.SendErrors < 450 {
-			t.Errorf("%d of %d counted", s.SendErrors, s.QuestionsSent)
+		if s := l.Stats(); s.SendErrors != s.RequestsSent || s.SendErrors < 450 {
+			t.Errorf("%d of %d counted", s.SendErrors, s.RequestsSent)
 		}
 		if c := strings.Count(log.String(), "no buffer space"); c < 10 || c > 10+60 {
 			t.Errorf("%d log lines in 10 minutes", c)

@@ -47,17 +47,17 @@ func (l *Link) SetVIPs(vips []VIP) error {
 	}
 	l.vipsMu.Lock()
 	defer l.vipsMu.Unlock()
-	joined, err := l.join(need)
+	memberships, err := l.join(need)
 	if err != nil {
 		return err
 	}
 	l.do(func(m *machine, _ time.Time) { m.setVIPs(macs) })
-	for m := range l.joined {
-		if !joined[m] {
+	for m := range l.memberships {
+		if !memberships[m] {
 			l.leave(m)
 		}
 	}
-	l.joined = joined
+	l.memberships = memberships
 	return nil
 }
 
@@ -98,7 +98,7 @@ func (l *Link) join(need []membership) (map[membership]bool, error) {
 	set := make(map[membership]bool, len(need))
 	var fresh []membership
 	for _, m := range need {
-		if !set[m] && !l.joined[m] {
+		if !set[m] && !l.memberships[m] {
 			if err := l.wire.Join(m); err != nil {
 				for _, f := range fresh {
 					l.leave(f)

@@ -17,7 +17,7 @@ import (
 // Virtual MACs of VRRP routers 7 and 8.
 var virtual7, virtual8 = mac{0, 0, 0x5e, 0, 1, 7}, mac{0, 0, 0x5e, 0, 1, 8}
 
-// answers asks host 3's question for an address, and returns the MAC that p's host
+// answers sends host 3's request for an address, and returns the MAC that p's host
 // answers with and from; zero if it does not.
 func (p *port) answers(addr netip.Addr) mac {
 	p.lan.t.Helper()
@@ -26,13 +26,13 @@ func (p *port) answers(addr netip.Addr) mac {
 	if addr.Is6() {
 		them = v6.addr(3)
 	}
-	p.lan.inject(question(macOf(3), them, addr, mac{}))
+	p.lan.inject(request(macOf(3), them, addr, mac{}))
 	sent := p.sent()
 	if len(sent) == 0 {
 		return mac{}
 	}
 	if len(sent) != 1 || sent[0].claimed != addr || sent[0].src != sent[0].mac {
-		p.lan.t.Errorf("answer to a question for %s: %+v", addr, sent)
+		p.lan.t.Errorf("answer to a request for %s: %+v", addr, sent)
 	}
 	return sent[0].mac
 }
@@ -69,9 +69,9 @@ func TestVIPsHaveMACsOfTheirOwn(t *testing.T) {
 		must(n.t, l.Announce(n.t.Context(), w.addr(107), w.addr(108)))
 		defer l.Resolve(w.addr(2), func([6]byte, bool) {})()
 		must(n.t, l.Probe(n.t.Context(), w.addr(110)))
-		said := map[mac]int{}
+		count := map[mac]int{}
 		for _, h := range p.sent() {
-			want := macOf(1) // questions and probes
+			want := macOf(1) // requests and probes
 			switch h.claimed {
 			case w.addr(107):
 				want = virtual7
@@ -81,10 +81,10 @@ func TestVIPsHaveMACsOfTheirOwn(t *testing.T) {
 			if h.mac != want || h.src != want {
 				n.t.Errorf("%s said at %x from %x, want %x", h.claimed, h.mac, h.src, want)
 			}
-			said[h.mac]++
+			count[h.mac]++
 		}
-		if len(said) != 3 {
-			n.t.Errorf("sent by MAC: %v", said)
+		if len(count) != 3 {
+			n.t.Errorf("sent by MAC: %v", count)
 		}
 		for addr, want := range map[netip.Addr]mac{w.addr(107): virtual7, w.addr(108): virtual8, w.addr(109): virtual8} {
 			if got := p.answers(addr); got != want {
@@ -92,9 +92,9 @@ func TestVIPsHaveMACsOfTheirOwn(t *testing.T) {
 			}
 		}
 		n.reset()
-		n.inject(question(macOf(3), w.addr(3), w.addr(108), virtual8)) // as a host confirms what it knows
+		n.inject(request(macOf(3), w.addr(3), w.addr(108), virtual8)) // as a host confirms what it knows
 		if len(p.sent()) != 1 {
-			n.t.Error("a question to a virtual MAC is not answered")
+			n.t.Error("a request to a virtual MAC is not answered")
 		}
 		n.inject(announcement(virtual8, w.addr(108))[0]) // its own, come back through a loop
 		if c := l.Stats().Conflicts; c != 0 {
@@ -128,8 +128,8 @@ func TestVirtualMACStaysWhenTheInterfaceGetsAnother(t *testing.T) {
 		if len(p.sent()) == 0 {
 			n.t.Error("new MAC is not announced")
 		}
-		if at, own := p.answers(w.addr(107)), p.answers(w.addr(100)); at != virtual7 || own != macOf(5) {
-			n.t.Errorf("VIPs are at %x and %x", at, own)
+		if at, plain := p.answers(w.addr(107)), p.answers(w.addr(100)); at != virtual7 || plain != macOf(5) {
+			n.t.Errorf("VIPs are at %x and %x", at, plain)
 		}
 	})
 }
@@ -142,8 +142,8 @@ func TestVIPThatIsNotSetIsNeitherAnsweredAnnouncedNorDefended(t *testing.T) {
 		must(n.t, l.SetVIPs(vipsAt(virtual7, w.addr(100))))
 		must(n.t, l.SetVIPs(nil))
 		n.reset()
-		n.inject(question(macOf(3), w.addr(3), w.addr(100), mac{}))
-		n.inject(question(macOf(3), unspecifiedOf(w), w.addr(100), mac{}))
+		n.inject(request(macOf(3), w.addr(3), w.addr(100), mac{}))
+		n.inject(request(macOf(3), unspecifiedOf(w), w.addr(100), mac{}))
 		n.inject(announcement(virtual7, w.addr(100))[0]) // by the active one
 		n.inject(announcement(macOf(9), w.addr(100))[0])
 		p.set(func(s *state) { s.up = false })

@@ -27,11 +27,11 @@ const (
 type message struct {
 	kind      kind
 	src, dst  mac        // of the Ethernet header
-	asked     netip.Addr // the address that a question is for; not valid in answers
+	asked     netip.Addr // the address that a request is for; not valid in answers
 	claimed   netip.Addr // the address that the sender claims; not valid in probes
 	mac       mac        // of the sender
 	explicit  bool       // mac is in the message; otherwise it is the Ethernet source
-	solicited bool       // an answer to a question: ARP reply to one host, NA with the S flag
+	solicited bool       // an answer to a request: ARP reply to one host, NA with the S flag
 	override  bool       // gratuitous ARP, NA with the O flag, NS with a source option
 }
 

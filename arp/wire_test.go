@@ -86,22 +86,22 @@ func TestFramesAreThoseOfTheRFCs(t *testing.T) {
 		name      string
 		got, want []byte
 	}{
-		{"ARP request", question(macOf(1), a1, a2, mac{}), refARP(t, 1, macOf(1), broadcast, "192.0.2.1", mac{}, "192.0.2.2")},
-		{"ARP request to one", question(macOf(1), a1, a2, macOf(2)), refARP(t, 1, macOf(1), macOf(2), "192.0.2.1", macOf(2), "192.0.2.2")},
-		{"ARP probe", question(macOf(1), none4, a2, mac{}), refARP(t, 1, macOf(1), broadcast, "0.0.0.0", mac{}, "192.0.2.2")},
+		{"ARP request", request(macOf(1), a1, a2, mac{}), refARP(t, 1, macOf(1), broadcast, "192.0.2.1", mac{}, "192.0.2.2")},
+		{"ARP request to one", request(macOf(1), a1, a2, macOf(2)), refARP(t, 1, macOf(1), macOf(2), "192.0.2.1", macOf(2), "192.0.2.2")},
+		{"ARP probe", request(macOf(1), none4, a2, mac{}), refARP(t, 1, macOf(1), broadcast, "0.0.0.0", mac{}, "192.0.2.2")},
 		{"ARP reply", reply(macOf(2), &message{asked: a2, claimed: a1, mac: macOf(1)}),
 			refARP(t, 2, macOf(2), macOf(1), "192.0.2.2", macOf(1), "192.0.2.1")},
 		{"ARP reply to a probe", reply(macOf(2), &message{asked: a2, mac: macOf(1)}),
 			refARP(t, 2, macOf(2), macOf(1), "192.0.2.2", macOf(1), "0.0.0.0")},
 		{"ARP announcement", announcement(macOf(2), a2)[0], refARP(t, 1, macOf(2), broadcast, "192.0.2.2", mac{}, "192.0.2.2")},
 		{"gratuitous ARP reply", announcement(macOf(2), a2)[1], refARP(t, 2, macOf(2), broadcast, "192.0.2.2", macOf(2), "192.0.2.2")},
-		{"NS", question(macOf(1), b1, b2, mac{}), refND(t, nd{srcMAC: macOf(1), dstMAC: snm2,
+		{"NS", request(macOf(1), b1, b2, mac{}), refND(t, nd{srcMAC: macOf(1), dstMAC: snm2,
 			src: "2001:db8::1", dst: "ff02::1:ff00:2", hops: 255, target: "2001:db8::2", option: src, optionMAC: macOf(1)})},
-		{"NS to one", question(macOf(1), b1, b2, macOf(2)), refND(t, nd{srcMAC: macOf(1), dstMAC: macOf(2),
+		{"NS to one", request(macOf(1), b1, b2, macOf(2)), refND(t, nd{srcMAC: macOf(1), dstMAC: macOf(2),
 			src: "2001:db8::1", dst: "2001:db8::2", hops: 255, target: "2001:db8::2", option: src, optionMAC: macOf(1)})},
-		{"DAD", question(macOf(1), none6, b2, mac{}), refND(t, nd{srcMAC: macOf(1), dstMAC: snm2,
+		{"DAD", request(macOf(1), none6, b2, mac{}), refND(t, nd{srcMAC: macOf(1), dstMAC: snm2,
 			src: "::", dst: "ff02::1:ff00:2", hops: 255, target: "2001:db8::2"})},
-		{"DAD is never to one", question(macOf(1), none6, b2, macOf(2)), refND(t, nd{srcMAC: macOf(1), dstMAC: snm2,
+		{"DAD is never to one", request(macOf(1), none6, b2, macOf(2)), refND(t, nd{srcMAC: macOf(1), dstMAC: snm2,
 			src: "::", dst: "ff02::1:ff00:2", hops: 255, target: "2001:db8::2"})},
 		{"NA", reply(macOf(2), &message{asked: b2, claimed: b1, mac: macOf(1)}), refND(t, nd{srcMAC: macOf(2), dstMAC: macOf(1),
 			src: "2001:db8::2", dst: "2001:db8::1", hops: 255, advert: true, flags: solicited | overrides,
@@ -123,25 +123,25 @@ func TestFramesAreThoseOfTheRFCs(t *testing.T) {
 
 func TestParseRefusesWhatTheRFCsForbid(t *testing.T) {
 	arpWith := func(at int, v ...byte) []byte {
-		f := question(macOf(1), a1, a2, mac{})
+		f := request(macOf(1), a1, a2, mac{})
 		copy(f[at:], v)
 		return f
 	}
-	good := nd{srcMAC: macOf(1), dstMAC: snm2, src: "2001:db8::1", dst: "ff02::1:ff00:2", hops: 255, target: "2001:db8::2",
+	valid := nd{srcMAC: macOf(1), dstMAC: snm2, src: "2001:db8::1", dst: "ff02::1:ff00:2", hops: 255, target: "2001:db8::2",
 		option: layers.ICMPv6OptSourceAddress, optionMAC: macOf(1)}
 	ndWith := func(change func(*nd)) []byte {
-		m := good
+		m := valid
 		change(&m)
 		return refND(t, m)
 	}
-	wrongSum := refND(t, good)
+	wrongSum := refND(t, valid)
 	wrongSum[70] ^= 1
 	for _, tc := range []struct {
 		name  string
 		frame []byte
 		want  error
 	}{
-		{"good NS", refND(t, good), nil},
+		{"good NS", refND(t, valid), nil},
 		{"good ARP", arpWith(0), nil},
 		{"neither protocol", arpWith(12, 0x08, 0x00), errType},
 		{"tagged", append(arpWith(12, 0x81, 0, 0, 5, 8, 6), 0, 0, 0, 0), errTagged},
@@ -161,7 +161,7 @@ func TestParseRefusesWhatTheRFCsForbid(t *testing.T) {
 		{"NA for a group", ndWith(func(m *nd) { m.advert, m.target = true, "ff02::1" }), errND},
 		{"option with a group's MAC", ndWith(func(m *nd) { m.optionMAC = broadcast }), errMAC},
 		{"source is a group", ndWith(func(m *nd) { m.src = "ff02::1" }), errND},
-		{"cut", refND(t, good)[:70], errShort},
+		{"cut", refND(t, valid)[:70], errShort},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if _, err := parse(tc.frame); !errors.Is(err, tc.want) {
@@ -180,11 +180,11 @@ func TestParseRefusesWhatTheRFCsForbid(t *testing.T) {
 // protocols: whatever it is, it must not panic, and what is answered must be well formed.
 func FuzzInput(f *testing.F) {
 	for _, b := range [][]byte{
-		question(macOf(3), a1, v4.addr(100), mac{}),
-		question(macOf(3), none4, v4.addr(100), mac{}),
+		request(macOf(3), a1, v4.addr(100), mac{}),
+		request(macOf(3), none4, v4.addr(100), mac{}),
 		announcement(macOf(3), v4.addr(100))[1],
-		question(macOf(3), b1, v6.addr(100), mac{}),
-		question(macOf(3), none6, v6.addr(100), mac{}),
+		request(macOf(3), b1, v6.addr(100), mac{}),
+		request(macOf(3), none6, v6.addr(100), mac{}),
 		announcement(macOf(3), v6.addr(100))[0],
 		announcement(macOf(3), b2)[0],
 		{}, make([]byte, 14),

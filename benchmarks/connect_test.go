@@ -93,16 +93,16 @@ func BenchmarkFull(b *testing.B) {
 func BenchmarkExpire(b *testing.B) {
 	for _, size := range sizes[1:] {
 		b.Run("connections="+size.name, func(b *testing.B) {
-			const known = 1 << 14
-			w := newWorld(b, lb.DSR, known, int(size.n)+1<<22)
+			const existing = 1 << 14
+			w := newWorld(b, lb.DSR, existing, int(size.n)+1<<22)
 			w.establish()
 			n := 0
 			for b.Loop() {
 				b.StopTimer()
-				w.port.fill = (&fresh{src: w.src, first: known}).fill
+				w.port.fill = (&fresh{src: w.src, first: existing}).fill
 				w.port.run(int(size.n))
-				if got := w.Stats().Connections; got < int(size.n)+known {
-					b.Fatalf("%d connections of %d", got, int(size.n)+known)
+				if got := w.Stats().Connections; got < int(size.n)+existing {
+					b.Fatalf("%d connections of %d", got, int(size.n)+existing)
 				}
 				begin := time.Now()
 				b.StartTimer()
@@ -110,8 +110,8 @@ func BenchmarkExpire(b *testing.B) {
 				b.StopTimer()
 				took := time.Since(begin)
 				w.expire(halfOpen) // those that were opened meanwhile
-				if got := w.Stats().Connections; got != known {
-					b.Fatalf("%d connections are left of %d", got, known)
+				if got := w.Stats().Connections; got != existing {
+					b.Fatalf("%d connections are left of %d", got, existing)
 				}
 				n += int(size.n)
 				during.report(b, "")

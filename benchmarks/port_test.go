@@ -142,7 +142,7 @@ func startOn(b *testing.B, cfg lb.Config, env lb.Env, ports ...*loopPort) *lb.Ba
 type everybody struct{}
 
 func (everybody) Run(ctx context.Context) error                 { <-ctx.Done(); return nil }
-func (everybody) Stats() lb.LinkStats { return lb.LinkStats{} }
+func (everybody) Stats() lb.LinkStats                           { return lb.LinkStats{} }
 func (everybody) SetVIPs([]lb.LinkVIP) error                    { return nil }
 func (everybody) Probe(context.Context, ...netip.Addr) error    { return nil }
 func (everybody) Announce(context.Context, ...netip.Addr) error { return nil }

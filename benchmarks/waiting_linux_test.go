@@ -196,7 +196,7 @@ func serve(b *testing.B, h *lab.Host) {
 func (x *pingPong) run(b *testing.B, pace time.Duration) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	late := watchTimers(b)
+	stopTimers := watchTimers(b)
 	buf := make([]byte, 32)
 	var times []time.Duration
 	lost := 0
@@ -218,7 +218,7 @@ func (x *pingPong) run(b *testing.B, pace time.Duration) {
 		b.Fatal("no echo")
 	}
 	us := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
-	for name, list := range map[string][]time.Duration{"": times, "timer-": late()} {
+	for name, list := range map[string][]time.Duration{"": times, "timer-": stopTimers()} {
 		slices.Sort(list)
 		b.ReportMetric(us(list[len(list)/2]), name+"p50-µs")
 		b.ReportMetric(us(list[len(list)*99/100]), name+"p99-µs")
@@ -231,15 +231,15 @@ func (x *pingPong) run(b *testing.B, pace time.Duration) {
 func watchTimers(b *testing.B) (stop func() []time.Duration) {
 	end, list := make(chan struct{}), make(chan []time.Duration)
 	go func() {
-		var late []time.Duration
+		var delays []time.Duration
 		for {
 			begin := time.Now()
 			const nap = time.Millisecond
 			time.Sleep(nap)
-			late = append(late, time.Since(begin)-nap)
+			delays = append(delays, time.Since(begin)-nap)
 			select {
 			case <-end:
-				list <- late
+				list <- delays
 				return
 			default:
 			}

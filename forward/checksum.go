@@ -63,9 +63,9 @@ func fold(s uint32) uint16 {
 // add returns the ones-complement sum of a and b.
 func add(a, b uint16) uint16 { return fold(uint32(a) + uint32(b)) }
 
-// change returns what to add to a sum when the word before in it becomes after (RFC 1624
+// change returns what to add to a sum when the word old in it becomes new (RFC 1624
 // §3).
-func change(before, after uint16) uint16 { return add(^before, after) }
+func change(old, new uint16) uint16 { return add(^old, new) }
 
 // update applies a change to a checksum field: HC' = ~(~HC + ~m + m') (RFC 1624
 // §3, eqn. 3).

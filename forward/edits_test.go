@@ -195,6 +195,25 @@ func TestEditedSegmentsLongerThanTheMTUAreSplit(t *testing.T) {
 	}
 }
 
+func TestEditedSuperPacketsKeepTheirSegmentSize(t *testing.T) {
+	for _, s := range []spec{tcp4Spec, tcp6Spec} {
+		s.payload, s.flags = bytes.Repeat([]byte("x"), 1000), FlagACK
+		var e Edits
+		e.Add(s.seq+500, 1, []byte("replacement"))
+		f := frameOf(s.build(), 0)
+		makePartial(t, f)
+		f.Offload.GSO, f.Offload.GSOSize = s.gsoType()|GSOECN, 300
+		p := mustParse(t, f)
+		if r := e.Rewrite(f, p, 100); r != None {
+			t.Fatal(r)
+		}
+		verifyEdited(t, f, p)
+		if f.Offload.GSO != s.gsoType()|GSOECN || f.Offload.GSOSize != 300 {
+			t.Errorf("%+v, want the type and size from before", f.Offload)
+		}
+	}
+}
+
 func TestEditsDoNotChangeFramesWithoutRoom(t *testing.T) {
 	var e Edits
 	s := segment(7, "0123456789")
@@ -437,8 +456,8 @@ func FuzzEdits(f *testing.F) {
 		if !e.Add(tcp(fr.Bytes()[p.L4:]).seq()+uint32(at), int(was), text) {
 			return
 		}
-		whole := p.Frag == NotFrag && GSOType(gso) == GSONone
-		ok := whole && ChecksumOK(fr, &p)
+		single := p.Frag == NotFrag && GSOType(gso) == GSONone
+		ok := single && ChecksumOK(fr, &p)
 		before := bytes.Clone(fr.Bytes())
 		if r := e.Rewrite(fr, &p, 1500); r != None && !bytes.Equal(fr.Bytes(), before) {
 			t.Fatalf("%v, and the frame has changed", r)
@@ -447,7 +466,7 @@ func FuzzEdits(f *testing.F) {
 		if r := Parse(fr, &q); r != None || q != p {
 			t.Fatalf("%v\n%+v\n%+v", r, p, q)
 		}
-		if whole && fr.Offload.GSO == GSONone && ChecksumOK(fr, &p) != ok {
+		if single && fr.Offload.GSO == GSONone && ChecksumOK(fr, &p) != ok {
 			t.Fatalf("checksum was right: %v, and now is not", ok)
 		}
 	})
@@ -479,5 +498,27 @@ func TestEditsAllocateNothing(t *testing.T) {
 		e.Acknowledge(&work, &p)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// A TCP checksum of 0 is valid, and 0xffff, which ones-complement arithmetic makes of it, is
+// another one (RFC 1624 §3).
+func TestEditsLeaveTheBytesOfUneditedSegments(t *testing.T) {
+	s := segment(1000, "\x00\x00")
+	f := frameOf(s.build(), 0)
+	p := mustParse(t, f)
+	s.payload = bytes.Clone(f.Bytes()[p.L4+tcpChecksum:][:2]) // so that the sum is 0xffff
+	f = frameOf(s.build(), 0)
+	p = mustParse(t, f)
+	for _, sum := range []uint16{0, 0xffff} {
+		binary.BigEndian.PutUint16(f.Bytes()[p.L4+tcpChecksum:], sum)
+		before := partsOf(f, p)
+		var e Edits
+		if r := e.Rewrite(f, p, 1500); r != None || partsOf(f, p) != before {
+			t.Errorf("checksum %#04x: %v; changed: %v", sum, r, partsOf(f, p) != before)
+		}
+		if e.Acknowledge(f, p); partsOf(f, p) != before {
+			t.Errorf("checksum %#04x: changed by Acknowledge", sum)
+		}
 	}
 }

@@ -35,9 +35,6 @@ func (p *Packet) IsRelated() bool {
 // "packet too big" (RFC 4443 §3.2) carries; 0 where p is neither, or comes from a router
 // that does not fill it in.
 func MTU(f *Frame, p *Packet) int {
-	if !p.isICMP() || p.Frag == LaterFrag {
-		return 0
-	}
 	h := f.Bytes()[p.L4:]
 	switch {
 	case p.Version == 4 && p.ICMPType == ICMPUnreachable && p.ICMPCode == icmpFragNeeded:

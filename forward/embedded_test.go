@@ -41,6 +41,7 @@ func TestParseEmbeddedFindsWhatIsQuoted(t *testing.T) {
 		{"IPv4, total length of less than the ports", edit(from4, 2, 0, 3, 24), 0, BadEmbedded},
 		{"IPv4, version 6", edit(from4, 0, 0x65), 0, BadEmbedded},
 		{"IPv4, later fragment", cut(edit(from4, 6, 0, 7, 8), 20), 0, None},
+		{"IPv4, later fragment, options cut short", cut(edit(opt, 6, 0, 7, 8), 22), 0, BadEmbedded},
 		{"IPv4, echo reply", icmp.build(), 0x0102, None},
 		{"IPv4, nothing", nil, 0, BadEmbedded},
 		{"IPv6, 8 bytes of TCP", cut(from6.build(), 48), 80, None},
@@ -68,11 +69,83 @@ func TestParseEmbeddedFindsWhatIsQuoted(t *testing.T) {
 			}
 		})
 	}
-	for name, s := range map[string]spec{"an echo": echo4, "TCP": tcp4Spec} {
-		f := frameOf(s.build(), 0)
+	echo := errorAbout(from4.build(), addr("172.31.0.1"), vip4)
+	echo.payload[0], echo.payload[1] = ICMPEcho, 0
+	fragment := errorAbout(cut(from4.build(), 40), addr("172.31.0.1"), vip4)
+	for name, b := range map[string][]byte{
+		"an echo": echo.build(), "TCP": tcp4Spec.build(), "a fragment": edit(fragment, 6, 0x20), "an IPv6 redirect": redirect6(from6.build()),
+	} {
+		f := frameOf(b, 0)
 		var q Packet
 		if r := ParseEmbedded(f, mustParse(t, f), &q); r != BadEmbedded {
 			t.Errorf("%s: %v", name, r)
+		}
+	}
+}
+
+// redirect6 is an ICMPv6 redirect (RFC 4861 §4.5), read as if it quoted a packet.
+func redirect6(quote []byte) []byte {
+	s := errorAbout(quote, addr("2001:db8:ffff::1"), vip6)
+	s.payload[0] = ICMPv6Redirect
+	return s.build()
+}
+
+func TestWhichErrorsAreRelatedAndCarryAnMTU(t *testing.T) {
+	for _, tt := range []struct {
+		v6        bool
+		typ, code byte
+		isError   bool
+		related   bool
+		mtu       int
+	}{
+		{false, ICMPUnreachable, 4, true, true, 1400},
+		{false, ICMPUnreachable, 3, true, true, 0},
+		{false, ICMPSourceQuench, 4, true, true, 0},
+		{false, ICMPTimeExceeded, 0, true, true, 0},
+		{false, ICMPRedirect, 0, true, false, 0},
+		{false, ICMPParameter, 4, true, false, 0},
+		{false, ICMPv6TooBig, 0, false, false, 0},
+		{false, ICMPEcho, 4, false, false, 0},
+		{true, ICMPv6Unreachable, 4, true, true, 0},
+		{true, ICMPv6TooBig, 0, true, true, 1400},
+		{true, ICMPUnreachable, 4, true, true, 0}, // in ICMPv6, time exceeded
+		{true, 100, 0, true, true, 0},
+		{true, ICMPv6Redirect, 0, true, false, 0},
+		{true, ICMPv6Echo, 0, false, false, 0},
+	} {
+		s := errorAbout(tcp4Spec.build(), addr("172.31.0.1"), vip4)
+		if tt.v6 {
+			s = errorAbout(tcp6Spec.build(), addr("2001:db8:ffff::1"), vip6)
+		}
+		s.payload[0], s.payload[1] = tt.typ, tt.code
+		f := frameOf(s.build(), 0)
+		p := mustParse(t, f)
+		if p.IsICMPError() != tt.isError || p.IsRelated() != tt.related || MTU(f, p) != tt.mtu {
+			t.Errorf("v6 %v, type %d, code %d: error %v, related %v, MTU %d", tt.v6, tt.typ, tt.code, p.IsICMPError(), p.IsRelated(), MTU(f, p))
+		}
+	}
+	later := errorAbout(tcp4Spec.build(), addr("172.31.0.1"), vip4)
+	for name, b := range map[string][]byte{"TCP": tcp4Spec.build(), "a later fragment": edit(later, 6, 0, 7, 9)} {
+		f := frameOf(b, 0)
+		if p := mustParse(t, f); p.IsICMPError() || p.IsRelated() || MTU(f, p) != 0 {
+			t.Errorf("%s: MTU %d", name, MTU(f, p))
+		}
+	}
+}
+
+// Of a quoted packet without ports only the addresses are translated.
+func TestNATOfErrorsLeavesWhatIsNotAPort(t *testing.T) {
+	from4 := spec{src: vip4, dst: client4, sport: 80, dport: 40001, proto: ProtoTCP, payload: pattern(100, 1)}
+	echo := echo4
+	echo.src, echo.dst = vip4, client4
+	for name, quote := range map[string][]byte{"later fragment": edit(from4, 6, 0, 7, 9), "echo": echo.build()} {
+		f := frameOf(errorAbout(quote, addr("172.31.0.1"), vip4).build(), 0)
+		p, q := mustParse(t, f), new(Packet)
+		mustDo(t, ParseEmbedded(f, p, q))
+		mustDo(t, NATEmbeddedRequest(f, p, q, server4, 8080))
+		checkEmbedded(t, f, p, q, addr("172.31.0.1"), server4)
+		if got := f.Bytes()[q.L4:q.End]; !bytes.Equal(got, quote[20:]) {
+			t.Errorf("%s: % x, want % x", name, got, quote[20:])
 		}
 	}
 }

@@ -15,7 +15,7 @@ var (
 	client = addr("198.51.100.7")
 	vip    = addr("192.0.2.1")
 	server = addr("10.0.0.3")
-	own    = addr("10.0.0.2")
+	host   = addr("10.0.0.2")
 )
 
 func addr(s string) forward.Addr { return forward.AddrFrom(netip.MustParseAddr(s)) }
@@ -36,6 +36,32 @@ func receive() *forward.Frame {
 func describe(f *forward.Frame, p *forward.Packet) {
 	fmt.Printf("%v > %v, %v:%d > %v:%d, protocol %d, TTL %d, %d bytes\n",
 		forward.SrcMAC(f), forward.DstMAC(f), p.Src, p.SrcPort, p.Dst, p.DstPort, p.Proto, p.TTL, f.Len())
+}
+
+// A packet's way through a balancer that sends all of a VIP's packets to one server by
+// direct server return, and counts why it drops others.
+func Example() {
+	drops := map[forward.Reason]int{}
+	handle := func(f *forward.Frame) {
+		var p forward.Packet // of this frame, until the next one is parsed
+		if r := forward.Parse(f, &p); r != forward.None {
+			drops[r]++
+			return
+		}
+		if p.Dst != vip || p.TTL <= 1 {
+			return
+		}
+		forward.DSR(f, &p, serverMAC, ownMAC)
+		describe(f, &p)
+	}
+	handle(receive())
+	short := receive()
+	short.Tail -= 10
+	handle(short)
+	fmt.Println("dropped:", drops)
+	// Output:
+	// 02:00:00:00:00:02 > 02:00:00:00:00:03, 198.51.100.7:40000 > 192.0.2.1:80, protocol 6, TTL 63, 58 bytes
+	// dropped: map[bad_length:1]
 }
 
 func ExampleParse() {
@@ -97,7 +123,7 @@ func ExampleEncapsulate() {
 		return
 	}
 	forward.DecTTL(f, &p)
-	tunnel := forward.Tunnel{Kind: forward.GUE, Port: 6080, Local: own, Remote: server}
+	tunnel := forward.Tunnel{Kind: forward.GUE, Port: 6080, Local: host, Remote: server}
 	const id, srcPort = 1, 50000
 	if r := forward.Encapsulate(f, &p, &tunnel, id, srcPort); r != forward.None {
 		fmt.Println("dropped:", r)

@@ -112,12 +112,12 @@ func (t *FragTable) remove(i int32) {
 // move changes the state of an entry, and makes it the youngest there.
 func (t *FragTable) move(i int32, state uint8) {
 	e := &t.entries[i]
-	own := &t.sources.recs[e.source].lists
+	lists := &t.sources.recs[e.source].lists
 	t.unlink(&t.lists[e.state], i)
-	t.unlink(&own[e.state], i)
+	t.unlink(&lists[e.state], i)
 	e.state = state
 	t.link(&t.lists[state], i)
-	t.link(&own[state], i)
+	t.link(&lists[state], i)
 }
 
 func (k *fragKey) hash(seed uint64) uint64 {

@@ -52,10 +52,10 @@ func (t *fragSources) findOrInsert(a Addr, seed uint64) int32 {
 	i := t.free
 	r := &t.recs[i]
 	t.free = r.next
-	own := emptyList
-	own.which = linkSource
+	lists := emptyList
+	lists.which = linkSource
 	b := &t.buckets[mix(seed, &a)&t.mask]
-	*r = fragSource{addr: a, lists: [2]fragList{own, own}, next: *b}
+	*r = fragSource{addr: a, lists: [2]fragList{lists, lists}, next: *b}
 	*b = i
 	return i
 }

@@ -40,16 +40,16 @@ func ParseFTP(line []byte, reply bool) (e FTPEndpoint, ok bool) {
 	if end < 4 {
 		return e, false
 	}
-	word, rest := line[:4], line[4:end]
+	word, args := line[:4], line[4:end]
 	switch {
 	case reply && string(word) == "227 ":
-		ok = e.scanHostPort(rest)
+		ok = e.scanHostPort(args)
 	case reply && string(word) == "229 ":
-		ok = e.scanPort(rest)
+		ok = e.scanPort(args)
 	case !reply && bytes.EqualFold(word, []byte("PORT")):
-		ok = e.readPORT(rest)
+		ok = e.readPORT(args)
 	case !reply && bytes.EqualFold(word, []byte("EPRT")):
-		ok = e.readEPRT(rest)
+		ok = e.readEPRT(args)
 	}
 	e.At += 4
 	return e, ok && e.Port != 0
@@ -169,8 +169,8 @@ func (e *FTPEndpoint) scanPort(s []byte) bool {
 	}
 	e.delim = s[at]
 	port, width := number(s[at+3:], 65535)
-	after := s[at+3+width:]
-	if width == 0 || len(after) < 2 || after[0] != e.delim || after[1] != ')' {
+	tail := s[at+3+width:]
+	if width == 0 || len(tail) < 2 || tail[0] != e.delim || tail[1] != ')' {
 		return false
 	}
 	e.Port, e.At, e.Len = uint16(port), at+3, width

@@ -144,8 +144,8 @@ func FuzzNAT(f *testing.F) {
 		if !parsed(t, fr, &p) {
 			return
 		}
-		whole := p.Frag == NotFrag && GSOType(gso) == GSONone
-		ok := whole && ChecksumOK(fr, &p)
+		single := p.Frag == NotFrag && GSOType(gso) == GSONone
+		ok := single && ChecksumOK(fr, &p)
 		to := family(&p)
 		for _, r := range []Reason{NATRequest(fr, &p, &to, port), NATReply(fr, &p, &to, port)} {
 			if r != None && r != FragmentedSCTP {
@@ -155,7 +155,7 @@ func FuzzNAT(f *testing.F) {
 		if r := Parse(fr, &q); r != None || q != p {
 			t.Fatalf("after NAT: %v\n%+v\n%+v", r, p, q)
 		}
-		if whole && ChecksumOK(fr, &p) != ok {
+		if single && ChecksumOK(fr, &p) != ok {
 			t.Fatalf("checksum was right: %v, and now is not", ok)
 		}
 	})

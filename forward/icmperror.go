@@ -62,9 +62,9 @@ func RelayICMPError(out *Frame, f *Frame, p *Packet, src Addr, id uint16, typ, c
 	return icmpError(out, f, p, src, id, typ, code, 0)
 }
 
-// icmpError writes an ICMP error that quotes as much of p as fits. rest is bytes 4 to 7
+// icmpError writes an ICMP error that quotes as much of p as fits. restOfHeader is bytes 4 to 7
 // of the message.
-func icmpError(out, f *Frame, p *Packet, src Addr, id uint16, typ, code uint8, rest uint32) bool {
+func icmpError(out, f *Frame, p *Packet, src Addr, id uint16, typ, code uint8, restOfHeader uint32) bool {
 	if !MayAnswer(f, p) {
 		return false
 	}
@@ -80,7 +80,7 @@ func icmpError(out, f *Frame, p *Packet, src Addr, id uint16, typ, code uint8, r
 		return false
 	}
 	m[icmpType], m[icmpCode] = typ, code
-	binary.BigEndian.PutUint32(m[icmpRest:], rest)
+	binary.BigEndian.PutUint32(m[icmpRest:], restOfHeader)
 	copy(m[icmpHeaderLen:], quote)
 	fillICMP(out.Bytes(), &q)
 	return true

@@ -30,15 +30,15 @@ func readRecordings(t tb, path string) (rs []recording) {
 	}
 	defer file.Close()
 	for sc := bufio.NewScanner(file); sc.Scan(); {
-		word, rest, _ := strings.Cut(sc.Text(), " ")
+		word, value, _ := strings.Cut(sc.Text(), " ")
 		switch word {
 		case "note":
-			rs = append(rs, recording{note: rest})
+			rs = append(rs, recording{note: value})
 		case "in":
-			rs[len(rs)-1].in = unhex(t, rest)
+			rs[len(rs)-1].in = unhex(t, value)
 		case "out":
 			r := &rs[len(rs)-1]
-			mac, packet, _ := strings.Cut(rest, " ")
+			mac, packet, _ := strings.Cut(value, " ")
 			r.macs = append(r.macs, mac)
 			r.out = append(r.out, unhex(t, packet))
 		}

@@ -47,6 +47,42 @@ func TestRewritersRefuseWhatTheyCannotDo(t *testing.T) {
 	}
 }
 
+func TestSegmenterRefusesFragmentsAndOtherProtocols(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"first fragment": edit(spec{src: client4, dst: vip4, proto: ProtoUDP, payload: pattern(8, 1)}, 6, 0x20), "SCTP": sctpSpec.build(), "ICMP": echo4.build(),
+		"first TCP fragment": edit(segment(1, "0123"), 6, 0x20),
+	} {
+		f := frameOf(b, 0)
+		p := new(Packet)
+		f.Offload.GSOSize = 10
+		if r := Parse(f, p); r != None {
+			t.Fatalf("%s: %v", name, r)
+		}
+		var s Segmenter
+		if r := s.Start(f, p, 10); r != BadOffload || s.Next(frameOf(nil, 2000), p) {
+			t.Errorf("%s: %v", name, r)
+		}
+	}
+}
+
+// A partial checksum of 0 is not "no checksum".
+func TestSegmentsOfUDPWithAPartialChecksumHaveOne(t *testing.T) {
+	f := frameOf(udp4Spec.build(), 0)
+	makePartial(t, f)
+	p := mustParse(t, f)
+	f.Offload.GSO, f.Offload.GSOSize = GSOUDPL4, 4
+	copy(f.Bytes()[p.L4+udpChecksum:], []byte{0, 0})
+	var s Segmenter
+	mustDo(t, s.Start(f, p, 0))
+	out, q := frameOf(nil, 100), new(Packet)
+	for s.Next(out, q) {
+		check(t, out)
+		if binary.BigEndian.Uint16(out.Bytes()[q.L4+udpChecksum:]) == 0 {
+			t.Error("a segment without a checksum")
+		}
+	}
+}
+
 func TestSCTPFragmentsKeepTheirPorts(t *testing.T) {
 	s := sctpSpec
 	s.payload = sctpData(pattern(2000, 1))

@@ -91,9 +91,9 @@ func fixTransport(field []byte, proto uint8, partial bool, addrChange, otherChan
 func replaceAddr(h []byte, version uint8, s side, addr *Addr) uint16 {
 	if version == 4 {
 		field := h[ip4Src+4*int(s):][:4]
-		before, after := binary.BigEndian.Uint32(field), binary.BigEndian.Uint32(addr[12:])
-		c := change(fold(before), fold(after))
-		binary.BigEndian.PutUint32(field, after)
+		old, new := binary.BigEndian.Uint32(field), binary.BigEndian.Uint32(addr[12:])
+		c := change(fold(old), fold(new))
+		binary.BigEndian.PutUint32(field, new)
 		update(h[ip4Checksum:], c)
 		return c
 	}
@@ -104,10 +104,10 @@ func replaceAddr(h []byte, version uint8, s side, addr *Addr) uint16 {
 }
 
 // addrChange is change for addresses. It reads them in two words (see copyAddr).
-func addrChange(before, after *Addr) uint16 {
-	s, c := bits.Add64(^binary.LittleEndian.Uint64(before[:]), binary.LittleEndian.Uint64(after[:]), 0)
-	s, c = bits.Add64(s, ^binary.LittleEndian.Uint64(before[8:]), c)
-	s, c = bits.Add64(s, binary.LittleEndian.Uint64(after[8:]), c)
+func addrChange(old, new *Addr) uint16 {
+	s, c := bits.Add64(^binary.LittleEndian.Uint64(old[:]), binary.LittleEndian.Uint64(new[:]), 0)
+	s, c = bits.Add64(s, ^binary.LittleEndian.Uint64(old[8:]), c)
+	s, c = bits.Add64(s, binary.LittleEndian.Uint64(new[8:]), c)
 	s, c = bits.Add64(s, 0, c)
 	return bits.ReverseBytes16(fold64(s + c))
 }

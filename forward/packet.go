@@ -48,8 +48,8 @@ type Packet struct {
 	TOS      uint8 // TOS or traffic class: DSCP and ECN
 	TTL      uint8 // TTL or hop limit
 	TCPFlags uint8 // FlagFIN … FlagCWR; 0 in other protocols and in a LaterFrag
-	ICMPType uint8
-	ICMPCode uint8
+	ICMPType uint8 // of ICMP and ICMPv6; 0 in other protocols and in a LaterFrag
+	ICMPCode uint8 // as ICMPType
 
 	// SCTPChunk is the type of the chunk that an SCTP state machine looks at: the first
 	// chunk, or an ABORT right after COOKIE ECHO or COOKIE ACK, as in ip_vs;

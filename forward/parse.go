@@ -209,11 +209,11 @@ func csumFits(o *Offload, p *Packet) bool {
 	if start+int(o.CsumOffset)+2 > p.End {
 		return false
 	}
-	off, known := checksumOffset(p.Proto)
+	off, hasChecksum := checksumOffset(p.Proto)
 	if start == p.L4 {
-		return !known || int(o.CsumOffset) == off
+		return !hasChecksum || int(o.CsumOffset) == off
 	}
-	return start >= p.Payload && (!known || p.Proto == ProtoUDP)
+	return start >= p.Payload && (!hasChecksum || p.Proto == ProtoUDP)
 }
 
 // checksumOffset returns the offset of the checksum in a transport protocol's header;

@@ -87,9 +87,9 @@ func TestErrorsQuoteAsMuchAsFits(t *testing.T) {
 			}
 			check(t, out)
 			q := mustParse(t, out)
-			whole := p.End - p.L3
-			if want := min(c.len, c.head+whole); q.End-q.L3 != want {
-				t.Errorf("%d bytes of %d, want %d", q.End-q.L3, whole, want)
+			fullLen := p.End - p.L3
+			if want := min(c.len, c.head+fullLen); q.End-q.L3 != want {
+				t.Errorf("%d bytes of %d, want %d", q.End-q.L3, fullLen, want)
 			}
 			if quote := out.Bytes()[q.Payload:q.End]; !bytes.HasPrefix(f.Bytes()[p.L3:p.End], quote) {
 				t.Error("the quote is not the packet")
@@ -230,5 +230,10 @@ func TestEchoIsNotAnsweredWhenItShouldNotBe(t *testing.T) {
 		if EchoReply(f, mustParse(t, f), 1) {
 			t.Errorf("%s was answered", name)
 		}
+	}
+	f := frameOf(echo4.build(), 0)
+	SetMACs(f, MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, macA)
+	if EchoReply(f, mustParse(t, f), 1) {
+		t.Error("a broadcast was answered")
 	}
 }

@@ -23,7 +23,7 @@ func berInt(n int) []byte { return berTLV(2, []byte{byte(n)}) }
 func berString(s string) []byte { return berTLV(4, []byte(s)) }
 
 // berNext splits b into its first element and the rest.
-func berNext(b []byte) (tag byte, content, rest []byte, ok bool) {
+func berNext(b []byte) (tag byte, content, tail []byte, ok bool) {
 	if len(b) < 2 {
 		return 0, nil, nil, false
 	}

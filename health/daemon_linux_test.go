@@ -171,7 +171,7 @@ func (d *daemon) start(name string, args ...string) {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() {
-		d.kill()
+		d.stop()
 		_ = log.Close()
 		if out, err := os.ReadFile(log.Name()); err == nil && d.t.Failed() {
 			d.t.Logf("log of %s: %s", name, out[max(0, len(out)-3000):])
@@ -185,15 +185,15 @@ func (d *daemon) signal(s syscall.Signal) {
 	}
 }
 
-func (d *daemon) kill() {
+func (d *daemon) stop() {
 	if d.leader.ProcessState == nil {
 		d.signal(syscall.SIGKILL)
 		_ = d.leader.Wait()
 	}
 }
 
-// once checks once.
-func (d *daemon) once(c Checker, limit time.Duration) string {
+// check makes one check and returns its reason.
+func (d *daemon) check(c Checker, limit time.Duration) string {
 	ctx, cancel := context.WithTimeout(d.t.Context(), limit)
 	defer cancel()
 	return reasonOf(c.Check(ctx))
@@ -204,7 +204,7 @@ func (d *daemon) await(c Checker) {
 	d.t.Helper()
 	reason := "not checked"
 	for end := time.Now().Add(patience); reason != "" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		reason = d.once(c, 10*time.Second)
+		reason = d.check(c, 10*time.Second)
 	}
 	if reason != "" {
 		d.t.Fatalf("not up: %s", reason)
@@ -219,7 +219,7 @@ func (d *daemon) becomes(name string, check Checker, want string) {
 	d.t.Helper()
 	got, limit := "", 300*time.Millisecond
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		if got = d.once(check, limit); got == want || time.Now().After(end) {
+		if got = d.check(check, limit); got == want || time.Now().After(end) {
 			break
 		}
 		limit = min(2*limit, 10*time.Second)
@@ -237,22 +237,22 @@ func (d *daemon) live(check Checker, frozen, killed string, wrong map[string]Che
 	t.Helper()
 	d.await(check)
 	for want, c := range wrong {
-		if got := d.once(c, patience); !strings.HasPrefix(got, want) {
+		if got := d.check(c, patience); !strings.HasPrefix(got, want) {
 			t.Errorf("got  %s\nwant %s...", got, want)
 		}
 	}
 	for i, c := range others {
-		if got := d.once(c, patience); got != "" {
+		if got := d.check(c, patience); got != "" {
 			t.Errorf("other %d (%T) is down: %s", i, c, got)
 		}
 	}
 	d.signal(syscall.SIGSTOP)
 	d.becomes("frozen", check, frozen)
 	d.signal(syscall.SIGCONT)
-	if got := d.once(check, patience); got != "" {
+	if got := d.check(check, patience); got != "" {
 		t.Errorf("thawed: %s", got)
 	}
-	d.kill()
+	d.stop()
 	d.becomes("killed", check, strings.ReplaceAll(killed, "ADDR", d.addr.String()))
 }
 

@@ -39,7 +39,7 @@ func dnsTypes() map[string]dnsmessage.Type {
 // Check sends the query, over UDP again until there is an answer, whose ID and question
 // must be those of the query.
 func (c *DNS) Check(ctx context.Context) error {
-	q, err := c.question()
+	q, err := c.buildQuestion()
 	if err != nil {
 		return err
 	}
@@ -57,8 +57,8 @@ func (c *DNS) Check(ctx context.Context) error {
 	return c.checkAnswer(what, id, q, answer)
 }
 
-// question returns the question to send, with the defaults.
-func (c *DNS) question() (dnsmessage.Question, error) {
+// buildQuestion returns the question to send, with the defaults.
+func (c *DNS) buildQuestion() (dnsmessage.Question, error) {
 	name, kind := c.Name, c.Type
 	if addr, err := netip.ParseAddr(name); err == nil && (kind == 0 || kind == dnsmessage.TypePTR) {
 		name, kind = reverseName(addr), dnsmessage.TypePTR
@@ -206,14 +206,14 @@ func rcodeNames(codes []dnsmessage.RCode) string {
 
 // bindRCodes binds the key rcode.
 func (c *DNS) bindRCodes(k *Keys) {
-	known := rcodeNamesByNumber()
-	k.Func("rcode", "NOERROR", "codes that mean up", "any, or of "+strings.Join(known, ", ")+", with commas between them", func(s string) error {
+	names := rcodeNamesByNumber()
+	k.Func("rcode", "NOERROR", "codes that mean up", "any, or of "+strings.Join(names, ", ")+", with commas between them", func(s string) error {
 		c.AnyRCode = strings.EqualFold(s, "any")
 		if c.AnyRCode {
 			return nil
 		}
 		for name := range strings.SplitSeq(s, ",") {
-			i := slices.Index(known, strings.ToUpper(strings.TrimSpace(name)))
+			i := slices.Index(names, strings.ToUpper(strings.TrimSpace(name)))
 			if i < 0 {
 				return errNotAllowed
 			}
@@ -265,7 +265,7 @@ func DNSType() Type {
 			c.bindRCodes(k)
 			k.Bool(&c.TCP, "tcp", "use TCP")
 			k.Then(func() error {
-				if _, err := c.question(); err != nil {
+				if _, err := c.buildQuestion(); err != nil {
 					return ParamError{Key: "name", Value: c.Name, Problem: "not a name", Allowed: "at most 255 bytes, of parts of 1 to 63 with dots between them"}
 				}
 				return nil

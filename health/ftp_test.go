@@ -29,7 +29,7 @@ func TestFTPLogin(t *testing.T) {
 func TestFTPFile(t *testing.T) {
 	epsv := []string{"> EPSV", "< 229 ok (|||4321|)"}
 	pasv := []string{"> EPSV", "< 502 what", "> PASV", "< 227 Entering Passive Mode (10,0,0,1,16,225)"} // an address behind NAT
-	bare := []string{"> EPSV", "< 500 what", "> PASV", "< 227 =10,0,0,1,16,225"}
+	noAddress := []string{"> EPSV", "< 500 what", "> PASV", "< 227 =10,0,0,1,16,225"}
 	tests := []struct {
 		name    string
 		passive []string
@@ -39,7 +39,7 @@ func TestFTPFile(t *testing.T) {
 	}{
 		{"match", epsv, "all is OK here", "150 here", ""},
 		{"PASV", pasv, "all is OK here", "150 here", ""},
-		{"PASV without brackets", bare, "all is OK here", "150 here", ""},
+		{"PASV without brackets", noAddress, "all is OK here", "150 here", ""},
 		{"no match", epsv, "sorry", "150 here", `file /f: got "sorry", want a match of "OK"`},
 		{"no such file", epsv, "", "550 no such file", `RETR: got "550 no such file", want 1xx`},
 	}

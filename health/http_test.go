@@ -42,9 +42,9 @@ func web(t *testing.T, handler http.HandlerFunc, http2 bool, cfg *tls.Config) Di
 
 // pipeListener hands out connections that it is offered.
 type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
+	conns     chan net.Conn
+	closed    chan struct{}
+	closeOnce sync.Once
 }
 
 func newPipeListener() *pipeListener {
@@ -71,7 +71,7 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 }
 
 func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
+	l.closeOnce.Do(func() { close(l.closed) })
 	return nil
 }
 
@@ -80,12 +80,12 @@ func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 // notify closes done when a connection is closed.
 type notify struct {
 	net.Conn
-	done chan struct{}
-	once sync.Once
+	done      chan struct{}
+	closeOnce sync.Once
 }
 
 func (n *notify) Close() error {
-	n.once.Do(func() { close(n.done) })
+	n.closeOnce.Do(func() { close(n.done) })
 	return nil
 }
 

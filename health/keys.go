@@ -139,14 +139,14 @@ func (k *Keys) Duration(p *time.Duration, names string, def time.Duration, about
 }
 
 // Choice binds a key to one of several words, whose case does not matter.
-func (k *Keys) Choice(p *string, names, def, about string, words ...string) {
+func (k *Keys) Choice(p *string, names, def, about string, choices ...string) {
 	*p = def
-	k.Func(names, def, about, strings.Join(words, ", "), func(s string) error {
-		i := slices.IndexFunc(words, func(word string) bool { return strings.EqualFold(word, s) })
+	k.Func(names, def, about, strings.Join(choices, ", "), func(s string) error {
+		i := slices.IndexFunc(choices, func(word string) bool { return strings.EqualFold(word, s) })
 		if i < 0 {
 			return errNotAllowed
 		}
-		*p = words[i]
+		*p = choices[i]
 		return nil
 	})
 }

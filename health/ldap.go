@@ -100,8 +100,8 @@ func (l *ldapSession) receive(what string) (tag byte, op []byte, err error) {
 	if err := l.readFull(what, body); err != nil {
 		return 0, nil, err
 	}
-	kind, id, rest, ok := berNext(body)
-	tag, op, _, ok2 := berNext(rest)
+	kind, id, tail, ok := berNext(body)
+	tag, op, _, ok2 := berNext(tail)
 	if !ok || !ok2 || kind != 2 || berValue(id) != l.id {
 		return 0, nil, mismatch(what, body, "an LDAP message")
 	}
@@ -122,9 +122,9 @@ func (l *ldapSession) do(what string, op []byte, want byte) error {
 
 // ldapResult is an error unless an answer is an LDAPResult with success.
 func ldapResult(what string, tag byte, answer []byte, want byte) error {
-	kind, code, rest, ok := berNext(answer)
-	_, _, rest, ok2 := berNext(rest)
-	_, message, _, ok3 := berNext(rest)
+	kind, code, tail, ok := berNext(answer)
+	_, _, tail, ok2 := berNext(tail)
+	_, message, _, ok3 := berNext(tail)
 	if tag != want || kind != 0x0a || !ok || !ok2 || !ok3 {
 		return mismatch(what, answer, "a result")
 	}

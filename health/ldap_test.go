@@ -40,7 +40,7 @@ func ldapAnswer(tag, code byte, message string) []byte {
 
 func TestLDAP(t *testing.T) {
 	bound := [][]byte{ldapAnswer(ldapBindResponse, 0, "")}
-	entry := berTLV(ldapSearchEntry, berString("dc=example"), berTLV(0x30))
+	found := berTLV(ldapSearchEntry, berString("dc=example"), berTLV(0x30))
 	done := ldapAnswer(ldapSearchDone, 0, "")
 	reference := berTLV(ldapSearchRef, berString("ldap://other"))
 	base := LDAP{Base: "dc=example"}
@@ -53,16 +53,16 @@ func TestLDAP(t *testing.T) {
 		{"bind", LDAP{}, [][][]byte{bound}, ""},
 		{"wrong password", LDAP{Login: "cn=a", Password: "b"}, [][][]byte{{ldapAnswer(ldapBindResponse, 49, "no")}}, `bind: got result 49 invalidCredentials "no", want 0`},
 		{"another answer", LDAP{}, [][][]byte{{done}}, `bind: got "\n\x01\x00\x04\x00\x04\x00", want a result`},
-		{"entry", base, [][][]byte{bound, {entry, done}}, ""},
+		{"entry", base, [][][]byte{bound, {found, done}}, ""},
 		{"root DSE", LDAP{Root: true}, [][][]byte{bound, {berTLV(ldapSearchEntry, berString(""), berTLV(0x30)), done}}, ""},
-		{"entry, and a reference", base, [][][]byte{bound, {reference, entry, done}}, ""},
-		{"match", LDAP{Base: "dc=example", Expect: regexp.MustCompile("^dc=")}, [][][]byte{bound, {entry, done}}, ""},
-		{"no match", LDAP{Base: "dc=example", Expect: regexp.MustCompile("^cn=")}, [][][]byte{bound, {entry, done}}, `search: got "dc=example", want a match of "^cn="`},
+		{"entry, and a reference", base, [][][]byte{bound, {reference, found, done}}, ""},
+		{"match", LDAP{Base: "dc=example", Expect: regexp.MustCompile("^dc=")}, [][][]byte{bound, {found, done}}, ""},
+		{"no match", LDAP{Base: "dc=example", Expect: regexp.MustCompile("^cn=")}, [][][]byte{bound, {found, done}}, `search: got "dc=example", want a match of "^cn="`},
 		{"no entry", base, [][][]byte{bound, {done}}, "search: got 0 entries, want 1"},
-		{"two entries", base, [][][]byte{bound, {entry, entry, done}}, "search: got 2 entries, want 1"},
+		{"two entries", base, [][][]byte{bound, {found, found, done}}, "search: got 2 entries, want 1"},
 		{"no such object", base, [][][]byte{bound, {ldapAnswer(ldapSearchDone, 32, "")}}, `search: got result 32 noSuchObject "", want 0`},
 		{"silence after the bind", base, [][][]byte{bound}, "search: no answer in time"},
-		{"endless entries", base, [][][]byte{bound, repeat(entry, 200)}, "search: more than 100 messages"},
+		{"endless entries", base, [][][]byte{bound, repeat(found, 200)}, "search: more than 100 messages"},
 		{"StartTLS refused", LDAP{Security: StartTLS}, [][][]byte{{ldapAnswer(ldapExtendedAnswer, 2, "what")}}, `StartTLS: got result 2 "what", want 0`},
 	}
 	for _, tt := range tests {
@@ -118,15 +118,15 @@ func FuzzLDAPMessages(f *testing.F) {
 	f.Add(berTLV(0x30, berInt(1), ldapAnswer(ldapBindResponse, 0, "")))
 	f.Add([]byte("0\x84\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for rest := b; ; {
-			_, content, next, ok := berNext(rest)
+		for tail := b; ; {
+			_, content, next, ok := berNext(tail)
 			if !ok {
 				return
 			}
-			if len(content)+len(next) >= len(rest) {
+			if len(content)+len(next) >= len(tail) {
 				t.Fatal("no progress")
 			}
-			rest = next
+			tail = next
 			_ = ldapResult("fuzz", ldapBindResponse, content, ldapBindResponse)
 		}
 	})

@@ -56,11 +56,11 @@ func TestNNTP(t *testing.T) {
 
 func TestTextProtocolsAgainstHostileServers(t *testing.T) {
 	tests := []struct {
-		name  string
-		check func(DialFunc) Checker
-		good  []string
-		more  string // an endless reply
-		lines string
+		name     string
+		check    func(DialFunc) Checker
+		dialogue []string
+		more     string // an endless reply
+		lines    string
 	}{
 		{"smtp", func(d DialFunc) Checker { return &SMTP{Addr: somewhere, Dial: d} }, []string{"< 220 mx", "> ...", "< 250 mx"},
 			"220-more\r\n", `greeting: more than 100 lines: "220-more"`},
@@ -74,10 +74,10 @@ func TestTextProtocolsAgainstHostileServers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			testHostile(t, tt.check, dialogue(t, tt.good...), hostile{
+			testHostile(t, tt.check, dialogue(t, tt.dialogue...), hostile{
 				silent:  "greeting: no answer in time",
 				closes:  "greeting: connection closed",
-				drips:   fmt.Sprintf("greeting: no answer in time after %q", tt.good[0][2:4]),
+				drips:   fmt.Sprintf("greeting: no answer in time after %q", tt.dialogue[0][2:4]),
 				endless: `greeting: line longer than 2048 bytes: "` + strings.Repeat("x", 80) + `"...`,
 				lines:   tt.lines,
 				more:    tt.more,
@@ -87,10 +87,10 @@ func TestTextProtocolsAgainstHostileServers(t *testing.T) {
 }
 
 // upgrading is a server that starts TLS after a dialogue.
-func upgrading(t *testing.T, cfg *tls.Config, before []string, after ...string) server {
+func upgrading(t *testing.T, cfg *tls.Config, plain []string, encrypted ...string) server {
 	return func(conn net.Conn) {
-		dialogueOn(t, conn, before)
-		dialogue(t, after...).behindTLS(cfg)(conn)
+		dialogueOn(t, conn, plain)
+		dialogue(t, encrypted...).behindTLS(cfg)(conn)
 	}
 }
 

@@ -31,8 +31,8 @@ type behavior struct {
 	send func(conn net.Conn, text string)
 }
 
-// once sends the text and then nothing.
-func once(conn net.Conn, text string) { _, _ = io.WriteString(conn, text); keepOpen(conn) }
+// sendAndHold sends the text and then nothing.
+func sendAndHold(conn net.Conn, text string) { _, _ = io.WriteString(conn, text); keepOpen(conn) }
 
 // forever sends the text again and again.
 func forever(conn net.Conn, text string) {
@@ -53,12 +53,12 @@ func behaviors() []behavior {
 	return []behavior{
 		{"silent", "", func(conn net.Conn, _ string) { keepOpen(conn) }},
 		{"closes", "", func(net.Conn, string) {}},
-		{"wrong: HTTP", "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", once},
-		{"wrong: SSH", "SSH-2.0-OpenSSH_9.2\r\n", once},
-		{"wrong: mail", "220 mx.example ESMTP\r\n", once},
-		{"wrong: text", "hello", once},
-		{"wrong: long", strings.Repeat("x", 3000) + "\r\n\r\n", once},
-		{"wrong: bytes", "\xff\xfe\x00\x1b[2J\u202e\r\n\r\n\r\n\r\n", once},
+		{"wrong: HTTP", "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", sendAndHold},
+		{"wrong: SSH", "SSH-2.0-OpenSSH_9.2\r\n", sendAndHold},
+		{"wrong: mail", "220 mx.example ESMTP\r\n", sendAndHold},
+		{"wrong: text", "hello", sendAndHold},
+		{"wrong: long", strings.Repeat("x", 3000) + "\r\n\r\n", sendAndHold},
+		{"wrong: bytes", "\xff\xfe\x00\x1b[2J\u202e\r\n\r\n\r\n\r\n", sendAndHold},
 		{"slow: 220", "220 mx\r\n", slowly},
 		{"slow: TLS", "\x16\x03\x03\x00\x7a\x02", slowly},
 		{"endless: zeros", "\x00", forever},
@@ -123,11 +123,11 @@ func (c *counted) Write(p []byte) (int, error) {
 // neither end waits for the other.
 type greedy struct {
 	net.Conn
-	once sync.Once
-	mu   sync.Mutex
-	have bytes.Buffer
-	more chan struct{} // closed when the other end is
-	news chan struct{}
+	startOnce sync.Once
+	mu        sync.Mutex
+	have      bytes.Buffer
+	more      chan struct{} // closed when the other end is
+	news      chan struct{}
 }
 
 func (g *greedy) start() {
@@ -151,10 +151,10 @@ func (g *greedy) start() {
 	}()
 }
 
-func (g *greedy) Write(p []byte) (int, error) { g.once.Do(g.start); return g.Conn.Write(p) }
+func (g *greedy) Write(p []byte) (int, error) { g.startOnce.Do(g.start); return g.Conn.Write(p) }
 
 func (g *greedy) Read(p []byte) (int, error) {
-	g.once.Do(g.start)
+	g.startOnce.Do(g.start)
 	for {
 		g.mu.Lock()
 		n, _ := g.have.Read(p)
@@ -278,9 +278,9 @@ func TestRefusalsArePrintable(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				for _, words := range []string{"go away", "\x1b[31mred\x1b]0;title\a", "a\u202eb\u200bc\u009b1m", "\xff\xfe\x00", strings.Repeat("\x1b", 100)} {
+				for _, text := range []string{"go away", "\x1b[31mred\x1b]0;title\a", "a\u202eb\u200bc\u009b1m", "\xff\xfe\x00", strings.Repeat("\x1b", 100)} {
 					var sent atomic.Int64
-					hostile := r.hostileDial(t, behavior{"refuses", r.refuse(words), once}, r.overPackets(registry), &sent)
+					hostile := r.hostileDial(t, behavior{"refuses", r.refuse(text), sendAndHold}, r.overPackets(registry), &sent)
 					_, c, err := registry.New(r.kind, Peer{Addr: somewhere, Dial: hostile}, r.params)
 					if err != nil {
 						t.Fatal(err)
@@ -289,7 +289,7 @@ func TestRefusalsArePrintable(t *testing.T) {
 					err = c.Check(ctx)
 					cancel()
 					if err == nil || !isPrintable(err.Error()) {
-						t.Errorf("%q: got %q", words, fmt.Sprint(err))
+						t.Errorf("%q: got %q", text, fmt.Sprint(err))
 					}
 				}
 				time.Sleep(10 * time.Second) // for the server to notice

@@ -412,12 +412,12 @@ func (m *Monitor) count(t *target, err error, latency time.Duration, now time.Ti
 // does not return within timeout (0 means 3 s), has failed. It returns an error where
 // ctx ends first.
 func Once(ctx context.Context, c Checker, timeout time.Duration) (Result, error) {
-	once, done := context.WithCancel(ctx)
+	run, done := context.WithCancel(ctx)
 	defer done()
 	m := NewMonitor(Config{Rand: func() float64 { return 0 }}) // at once
 	m.onResult = done
 	m.Set([]Target{{Checker: c, Settings: Settings{Timeout: timeout}}})
-	if err := m.Run(once); err != nil {
+	if err := m.Run(run); err != nil {
 		return Result{}, err
 	}
 	if recent := m.Status()[0].Recent; len(recent) > 0 && ctx.Err() == nil {

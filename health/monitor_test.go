@@ -531,19 +531,19 @@ func TestRecentResultsAreKeptInOrder(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- m.Run(ctx) }()
 		begin := time.Now()
-		for _, after := range []int{1, 9, 10, 11, 25} {
-			time.Sleep(time.Until(begin.Add(time.Duration(after)*time.Second - time.Millisecond)))
+		for _, passed := range []int{1, 9, 10, 11, 25} {
+			time.Sleep(time.Until(begin.Add(time.Duration(passed)*time.Second - time.Millisecond)))
 			recent := m.Status()[0].Recent
-			if len(recent) != min(after, 10) {
-				t.Fatalf("after %d checks: %d results", after, len(recent))
+			if len(recent) != min(passed, 10) {
+				t.Fatalf("after %d checks: %d results", passed, len(recent))
 			}
 			for i, r := range recent {
-				number, want := after-len(recent)+i+1, ""
+				number, want := passed-len(recent)+i+1, ""
 				if number%3 == 0 {
 					want = fmt.Sprintf("result %d", number)
 				}
 				if r.Reason != want || !r.At.Equal(begin.Add(time.Duration(number-1)*time.Second)) {
-					t.Errorf("after %d checks: result %d is %+v, want %q", after, i, r, want)
+					t.Errorf("after %d checks: result %d is %+v, want %q", passed, i, r, want)
 				}
 			}
 		}

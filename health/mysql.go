@@ -136,10 +136,10 @@ func parseMySQLGreeting(p []byte) (g mysqlGreeting, err error) {
 		return g, fail
 	}
 	g.capabilities |= uint32(binary.LittleEndian.Uint16(p[3:])) << 16
-	rest := p[16:]
-	n := min(max(13, int(p[5])-8), len(rest))
-	g.salt = append(g.salt, bytes.TrimRight(rest[:n], "\x00")...)
-	g.plugin = string(bytes.TrimRight(rest[n:], "\x00"))
+	tail := p[16:]
+	n := min(max(13, int(p[5])-8), len(tail))
+	g.salt = append(g.salt, bytes.TrimRight(tail[:n], "\x00")...)
+	g.plugin = string(bytes.TrimRight(tail[n:], "\x00"))
 	if g.capabilities&mysqlProtocol41 == 0 || g.capabilities&mysqlSecure == 0 || len(g.salt) != 20 {
 		return g, fail
 	}

@@ -167,7 +167,7 @@ type hostile struct {
 
 // testHostile tries them all, over pipes in virtual time. good is the server that
 // is up. An endless server must be stopped within a bound of bytes.
-func testHostile(t *testing.T, check func(DialFunc) Checker, good server, want hostile) {
+func testHostile(t *testing.T, check func(DialFunc) Checker, healthy server, want hostile) {
 	t.Helper()
 	var sent atomic.Int64
 	flood := func(what string) DialFunc {
@@ -212,12 +212,12 @@ func testHostile(t *testing.T, check func(DialFunc) Checker, good server, want h
 	})
 	run("silent", want.silent, server(func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }).dial)
 	run("closes", want.closes, server(func(conn net.Conn) {}).dial)
-	run("drips", want.drips, server(func(conn net.Conn) { good(drip{conn}) }).dial)
+	run("drips", want.drips, server(func(conn net.Conn) { healthy(drip{conn}) }).dial)
 	run("endless", want.endless, flood(strings.Repeat("x", 512)))
 	run("endless lines", want.lines, flood(want.more))
 	t.Run("up", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			if got := checkOnce(t, check(good.dial)); got != "" {
+			if got := checkOnce(t, check(healthy.dial)); got != "" {
 				t.Errorf("down: %s", got)
 			}
 		})

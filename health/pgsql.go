@@ -166,7 +166,7 @@ func (p pgSession) authenticate(c *PgSQL, payload []byte) error {
 	if len(payload) < 4 {
 		return mismatch("login", payload, "an authentication request")
 	}
-	rest := payload[4:]
+	data := payload[4:]
 	switch method := binary.BigEndian.Uint32(payload); method {
 	case 0: // ok
 		return nil
@@ -174,11 +174,11 @@ func (p pgSession) authenticate(c *PgSQL, payload []byte) error {
 		return p.send("login", 'p', []byte(c.Password+"\x00"))
 	case 5: // MD5
 		inner := md5.Sum([]byte(c.Password + c.Login))
-		outer := md5.Sum(append([]byte(hex.EncodeToString(inner[:])), rest...))
+		outer := md5.Sum(append([]byte(hex.EncodeToString(inner[:])), data...))
 		return p.send("login", 'p', []byte("md5"+hex.EncodeToString(outer[:])+"\x00"))
 	case 10: // SASL
-		if !bytes.Contains(rest, []byte("SCRAM-SHA-256\x00")) {
-			return mismatch("login: SASL", rest, "SCRAM-SHA-256")
+		if !bytes.Contains(data, []byte("SCRAM-SHA-256\x00")) {
+			return mismatch("login: SASL", data, "SCRAM-SHA-256")
 		}
 		return p.scram(c.Password)
 	default:
@@ -194,11 +194,11 @@ func (p pgSession) scram(password string) error {
 	if err := p.send("login", 'p', append(initial, first...)); err != nil {
 		return err
 	}
-	challenge, err := p.sasl(11)
+	serverFirst, err := p.sasl(11)
 	if err != nil {
 		return err
 	}
-	final, err := s.final(challenge)
+	final, err := s.final(serverFirst)
 	if err != nil {
 		return err
 	}

@@ -85,11 +85,11 @@ rootpw hello
 `)
 	d.run("slapadd", "-f", conf, "-l", d.file("entries.ldif", "dn: dc=example\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: example\n"))
 	d.start("slapd", "-d", "0", "-f", conf, "-h", "ldap://127.0.0.1:"+d.port()+"/ ldaps://"+secure.String()+"/")
-	entry := &LDAP{Addr: d.addr, Login: "cn=admin,dc=example", Password: "hello", Base: "dc=example"}
-	guess, none, start, implicit, verified := *entry, *entry, *entry, *entry, *entry
+	search := &LDAP{Addr: d.addr, Login: "cn=admin,dc=example", Password: "hello", Base: "dc=example"}
+	guess, none, start, implicit, verified := *search, *search, *search, *search, *search
 	guess.Password, none.Base = "guess", "dc=none,dc=example"
 	start.Security, implicit.Security, implicit.Addr, verified.Security, verified.Verify = StartTLS, Implicit, secure, StartTLS, true
-	d.live(entry, "bind: no answer in time", refused, map[string]Checker{
+	d.live(search, "bind: no answer in time", refused, map[string]Checker{
 		`bind: got result 49 invalidCredentials`: &guess,
 		`search: got result 32 noSuchObject`:     &none,
 		"":                                       &LDAP{Addr: d.addr, Root: true},
@@ -180,7 +180,7 @@ server default {
 	}
 	d.await(radius("hello", "testing123"))
 	silent := "Access-Request: no answer in time: the server is down, or does not know this host or its secret"
-	if got := d.once(radius("hello", "guess"), 300*time.Millisecond); got != silent {
+	if got := d.check(radius("hello", "guess"), 300*time.Millisecond); got != silent {
 		t.Errorf("another secret: got %s, want %s", got, silent)
 	}
 	d.live(radius("hello", "testing123"), silent, "Access-Request: ICMP port unreachable: nobody listens there", map[string]Checker{

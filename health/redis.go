@@ -22,18 +22,18 @@ func (c *Redis) Check(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	request := func(want string, words ...string) func() error {
+	request := func(want string, args ...string) func() error {
 		return func() error {
-			array := fmt.Sprintf("*%d\r\n", len(words))
-			for _, w := range words {
+			array := fmt.Sprintf("*%d\r\n", len(args))
+			for _, w := range args {
 				array += fmt.Sprintf("$%d\r\n%s\r\n", len(w), w)
 			}
-			if err := s.send(words[0], array); err != nil {
+			if err := s.send(args[0], array); err != nil {
 				return err
 			}
-			answer, err := s.readLine(words[0])
+			answer, err := s.readLine(args[0])
 			if err == nil && answer != want {
-				err = mismatch(words[0], answer, want)
+				err = mismatch(args[0], answer, want)
 			}
 			return err
 		}

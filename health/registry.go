@@ -166,9 +166,10 @@ func checkKey(t Type, p Peer, given []string) string {
 	switch {
 	case t.PerService:
 		parts = append(parts, p.Addr.String(), "for", p.Service.String())
-	case t.Transport == "icmp":
+	case !p.Addr.Addr().IsValid():
+	case t.Transport == "icmp" || p.Addr.Port() == 0:
 		parts = append(parts, p.Addr.Addr().String())
-	case t.Transport != "":
+	default: // also where there is no Transport: what the check finds may depend on the server
 		parts = append(parts, p.Addr.String())
 	}
 	if p.Name != "" {

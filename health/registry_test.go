@@ -330,3 +330,14 @@ func TestMergeKnowsAllNamesOfAKey(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A check that opens no connection may ask something else about the server, such as
+// whether it is under maintenance: servers must not share it.
+func TestChecksWithoutTransportHaveAKeyForEachServer(t *testing.T) {
+	types := NewRegistry(Type{Name: "own", Bind: func(*Keys, Peer) Checker { return nil }})
+	for addr, want := range map[string]string{"192.0.2.1:80": "own 192.0.2.1:80", "[2001:db8::1]:0": "own 2001:db8::1"} {
+		if key, _, err := types.New("own", Peer{Addr: netip.MustParseAddrPort(addr)}, nil); err != nil || key != want {
+			t.Errorf("%s: key %q, %v; want %q", addr, key, err, want)
+		}
+	}
+}

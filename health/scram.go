@@ -26,16 +26,16 @@ const maxSCRAMIterations = 100_000
 
 func newSCRAM(password string) *scram { return &scram{password: password, nonce: rand.Text()} }
 
-func (s *scram) bare() string  { return "n=" + s.name + ",r=" + s.nonce }
-func (s *scram) first() string { return "n,," + s.bare() }
+func (s *scram) clientFirstBare() string { return "n=" + s.name + ",r=" + s.nonce }
+func (s *scram) first() string           { return "n,," + s.clientFirstBare() }
 
 // final answers the server's first message.
-func (s *scram) final(challenge string) (string, error) {
-	fields := scramFields(challenge)
+func (s *scram) final(serverFirst string) (string, error) {
+	fields := scramFields(serverFirst)
 	salt, err := base64.StdEncoding.DecodeString(fields["s"])
 	iterations, err2 := strconv.Atoi(fields["i"])
 	if err != nil || err2 != nil || iterations < 1 || iterations > maxSCRAMIterations || len(fields["r"]) <= len(s.nonce) || !strings.HasPrefix(fields["r"], s.nonce) {
-		return "", mismatch("login: SASL", challenge, fmt.Sprintf("our nonce, a salt and at most %d iterations", maxSCRAMIterations))
+		return "", mismatch("login: SASL", serverFirst, fmt.Sprintf("our nonce, a salt and at most %d iterations", maxSCRAMIterations))
 	}
 	salted, err := pbkdf2.Key(sha256.New, s.password, salt, iterations, sha256.Size)
 	if err != nil {
@@ -43,14 +43,14 @@ func (s *scram) final(challenge string) (string, error) {
 	}
 	clientKey := hmacSHA256(salted, "Client Key")
 	stored := sha256.Sum256(clientKey)
-	bare := "c=biws,r=" + fields["r"] // biws is n,, in base64
-	message := s.bare() + "," + challenge + "," + bare
+	withoutProof := "c=biws,r=" + fields["r"] // biws is n,, in base64
+	message := s.clientFirstBare() + "," + serverFirst + "," + withoutProof
 	proof := hmacSHA256(stored[:], message)
 	for i := range proof {
 		proof[i] ^= clientKey[i]
 	}
 	s.signature = hmacSHA256(hmacSHA256(salted, "Server Key"), message)
-	return bare + ",p=" + base64.StdEncoding.EncodeToString(proof), nil
+	return withoutProof + ",p=" + base64.StdEncoding.EncodeToString(proof), nil
 }
 
 // verify is an error unless the server's last message proves that it knows the password.

@@ -52,12 +52,12 @@ func TestSimpleTCPAgainstHostileServers(t *testing.T) {
 		lines:   `answer: no match of "READY" in the first 256 KiB, which begin "` + strings.Repeat(`BUSY\r\n`, 13) + `BU"...`,
 		more:    "BUSY\r\n",
 	}
-	good := dialogue(t, "< READY")
-	testHostile(t, check, good, want)
+	healthy := dialogue(t, "< READY")
+	testHostile(t, check, healthy, want)
 	cert, _ := certificate(t, time.Hour)
 	testHostile(t, func(d DialFunc) Checker {
 		return &SimpleTCP{Addr: somewhere, Dial: d, TLS: true, Expect: regexp.MustCompile("READY")}
-	}, good.behindTLS(&tls.Config{Certificates: []tls.Certificate{cert}}), hostile{silent: "tls: no answer in time"})
+	}, healthy.behindTLS(&tls.Config{Certificates: []tls.Certificate{cert}}), hostile{silent: "tls: no answer in time"})
 }
 
 func TestEscapesOfTextToSend(t *testing.T) {

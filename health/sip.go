@@ -48,8 +48,8 @@ func (c *SIP) Check(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		version, rest, _ := strings.Cut(head, " ")
-		code, err := strconv.Atoi(rest[:min(3, len(rest))])
+		version, statusAndReason, _ := strings.Cut(head, " ")
+		code, err := strconv.Atoi(statusAndReason[:min(3, len(statusAndReason))])
 		if version != "SIP/2.0" || err != nil {
 			return mismatch("OPTIONS", head, "SIP/2.0 and a status")
 		}
@@ -60,7 +60,7 @@ func (c *SIP) Check(ctx context.Context) error {
 		}
 		if code >= 200 {
 			if !c.Status.has(code) {
-				return fmt.Errorf("OPTIONS: got %s, want %s", quote(rest), c.Status)
+				return fmt.Errorf("OPTIONS: got %s, want %s", quote(statusAndReason), c.Status)
 			}
 			return nil
 		}

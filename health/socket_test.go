@@ -57,15 +57,15 @@ func TestEndlessServersOnSockets(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
+			var begin, end runtime.MemStats
+			runtime.ReadMemStats(&begin)
 			reason := reasonOf(c.Check(ctx))
-			runtime.ReadMemStats(&after)
+			runtime.ReadMemStats(&end)
 			if ctx.Err() != nil {
 				t.Errorf("%s, %q: does not end: %s", name, what, reason)
 			}
 			cancel()
-			if n := after.TotalAlloc - before.TotalAlloc; n > most {
+			if n := end.TotalAlloc - begin.TotalAlloc; n > most {
 				t.Errorf("%s, %q: %d KiB allocated: %s", name, what, n>>10, reason)
 			}
 		}

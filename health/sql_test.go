@@ -23,8 +23,8 @@ func pgMessage(kind byte, payload string) string {
 	return string(binary.BigEndian.AppendUint32([]byte{kind}, uint32(4+len(payload)))) + payload
 }
 
-func pgAuth(method byte, rest string) string {
-	return pgMessage('R', "\x00\x00\x00"+string(method)+rest)
+func pgAuth(method byte, data string) string {
+	return pgMessage('R', "\x00\x00\x00"+string(method)+data)
 }
 
 // pgServer plays a PostgreSQL server: after the startup message, each element is

@@ -95,8 +95,8 @@ func (t *target) next(now time.Time) time.Time {
 		interval = t.Settings.FastInterval
 	}
 	next := t.due.Add(interval)
-	if late := now.Sub(next); late > 0 {
-		next = next.Add((late + interval - 1) / interval * interval)
+	if behind := now.Sub(next); behind > 0 {
+		next = next.Add((behind + interval - 1) / interval * interval)
 	}
 	return next
 }

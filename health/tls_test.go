@@ -64,9 +64,9 @@ func TestTLS(t *testing.T) {
 func TestTLSWithClientCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cert, pool := certificate(t, time.Hour)
-		good := server(keepOpen).behindTLS(&tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: tls.VersionTLS12,
+		valid := server(keepOpen).behindTLS(&tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: tls.VersionTLS12,
 			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool})
-		c := &TLS{Addr: somewhere, Dial: good.dial}
+		c := &TLS{Addr: somewhere, Dial: valid.dial}
 		if got, want := checkOnce(t, c), "tls: server refused: handshake failure"; got != want {
 			t.Errorf("without one: got %q, want %q", got, want)
 		}

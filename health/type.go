@@ -15,7 +15,7 @@ type Type struct {
 	Name      string
 	Also      []string // other names, ldirectord's where it has one
 	About     string   // what it does, in one line
-	Transport string   // tcp, udp or icmp; "" where the check opens no connection itself
+	Transport string   // tcp, udp or icmp; "" where the check opens no connection itself and needs no port
 	Port      uint16   // default port of the protocol; 0 where there is none and a peer must have one
 	// PerService is true where the check depends on Peer.Service, so that two services
 	// with the same server need a check each.

@@ -29,7 +29,7 @@ type row struct {
 	up func(t testing.TB, conn net.Conn)
 	// refuse is what a server sends from there that refuses in words of its own; nil
 	// where the protocol has none.
-	refuse func(words string) string
+	refuse func(text string) string
 	// host answers the packets of a type that uses packet sockets, as a host that is up
 	// does; it takes the place of begin and up.
 	host func(request []byte) [][]byte
@@ -45,11 +45,11 @@ func rows(t testing.TB) map[string]row {
 		return s
 	}
 	// after plays a script, see dialogueOn; upgraded then starts TLS.
-	after := func(script ...string) func(testing.TB, net.Conn) net.Conn {
+	reply := func(script ...string) func(testing.TB, net.Conn) net.Conn {
 		return func(t testing.TB, conn net.Conn) net.Conn { dialogueOn(t, conn, script); return conn }
 	}
 	upgraded := func(script ...string) func(testing.TB, net.Conn) net.Conn {
-		return func(t testing.TB, conn net.Conn) net.Conn { return secure(t, after(script...)(t, conn)) }
+		return func(t testing.TB, conn net.Conn) net.Conn { return secure(t, reply(script...)(t, conn)) }
 	}
 	// reads takes some bytes of the client and sends others.
 	reads := func(n int, send string) func(testing.TB, net.Conn) net.Conn {
@@ -90,15 +90,15 @@ func rows(t testing.TB) map[string]row {
 	answer := func(f func([]byte) []byte) func(testing.TB, net.Conn) { return on(datagramServer(f)) }
 
 	line := func(before string) func(string) string {
-		return func(words string) string { return before + words + "\r\n" }
+		return func(text string) string { return before + text + "\r\n" }
 	}
-	httpError := func(words string) string { return "HTTP/1.1 500 " + words + "\r\nLocation: " + words + "\r\n\r\n" }
+	httpError := func(text string) string { return "HTTP/1.1 500 " + text + "\r\nLocation: " + text + "\r\n\r\n" }
 	mysqlError := func(seq int) func(string) string {
-		return func(words string) string { return mysqlPacket(seq, "\xff\x15\x04#28000"+words) }
+		return func(text string) string { return mysqlPacket(seq, "\xff\x15\x04#28000"+text) }
 	}
-	pgRefusal := func(words string) string { return pgMessage('E', "C"+words+"\x00M"+words+"\x00\x00") }
+	pgRefusal := func(text string) string { return pgMessage('E', "C"+text+"\x00M"+text+"\x00\x00") }
 	ldapRefusal := func(id int, tag byte) func(string) string {
-		return func(words string) string { return string(berTLV(0x30, berInt(id), ldapAnswer(tag, 49, words))) }
+		return func(text string) string { return string(berTLV(0x30, berInt(id), ldapAnswer(tag, 49, text))) }
 	}
 
 	type params = map[string]any
@@ -135,7 +135,7 @@ func rows(t testing.TB) map[string]row {
 		"simpletcp, TLS":         {kind: "simpletcp", params: params{"tls": true, "contains": "READY"}, begin: secure, up: send("READY\r\n"), refuse: line("BUSY ")},
 		"tls":                    {kind: "tls", params: params{"days": 30}, up: overTLS(nothing)},
 		"http":                   {kind: "http", params: params{"path": "/x"}, up: page, refuse: httpError},
-		"http, body":             {kind: "http", params: params{"contains": "OK"}, begin: after(append(request, "< HTTP/1.1 200 OK", "< ")...), up: send("all is OK"), refuse: line("")},
+		"http, body":             {kind: "http", params: params{"contains": "OK"}, begin: reply(append(request, "< HTTP/1.1 200 OK", "< ")...), up: send("all is OK"), refuse: line("")},
 		"http2":                  {kind: "http", params: params{"http2": true}, up: http2(plainPage)},
 		"https":                  {kind: "https", up: overTLS(page)},
 		"https, after handshake": {kind: "https", begin: secure, up: page, refuse: httpError},
@@ -143,29 +143,29 @@ func rows(t testing.TB) map[string]row {
 		"http_proxy":             {kind: "http_proxy", params: params{"url": "http://www.example/x"}, up: page, refuse: httpError},
 		"http_proxy, CONNECT": {kind: "http_proxy", params: params{"url": "https://www.example/x"},
 			up: in(upgraded(append(request, "< HTTP/1.1 200 OK", "< ")...), page), refuse: httpError},
-		"http_proxy, connected": {kind: "http_proxy", params: params{"url": "https://www.example/x"}, begin: after(append(request, "< HTTP/1.1 200 OK", "< ")...), up: overTLS(page)},
+		"http_proxy, connected": {kind: "http_proxy", params: params{"url": "https://www.example/x"}, begin: reply(append(request, "< HTTP/1.1 200 OK", "< ")...), up: overTLS(page)},
 		"grpc":                  {kind: "grpc", up: http2(serving)},
 		"grpc, TLS":             {kind: "grpc", params: params{"tls": true}, begin: secure, up: http2(serving)},
 
 		"smtp":                   {kind: "smtp", up: play("< 220-mx", "< 220 mx", "> EHLO localhost", "< 250-mx", "< 250 HELP", "> QUIT"), refuse: line("554 ")},
-		"smtp, hello":            {kind: "smtp", begin: after("< 220 mx", "> EHLO localhost"), up: play("< 500 what", "> HELO localhost", "< 250 mx"), refuse: line("554-")},
-		"smtp, login":            {kind: "smtp", params: login(), begin: after("< 220 mx", "> ...", "< 250 mx", "> ..."), up: play("< 235 yes"), refuse: line("535 ")},
+		"smtp, hello":            {kind: "smtp", begin: reply("< 220 mx", "> EHLO localhost"), up: play("< 500 what", "> HELO localhost", "< 250 mx"), refuse: line("554-")},
+		"smtp, login":            {kind: "smtp", params: login(), begin: reply("< 220 mx", "> ...", "< 250 mx", "> ..."), up: play("< 235 yes"), refuse: line("535 ")},
 		"smtp, STARTTLS":         {kind: "smtp", params: params{"tls": "start"}, begin: upgraded("< 220 mx", "> ...", "< 250 mx", "> ...", "< 220 go"), up: play("> ...", "< 250 mx"), refuse: line("554 ")},
-		"submission":             {kind: "submission", params: params{"tls": "start"}, begin: after("< 220 mx", "> ...", "< 250 mx", "> STARTTLS"), up: in(upgraded("< 220 go"), play("> ...", "< 250 mx")), refuse: line("454 ")},
+		"submission":             {kind: "submission", params: params{"tls": "start"}, begin: reply("< 220 mx", "> ...", "< 250 mx", "> STARTTLS"), up: in(upgraded("< 220 go"), play("> ...", "< 250 mx")), refuse: line("454 ")},
 		"pop3":                   {kind: "pop3", up: play("< +OK", "> QUIT"), refuse: line("-ERR ")},
-		"pop3, login":            {kind: "pop3", params: login(), begin: after("< +OK", "> ...", "< +OK", "> ..."), up: play("< +OK"), refuse: line("-ERR ")},
+		"pop3, login":            {kind: "pop3", params: login(), begin: reply("< +OK", "> ...", "< +OK", "> ..."), up: play("< +OK"), refuse: line("-ERR ")},
 		"pop3s":                  {kind: "pop3s", up: overTLS(play("< +OK"))},
 		"pop3s, after handshake": {kind: "pop3s", begin: secure, up: play("< +OK"), refuse: line("-ERR ")},
 		"imap":                   {kind: "imap", up: play("< * OK", "> z LOGOUT"), refuse: line("* BYE ")},
-		"imap, login":            {kind: "imap", params: login(), begin: after("< * OK", "> ..."), up: play("< * CAPABILITY IMAP4rev2", "< a1 OK"), refuse: line("a1 NO ")},
+		"imap, login":            {kind: "imap", params: login(), begin: reply("< * OK", "> ..."), up: play("< * CAPABILITY IMAP4rev2", "< a1 OK"), refuse: line("a1 NO ")},
 		"imaps":                  {kind: "imaps", up: overTLS(play("< * OK"))},
 		"imaps, after handshake": {kind: "imaps", begin: secure, up: play("< * OK"), refuse: line("* BYE ")},
 		"nntp":                   {kind: "nntp", up: play("< 200 news", "> QUIT"), refuse: line("502 ")},
 		"ftp":                    {kind: "ftp", up: play("< 220 files", "> ...", "< 331 who", "> ...", "< 230 in", "> QUIT"), refuse: line("421 ")},
-		"ftp, login":             {kind: "ftp", params: login(), begin: after("< 220 files", "> ..."), up: play("< 230 in"), refuse: line("530 ")},
-		"ftp, password":          {kind: "ftp", params: login(), begin: after("< 220 files", "> ...", "< 331 who", "> ..."), up: play("< 230 in"), refuse: line("530 ")},
+		"ftp, login":             {kind: "ftp", params: login(), begin: reply("< 220 files", "> ..."), up: play("< 230 in"), refuse: line("530 ")},
+		"ftp, password":          {kind: "ftp", params: login(), begin: reply("< 220 files", "> ...", "< 331 who", "> ..."), up: play("< 230 in"), refuse: line("530 ")},
 		// The data connection reaches the same server: what it sends first is the file.
-		"ftp, passive": {kind: "ftp", params: params{"path": "f"}, begin: after("< 220 files", "> ...", "< 230 in", "> TYPE I", "< 200 ok", "> EPSV"),
+		"ftp, passive": {kind: "ftp", params: params{"path": "f"}, begin: reply("< 220 files", "> ...", "< 230 in", "> TYPE I", "< 200 ok", "> EPSV"),
 			up: play("< 229 ok (|||4321|)", "> RETR f", "< 150 here"), refuse: line("425 ")},
 
 		"ldap": {kind: "ldap", up: on(ldapServer(ldapBound)), refuse: ldapRefusal(1, ldapBindResponse)},
@@ -193,7 +193,7 @@ func rows(t testing.TB) map[string]row {
 		"dns, name":  {kind: "dns", params: params{"name": "www.example", "contains": "192.0.2.7"}, up: answer(nameServer(t, 0, nil, address))},
 		"dns, TCP":   {kind: "dns", params: params{"tcp": true}, up: answer(overTCP(nameServer(t, 0, nil, address)))},
 		"radius":     {kind: "radius", params: login("secret", "s3cret"), up: answer(radiusServer(t, 2, "s3cret"))},
-		"udp":        {kind: "udp", up: answer(silence)},
+		"udp":        {kind: "udp", up: answer(noAnswer)},
 		"udp, reply": {kind: "udp", params: params{"reply": true}, up: answer(func(in []byte) []byte { return in })},
 		"udp, match": {kind: "udp", params: params{"contains": "READY"}, up: answer(func([]byte) []byte { return []byte("READY") }), refuse: line("BUSY ")},
 

@@ -83,17 +83,17 @@ func testPackets(t *testing.T, tests []packetCase, set func(Checker, DialFunc)) 
 	}
 }
 
-func silence([]byte) []byte { return nil }
+func noAnswer([]byte) []byte { return nil }
 
 func TestUDP(t *testing.T) {
 	echo := func(in []byte) []byte { return in }
 	ok := regexp.MustCompile("OK")
 	testPackets(t, []packetCase{
-		{"silence is up", &UDP{}, datagrams(silence), ""},
+		{"silence is up", &UDP{}, datagrams(noAnswer), ""},
 		{"any answer is up", &UDP{}, datagrams(echo), ""},
 		{"nobody listens", &UDP{}, noPort, "answer: ICMP port unreachable: nobody listens there"},
 		{"answer wanted", &UDP{Send: "ping", Reply: true}, datagrams(echo), ""},
-		{"answer wanted, silence", &UDP{Reply: true}, datagrams(silence), "answer: no answer in time"},
+		{"answer wanted, silence", &UDP{Reply: true}, datagrams(noAnswer), "answer: no answer in time"},
 		{"answer wanted, nobody listens", &UDP{Reply: true}, noPort, "answer: ICMP port unreachable: nobody listens there"},
 		{"match", &UDP{Send: "OK?", Expect: ok}, datagrams(echo), ""},
 		{"no match", &UDP{Send: "KO", Expect: ok}, datagrams(echo), `answer: got "KO", want a match of "OK"`},
@@ -175,12 +175,12 @@ func TestDNS(t *testing.T) {
 		{"other question", &DNS{}, datagrams(nameServer(t, 0, func(m *dnsmessage.Message) { m.Questions[0].Type = dnsmessage.TypeA })), "SOA .: got an answer to another question"},
 		{"the question itself", &DNS{}, datagrams(func(in []byte) []byte { return in }), "SOA .: got an answer to another question"},
 		{"no DNS", &DNS{}, datagrams(func([]byte) []byte { return []byte("hello") }), `SOA .: got "hello", want a DNS message`},
-		{"silence", &DNS{}, datagrams(silence), "SOA .: no answer in time"},
+		{"silence", &DNS{}, datagrams(noAnswer), "SOA .: no answer in time"},
 		{"nobody listens", &DNS{}, noPort, "SOA .: ICMP port unreachable: nobody listens there"},
 		{"endless answers", &DNS{}, flood("x"), `SOA .: got "x", want a DNS message`},
 		{"over TCP", &DNS{Name: "www.example", TCP: true, Expect: seven}, overTCP(nameServer(t, 0, nil, a)), ""},
 		{"over TCP, closes", &DNS{TCP: true}, server(func(net.Conn) {}).dial, "SOA .: connection closed"},
-		{"over TCP, silence", &DNS{TCP: true}, datagrams(silence), "SOA .: no answer in time"},
+		{"over TCP, silence", &DNS{TCP: true}, datagrams(noAnswer), "SOA .: no answer in time"},
 		{"over TCP, byte by byte", &DNS{TCP: true}, server(func(conn net.Conn) { _, _ = drip{conn}.Write([]byte("\x00\x20xxx")) }).dial, "SOA .: no answer in time"},
 		{"over TCP, endless", &DNS{TCP: true}, flood("xx"), `SOA .: got "` + strings.Repeat("x", 14) + `", want an answer to this question`},
 		{"bad name", &DNS{Name: strings.Repeat("x", 300)}, nil, `name "` + strings.Repeat("x", 80) + `"...: longer than 255 bytes, or a part empty or longer than 63`},
@@ -219,7 +219,7 @@ func TestRADIUS(t *testing.T) {
 		{"other secret", c(), datagrams(radiusServer(t, 2, "guess")), "Access-Request: got an answer that is not signed with the secret"},
 		{"no RADIUS", c(), datagrams(func([]byte) []byte { return []byte("hello") }), `Access-Request: got "hello", want a RADIUS packet`},
 		{"length that lies", c(), datagrams(func([]byte) []byte { return []byte("\x02\x00\xff\xff0123456789abcdef") }), `Access-Request: got "\x02\x00\xff\xff0123456789abcdef", want a RADIUS packet`},
-		{"silence", c(), datagrams(silence), "Access-Request: no answer in time: the server is down, or does not know this host or its secret"},
+		{"silence", c(), datagrams(noAnswer), "Access-Request: no answer in time: the server is down, or does not know this host or its secret"},
 		{"nobody listens", c(), noPort, "Access-Request: ICMP port unreachable: nobody listens there"},
 		{"endless answers", c(), flood("x"), `Access-Request: got "x", want a RADIUS packet`},
 	}, func(c Checker, d DialFunc) { c.(*RADIUS).Dial, c.(*RADIUS).Addr = d, somewhere })
@@ -256,7 +256,7 @@ func TestSIP(t *testing.T) {
 		{"not found, which is expected", &SIP{User: "bob", Status: StatusSet{{200, 404}}}, answer("SIP/2.0 404 Not Found\r\n\r\n"), ""},
 		{"no SIP", c(), answer("HTTP/1.0 200 OK\r\n\r\n"), `OPTIONS: got "HTTP/1.0 200 OK", want SIP/2.0 and a status`},
 		{"short", c(), answer("SIP/2.0\r\n\r\n"), `OPTIONS: got "SIP/2.0", want SIP/2.0 and a status`},
-		{"silence", c(), datagrams(silence), "OPTIONS: no answer in time"},
+		{"silence", c(), datagrams(noAnswer), "OPTIONS: no answer in time"},
 		{"nobody listens", c(), noPort, "OPTIONS: ICMP port unreachable: nobody listens there"},
 	}, func(c Checker, d DialFunc) { c.(*SIP).Dial, c.(*SIP).Addr = d, somewhere })
 

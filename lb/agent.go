@@ -12,36 +12,39 @@ import (
 	"github.com/golb/golb/health/agent"
 )
 
-// Agent asks a program on each server how busy it is, and has the server's weight
-// follow (package health/agent; `golb agent` is such a program). The zero value asks
-// nobody.
+// Agent asks a program on each server how busy it is, and scales the server's weight by
+// the answer (package health/agent; `golb agent` is such a program). The zero value asks
+// no agent.
 //
-// Who decides: a server's own weight is what the config says, or Balancer.SetWeight
-// last. The agent's last number scales it, slow start what comes of that. An agent's
-// drain, or a state other than StateActive that an operator has set, makes it 0: each has
-// to be taken back by who said it, the agent's by its ready. What the agent says
-// outlives reloads, for as long as the server has one, and silence: an agent that
-// does not answer says nothing new. Its maxconn is the server's UpperThreshold, in place
-// of the config's. An agent's down or maint fails the server, as a
-// check does, until it says up (or ready, for maint), or, for down, a number alone;
-// its up does not make a server up whose check fails.
+// The weight that the scheduler sees: a server's own weight is the config's, or that of the
+// last Balancer.SetWeight. The agent's last number scales it, and slow start scales the
+// result. It is 0 while the agent says drain, until it says ready, and while an operator
+// has set a state other than StateActive, until the operator sets StateActive.
+//
+// An agent's maxconn replaces the server's UpperThreshold. Its down or maint fails the
+// server, as a check does: maint until it says ready, down until it says up or a number
+// without a word. Its up does not make a server up whose check fails.
+//
+// A reload, and an agent that does not answer, change nothing of this, as long as the
+// config has an agent for the server.
 type Agent struct {
 	// Type is how to ask: tcp, where the agent speaks first, or http. In a server, none
-	// means not, though the service's are asked. "" means the service's, or none.
+	// means that it has no agent, though the service has. "" means the service's, or none.
 	Type    string     `yaml:"type"`
-	Address netip.Addr `yaml:"address"` // to ask in place of the server's
+	Address netip.Addr `yaml:"address"` // of the agent, where it is not the server's
 	Port    uint16     `yaml:"port"`    // 0 means 3333
 	Path    string     `yaml:"path"`    // of the request, with http; "" means /
 	Send    string     `yaml:"send"`    // a line to send before the agent speaks, with tcp
-	// Scale is what the number means. idle, which "" means: how idle the server is, in
-	// percent; a tenth of it times its own weight is its weight, as appliances compute.
-	// percent: the part of its own weight that it wants, as HAProxy computes.
+	// Scale is what the agent's number means. idle, the default: how idle the server is, in
+	// percent; a tenth of it times the server's own weight is the weight, as
+	// appliances compute. percent: percent of the server's own weight, as
+	// HAProxy computes.
 	Scale    string        `yaml:"scale"`
 	Interval time.Duration `yaml:"interval"` // from question to question; 0 means 5 s
-	Timeout  time.Duration `yaml:"timeout"`  // of one; 0 means 3 s
+	Timeout  time.Duration `yaml:"timeout"`  // of one question; 0 means 3 s
 }
 
-// What an Agent may have for words.
+// The values of Agent.Type and Agent.Scale.
 const (
 	agentNone    = "none"
 	agentTCP     = "tcp"
@@ -57,11 +60,11 @@ func (v *validator) agent(path string, a *Agent) {
 	switch a.Type {
 	case agentTCP, agentHTTP:
 	case "", agentNone:
-		if rest := *a; rest != (Agent{Type: a.Type}) {
-			v.fail(path+".type", orNothing(a.Type), "settings of an agent, but nobody to ask", agentTCP+" or "+agentHTTP)
+		if others := *a; others != (Agent{Type: a.Type}) {
+			v.fail(path+".type", orNothing(a.Type), "settings of an agent, but no agent", agentTCP+" or "+agentHTTP)
 		}
 	default:
-		v.fail(path+".type", a.Type, "unknown way to ask", strings.Join([]string{agentTCP, agentHTTP, agentNone}, ", "))
+		v.fail(path+".type", a.Type, "unknown type", strings.Join([]string{agentTCP, agentHTTP, agentNone}, ", "))
 	}
 	v.checkAddress(path, "address", a.Address)
 	if a.Path != "" && (a.Type == agentTCP || !strings.HasPrefix(a.Path, "/")) {
@@ -77,7 +80,7 @@ func (v *validator) agent(path string, a *Agent) {
 	v.duration(path, "timeout", a.Timeout, minCheckDuration)
 }
 
-// orNothing is s as the value of a mistake.
+// orNothing returns s as the value of a mistake, nil where it is empty.
 func orNothing(s string) any {
 	if s == "" {
 		return nil
@@ -85,7 +88,7 @@ func orNothing(s string) any {
 	return s
 }
 
-// agent is the one of a server.
+// agent returns the agent of a server: its own, or the service's.
 func (r *Server) agent(s *Service) *Agent {
 	if r.Agent == (Agent{}) {
 		return &s.Agent
@@ -93,10 +96,10 @@ func (r *Server) agent(s *Service) *Agent {
 	return &r.Agent
 }
 
-// describe is how the agent at an address is asked, in words.
+// describe returns how the agent at an address is asked, for people.
 func (a *Agent) describe(addr netip.AddrPort) string { return a.Type + " " + addr.String() + a.Path }
 
-// addr is where the agent of a server is.
+// addr returns the address of a server's agent.
 func (a *Agent) addr(r *Server) netip.AddrPort {
 	addr := a.Address
 	if !addr.IsValid() {
@@ -107,17 +110,17 @@ func (a *Agent) addr(r *Server) netip.AddrPort {
 
 // agentState is what an agent has reported so far.
 type agentState struct {
-	servers []*server // whose agent it is
+	servers []*server // the servers that it reports about
 	at      time.Time // of the last report; zero where there was none
-	percent int       // -1 where it has given no number
-	maxConn int       // -1 where it has given none
+	percent int       // -1 where it has reported no number
+	maxConn int       // -1 where it has reported none
 	drain   bool
 	maint   bool
-	down    string // its word for that, "" while it is not
+	down    string // its word for down; "" while it is not down
 	reason  string // of the last report
 }
 
-// update notes a report (HAProxy's agent-check).
+// update applies a report (HAProxy's agent-check).
 func (a *agentState) update(r agent.Report) {
 	a.at, a.reason = time.Now(), r.Reason
 	if r.Percent >= 0 {
@@ -142,7 +145,7 @@ func (a *agentState) update(r agent.Report) {
 	}
 }
 
-// failure is why its servers are down, "" where they are not because of it.
+// failure returns the reason for which the agent fails its servers; "" where it does not.
 func (a *agentState) failure() string {
 	word := a.down
 	if a.maint {
@@ -154,7 +157,7 @@ func (a *agentState) failure() string {
 	return strings.TrimSuffix(fmt.Sprintf("its agent says %s: %s", word, a.reason), ": ")
 }
 
-// String is all that it reported, in its words.
+// String returns all that the agent has reported and not taken back, in its own words.
 func (a *agentState) String() string {
 	var parts []string
 	if a.percent >= 0 {
@@ -171,7 +174,7 @@ func (a *agentState) String() string {
 	return strings.Join(parts, " ")
 }
 
-// agentWeight is the server's own weight, scaled as its agent wants.
+// agentWeight returns the server's own weight, scaled by its agent's number.
 func (s *server) agentWeight() int32 {
 	if s.agent == nil || s.agent.percent < 0 {
 		return s.runWeight
@@ -183,7 +186,7 @@ func (s *server) agentWeight() int32 {
 	return int32(r.IdleWeight(int(s.runWeight)))
 }
 
-// updateThresholds sets the thresholds of a server: its own, or what its agent wants.
+// updateThresholds sets the thresholds of a server: its agent's maxconn, or the config's.
 func (s *server) updateThresholds() {
 	upper, lower := s.upper, s.lower
 	if s.agent != nil && s.agent.maxConn >= 0 {
@@ -192,7 +195,7 @@ func (s *server) updateThresholds() {
 	s.dp.SetThresholds(upper, lower)
 }
 
-// agentTarget is the monitor's target for the agent of one server; its Key is "" where
+// agentTarget returns the monitor's target for the agent of one server; its Key is "" where
 // the server has none.
 func (b *Balancer) agentTarget(s *Service, r *Server) health.Target {
 	a := r.agent(s)
@@ -221,7 +224,7 @@ func (b *Balancer) agentTargetsLocked() (targets []health.Target) {
 	b.agents = map[string]*agentState{}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
-		for j, r := range b.services[s.id()].servers {
+		for j, r := range b.services[i].servers {
 			target, accepted := &b.checks[i][j].agent, r.accepts()
 			r.percent = s.Servers[j].agent(s).Scale == scalePercent
 			if r.agentKey = target.Key; target.Key == "" {
@@ -240,8 +243,8 @@ func (b *Balancer) agentTargetsLocked() (targets []health.Target) {
 	return targets
 }
 
-// mergeAgentState is what an agent has reported itself, or, where it is asked another way
-// now, what the server's agent reported before.
+// mergeAgentState returns the state to begin with: the agent's own, or, where the config has
+// changed how it is asked, the state of the server's agent before.
 func mergeAgentState(same, before *agentState) *agentState {
 	a := agentState{percent: -1, maxConn: -1}
 	if old := cmp.Or(same, before); old != nil {
@@ -251,7 +254,7 @@ func mergeAgentState(same, before *agentState) *agentState {
 	return &a
 }
 
-// onAgentReport has the servers of an agent follow its report.
+// onAgentReport applies an agent's report to its servers.
 func (b *Balancer) onAgentReport(key string, r agent.Report) {
 	b.mu.Lock()
 	if a := b.agents[key]; a != nil {
@@ -268,8 +271,8 @@ func (b *Balancer) onAgentReport(key string, r agent.Report) {
 	b.report()
 }
 
-// applyAgentLocked has a server follow what its agent reported; accepted is what accepts
-// returned before.
+// applyAgentLocked applies the state of a server's agent to the server; accepted is what
+// accepts returned before that state changed.
 func (b *Balancer) applyAgentLocked(s *server, accepted bool) {
 	failure := ""
 	if s.agent != nil {

@@ -18,30 +18,30 @@ import (
 // agents are those on the servers, by address and port; those that are not set are
 // silent.
 type agents struct {
-	mu   sync.Mutex
-	says map[string]string
+	mu      sync.Mutex
+	reports map[string]string
 }
 
-func (a *agents) set(address, says string) {
+func (a *agents) set(address, report string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.says == nil {
-		a.says = map[string]string{}
+	if a.reports == nil {
+		a.reports = map[string]string{}
 	}
-	a.says[address] = says
+	a.reports[address] = report
 }
 
 func (a *agents) dial(_ context.Context, _, address string) (net.Conn, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	says := a.says[address]
-	if says == "" {
+	report := a.reports[address]
+	if report == "" {
 		return nil, errors.New("silent")
 	}
 	near, far := net.Pipe()
 	go func() {
 		defer far.Close()
-		_, _ = io.WriteString(far, says+"\n")
+		_, _ = io.WriteString(far, report+"\n")
 	}()
 	return near, nil
 }
@@ -57,7 +57,7 @@ func TestAgentsWeightsFollowTheRule(t *testing.T) {
 		cfg := func() lb.Config { return lb.Config{Services: []lb.Service{s}} }
 		b := startIn(t, cfg(), checks.keep, func(env *lb.Env) { env.Checks, env.Dial = checks.registry(), a.dial })
 		vip, server := netip.AddrPortFrom(vip4, 80), netip.AddrPortFrom(server4(1), 80)
-		says := func(text string) func() { return func() { a.set(at, text) } }
+		sets := func(text string) func() { return func() { a.set(at, text) } }
 		for _, step := range []struct {
 			name   string
 			do     func()
@@ -65,9 +65,9 @@ func TestAgentsWeightsFollowTheRule(t *testing.T) {
 			up     bool
 		}{
 			{"silent", func() {}, 20, true},
-			{"number", says("50"), 100, true},
-			{"percent sign", says("75%"), 150, true},
-			{"silence changes nothing", says(""), 150, true},
+			{"number", sets("50"), 100, true},
+			{"percent sign", sets("75%"), 150, true},
+			{"silence changes nothing", sets(""), 150, true},
 			{"an operator's weight is scaled", func() { must(t, b.balancer.SetWeight(refOf(vip, server), 4)) }, 30, true},
 			{"a reload keeps both", func() { must(t, b.apply(cfg())) }, 30, true},
 			{"another port keeps both", func() { s.Agent.Port = 3334; must(t, b.apply(cfg())) }, 30, true},
@@ -75,23 +75,23 @@ func TestAgentsWeightsFollowTheRule(t *testing.T) {
 			{"a reload with another weight", func() { s.Servers[0].Weight = new(10); must(t, b.apply(cfg())) }, 75, true},
 			{"another scale", func() { s.Agent.Scale = "percent"; must(t, b.apply(cfg())) }, 8, true},
 			{"an operator drains", func() { must(t, setState(b.balancer, refOf(vip, server), lb.StateDrain, 0)) }, 0, true},
-			{"the agent's ready does not undo that", says("ready up 100%"), 0, true},
+			{"the agent's ready does not undo that", sets("ready up 100%"), 0, true},
 			{"the operator does", func() { must(t, setState(b.balancer, refOf(vip, server), lb.StateActive, 0)) }, 10, true},
-			{"the agent drains", says("drain"), 0, true},
+			{"the agent drains", sets("drain"), 0, true},
 			{"the operator does not undo that", func() { must(t, setState(b.balancer, refOf(vip, server), lb.StateActive, 0)) }, 0, true},
-			{"nor does a number", says("50%"), 0, true},
-			{"nor silence", says(""), 0, true},
-			{"its ready does", says("ready"), 5, true},
-			{"down", says("down # disk full"), 5, false},
+			{"nor does a number", sets("50%"), 0, true},
+			{"nor silence", sets(""), 0, true},
+			{"its ready does", sets("ready"), 5, true},
+			{"down", sets("down # disk full"), 5, false},
 			{"a check that passes does not undo that", func() {}, 5, false},
-			{"a number does", says("50%"), 5, true},
-			{"maint", says("maint"), 5, false},
-			{"a number does not undo that", says("50%"), 5, false},
-			{"ready does", says("ready"), 5, true},
+			{"a number does", sets("50%"), 5, true},
+			{"maint", sets("maint"), 5, false},
+			{"a number does not undo that", sets("50%"), 5, false},
+			{"ready does", sets("ready"), 5, true},
 			{"the check fails", func() { checks.set(server4(1), "broken") }, 5, false},
-			{"up does not undo that", says("up 100%"), 10, false},
+			{"up does not undo that", sets("up 100%"), 10, false},
 			{"the check does", func() { checks.set(server4(1), "") }, 10, true},
-			{"drained once more", says("drain 30%"), 0, true},
+			{"drained once more", sets("drain 30%"), 0, true},
 			{"no agent any more", func() { s.Agent = lb.Agent{}; must(t, b.apply(cfg())) }, 10, true},
 		} {
 			step.do()

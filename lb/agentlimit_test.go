@@ -12,7 +12,7 @@ func TestAgentsMaxconnIsTheUpperThreshold(t *testing.T) {
 	x := newHealthRig(t, s, 1)
 	x.server(1).upper = 1 // the config's
 	x.server(1).updateThresholds()
-	says := func(line string) {
+	report := func(line string) {
 		t.Helper()
 		r, err := agent.Parse(line)
 		if err != nil {
@@ -29,9 +29,9 @@ func TestAgentsMaxconnIsTheUpperThreshold(t *testing.T) {
 		}
 	}
 	expect("the config's", 1, refused)
-	says("maxconn:3")
+	report("maxconn:3")
 	expect("the agent's", 1, 1, refused)
-	says("50%")
+	report("50%")
 	expect("a number changes nothing", refused)
 	if got, want := x.server(1).agent.String(), "50% maxconn:3"; got != want {
 		t.Errorf("the agent says %q, want %q", got, want)
@@ -44,6 +44,6 @@ func TestAgentsMaxconnIsTheUpperThreshold(t *testing.T) {
 	}
 	must(x.b.Apply(context.Background(), x.b.cfg))
 	expect("a reload keeps it", refused)
-	says("maxconn:0")
+	report("maxconn:0")
 	expect("none", 1, 1)
 }

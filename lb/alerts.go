@@ -18,11 +18,10 @@ import (
 	"github.com/golb/golb/health/alert"
 )
 
-// Alerts say whom golb tells of what becomes of servers, services and VIPs: what
-// happened, since when, why, and what golb did about it. What happens at once is one
-// message; whatever changes again and again is kept quiet (package health/alert).
-// The zero value tells nobody. Go code gets every single event by Env.OnEvent, and
-// the messages by Env.OnAlert.
+// Alerts are the recipients of messages about servers, services and VIPs: what happened,
+// since when, why, and what golb did about it. Events of the same time become one message;
+// flapping is suppressed (package health/alert). The zero value sends none. Go code gets
+// each event by Env.OnEvent, and the messages by Env.OnAlert.
 type Alerts struct {
 	Mail     []MailAlert    `yaml:"mail"`
 	Webhooks []WebhookAlert `yaml:"webhooks"`
@@ -30,8 +29,8 @@ type Alerts struct {
 
 	Name   string        `yaml:"name"`   // begins each subject; "" means golb on the host's name
 	Gather time.Duration `yaml:"gather"` // for how long events are gathered into one message; 0 means 2 s
-	// Hold is for how long what was told of is kept quiet; what happens to it meanwhile
-	// is told at its end, as one event. 0 means 5 min.
+	// Hold is for how long golb sends no further message about the same server, service or
+	// VIP; its events meanwhile are sent at the end, as one. 0 means 5 min.
 	Hold time.Duration `yaml:"hold"`
 }
 
@@ -40,16 +39,16 @@ type MailAlert struct {
 	To       []string `yaml:"to" also:"emailalert"`
 	From     string   `yaml:"from" also:"emailalertfrom"` // "" means golb at the host's name
 	Server   string   `yaml:"server" also:"smtp"`         // host or host:port; "" means localhost. The port is 25 where not given
-	TLS      string   `yaml:"tls"`                        // start: STARTTLS or nothing; yes: from the first byte; no: never; "" STARTTLS where offered
+	TLS      string   `yaml:"tls"`                        // start: STARTTLS, or the message is not sent; yes: TLS from the first byte; no: never; "" means STARTTLS where offered
 	CA       string   `yaml:"ca"`                         // file of PEM certificates that may sign the server's; "" means the system's
 	Login    string   `yaml:"login"`                      // "" does not log in
-	Password string   `yaml:"password"`                   // told over TLS, or to this host, only
+	Password string   `yaml:"password"`                   // sent only over TLS, or to this host
 }
 
 // WebhookAlert posts messages as JSON: subject, text, and each event.
 type WebhookAlert struct {
 	URL    string            `yaml:"url"`
-	Header map[string]string `yaml:"header"` // more of the request, as Authorization
+	Header map[string]string `yaml:"header"` // further headers of the request, as Authorization
 }
 
 // CommandAlert runs a program for each message: its subject is the last argument, its
@@ -59,8 +58,7 @@ type CommandAlert struct {
 	Args    []string `yaml:"args"`
 }
 
-// given reports whether the config says anything of alerts here, if only that there
-// are none.
+// given reports whether the config has alerts here, if only empty lists.
 func (a *Alerts) given() bool { return !reflect.ValueOf(*a).IsZero() }
 
 func (v *validator) alerts(path string, a *Alerts) {
@@ -89,7 +87,7 @@ func (v *validator) alerts(path string, a *Alerts) {
 
 func (v *validator) mail(path string, m *MailAlert) {
 	if len(m.To) == 0 {
-		v.fail(path+".to", nil, "to nobody", "at least one address")
+		v.fail(path+".to", nil, "no recipient", "at least one address")
 	}
 	for i, to := range append([]string{m.From}, m.To...) {
 		at := fmt.Sprintf("%s.to[%d]", path, i-1)
@@ -103,9 +101,9 @@ func (v *validator) mail(path string, m *MailAlert) {
 	if host, port, err := net.SplitHostPort(m.server()); err != nil || host == "" || port == "" {
 		v.fail(path+".server", m.Server, "not a server", "host or host:port")
 	}
-	words := []string{string(alert.Required), string(alert.Implicit), string(alert.Plain)}
-	if m.TLS != "" && !slices.Contains(words, m.TLS) {
-		v.fail(path+".tls", m.TLS, "unknown word", strings.Join(words, ", "))
+	allowed := []string{string(alert.Required), string(alert.Implicit), string(alert.Plain)}
+	if m.TLS != "" && !slices.Contains(allowed, m.TLS) {
+		v.fail(path+".tls", m.TLS, "unknown word", strings.Join(allowed, ", "))
 	}
 	if _, err := m.tls(); err != nil {
 		v.fail(path+".ca", m.CA, err.Error(), "a PEM file")
@@ -124,7 +122,7 @@ func (m *MailAlert) server() string {
 	return s
 }
 
-// tls is how the server's certificate is verified; nil is the default.
+// tls returns the TLS config that verifies the server's certificate; nil is the default.
 func (m *MailAlert) tls() (*tls.Config, error) {
 	if m.CA == "" {
 		return nil, nil
@@ -136,7 +134,7 @@ func (m *MailAlert) tls() (*tls.Config, error) {
 	return &tls.Config{RootCAs: roots}, nil
 }
 
-// senders are all that a message goes to.
+// senders returns the senders of all recipients.
 func (a *Alerts) senders() (list []alert.Sender) {
 	host := hostname()
 	for _, m := range a.Mail {

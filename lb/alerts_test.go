@@ -91,7 +91,7 @@ func TestAlertsSayWhatSinceWhenWhyAndWhatGolbDid(t *testing.T) {
 		got = box.texts()
 		if len(got) != 1 || !strings.HasPrefix(got[0], "lb1: 2 changes\n") || !strings.Contains(got[0], "cable pulled") ||
 			!strings.Contains(got[0], "web: the service is down since 2000-") ||
-			!strings.Contains(got[0], ": servers of weight 0 of 2 are up, quorum 1; there is no fallback") {
+			!strings.Contains(got[0], ": servers of weight 0 of 2 are up, quorum 1; no fallback: new connections go to the servers that are left, if any") {
 			t.Errorf("the last server down: %q", got)
 		}
 	})
@@ -155,7 +155,7 @@ func TestMistakesInAlerts(t *testing.T) {
 		Commands: []lb.CommandAlert{{}},
 	}}
 	want := []string{
-		`alerts.mail[0].to: to nobody; allowed: at least one address`,
+		`alerts.mail[0].to: no recipient; allowed: at least one address`,
 		`alerts.mail[0].from: "me": not a mail address; allowed: name@domain`,
 		`alerts.mail[0].server: "mail.example.org:": not a server; allowed: host or host:port`,
 		`alerts.mail[0].tls: "maybe": unknown word; allowed: start, yes, no`,

@@ -86,7 +86,7 @@ func (x *allocRig) send(c *allocCase) {
 		if !dropped && p.n == sent+1 {
 			x.counts[forwarded]++
 		} else if !dropped {
-			x.counts[resent]++
+			x.counts[consumed]++
 		}
 	}
 	x.round++
@@ -208,7 +208,7 @@ func (x *allocRig) methodCases(is6 bool) (list []allocCase) {
 		if is6 {
 			gso.GSO = forward.GSOTCPv6
 		}
-		super := resent
+		super := consumed
 		if method == "dsr" || method == "nat" || method == "persistent" {
 			super = forwarded
 		}
@@ -230,8 +230,8 @@ func (x *allocRig) methodCases(is6 bool) (list []allocCase) {
 			first, later := allocFragments(udp.data, 1472)
 			list = append(list,
 				allocCase{name: name + " fragments", want: super, vary: allocNewID, frames: []allocFrame{{data: first}, {data: later}}},
-				allocCase{name: name + " fragments, the later first", want: resent, vary: allocNewID, frames: []allocFrame{{data: later}, {data: first}}},
-				allocCase{name: name + " too long", want: resent, frames: []allocFrame{{data: allocLonger(udp.data, 3000)}}},
+				allocCase{name: name + " fragments, the later first", want: consumed, vary: allocNewID, frames: []allocFrame{{data: later}, {data: first}}},
+				allocCase{name: name + " too long", want: consumed, frames: []allocFrame{{data: allocLonger(udp.data, 3000)}}},
 			)
 		}
 	}
@@ -376,9 +376,9 @@ func allocUnfinished(f []byte, o forward.Offload) allocFrame {
 
 // allocFragments cuts an IPv4 datagram, grown by that many bytes, in two.
 func allocFragments(f []byte, at int) (first, later []byte) {
-	whole := allocLonger(f, at+100)
-	first = append([]byte(nil), whole[:14+20+at]...)
-	later = append(append([]byte(nil), whole[:14+20]...), whole[14+20+at:]...)
+	datagram := allocLonger(f, at+100)
+	first = append([]byte(nil), datagram[:14+20+at]...)
+	later = append(append([]byte(nil), datagram[:14+20]...), datagram[14+20+at:]...)
 	first[14+6] = 0x20
 	binary.BigEndian.PutUint16(later[14+6:], uint16(at/8))
 	for _, p := range [][]byte{first, later} {

@@ -13,11 +13,11 @@ import (
 	"github.com/golb/golb/sched"
 )
 
-// Apply replaces the configuration, all or nothing: where it fails, or ctx ends before it
-// is done, everything is as before. Connections go on, and so do schedulers, health and
-// servers that are in both. Weights and states that were set at run time stay until the
-// config itself changes them. Interfaces, workers and the size of the connection table
-// stay until the next start; a config that changes them is refused.
+// Apply replaces the config, all or nothing: where it fails, or ctx ends before it is done,
+// everything is as before. Connections go on; servers that are in both configs keep their
+// health, and services their schedulers' state. Weights and states that were set at run time
+// stay unless the new config differs from the old one in them. Interfaces, workers and the
+// size of the connection table cannot change at run time: such a config is refused.
 //
 // While Apply waits for the network, packets are forwarded as before and all other
 // methods answer.
@@ -90,23 +90,28 @@ func (b *Balancer) fixed(cfg *Config) error {
 	return v.result()
 }
 
-// prepared is a change with all done that can fail.
+// prepared is a change of which everything that can fail is done.
 type prepared struct {
 	cfg        Config
 	checks     [][]checkSpec
-	schedulers []sched.Scheduler // by service
+	ids        []string          // of the services: what they match
+	schedulers []sched.Scheduler // by service, nil where it keeps its own
 	net        *preparedNetwork  // nil where the balancer does not run
 }
 
-// prepare does everything of a change that can fail or has to wait, and undoes it where
-// it fails. No packet and no other method sees any of it.
+// prepare does the part of a change that can fail or must wait, and undoes it where it
+// fails. Packets and other methods do not see its effects.
 func (b *Balancer) prepare(ctx context.Context, cfg Config) (*prepared, error) {
 	p := &prepared{cfg: cfg}
 	var err error
 	if p.checks, err = b.planChecks(&cfg); err != nil {
 		return nil, err
 	}
-	if p.schedulers, err = b.planSchedulers(&cfg); err != nil {
+	p.ids = make([]string, len(cfg.Services))
+	for i := range cfg.Services {
+		p.ids[i] = cfg.Services[i].id()
+	}
+	if p.schedulers, err = b.planSchedulers(&cfg, p.ids); err != nil {
 		return nil, err
 	}
 	if b.net == nil {
@@ -116,12 +121,12 @@ func (b *Balancer) prepare(ctx context.Context, cfg Config) (*prepared, error) {
 	return p, err
 }
 
-// planSchedulers makes the schedulers of the services; those that stay stay.
-func (b *Balancer) planSchedulers(cfg *Config) ([]sched.Scheduler, error) {
+// planSchedulers makes the schedulers of the services; nil for those that keep theirs.
+func (b *Balancer) planSchedulers(cfg *Config, ids []string) ([]sched.Scheduler, error) {
 	list := make([]sched.Scheduler, len(cfg.Services))
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		if v := b.services[s.id()]; v != nil && v.schedulerKey == s.schedulerKey() {
+		if v := b.byMatch[ids[i]]; v != nil && v.schedulerKey == s.schedulerKey() {
 			continue
 		}
 		var err error
@@ -141,13 +146,13 @@ func (b *Balancer) newScheduler(s *Service) (sched.Scheduler, error) {
 		Now:  func() int64 { return int64(b.env.Now().Sub(start) / time.Second) },
 		Rand: b.env.Rand,
 	}
-	if own := b.env.Schedulers[s.scheduler()]; own != nil {
-		return own(o)
+	if custom := b.env.Schedulers[s.scheduler()]; custom != nil {
+		return custom(o)
 	}
 	return sched.New(s.scheduler(), o)
 }
 
-// commit makes a prepared change true. It cannot fail, and waits for nothing.
+// commit puts a prepared change into effect. It cannot fail, and does not wait.
 func (b *Balancer) commit(p *prepared) {
 	b.mu.Lock()
 	b.applyLocked(p)
@@ -165,18 +170,19 @@ func (b *Balancer) commit(p *prepared) {
 // The balancer's lock is held, or the balancer not yet shared.
 func (b *Balancer) applyLocked(p *prepared) {
 	cfg := &p.cfg
-	old := b.services
-	b.services = make(map[string]*service, len(cfg.Services))
+	old := b.byMatch
+	b.services = make([]*service, len(cfg.Services))
+	b.byMatch = make(map[string]*service, len(cfg.Services))
 	b.byName = make(map[string]*service, len(cfg.Services))
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		id := s.id()
+		id := p.ids[i]
 		v := old[id]
 		if v == nil {
 			v = &service{id: id, dp: b.plane.NewService(id, s.Port, len(s.Match) > 0)}
 		}
 		delete(old, id)
-		b.services[id] = v
+		b.services[i], b.byMatch[id] = v, v
 		b.applyServiceLocked(v, s, p.schedulers[i], cfg)
 		b.byName[v.name] = v
 	}
@@ -190,7 +196,8 @@ func (b *Balancer) applyLocked(p *prepared) {
 	b.publishLocked()
 }
 
-// applyServiceLocked makes v what s says. sch is its scheduler where that is a new one.
+// applyServiceLocked applies the config s to v. sch is its new scheduler, nil where it keeps
+// the old one.
 func (b *Balancer) applyServiceLocked(v *service, s *Service, sch sched.Scheduler, global *Config) {
 	v.name, v.mark, v.policy = s.name(), 0, s.policy()
 	if len(s.Match) > 0 {
@@ -228,8 +235,8 @@ func (b *Balancer) applyServiceLocked(v *service, s *Service, sch sched.Schedule
 	b.updateQuorumLocked(v)
 }
 
-// applyServerLocked brings a server up to date. A weight or state that was set at run
-// time stays until the config itself changes it.
+// applyServerLocked applies the config to a server. A weight or state that was set at run
+// time stays unless it differs between the old and the new config.
 func (b *Balancer) applyServerLocked(r *server, s *Service, cfg *Server) {
 	r.configure(s, cfg)
 	r.upper, r.lower = int64(cfg.UpperThreshold), int64(cfg.LowerThreshold)
@@ -256,7 +263,7 @@ func (b *Balancer) applyServerLocked(r *server, s *Service, cfg *Server) {
 	}
 }
 
-// dropFallbackLocked takes the fallback server off a service that is to have another, or
+// dropFallbackLocked removes the fallback server of a service that is to have another or
 // none.
 func (b *Balancer) dropFallbackLocked(v *service, s *Service) {
 	r := v.fallback
@@ -268,7 +275,7 @@ func (b *Balancer) dropFallbackLocked(v *service, s *Service) {
 	b.plane.DropServer(r.dp)
 }
 
-// applyFallbackLocked makes the fallback server of v what s says.
+// applyFallbackLocked applies the fallback server of the config s to v.
 func (b *Balancer) applyFallbackLocked(v *service, s *Service) {
 	if !s.Fallback.hasServer() {
 		return
@@ -286,13 +293,13 @@ func (b *Balancer) applyFallbackLocked(v *service, s *Service) {
 	v.dp.SetFallback(r.dp)
 }
 
-// publishLocked shows the services and servers to the workers.
+// publishLocked gives the data plane a snapshot of the services and servers.
 func (b *Balancer) publishLocked() {
 	snap := dataplane.NewSnapshot(b.cfg.Settings.dataplane())
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		for _, m := range s.matches() {
-			addMatch(snap, m, b.services[s.id()].dp)
+			addMatch(snap, m, b.services[i].dp)
 		}
 	}
 	b.plane.Publish(snap)
@@ -310,11 +317,10 @@ func addMatch(snap *dataplane.Snapshot, m Match, v *dataplane.Service) {
 	}
 }
 
-// serversLocked are the servers of all services, fallbacks included.
+// serversLocked returns the servers of all services, fallback servers included.
 func (b *Balancer) serversLocked() []*server {
 	var list []*server
-	for i := range b.cfg.Services {
-		v := b.services[b.cfg.Services[i].id()]
+	for _, v := range b.services {
 		list = append(list, v.servers...)
 		if v.fallback != nil {
 			list = append(list, v.fallback)
@@ -331,7 +337,7 @@ func (b *Balancer) Config() Config {
 	cfg := b.cfg.clone()
 	for i := range cfg.Services {
 		s := &cfg.Services[i]
-		for j, r := range b.services[s.id()].servers {
+		for j, r := range b.services[i].servers {
 			r.writeConfig(&s.Servers[j])
 		}
 	}
@@ -348,8 +354,8 @@ func (s *server) writeConfig(cfg *Server) {
 	}
 }
 
-// AddService adds a service, as Apply does. It fails where one of that name, or one that
-// takes the same packets, is there.
+// AddService adds a service, as Apply does. It fails where a service has the same name or
+// takes the same packets.
 func (b *Balancer) AddService(ctx context.Context, s Service) error {
 	return b.change(ctx, func() (Config, error) {
 		cfg := b.cfg.withOwnServices()
@@ -387,8 +393,8 @@ func (b *Balancer) AddServer(ctx context.Context, service string, s Server) erro
 
 // EditServer replaces a server, as Apply does. It fails with ErrNoService or ErrNoServer
 // where there is none.
-func (b *Balancer) EditServer(ctx context.Context, ref ServerRef, s Server) error {
-	return b.editServer(ctx, ref, func(list []Server, i int) []Server {
+func (b *Balancer) EditServer(ctx context.Context, name ServerRef, s Server) error {
+	return b.editServer(ctx, name, func(list []Server, i int) []Server {
 		list[i] = s.clone()
 		return list
 	})
@@ -396,8 +402,8 @@ func (b *Balancer) EditServer(ctx context.Context, ref ServerRef, s Server) erro
 
 // RemoveServer removes a server, as Apply does. It fails with ErrNoService or
 // ErrNoServer where there is none.
-func (b *Balancer) RemoveServer(ctx context.Context, ref ServerRef) error {
-	return b.editServer(ctx, ref, func(list []Server, i int) []Server { return slices.Delete(list, i, i+1) })
+func (b *Balancer) RemoveServer(ctx context.Context, name ServerRef) error {
+	return b.editServer(ctx, name, func(list []Server, i int) []Server { return slices.Delete(list, i, i+1) })
 }
 
 func (b *Balancer) editService(ctx context.Context, name string, edit func(cfg *Config, i int) error) error {
@@ -411,12 +417,12 @@ func (b *Balancer) editService(ctx context.Context, name string, edit func(cfg *
 	})
 }
 
-func (b *Balancer) editServer(ctx context.Context, ref ServerRef, edit func(list []Server, i int) []Server) error {
-	return b.editService(ctx, ref.Service, func(cfg *Config, i int) error {
+func (b *Balancer) editServer(ctx context.Context, name ServerRef, edit func(list []Server, i int) []Server) error {
+	return b.editService(ctx, name.Service, func(cfg *Config, i int) error {
 		s := &cfg.Services[i]
-		j := slices.IndexFunc(s.Servers, func(r Server) bool { return r.name(s) == ref.Server })
+		j := slices.IndexFunc(s.Servers, func(r Server) bool { return r.name(s) == name.Server })
 		if j < 0 {
-			return fmt.Errorf("lb: server %q of service %q: %w", ref.Server, ref.Service, ErrNoServer)
+			return fmt.Errorf("lb: server %q of service %q: %w", name.Server, name.Service, ErrNoServer)
 		}
 		s.Servers = edit(s.Servers, j)
 		return nil
@@ -430,7 +436,7 @@ type ServerRef struct {
 	Server  string `json:"server"`
 }
 
-// What calls that name a service, a server or a group may fail with.
+// The errors of calls with the name of a service, a server or a group.
 var (
 	ErrNoService = errors.New("no such service")
 	ErrNoServer  = errors.New("no such server")

@@ -14,9 +14,9 @@ import (
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
-// Balancer forwards the packets of its services. Make one with New, start it with
-// Run; all its methods are safe for concurrent use. All but Run, and those that take a
-// context, answer at once, also while others wait for the network.
+// Balancer forwards the packets of its services. Make one with New, start it with Run. All
+// methods are safe for concurrent use. Those that take no context return at once, also
+// while another call waits for the network.
 type Balancer struct {
 	env      Env
 	start    time.Time
@@ -25,16 +25,17 @@ type Balancer struct {
 	monitor  *health.Monitor
 	workers  int  // per interface
 	onHost   bool // its ports are the host's interfaces
-	// changing holds a value while a change is under way: of the config, of roles, of
-	// routes. Who put it there may write what mu guards, while it holds mu, and may read it
-	// without.
+	// changing holds a value while a change of config, roles or routes is under way. The
+	// goroutine that put the value there may read the fields that mu guards without mu,
+	// and must hold mu to write them.
 	changing chan struct{}
 
 	mu       sync.Mutex // guards what follows
 	cfg      Config
-	services map[string]*service    // by what they match
-	byName   map[string]*service    // the same
-	noted    []Event                // to be told by report
+	services []*service             // in the config's order
+	byMatch  map[string]*service    // the same by Service.id
+	byName   map[string]*service    // the same by name
+	noted    []Event                // that report is to emit
 	checks   [][]checkSpec          // by service and server
 	paths    map[string]*server     // by key of their true path check
 	checked  map[string][]*server   // by key of their check
@@ -49,18 +50,18 @@ type Balancer struct {
 	events  sync.Mutex // one event at a time
 }
 
-// New makes a balancer of a config that Validate accepts. It opens nothing and
-// starts nothing.
+// New makes a balancer with a config that Validate accepts; otherwise it fails with
+// ConfigErrors. It opens no socket and starts no goroutine.
 func New(cfg Config, env Env) (*Balancer, error) { return newBalancer(cfg, env, 0) }
 
-// newBalancer is New with an index of so many buckets, 0 for as many as are good.
+// newBalancer is New with the size of the table's index; 0 means one that fits the table.
 func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 	if err := cfg.Validate(env); err != nil {
 		return nil, err
 	}
 	b := &Balancer{
 		env: env.withDefaults(), workers: cfg.workers(), onHost: env.OpenPorts == nil, changing: make(chan struct{}, 1),
-		services: map[string]*service{}, roles: map[string]Role{},
+		byMatch: map[string]*service{}, roles: map[string]Role{},
 	}
 	b.start = b.env.Now()
 	size := cfg.MaxConnections
@@ -115,19 +116,19 @@ func (c *Config) workers() int {
 	return min(runtime.GOMAXPROCS(0), 8)
 }
 
-// Workers is the number of threads that Run forwards packets with. Asleep in a system
-// call or asking for packets, each may hold one of the processors that GOMAXPROCS
-// allows, so that a program that does more had better allow that many more.
+// Workers is the number of threads in which Run forwards packets. Each may hold one of the
+// processors that GOMAXPROCS allows, asleep in a system call or polling: a program that
+// does other work too should raise GOMAXPROCS by this number.
 func (b *Balancer) Workers() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.workers * len(b.cfg.Interfaces)
 }
 
-// Run opens the interfaces, claims the VIPs of the groups that are active and forwards
-// until ctx ends; then it returns nil, with everything closed and no goroutine left. It
-// fails where the host does not fit the config (ConfigErrors) and where another host
-// answers for a VIP. A balancer runs once.
+// Run opens the interfaces, claims the VIPs of the active groups and forwards until ctx
+// ends; then it returns nil, with everything closed and no goroutine left. It fails with
+// ConfigErrors where the host does not suit the config, and where another host answers for
+// a VIP. A balancer runs once.
 //
 // Sockets are opened in the network namespace of the calling thread.
 func (b *Balancer) Run(ctx context.Context) error {
@@ -152,8 +153,8 @@ func (b *Balancer) run(ctx context.Context) error {
 	return n.serve(b)
 }
 
-// open opens everything that Run needs and makes it fit the config; what is open is
-// closed again on error. A change is under way.
+// open opens the network and sets it up by the config; on error it closes it again. A change
+// must be under way.
 func (b *Balancer) open(ctx context.Context) (n *network, err error) {
 	b.mu.Lock()
 	ran := b.ran
@@ -181,7 +182,8 @@ func (b *Balancer) open(ctx context.Context) (n *network, err error) {
 	return n, nil
 }
 
-// close closes what open opened, and lets go of it once no change is under way.
+// close closes the network that open has opened, and lets go of it once no change is
+// under way.
 func (b *Balancer) close(n *network) {
 	b.plane.Stop()
 	n.close()

@@ -97,14 +97,14 @@ func refOf(vip, server netip.AddrPort) lb.ServerRef {
 }
 
 // setState gives a server one of the states.
-func setState(b *lb.Balancer, ref lb.ServerRef, state lb.ServerState, within time.Duration) error {
+func setState(b *lb.Balancer, name lb.ServerRef, state lb.ServerState, within time.Duration) error {
 	switch state {
 	case lb.StateDrain:
-		return b.Drain(ref, within)
+		return b.Drain(name, within)
 	case lb.StateHalt:
-		return b.Halt(ref)
+		return b.Halt(name)
 	}
-	return b.Activate(ref)
+	return b.Activate(name)
 }
 
 // apply reloads the balancer.

@@ -15,16 +15,16 @@ const (
 	checkOff = "off"
 )
 
-// checkSpec is what the monitor is to check of one server.
+// checkSpec are the checks of one server.
 type checkSpec struct {
 	target      health.Target // the zero Target where the result is fixed
 	description string        // of the check, for people
-	up          bool          // where the result is fixed
+	up          bool          // the result where it is fixed
 	agent       health.Target // the zero Target where it has no agent
 }
 
-// planChecks makes the checks of a valid config, for each service one per server, in the
-// config's order. It fails where a file that a check needs is gone.
+// planChecks makes the checks of a valid config, by service and server. It fails where a
+// file that a check needs is gone.
 func (b *Balancer) planChecks(cfg *Config) ([][]checkSpec, error) {
 	all := make([][]checkSpec, len(cfg.Services))
 	for i := range cfg.Services {
@@ -42,8 +42,8 @@ func (b *Balancer) planChecks(cfg *Config) ([][]checkSpec, error) {
 	return all, nil
 }
 
-// planCheck makes the check of one server. Services that check the same of the same
-// server, as often, have equal keys and so share it.
+// planCheck makes the check of one server. Services with the same check of the same server
+// have equal keys, and so share it.
 func (b *Balancer) planCheck(s *Service, r *Server) (checkSpec, error) {
 	c := &s.Check
 	set := health.Settings{Interval: c.Interval, FastInterval: c.Fast, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise}
@@ -69,7 +69,8 @@ func (b *Balancer) planCheck(s *Service, r *Server) (checkSpec, error) {
 	}}, nil
 }
 
-// newCheck makes a server's check for a peer, and a name for what it asks.
+// newCheck makes a server's check for a peer; the string describes it, and is equal for
+// equal checks.
 func (s *Service) newCheck(types *health.Registry, r *Server, peer health.Peer) (string, health.Checker, error) {
 	params := s.Check.Params
 	if len(r.Check.Params) > 0 {
@@ -80,7 +81,7 @@ func (s *Service) newCheck(types *health.Registry, r *Server, peer health.Peer) 
 	return types.New(s.checkType(), peer, params)
 }
 
-// peer is where a server's check goes.
+// peer returns the address that a server's check goes to.
 func (s *Service) peer(r *Server) health.Peer {
 	addr := r.Address
 	for _, a := range []netip.Addr{s.Check.Address, r.Check.Address} {
@@ -94,13 +95,13 @@ func (s *Service) peer(r *Server) health.Peer {
 	}
 }
 
-// watchLocked has the monitor make exactly the planned checks, and gives servers the
-// results that are known already.
+// watchLocked has the monitor make exactly the planned checks, and applies results that are
+// known already.
 func (b *Balancer) watchLocked() {
 	b.checked, b.paths = map[string][]*server{}, map[string]*server{}
 	targets := b.agentTargetsLocked()
 	for i := range b.cfg.Services {
-		for j, r := range b.services[b.cfg.Services[i].id()].servers {
+		for j, r := range b.services[i].servers {
 			targets = b.addPathTargetLocked(targets, &b.cfg.Services[i], r)
 			spec := &b.checks[i][j]
 			r.checkKey = spec.target.Key
@@ -117,11 +118,11 @@ func (b *Balancer) watchLocked() {
 	b.applyKnownResultsLocked()
 }
 
-// applyKnownResultsLocked gives servers the results of checks that were there before
-// them, and the fixed ones.
+// applyKnownResultsLocked applies the results of checks that existed before their servers,
+// and the fixed ones.
 func (b *Balancer) applyKnownResultsLocked() {
 	for i := range b.cfg.Services {
-		for j, r := range b.services[b.cfg.Services[i].id()].servers {
+		for j, r := range b.services[i].servers {
 			if spec := &b.checks[i][j]; spec.target.Key == "" {
 				b.setServerStateLocked(r, sourceCheck, !spec.up, "off by configuration", time.Time{})
 			}

@@ -158,15 +158,15 @@ func TestReloadKeepsWhatChecksKnow(t *testing.T) {
 func TestAThousandFlapsLeaveNothingBehind(t *testing.T) {
 	for _, quiescent := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			a, said := &answers{}, &agents{}
+			a, feedback := &answers{}, &agents{}
 			s := asking(vip4, 3)
 			s.Servers[1].Agent = lb.Agent{Type: "tcp", Interval: time.Second, Scale: "percent"}
-			said.set("10.0.0.2:3333", "ready up 100%")
+			feedback.set("10.0.0.2:3333", "ready up 100%")
 			s.Quiescent, s.Scheduler, s.Check.Fall = quiescent, "wrr", 1
 			for i := range s.Servers {
 				s.Servers[i].Weight = new(2 + i)
 			}
-			b := startIn(t, lb.Config{Services: []lb.Service{s}}, a.keep, func(env *lb.Env) { env.Checks, env.Dial = a.registry(), said.dial })
+			b := startIn(t, lb.Config{Services: []lb.Service{s}}, a.keep, func(env *lb.Env) { env.Checks, env.Dial = a.registry(), feedback.dial })
 			time.Sleep(3 * time.Second)
 			state := func() (lb.Stats, int) {
 				synctest.Wait()
@@ -176,10 +176,10 @@ func TestAThousandFlapsLeaveNothingBehind(t *testing.T) {
 			to := netip.AddrPortFrom(vip4, 80)
 			for n := range 1000 {
 				a.set(server4(1), "flap")
-				said.set("10.0.0.2:3333", []string{"drain", "down", "maint 30%"}[n%3])
+				feedback.set("10.0.0.2:3333", []string{"drain", "down", "maint 30%"}[n%3])
 				time.Sleep(time.Second)
 				a.set(server4(1), "")
-				said.set("10.0.0.2:3333", "ready up 100%")
+				feedback.set("10.0.0.2:3333", "ready up 100%")
 				if n%100 == 0 { // a connection that lives through some flaps
 					b.picks(client(n), to)
 				}
@@ -189,14 +189,14 @@ func TestAThousandFlapsLeaveNothingBehind(t *testing.T) {
 				t.Errorf("quiescent %v: %d events, want 3332", quiescent, len(got))
 			}
 			b.clock.Advance(time.Hour)
-			after, now := state()
+			next, now := state()
 			if now > goroutines {
 				t.Errorf("quiescent %v: %d goroutines, %d before", quiescent, now, goroutines)
 			}
-			if after.Connections != before.Connections {
-				t.Errorf("quiescent %v: %d connections, %d before", quiescent, after.Connections, before.Connections)
+			if next.Connections != before.Connections {
+				t.Errorf("quiescent %v: %d connections, %d before", quiescent, next.Connections, before.Connections)
 			}
-			for i, r := range after.Services[0].Servers {
+			for i, r := range next.Services[0].Servers {
 				was := before.Services[0].Servers[i]
 				if r.Up != was.Up || r.Weight != was.Weight || r.Active != was.Active || r.Inactive != was.Inactive || r.Reason != was.Reason {
 					t.Errorf("quiescent %v: server %d is %+v, was %+v", quiescent, i, r, was)

@@ -72,8 +72,8 @@ func TestConnectsComeBetweenRequestsAndServersHaveTheirOwn(t *testing.T) {
 				second = append(second, line)
 			}
 		}
-		const page, bare = "10.0.0.1:80 10.0.0.1:80 /a", "10.0.0.1:80"
-		if diff := cmp.Diff([]string{page, bare, bare, page, bare, bare, page}, first); diff != "" {
+		const page, connect = "10.0.0.1:80 10.0.0.1:80 /a", "10.0.0.1:80"
+		if diff := cmp.Diff([]string{page, connect, connect, page, connect, connect, page}, first); diff != "" {
 			t.Errorf("server 1: %s", diff)
 		}
 		if want := "10.0.0.2:8080 www.example /b"; len(second) != 7 || second[0] != want || second[6] != want {

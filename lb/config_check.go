@@ -13,7 +13,7 @@ import (
 	"github.com/golb/golb/lb/internal/fields"
 )
 
-// check finds the mistakes in a service's check and in what its servers change of it.
+// check finds the mistakes in a service's check and its servers' parts of it.
 func (v *validator) check(path string, s *Service) {
 	c, at := &s.Check, path+".check"
 	v.duration(at, "interval", c.Interval, minCheckDuration)
@@ -32,7 +32,7 @@ func (v *validator) check(path string, s *Service) {
 	if len(servers) == 0 {
 		servers = []Server{{Address: s.anyVIP()}} // its parameters can still be wrong
 	}
-	told := map[health.ParamError]bool{}
+	reported := map[health.ParamError]bool{}
 	var plain []uint16 // ports of servers without a parameter of their own
 	for i := range servers {
 		r := &servers[i]
@@ -41,11 +41,11 @@ func (v *validator) check(path string, s *Service) {
 		}
 		if len(r.Check.Params) == 0 {
 			if slices.Contains(plain, r.Port) {
-				continue // nothing new
+				continue // checked already
 			}
 			plain = append(plain, r.Port)
 		}
-		v.checkParams(path, i, s, r, told)
+		v.checkParams(path, i, s, r, reported)
 	}
 }
 
@@ -56,11 +56,11 @@ func (v *validator) duration(path, key string, d, least time.Duration) {
 	}
 }
 
-// checkParams finds the mistakes that a check's type sees, each once where it is the
-// service's, and at the server's where that says something of its own.
-func (v *validator) checkParams(path string, i int, s *Service, r *Server, told map[health.ParamError]bool) {
+// checkParams finds the mistakes that a check's type finds: each once for the service, and
+// at the server for parameters of its own.
+func (v *validator) checkParams(path string, i int, s *Service, r *Server, reported map[health.ParamError]bool) {
 	peer := s.peer(r)
-	if s.needsPort() { // told already, as are addresses that are missing
+	if s.needsPort() { // reported already, as are addresses that are missing
 		peer.Addr = netip.AddrPortFrom(peer.Addr.Addr(), max(peer.Addr.Port(), 1))
 	}
 	if !peer.Addr.Addr().IsValid() {
@@ -82,10 +82,10 @@ func (v *validator) checkParams(path string, i int, s *Service, r *Server, told 
 		where, keys := path+".check", reflect.TypeFor[Check]()
 		if _, given := r.Check.Params[e.Key]; given {
 			where, keys = fmt.Sprintf("%s.servers[%d].check", path, i), reflect.TypeFor[ServerCheck]()
-		} else if told[e] {
+		} else if reported[e] {
 			continue
 		} else {
-			told[e] = true
+			reported[e] = true
 		}
 		if e.Key != keyOfNone {
 			where += "." + e.Key
@@ -101,9 +101,9 @@ func (v *validator) checkParams(path string, i int, s *Service, r *Server, told 
 	}
 }
 
-// rightCheck is what a check's type was asked and found no mistake in: thousands of
-// services mostly have the same check, and making one takes longer than all else that is
-// validated. Mistakes that depend on more of an address than this show in plan.
+// rightCheck are parameters in which the check's type has found no mistake. Thousands of
+// services mostly have the same check, and making one takes longer than all other
+// validation. Mistakes that depend on more of an address than this are found by planCheck.
 type rightCheck struct {
 	is4, port bool // of the address: IPv4, and with a port
 	params    map[string]any
@@ -113,7 +113,7 @@ func (c *rightCheck) equal(o rightCheck) bool {
 	return c != nil && c.is4 == o.is4 && c.port == o.port && reflect.DeepEqual(c.params, o.params)
 }
 
-// keysOf are the names that a config has for the fields of a struct.
+// keysOf returns the names of a struct's fields in a config.
 func keysOf(t reflect.Type) (names []string) {
 	for i := range t.NumField() {
 		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" {
@@ -123,7 +123,7 @@ func keysOf(t reflect.Type) (names []string) {
 	return names
 }
 
-// keyOfNone is what package health calls a mistake that no single key has made.
+// keyOfNone is package health's key for a mistake that is not about one key.
 const keyOfNone = "check"
 
 // checkAddress checks an address that only checks go to, which may be this host.

@@ -13,7 +13,7 @@ import (
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
-// What the zero values of a Config mean.
+// The defaults that the zero values of a Config stand for.
 
 func (s *Service) protocol() Protocol {
 	if s.Protocol == 0 {
@@ -22,7 +22,7 @@ func (s *Service) protocol() Protocol {
 	return s.Protocol
 }
 
-// matches are what the service takes, whichever way it says so.
+// matches returns Match, or its equal for VIP, Protocol and Port.
 func (s *Service) matches() []Match {
 	if len(s.Match) > 0 || !s.VIP.IsValid() {
 		return s.Match
@@ -34,7 +34,7 @@ func (s *Service) matches() []Match {
 	return []Match{m}
 }
 
-// matchPath is where the VIP of match j of service i stands in the config.
+// matchPath returns the path of the VIP of match j of service i in the config.
 func (s *Service) matchPath(i, j int) string {
 	if len(s.Match) > 0 {
 		return fmt.Sprintf("services[%d].match[%d].vip", i, j)
@@ -42,7 +42,7 @@ func (s *Service) matchPath(i, j int) string {
 	return fmt.Sprintf("services[%d].vip", i)
 }
 
-// id tells services apart: what they match.
+// id returns what the service matches, by which services are told apart.
 func (s *Service) id() string {
 	var b strings.Builder
 	for i, m := range s.matches() {
@@ -54,8 +54,7 @@ func (s *Service) id() string {
 	return b.String()
 }
 
-// String is the name by which ServerRef, lists and logs know the service: Name, or what
-// it defaults to.
+// String returns the service's name in ServerRef, lists and logs: Name or its default.
 func (s *Service) String() string { return s.name() }
 
 func (s *Service) name() string {
@@ -76,8 +75,8 @@ func (s *Service) needsPort() bool {
 	return len(s.Match) == 0 && s.Port == 0 && s.Persistence.Timeout == 0
 }
 
-// checkedPort is the port of a server that checks go to, where neither check nor
-// server has one: the lowest that the service takes.
+// checkedPort returns the port to check where neither check nor server has one: the lowest
+// of the service.
 func (s *Service) checkedPort() uint16 {
 	if len(s.Match) == 0 && s.VIP.IsValid() {
 		return s.Port
@@ -93,7 +92,7 @@ func (s *Service) checkedPort() uint16 {
 	return lowest
 }
 
-// anyVIP is an address of the service, for what is the same for all: their family.
+// anyVIP returns one of the service's addresses; all are of one family.
 func (s *Service) anyVIP() netip.Addr {
 	if len(s.Match) == 0 {
 		return s.VIP
@@ -106,10 +105,10 @@ func (s *Service) anyVIP() netip.Addr {
 	return netip.Addr{}
 }
 
-// vips are the VIPs of all services, each once.
+// vips returns the VIPs of all services, each once.
 func (c *Config) vips() []VIP { return c.vipsOf(func(string) bool { return true }) }
 
-// vipsOf are the VIPs of the services of some groups, each once.
+// vipsOf returns the VIPs of the services of some groups, each once.
 func (c *Config) vipsOf(group func(name string) bool) []VIP {
 	var list []VIP
 	seen := map[VIP]bool{}
@@ -130,7 +129,7 @@ func (c *Config) vipsOf(group func(name string) bool) []VIP {
 // maxAnswered is the size of the largest prefix whose every address golb answers for.
 const maxAnswered = 256
 
-// answered are the addresses that golb answers ARP and neighbour solicitations for.
+// answered returns the addresses that golb answers ARP and neighbor solicitations for.
 func answered(vips []VIP) []netip.Addr {
 	var list []netip.Addr
 	seen := map[netip.Addr]bool{}
@@ -166,19 +165,19 @@ func (s *Service) schedulerKey() string {
 	return key
 }
 
-// policy is what control acts by.
+// policy returns the part of the config that the control plane needs at run time.
 func (s *Service) policy() servicePolicy {
 	return servicePolicy{
 		quiescent: s.Quiescent, slowStart: s.SlowStart, quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, whenDown: s.WhenDown,
-		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.Passive.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(),
+		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.PassiveCheck.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(),
 	}
 }
 
-// dataplane is the service as the data plane takes it.
+// dataplane returns the service's config for the data plane.
 func (s *Service) dataplane(global Timeouts) dataplane.ServiceConfig {
 	set := dataplane.ServiceConfig{
 		Persistence: s.Persistence.Timeout, CallID: s.Persistence.Engine == EngineSIP, OnePacket: s.OnePacket,
-		Rate: uint32(s.MaxRate), ClientRate: uint32(s.MaxClientRate), Refuse: s.WhenDown == DownRefuse, Page: s.Fallback.response(),
+		Rate: uint32(s.MaxRate), ClientRate: uint32(s.MaxClientRate), RefuseWhenDown: s.WhenDown == DownRefuse, Page: s.Fallback.response(),
 		Timeouts: []dataplane.Timeouts{dataplane.Timeouts(global), dataplane.Timeouts(s.Timeouts)},
 	}
 	length := s.anyVIP().BitLen()
@@ -192,13 +191,13 @@ func (s *Service) dataplane(global Timeouts) dataplane.ServiceConfig {
 	return set
 }
 
-// dataplane is the tunnel as the data plane takes it.
+// dataplane returns the tunnel for the data plane.
 func (t Tunnel) dataplane() dataplane.Tunnel {
 	kinds := [...]forward.TunnelKind{IPIP: forward.IPIP, GUE: forward.GUE, GRE: forward.GRE}
 	return dataplane.Tunnel{Kind: kinds[t.Type], Port: t.Port, Checksum: t.Checksum}
 }
 
-// dataplane is the settings as the data plane takes them.
+// dataplane returns the settings for the data plane.
 func (s *Settings) dataplane() dataplane.Settings {
 	return dataplane.Settings{
 		ExpireNodestConn:        orElse(s.ExpireNodestConn, !s.IPVSCompat),
@@ -214,7 +213,7 @@ func (s *Settings) dataplane() dataplane.Settings {
 	}
 }
 
-// probeTime is that of a link.
+// probeTime returns LinkConfig.ProbeTime.
 func (s *Settings) probeTime() time.Duration {
 	switch {
 	case s.ProbeTime == nil:
@@ -232,7 +231,7 @@ func orElse[T any](v *T, other T) T {
 	return *v
 }
 
-// detection is how long after a server has died it is known to have, at most.
+// detection returns the longest time from a server's death until its check notices.
 func (s *Service) detection() time.Duration {
 	return health.Settings{Interval: s.Check.Interval, Timeout: s.Check.Timeout, Fall: s.Check.Fall}.Detection()
 }
@@ -253,7 +252,7 @@ func (s *Service) checkType() string {
 	return checkOn
 }
 
-// takes reports whether a protocol is among those of the service.
+// takes reports whether the service has a protocol.
 func (s *Service) takes(p Protocol) bool {
 	if len(s.Match) == 0 {
 		return s.VIP.IsValid() && s.protocol() == p
@@ -301,8 +300,9 @@ func (r *Server) weight() int32 {
 	return int32(*r.Weight)
 }
 
-// reuseMode is that of ip_vs, or golb's: with DSR and TUN a connection whose client
-// has closed it is in FIN_WAIT, and stays there for two minutes.
+// reuseMode returns ip_vs's default for conn_reuse_mode, or golb's: with DSR and TUN, where
+// golb does not see replies, a connection stays in FIN_WAIT for two minutes after its client
+// has closed it.
 func reuseMode(compat bool) int {
 	if compat {
 		return 1

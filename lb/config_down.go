@@ -8,15 +8,16 @@ import (
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
-// DownPolicy says what a service does that is down.
+// DownPolicy is what becomes of new connections to a service that is down.
 type DownPolicy uint8
 
 // The policies for a service that is down.
 const (
-	DownFallback DownPolicy = iota // new connections get the fallback; without one, the servers that are left
-	DownRefuse                     // new connections are refused, also where there is a fallback
-	// DownLastKnown doubts the checks: the servers that failed last, as long before the
-	// last one as one cause takes to fail all, stay in the service.
+	DownFallback DownPolicy = iota // they get the fallback; without one, the servers that are left
+	DownRefuse                     // they are refused, also where there is a fallback
+	// DownLastKnown distrusts the checks: the servers that failed last stay in the service.
+	// These are the ones that failed so shortly before the last one that the cause may be
+	// the same.
 	DownLastKnown
 )
 
@@ -25,7 +26,7 @@ var downPolicyNames = map[DownPolicy]string{DownFallback: "fallback", DownRefuse
 // String returns the name in a config.
 func (p DownPolicy) String() string { return nameOf(downPolicyNames, p, "when_down") }
 
-// UnmarshalText reads a name in a config; it fails with what is allowed.
+// UnmarshalText reads a name in a config. Its error says what is allowed.
 func (p *DownPolicy) UnmarshalText(b []byte) error {
 	return parseName(downPolicyNames, p, b, "fallback, refuse or last_known")
 }
@@ -46,24 +47,24 @@ func (v *validator) quorum(path string, s *Service) {
 	}
 }
 
-// Fallback is what new connections get that no server takes: all of them while the
-// service is down (see Service.Quorum), and those that the scheduler finds no server
-// for, as where all have as many connections as they may. The zero value is none:
-// they are refused. Connections to it go on when servers are back, but not those of UDP,
-// which might have no end; persistence does not remember it.
+// Fallback serves the new connections that no server takes: all of them while the service
+// is down (see Service.Quorum), and those for which the scheduler finds no server, as where
+// all are at their UpperThreshold. The zero value is none: they are refused. TCP and SCTP
+// connections to the fallback go on when servers are back; those of UDP, which might never
+// end, do not. Persistence does not remember the fallback.
 type Fallback struct {
 	// Server is one more server, which is never checked (keepalived's sorry_server). It
 	// has no weight and no thresholds. The zero value is none.
 	Server Server `yaml:"server"`
-	// Page, in place of a server, has golb answer HTTP itself. It is what a browser
-	// shows, with status 503, or with DefaultPage a page of golb's; where it begins with
-	// HTTP/, all of the answer. At most 5360 bytes with its header. golb keeps no state
-	// for it, and answers as many SYNs as answer_rate allows.
+	// Page, in place of a server, has golb answer HTTP requests itself, with status 503 and
+	// this body; DefaultPage stands for a body of golb's own. A text that begins with HTTP/
+	// is the whole response, with status and header. At most 5360 bytes with the header.
+	// golb keeps no state for it; AnswerRate limits the SYNs that it answers.
 	Page string `yaml:"page"`
 }
 
-// DefaultPage, as Fallback.Page, stands for a short page which says that the service is
-// not available.
+// DefaultPage is the value of Fallback.Page for a short page of golb's own, "Service
+// unavailable".
 const DefaultPage = "default"
 
 const defaultPage = "<!DOCTYPE html>\n<title>Service unavailable</title>\n<h1>Service unavailable</h1>\n<p>Please try again in a moment.</p>\n"
@@ -71,7 +72,7 @@ const defaultPage = "<!DOCTYPE html>\n<title>Service unavailable</title>\n<h1>Se
 // hasServer reports whether there is a fallback server.
 func (f *Fallback) hasServer() bool { return f.Server.Address.IsValid() }
 
-// response is the HTTP response that the page makes; nil where there is none.
+// response returns the HTTP response with the page; nil where there is no page.
 func (f *Fallback) response() []byte {
 	text := f.Page
 	switch {
@@ -90,7 +91,7 @@ func (f *Fallback) response() []byte {
 		"Retry-After: 10\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n%s", kind, len(text), text)
 }
 
-// endHeaderLines ends the lines of a header as HTTP wants it, where a config file did not.
+// endHeaderLines ends the lines of a header with CR LF, where a config file has LF alone.
 func endHeaderLines(text string) string {
 	if strings.Contains(text, "\r\n") {
 		return text

@@ -10,7 +10,7 @@ type ConfigError struct {
 	Path    string // services[2].servers[0].weight
 	Value   string // as given; "" where nothing was
 	Problem string // what is wrong with it
-	Allowed string // what would be right; "" where Problem says it
+	Allowed string // the values that are allowed; "" where Problem says it
 }
 
 // Error prints path, value, problem and what is allowed in one line.

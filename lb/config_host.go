@@ -11,10 +11,9 @@ import (
 	"syscall"
 )
 
-// ValidateHost finds the mistakes that show on this host only: an interface that is
-// not there, a processor that golb may not run on, a VIP that is one of the host's own
-// addresses. It returns nil,
-// ConfigErrors, or the error of asking the host.
+// ValidateHost finds the mistakes that depend on this host: an interface that it does not
+// have, a processor that golb may not run on, a VIP that is one of the host's own addresses.
+// It returns nil, ConfigErrors, or the error of asking the host.
 func (c *Config) ValidateHost() error {
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -57,7 +56,7 @@ func (c *Config) ValidateHost() error {
 	return v.result()
 }
 
-// localProblem keeps the plain case plain.
+// localProblem returns the problem of a VIP that contains an address of the host.
 func localProblem(v VIP, addr netip.Addr, dev string) string {
 	if v.IsSingleIP() {
 		return "a local address, on interface " + dev
@@ -75,9 +74,9 @@ func nameList(interfaces []net.Interface) string {
 	return strings.Join(names, ", ")
 }
 
-// warnings says what on this host will hurt: its own stack sees the VIPs' packets
-// too, and should do nothing with them. route asks the host's routing table, sysctl
-// whether a setting under /proc/sys is on.
+// warnings returns a warning for each VIP whose packets the host's own stack would route or
+// answer: it sees them too, and should drop them. route asks the host's routing table;
+// sysctl reports whether a setting under /proc/sys is on.
 func (c *Config) warnings(route func(netip.Addr) (Route, error), sysctl func(file string) bool) []string {
 	forwards := map[bool]bool{
 		true:  sysctl("/proc/sys/net/ipv4/ip_forward"),
@@ -91,11 +90,11 @@ func (c *Config) warnings(route func(netip.Addr) (Route, error), sysctl func(fil
 		case errors.Is(err, syscall.EINVAL): // a blackhole
 		case err == nil && forwards[is4]:
 			problem = "this host routes packets, and would send those for %s a second time"
-		case err != nil && (forwards[is4] || !is4): // IPv4 hosts that do not forward keep quiet about it
-			problem = "this host has no route to %s, and its kernel would tell clients so"
+		case err != nil && (forwards[is4] || !is4): // an IPv4 host that does not forward sends no unreachables
+			problem = "this host has no route to %s, and its kernel would send unreachables to clients"
 		}
 		if problem != "" {
-			list = append(list, fmt.Sprintf(problem+"; mend it: ip route add blackhole %[1]s", vip))
+			list = append(list, fmt.Sprintf(problem+"; to prevent it: ip route add blackhole %[1]s", vip))
 		}
 	}
 	return list

@@ -14,10 +14,10 @@ func TestWarningsNameWhatTheHostsKernelWouldDo(t *testing.T) {
 	const (
 		forward4, forward6 = "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"
 		vip4, vip6         = "192.0.2.80", "2001:db8::80"
-		again4             = "this host routes packets, and would send those for 192.0.2.80 a second time; mend it: ip route add blackhole 192.0.2.80"
-		again6             = "this host routes packets, and would send those for 2001:db8::80 a second time; mend it: ip route add blackhole 2001:db8::80"
-		noRoute4           = "this host has no route to 192.0.2.80, and its kernel would tell clients so; mend it: ip route add blackhole 192.0.2.80"
-		noRoute6           = "this host has no route to 2001:db8::80, and its kernel would tell clients so; mend it: ip route add blackhole 2001:db8::80"
+		again4             = "this host routes packets, and would send those for 192.0.2.80 a second time; to prevent it: ip route add blackhole 192.0.2.80"
+		again6             = "this host routes packets, and would send those for 2001:db8::80 a second time; to prevent it: ip route add blackhole 2001:db8::80"
+		noRoute4           = "this host has no route to 192.0.2.80, and its kernel would send unreachables to clients; to prevent it: ip route add blackhole 192.0.2.80"
+		noRoute6           = "this host has no route to 2001:db8::80, and its kernel would send unreachables to clients; to prevent it: ip route add blackhole 2001:db8::80"
 	)
 	for _, c := range []struct {
 		name, vip string

@@ -1,7 +1,6 @@
 package lb
 
 import (
-	"encoding/json"
 	"fmt"
 	"reflect"
 
@@ -45,12 +44,6 @@ func configErrors(wrong []fields.Mistake) error {
 		errs[i] = ConfigError(m)
 	}
 	return errs
-}
-
-// jsonValue is what every struct of a config is: TestEveryStructOfConfigIsJSON.
-type jsonValue interface {
-	json.Marshaler
-	json.Unmarshaler
 }
 
 // MarshalJSON writes the keys that a file has.

@@ -16,6 +16,10 @@ import (
 func TestEveryStructOfConfigIsJSON(t *testing.T) {
 	seen := map[reflect.Type]bool{}
 	var walk func(reflect.Type)
+	type jsonValue interface {
+		json.Marshaler
+		json.Unmarshaler
+	}
 	walk = func(typ reflect.Type) {
 		if seen[typ] || typ == reflect.TypeFor[Env]() {
 			return
@@ -66,14 +70,14 @@ func TestConfigIsJSONWithTheKeysOfFiles(t *testing.T) {
 }
 
 func TestReadingJSONNamesEveryMistake(t *testing.T) {
-	const text = `{"interfaces": "eth0", "workers": 1.5, "cpus": [0, "1", null], "colour": {"a": [1, {}]}, "settings": {"merge": "yes", "timeouts": []},
+	const text = `{"interfaces": "eth0", "workers": 1.5, "cpus": [0, "1", null], "color": {"a": [1, {}]}, "settings": {"merge": "yes", "timeouts": []},
 		"services": [{"vip": "192.0.2", "port": 65536, "name": 5, "methd": "nat", "method": "direct", "slow_start": 5, "slow_start": "1s",
 			"check": {"type": "tcp", "checktype": "http", "a": null, "b": {"c": 1, "c": 2}}, "servers": [[], {"address": ""}]}]}`
 	const want = `interfaces: "eth0": a single value; allowed: a list: [eth0]
 workers: "1.5": not a whole number; allowed: a whole number
 cpus[1]: "1": a number in quotes; allowed: a whole number
 cpus[2]: no value; allowed: a whole number
-colour: unknown key; allowed: …
+color: unknown key; allowed: …
 settings.merge: "yes": not true or false; allowed: true or false
 settings.timeouts: a list; allowed: a mapping with the keys …
 services[0].vip: "192.0.2": IPv4 address too short; allowed: an IPv4 or IPv6 address
@@ -117,9 +121,9 @@ func TestReadingJSONKeepsWhatItDoesNotName(t *testing.T) {
 	if server.Name != "a" || server.Port != 81 || server.Check.Params["path"] != "/" {
 		t.Errorf("got %+v", server)
 	}
-	whole := struct{ Server, Other Server }{Server: server}
-	if err := json.Unmarshal([]byte(`{"Server": null, "Other": {"port": 1}}`), &whole); err != nil || whole.Server.Port != 81 || whole.Other.Port != 1 {
-		t.Errorf("got %+v, %v", whole, err)
+	target := struct{ Server, Other Server }{Server: server}
+	if err := json.Unmarshal([]byte(`{"Server": null, "Other": {"port": 1}}`), &target); err != nil || target.Server.Port != 81 || target.Other.Port != 1 {
+		t.Errorf("got %+v, %v", target, err)
 	}
 	if err := json.Unmarshal([]byte(`{"port": 81`), &server); err == nil {
 		t.Error("half a server was taken")

@@ -7,20 +7,19 @@ import (
 	"strings"
 )
 
-// Match names packets by destination: those to one of the VIPs' addresses, by one
-// of the protocols, to one of the ports.
+// Match matches packets by destination: address, protocol and port.
 type Match struct {
 	VIP       VIP        `yaml:"vip"`
 	Protocols []Protocol `yaml:"protocols"` // none means TCP
 	Ports     Ports      `yaml:"ports"`     // none means all
 }
 
-// VIP is an address, or a prefix: every address in it is one. golb answers ARP and
-// neighbour solicitations for prefixes of up to 256 addresses; larger ones have to
-// be routed to golb's host.
+// VIP is a virtual IP address, or a prefix of them. golb answers ARP and neighbor
+// solicitations for prefixes of up to 256 addresses; larger ones must be routed to golb's
+// host.
 type VIP struct{ netip.Prefix }
 
-// UnmarshalText reads 192.0.2.1, 192.0.2.0/28 or their like in IPv6.
+// UnmarshalText reads an IPv4 or IPv6 address, as 192.0.2.1, or prefix, as 192.0.2.0/28.
 func (v *VIP) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
 		*v = VIP{}
@@ -38,7 +37,7 @@ func (v *VIP) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// String prints a single address without its length.
+// String returns the prefix, or a single address without prefix length.
 func (v VIP) String() string {
 	if v.IsSingleIP() {
 		return v.Addr().String()
@@ -46,10 +45,10 @@ func (v VIP) String() string {
 	return v.Prefix.String()
 }
 
-// Ports is a set of ports; the empty set stands for all.
+// Ports is a set of ports; the empty set means all.
 type Ports []PortRange
 
-// PortRange is the ports from First to Last, both among them.
+// PortRange is the ports from First to Last, both included.
 type PortRange struct{ First, Last uint16 }
 
 // UnmarshalText reads all, 80, 80,443 or 8000-8100,9000.
@@ -73,7 +72,7 @@ func (p *Ports) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// String is what UnmarshalText reads.
+// String returns the text that UnmarshalText reads.
 func (p Ports) String() string {
 	if len(p) == 0 {
 		return "all"
@@ -88,7 +87,7 @@ func (p Ports) String() string {
 	return strings.Join(parts, ",")
 }
 
-// String prints a match in one line.
+// String returns the match in one line.
 func (m Match) String() string {
 	var b strings.Builder
 	m.write(&b)

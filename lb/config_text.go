@@ -2,9 +2,9 @@ package lb
 
 import "fmt"
 
-// The values of a config that are texts in a file: what MarshalText writes,
-// UnmarshalText reads. The zero Protocol, Method and VIP, which stand for values not
-// given, are empty texts, as package netip's are.
+// The types of a config whose values are strings in a file. UnmarshalText reads what
+// MarshalText writes. The zero Protocol, Method and VIP, which mean that the value is not
+// given, are empty strings, as package netip's zero values are.
 
 // MarshalText writes the name in a config; it fails for a protocol that has none.
 func (p Protocol) MarshalText() ([]byte, error) { return textOf(protocolNames, p, p == 0) }
@@ -18,7 +18,7 @@ func (t TunnelType) MarshalText() ([]byte, error) { return textOf(tunnelNames, t
 // MarshalText writes the name in a config; it fails for a policy that has none.
 func (p DownPolicy) MarshalText() ([]byte, error) { return textOf(downPolicyNames, p, false) }
 
-// MarshalText writes what String prints; it fails for a prefix with host bits.
+// MarshalText writes the text of String; it fails for a prefix with host bits.
 func (v VIP) MarshalText() ([]byte, error) {
 	switch {
 	case v == VIP{}:
@@ -29,17 +29,17 @@ func (v VIP) MarshalText() ([]byte, error) {
 	return []byte(v.String()), nil
 }
 
-// MarshalText writes what String prints; it fails for ranges that are none.
+// MarshalText writes the text of String; it fails for ranges that are invalid.
 func (p Ports) MarshalText() ([]byte, error) {
 	for _, r := range p {
 		if r.First == 0 || r.First > r.Last {
-			return nil, fmt.Errorf("%d-%d is no range of ports", r.First, r.Last)
+			return nil, fmt.Errorf("%d-%d is not a range of ports", r.First, r.Last)
 		}
 	}
 	return []byte(p.String()), nil
 }
 
-// textOf is the name of v, or "" where it was not given.
+// textOf returns the name of v, or "" where v is not given.
 func textOf[T interface {
 	~uint8
 	fmt.Stringer

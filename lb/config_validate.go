@@ -20,7 +20,7 @@ const (
 	maxWorkers        = 64
 	maxWeight         = math.MaxUint16
 	minConnections    = 1 << 10
-	maxConnections    = 1 << 30
+	maxConnections    = 100_000_000 // a server counts at most 2^27-1 active ones (package sched)
 	maxPersistence    = 31 * 24 * time.Hour
 	maxCheckDuration  = 24 * time.Hour
 	minCheckDuration  = 10 * time.Millisecond
@@ -280,7 +280,7 @@ func (v *validator) service(path string, s *Service) {
 	v.agent(path+".agent", &s.Agent)
 	v.alerts(path+".alerts", &s.Alerts)
 	v.quorum(path, s)
-	v.passive(path+".passive", &s.Passive)
+	v.passive(path+".passive", &s.PassiveCheck)
 	v.fallback(path+".fallback", s)
 	seen, names := map[netip.AddrPort]int{}, map[string]named{}
 	for i := range s.Servers {

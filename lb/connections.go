@@ -16,26 +16,26 @@ type Connection struct {
 	Protocol Protocol       `json:"protocol"` // 0, "ip" in text, for a template of a mark
 	Client   netip.AddrPort `json:"client"`   // of a template: the zero port
 	VIP      netip.AddrPort `json:"vip"`      // of a template of a mark: invalid
-	Mark     uint32         `json:"mark"`     // of a template of a mark: that which lists show
+	Mark     uint32         `json:"mark"`     // of a template of a mark: the mark
 	Server   netip.AddrPort `json:"server"`
 	Method   Method         `json:"method"`
 	State    string         `json:"state"` // ESTABLISHED, UDP, … as ipvsadm -Lc prints it
 	Template bool           `json:"template"`
-	Clients  netip.Prefix   `json:"clients"`    // of a template: whom it is for, as the service's prefix now is
-	Void     bool           `json:"void"`       // of a template: no new connection finds it, and it ends soon
+	Clients  netip.Prefix   `json:"clients"`    // of a template: its clients, by the service's present prefix length
+	Void     bool           `json:"void"`       // of a template: no new connection uses it; it expires with its connections
 	Call     string         `json:"call"`       // of a template of engine sip, in place of Client: a hash of the Call-ID, in hex
-	Expires  time.Duration  `json:"expires_ns"` // until it is dropped, if nothing comes
+	Expires  time.Duration  `json:"expires_ns"` // the time until it expires, if no packet comes
 	Packets  uint16         `json:"packets"`    // from the client, modulo 65,536
 }
 
-// ConnectionEvent is the begin or the end of a connection. Its Service is "".
+// ConnectionEvent is the begin or the end of a connection. Connection.Service is "".
 type ConnectionEvent struct {
-	Ended      bool
+	Removed    bool // from the table: the connection has ended
 	Connection Connection
 }
 
-// Connections calls yield with each entry of the table, in no order, until it
-// returns false. Entries that come or go meanwhile may be among them or not.
+// Connections calls yield with each entry of the table, in no order, until it returns
+// false. Entries that are added or removed meanwhile may be missing.
 func (b *Balancer) Connections(yield func(Connection) bool) {
 	names := b.serviceLabels()
 	b.plane.Entries(func(e *dataplane.Entry) bool { return yield(names.connection(e)) })
@@ -50,7 +50,7 @@ func (b *Balancer) Connection(p Protocol, client, vip netip.AddrPort) (Connectio
 	return b.serviceLabels().connection(&e), true
 }
 
-// serviceLabels is how lists show services.
+// serviceLabels are the names and marks of services in lists.
 type serviceLabels map[*dataplane.Service]serviceLabel
 
 type serviceLabel struct {
@@ -78,7 +78,8 @@ func (l serviceLabels) connection(e *dataplane.Entry) Connection {
 	return c
 }
 
-// connectionOf is an entry as far as the data plane knows it.
+// connectionOf returns an entry without the service's name, which the data plane does not
+// have.
 func connectionOf(e *dataplane.Entry) Connection {
 	c := Connection{
 		Protocol: Protocol(e.Proto), Client: e.Client, VIP: e.VIP,
@@ -95,17 +96,16 @@ func connectionOf(e *dataplane.Entry) Connection {
 	return c
 }
 
-// ConnectionFilter says which connections or templates are meant. Each zero field
-// means any; the zero value is all.
+// ConnectionFilter chooses connections or templates. A zero field matches any.
 type ConnectionFilter struct {
 	Protocol Protocol
-	Client   netip.Prefix   // that the client's address is in, or some that a template is for; one of engine sip has none
-	VIP      netip.AddrPort // port 0: any; templates of all ports have 0 themselves
-	Server   netip.AddrPort // port 0: any
-	Service  string         // by name
+	Client   netip.Prefix   // contains the client's address, or overlaps a template's clients; templates of engine sip have none
+	VIP      netip.AddrPort // port 0: any port; a template of all ports has port 0 itself
+	Server   netip.AddrPort // port 0: any port
+	Service  string         // its name
 }
 
-// Match reports whether c is meant.
+// Match reports whether the filter chooses c.
 func (f *ConnectionFilter) Match(c *Connection) bool {
 	return (f.Protocol == 0 || f.Protocol == c.Protocol) &&
 		(!f.Client.IsValid() || f.Client.Contains(c.Client.Addr()) || f.Client.Overlaps(c.Clients)) &&
@@ -116,16 +116,16 @@ func matchAddrPort(want, got netip.AddrPort) bool {
 	return (!want.Addr().IsValid() || want.Addr() == got.Addr()) && (want.Port() == 0 || want.Port() == got.Port())
 }
 
-// DeleteConnections ends connections and returns how many. A packet that follows is
-// one of no connection: it may start one anew, a TCP segment is answered by a
-// reset. Their templates stay. A connection that controls others, as FTP's does,
-// stays as long as they do.
+// DeleteConnections ends connections and returns how many. A packet that follows belongs to
+// no connection: a SYN or datagram starts a new one, another TCP segment is answered by a
+// reset. Templates stay. A connection that controls others, as FTP's does, stays as long as
+// they do.
 func (b *Balancer) DeleteConnections(f ConnectionFilter) int {
 	return b.plane.DeleteConnections(b.entryFilter(&f))
 }
 
-// DeleteTemplates ends persistence and returns for how many templates: the next
-// new connection of such a client is scheduled. Existing connections stay.
+// DeleteTemplates ends templates and returns how many: the next new connection of their
+// clients is scheduled anew. Existing connections stay.
 func (b *Balancer) DeleteTemplates(f ConnectionFilter) int {
 	return b.plane.DeleteTemplates(b.entryFilter(&f))
 }

@@ -16,17 +16,18 @@ import (
 	"github.com/golb/golb/sched"
 )
 
-// Env is what a balancer needs of the world around it, and what a program adds to it.
-// Each zero field stands for the real thing, so that the zero Env is the real world;
-// tests and simulations put their own there.
+// Env is what a balancer takes from its host, and the hooks of the program that embeds it.
+// The zero value of each field is the host's own: sockets, clock, routes. Tests and
+// simulations put their own there.
 type Env struct {
-	// Logger gets what an operator wants to read. nil discards it.
+	// Logger gets the log. nil discards it.
 	Logger *slog.Logger
-	// OnEvent is told what happens, in order, from one goroutine at a time. It must
+	// OnEvent is called with each event, in order, from one goroutine at a time. It must
 	// not block and must not call the balancer.
 	OnEvent func(Event)
-	// OnAlert is sent the messages of the Config's Alerts, as mail is: gathered, without
-	// flapping, tried again where it fails. It returns soon after ctx ends.
+	// OnAlert gets the messages of the Config's Alerts, as a mail server would: events are
+	// gathered, flapping is suppressed, and a message is sent again where OnAlert fails. It
+	// must return soon after ctx ends.
 	OnAlert func(ctx context.Context, m alert.Message) error
 	// Dial makes the connections of health checks. nil means net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -36,21 +37,24 @@ type Env struct {
 	// Checks are the types of health checks that a config may name. nil means those of
 	// package health.
 	Checks *health.Registry
-	// Checker makes the check of a server in place of the one that its config names; nil,
-	// or nil for a server, leaves that. It is called with each config that is applied.
+	// Checker makes the check of a server, in place of the one that the config names. Where
+	// it is nil or returns nil, the config's check stays. Interval, timeout, fall and rise
+	// are the config's. Checker is called for each server of each config that is applied; it
+	// must not change or keep s and r. Their names are "" where the config gives none.
 	Checker func(s *Service, r *Server) health.Checker
-	// Schedulers are what a config may name beside those of package sched, by name. Their
-	// picks have to allocate nothing and to be safe for concurrent use.
+	// Schedulers are schedulers, by name, that a config may name beside those of package
+	// sched. Pick must be safe for concurrent use, and should not allocate.
 	Schedulers map[string]func(sched.Options) (sched.Scheduler, error)
-	// Admit reports whether a new connection may begin; one that may not is dropped, with
-	// the reason NotAdmitted. Workers call it for each, several at a time: it must not
-	// block, not call the balancer, and not keep the flow. nil admits all.
+	// Admit reports whether a new connection may begin. Where it may not, its packet is
+	// dropped with the reason NotAdmitted. Workers call Admit for each new connection,
+	// several at a time: it must not block, not call the balancer, and not keep the flow.
+	// nil admits all.
 	Admit func(f *sched.Flow) bool
-	// ClientKey is what stands for a client in persistence, in place of its address; the
-	// service's Persistence.Prefix is applied to it. It is called as Admit is.
+	// ClientKey returns the key of a client for persistence, in place of its address; the
+	// service's Persistence.Prefix is applied to it. The rules of Admit hold for it.
 	ClientKey func(f *sched.Flow) [16]byte
-	// OnConnection is told of the begin and the end of one of SampleEvery connections,
-	// chosen by a hash of addresses and ports. It is called as Admit is.
+	// OnConnection is called at the begin and the end of one of SampleEvery connections,
+	// chosen by a hash of addresses and ports. The rules of Admit hold for it.
 	OnConnection func(e ConnectionEvent)
 	SampleEvery  uint32 // 0 and 1 mean all
 	// Now is the data path's clock, read once per batch. nil means time.Now.
@@ -62,11 +66,11 @@ type Env struct {
 	OpenPorts func(PortConfig) ([]Port, error)
 	// OpenLink opens ARP and ND on an interface. nil means package arp.
 	OpenLink func(LinkConfig) (Link, error)
-	// Route says how to reach an address. nil means the host's routes.
+	// Route returns the route to an address. nil means the host's routes.
 	Route func(dst netip.Addr) (Route, error)
 }
 
-// schedulerNames are all that a config may name.
+// schedulerNames returns the schedulers that a config may name.
 func (e Env) schedulerNames() []string {
 	names := sched.Names()
 	for name := range e.Schedulers {
@@ -76,28 +80,28 @@ func (e Env) schedulerNames() []string {
 	return slices.Compact(names)
 }
 
-// hooks are those of the data plane.
+// hooks returns the hooks of the data plane.
 func (e Env) hooks() dataplane.Hooks {
 	h := dataplane.Hooks{Admit: e.Admit, SampleEvery: e.SampleEvery}
 	if e.ClientKey != nil {
 		h.ClientKey = func(f *sched.Flow) forward.Addr { return e.ClientKey(f) }
 	}
 	if e.OnConnection != nil {
-		h.OnConnection = func(kind dataplane.ConnEventKind, entry *dataplane.Entry) {
-			e.OnConnection(ConnectionEvent{Ended: kind == dataplane.ConnEnded, Connection: connectionOf(entry)})
+		h.OnConnection = func(kind dataplane.ConnEventKind, c *dataplane.Entry) {
+			e.OnConnection(ConnectionEvent{Removed: kind == dataplane.ConnEnded, Connection: connectionOf(c)})
 		}
 	}
 	return h
 }
 
-// PortConfig says which ports to open.
+// PortConfig describes the ports of one interface that OpenPorts is to open.
 type PortConfig struct {
 	Interface string
-	// Count is how many ports share the interface's frames, by flow.
+	// Count is the number of ports; they share the interface's frames by flow.
 	Count int
-	// SendOnly is for workers that receive from other interfaces.
+	// SendOnly is true for the ports of workers that receive from other interfaces.
 	SendOnly bool
-	// BusyPoll is for ports whose Recv is not to sleep.
+	// BusyPoll has Recv poll for frames in place of sleeping.
 	BusyPoll bool
 	// MACs are virtual MACs: addresses beside the interface's own whose frames the ports
 	// receive.
@@ -108,44 +112,44 @@ type PortConfig struct {
 // called by one worker; the other methods by anyone at any time.
 // *afpacket.Port is one.
 type Port interface {
-	// Recv fills frames with what has arrived, waiting for the first. It returns 0
-	// and no error after Wake, and net.ErrClosed after Close. The frames are lent
-	// until the next call.
+	// Recv fills frames with received frames and returns their number, waiting for the
+	// first. It returns 0 and no error after Wake, and net.ErrClosed after Close. The
+	// port owns the frames; they are valid until the next call.
 	Recv(frames []forward.Frame) (int, error)
-	// Send passes frames on, whatever port lent them, and returns how many were
-	// taken. It keeps none of them.
+	// Send sends frames, of any port, and returns how many it took. It keeps none of
+	// them.
 	Send(frames []forward.Frame) (int, error)
 	// Wake makes a Recv return.
 	Wake()
 	// SetFilter replaces the filter that chooses frames, or fails and leaves it. exact is
-	// false where the port cannot filter so finely, and lets in more.
+	// false where the port cannot filter that finely, and receives more.
 	SetFilter(f forward.Filter) (exact bool, err error)
 	// MAC is the interface's own address.
 	MAC() forward.MAC
 	// MTU is the longest IP packet in bytes that the interface passes.
 	MTU() int
-	// Stats counts what the port did since it was opened, also after Close.
+	// Stats returns the port's counters since it was opened, also after Close.
 	Stats() forward.PortStats
 	// Close ends the port; a Recv that waits returns.
 	Close() error
 }
 
-// GSOPort is a Port that takes super-packets nobody has received: golb merges packets
-// only on their way to one.
+// GSOPort is a Port that can send super-packets which golb has merged from packets
+// received one by one. golb merges packets only for such a port.
 type GSOPort interface {
 	Port
 	// GSO reports which protocols' super-packets the port takes.
 	GSO() (tcp, udp bool)
 }
 
-// LinkConfig says which link to open.
+// LinkConfig describes the link that OpenLink is to open.
 type LinkConfig struct {
 	Interface string
 	Logger    *slog.Logger
-	// ProbeTime is how long Probe takes; 0 means the link's default, less than 0 that
-	// Probe does not ask.
+	// ProbeTime is how long Probe takes; 0 means the link's default. Where it is negative,
+	// Probe returns at once, without asking.
 	ProbeTime time.Duration
-	// OnConflict is called where another host claims a VIP, in words.
+	// OnConflict is called when another host claims a VIP. reason is a text for people.
 	OnConflict func(vip netip.Addr, reason string)
 }
 
@@ -153,33 +157,34 @@ type LinkConfig struct {
 // is the interface's own.
 type LinkVIP = arp.VIP
 
-// LinkStats counts what a link did since it was opened.
+// LinkStats are a link's counters since it was opened.
 type LinkStats = arp.Stats
 
 // ErrNoIPv6 is what Link.SetVIPs wraps where a VIP is of IPv6, and the interface has none.
 // It fails only where no interface has.
 var ErrNoIPv6 = arp.ErrNoIPv6
 
-// Link is ARP and ND on one interface: who has which address, and telling others
-// which addresses golb has. *arp.Link is one. Its methods may be called at any
-// time between opening and Close, also before Run.
+// Link is ARP and ND on one interface: it resolves addresses, and answers and announces
+// golb's own. *arp.Link is one. Its methods may be called at any time between opening
+// and Close, also before Run.
 type Link interface {
 	// Run serves the link until ctx ends, then closes it.
 	Run(ctx context.Context) error
 	// SetVIPs replaces the addresses that the link answers for, each given once. Where it
 	// fails nothing has changed; it wraps ErrNoIPv6 where that is the reason.
 	SetVIPs(vips []LinkVIP) error
-	// Probe fails where another host answers for one of the addresses, and says who. It
-	// returns soon after ctx ends, as Announce does.
+	// Probe fails where another host answers for one of the addresses; the error names it.
+	// It returns soon after ctx ends, as Announce does.
 	Probe(ctx context.Context, vips ...netip.Addr) error
-	// Announce tells all hosts, some times over, that the addresses are here now.
+	// Announce announces the addresses to all hosts several times (gratuitous ARP,
+	// unsolicited neighbor advertisements).
 	Announce(ctx context.Context, vips ...netip.Addr) error
 	// Resolve calls changed with the MAC of addr once it is known, whenever it
 	// changes, and with ok false when the host no longer answers, until stop is called.
 	Resolve(addr netip.Addr, changed func(mac [6]byte, ok bool)) (stop func())
-	// Stats counts what the link did, at once.
+	// Stats returns the link's counters. It does not wait for the network.
 	Stats() LinkStats
-	// Close ends a link, also one that never ran.
+	// Close ends a link, also if Run was never called.
 	Close() error
 }
 
@@ -187,11 +192,11 @@ type Link interface {
 type Route struct {
 	Interface string
 	Gateway   netip.Addr // the zero Addr where the address is on the link
-	Source    netip.Addr // the host's own address towards it
+	Source    netip.Addr // the host's address that packets to it come from
 	MTU       int        // in bytes; 0 means the interface's
 }
 
-// mtu is that of the route, where it has one of its own, or of the interface.
+// mtu returns the route's MTU where it has one, or else the interface's.
 func (r Route) mtu(iface int) int {
 	if r.MTU != 0 {
 		return min(r.MTU, iface)
@@ -199,7 +204,7 @@ func (r Route) mtu(iface int) int {
 	return iface
 }
 
-// EventKind says what an Event is about.
+// EventKind is the kind of an Event.
 type EventKind string
 
 // The kinds of events.
@@ -216,17 +221,17 @@ const (
 	EventRole          EventKind = "role"           // a group of VIPs became active or standby
 )
 
-// Event is something that an operator may want to know of.
+// Event is a change that may matter to an operator.
 type Event struct {
 	Time    time.Time
 	Kind    EventKind
-	Service string // "" where it concerns no single service
-	Server  string // "" where it concerns no single server
-	Group   string // of EventRole
-	Reason  string // in words
-	Action  string // what golb did about it, in words; "" where nothing
-	// Since is when it began, where Time is when it was known: for EventServerDown, and for
-	// EventServiceDown that follows from it, the start of the first check that failed. It
-	// may be zero.
+	Service string // its name; "" where the event is not about one service
+	Server  string // its name; "" where the event is not about one server
+	Group   string // its name, for EventRole
+	Reason  string // a text for people
+	Action  string // what golb did about it, a text for people; "" where it did nothing
+	// Since is when the change began, and Time when golb noticed it. For EventServerDown,
+	// and an EventServiceDown that follows from one, it is the start of the first check that
+	// failed. It may be zero.
 	Since time.Time
 }

@@ -10,19 +10,19 @@ import (
 	"github.com/golb/golb/health/alert"
 )
 
-// notifier tells of what happens as one Alerts says.
+// notifier sends the messages of one Alerts.
 type notifier struct {
-	*alert.Notifier // nil where there is nobody to tell
+	*alert.Notifier // nil where there are no recipients
 	cfg             Alerts
-	stop            context.CancelFunc // sends what is left
+	stop            context.CancelFunc // sends the events that are left
 }
 
-// notifiers are those of services that have their own, by the service's name, and
-// that of all others, by "". They are replaced, never changed.
+// notifiers are the notifiers of services with their own Alerts, by the service's name, and
+// that of all others, by "". The map is replaced, never changed.
 type notifiers map[string]*notifier
 
-// followAlertsLocked starts and ends notifiers so that they are those of the config; those
-// that stay remember what they have told.
+// followAlertsLocked starts and ends notifiers so that they are those of the config. Those
+// that stay keep their state.
 func (b *Balancer) followAlertsLocked(n *network) {
 	have, next := notifiers{}, notifiers{}
 	if old := b.notifiers.Load(); old != nil {
@@ -37,11 +37,11 @@ func (b *Balancer) followAlertsLocked(n *network) {
 			next[name] = b.startNotifier(n, cfg, more)
 		}
 	}
-	var own []alert.Sender
+	var senders []alert.Sender
 	if b.env.OnAlert != nil {
-		own = append(own, alert.SenderFunc(b.env.OnAlert))
+		senders = append(senders, alert.SenderFunc(b.env.OnAlert))
 	}
-	follow("", b.cfg.Alerts, own...)
+	follow("", b.cfg.Alerts, senders...)
 	for i := range b.cfg.Services {
 		if s := &b.cfg.Services[i]; s.Alerts.given() {
 			follow(s.name(), s.Alerts)
@@ -69,7 +69,7 @@ func (b *Balancer) startNotifier(n *network, cfg Alerts, more []alert.Sender) *n
 	return x
 }
 
-// alert has an event told to those who are to know of it.
+// alert passes an event to the notifier of its service.
 func (b *Balancer) alert(e Event) {
 	all := b.notifiers.Load()
 	about, ok := e.alert()
@@ -85,7 +85,7 @@ func (b *Balancer) alert(e Event) {
 	}
 }
 
-// alert is an event as people are told of it; ok is false where they are not.
+// alert returns the event as alerts have it; ok is false for kinds that alerts leave out.
 func (e *Event) alert() (a alert.Event, ok bool) {
 	a = alert.Event{
 		Key: e.Service + "\x00" + e.Server, Service: e.Service, Server: cmp.Or(e.Server, "the service"),
@@ -108,10 +108,10 @@ func (e *Event) alert() (a alert.Event, ok bool) {
 	return a, true
 }
 
-// noteLocked keeps an event to be told by report.
+// noteLocked keeps an event for report to emit.
 func (b *Balancer) noteLocked(e Event) { b.noted = append(b.noted, e) }
 
-// attrs are what a log has of an event: all that it says.
+// attrs returns the attributes of an event for the log.
 func (e *Event) attrs() (attrs []slog.Attr) {
 	for _, a := range []struct{ key, value string }{
 		{"service", e.Service}, {"server", e.Server}, {"reason", e.Reason}, {"action", e.Action},
@@ -126,7 +126,7 @@ func (e *Event) attrs() (attrs []slog.Attr) {
 	return attrs
 }
 
-// emit tells one event.
+// emit passes an event to OnEvent and alerts.
 func (b *Balancer) emit(e Event) {
 	b.events.Lock()
 	defer b.events.Unlock()
@@ -135,7 +135,7 @@ func (b *Balancer) emit(e Event) {
 	b.alert(e)
 }
 
-// report tells the events that were noted. The lock is not held.
+// report logs and emits the events that were noted. b.mu must not be held.
 func (b *Balancer) report() {
 	b.reports.Lock()
 	defer b.reports.Unlock()

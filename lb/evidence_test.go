@@ -12,19 +12,19 @@ import (
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
-// look has the evidence looked at, some time later.
-func (x *healthRig) look(later time.Duration) {
+// checkPassiveAfter advances the clock and runs the passive checks.
+func (x *healthRig) checkPassiveAfter(later time.Duration) {
 	x.advance(dataplane.Ticks(later))
 	x.b.updateDrains()
 }
 
-// told returns the events of a kind so far.
-func (x *healthRig) told(kind EventKind) []Event {
+// eventsOf returns the events of a kind so far.
+func (x *healthRig) eventsOf(kind EventKind) []Event {
 	return slices.DeleteFunc(slices.Clone(x.events), func(e Event) bool { return e.Kind != kind })
 }
 
-// fruitless begins connections whose SYN is repeated.
-func (x *healthRig) fruitless(n int) {
+// openUnanswered starts n connections whose SYN is repeated.
+func (x *healthRig) openUnanswered(n int) {
 	for range n {
 		x.open()
 		x.send(x.client, forward.FlagSYN)
@@ -42,26 +42,26 @@ func TestRepeatedSYNsAreCountedAndTold(t *testing.T) {
 	for _, method := range []Method{DSR, TUN, NAT} {
 		t.Run(method.String(), func(t *testing.T) {
 			x := newHealthRig(t, Service{Method: method}, 1)
-			x.fruitless(suspectAfter - 1)
-			x.look(time.Second)
-			if got := x.told(EventServerSuspect); len(got) != 0 {
+			x.openUnanswered(suspectAfter - 1)
+			x.checkPassiveAfter(time.Second)
+			if got := x.eventsOf(EventServerSuspect); len(got) != 0 {
 				t.Errorf("told too early: %v", got)
 			}
-			x.fruitless(1)
-			x.look(time.Second)
-			x.look(time.Second)
+			x.openUnanswered(1)
+			x.checkPassiveAfter(time.Second)
+			x.checkPassiveAfter(time.Second)
 			if got, want := x.failed(1), (FailedConnections{Unanswered: suspectAfter}); got != want {
 				t.Errorf("counted %+v, want %+v", got, want)
 			}
-			got := x.told(EventServerSuspect)
+			got := x.eventsOf(EventServerSuspect)
 			if len(got) != 1 {
 				t.Fatalf("told %d times", len(got))
 			}
-			words := []string{"SYN_RECV", "loopback", "arp_ignore=1", "10.0.0.1"}
+			wantAll := []string{"SYN_RECV", "loopback", "arp_ignore=1", "10.0.0.1"}
 			if method == NAT {
-				words = []string{"10.0.0.1:80", "default gateway"}
+				wantAll = []string{"10.0.0.1:80", "default gateway"}
 			}
-			for _, w := range words {
+			for _, w := range wantAll {
 				if !strings.Contains(got[0].Reason, w) {
 					t.Errorf("%q lacks %q", got[0].Reason, w)
 				}
@@ -74,14 +74,14 @@ func TestRepeatedSYNsAreCountedAndTold(t *testing.T) {
 }
 
 func TestServerIsFailedByItsConnections(t *testing.T) {
-	x := newHealthRig(t, Service{Passive: PassiveCheck{Failures: 3, Hold: 40 * time.Second}, Scheduler: "fo"}, 2, 1)
-	x.fruitless(2)
-	x.look(time.Second)
-	x.fruitless(1)
+	x := newHealthRig(t, Service{PassiveCheck: PassiveCheck{Failures: 3, Hold: 40 * time.Second}, Scheduler: "fo"}, 2, 1)
+	x.openUnanswered(2)
+	x.checkPassiveAfter(time.Second)
+	x.openUnanswered(1)
 	if got := x.open(); got != 1 {
-		t.Fatalf("a connection went to %d before anybody looked", got)
+		t.Fatalf("a connection went to %d before the passive check", got)
 	}
-	x.look(time.Second)
+	x.checkPassiveAfter(time.Second)
 	if got := x.opens(); !slices.Equal(got, []int{2}) {
 		t.Errorf("failed: new connections go to %v", got)
 	}
@@ -89,16 +89,16 @@ func TestServerIsFailedByItsConnections(t *testing.T) {
 		t.Errorf("failed: up %v, %q", st.Up, st.Reason)
 	}
 	x.send(2, forward.FlagACK) // one that it had is established all the same
-	x.look(39 * time.Second)
+	x.checkPassiveAfter(39 * time.Second)
 	if got := x.opens(); !slices.Equal(got, []int{2}) {
 		t.Errorf("shortly before its time: new connections go to %v", got)
 	}
-	x.look(time.Second)
+	x.checkPassiveAfter(time.Second)
 	if got := x.opens(); !slices.Equal(got, []int{1}) {
 		t.Errorf("on trial: new connections go to %v", got)
 	}
-	x.look(time.Second)
-	if down, up := x.told(EventServerDown), x.told(EventServerUp); len(down) != 1 || len(up) != 1 {
+	x.checkPassiveAfter(time.Second)
+	if down, up := x.eventsOf(EventServerDown), x.eventsOf(EventServerUp); len(down) != 1 || len(up) != 1 {
 		t.Errorf("told of %v and %v", down, up)
 	}
 }
@@ -110,22 +110,22 @@ func TestEvidenceNeedsToBeRecentAndInARow(t *testing.T) {
 		up      bool
 	}{
 		{"at once", func(*healthRig) {}, false},
-		{"half a window later", func(x *healthRig) { x.look(14 * time.Second) }, false},
+		{"half a window later", func(x *healthRig) { x.checkPassiveAfter(14 * time.Second) }, false},
 		{"two windows later", func(x *healthRig) {
 			for range 60 {
-				x.look(time.Second)
+				x.checkPassiveAfter(time.Second)
 			}
 		}, true},
-		{"after one that was established", func(x *healthRig) { x.open(); x.send(x.client, forward.FlagACK); x.look(0) }, true},
-		{"after one that was closed by its client", func(x *healthRig) { x.open(); x.send(x.client, forward.FlagRST); x.look(0) }, false},
+		{"after one that was established", func(x *healthRig) { x.open(); x.send(x.client, forward.FlagACK); x.checkPassiveAfter(0) }, true},
+		{"after one that was closed by its client", func(x *healthRig) { x.open(); x.send(x.client, forward.FlagRST); x.checkPassiveAfter(0) }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			x := newHealthRig(t, Service{Passive: PassiveCheck{Failures: 4}}, 1)
-			x.fruitless(2)
-			x.look(time.Second)
+			x := newHealthRig(t, Service{PassiveCheck: PassiveCheck{Failures: 4}}, 1)
+			x.openUnanswered(2)
+			x.checkPassiveAfter(time.Second)
 			c.between(x)
-			x.fruitless(2)
-			x.look(0)
+			x.openUnanswered(2)
+			x.checkPassiveAfter(0)
 			if got := x.b.Stats().Services[0].Servers[0].Up; got != c.up {
 				t.Errorf("up %v, want %v", got, c.up)
 			}
@@ -134,15 +134,15 @@ func TestEvidenceNeedsToBeRecentAndInARow(t *testing.T) {
 }
 
 func TestCheckThatPassesAgainAcquits(t *testing.T) {
-	x := newHealthRig(t, Service{Passive: PassiveCheck{Failures: 3, Hold: time.Hour}}, 1)
-	x.fruitless(3)
-	x.look(time.Second)
-	x.judge(true, 1) // it never said otherwise
+	x := newHealthRig(t, Service{PassiveCheck: PassiveCheck{Failures: 3, Hold: time.Hour}}, 1)
+	x.openUnanswered(3)
+	x.checkPassiveAfter(time.Second)
+	x.reportChecks(true, 1) // it never said otherwise
 	if x.server(1).up {
 		t.Error("up by a check that had seen nothing")
 	}
-	x.judge(false, 1)
-	x.judge(true, 1)
+	x.reportChecks(false, 1)
+	x.reportChecks(true, 1)
 	if !x.server(1).up {
 		t.Error("still down after its check failed and passed")
 	}

@@ -245,7 +245,7 @@ func TestFTPControlGoesOnAfterItWasEdited(t *testing.T) {
 // What is no line of its own must open nothing: a file's name, or what a client has
 // had the server say, at the start of a segment too.
 func TestFTPTextIsNoReply(t *testing.T) {
-	for _, said := range [][]string{
+	for _, segments := range [][]string{
 		{"500 '227 x (1,2,3,4,156,64)': command not understood\r\n"},
 		{"500 'AAAA", "227 x (1,2,3,4,156,64)': command not understood\r\n"},
 		{"211-Files", " 229 x (|||40000|)\r\n", "211 end\r\n"},
@@ -253,13 +253,13 @@ func TestFTPTextIsNoReply(t *testing.T) {
 		{"227 x (10,0,0,1,156,64)"},
 	} {
 		b := startFTP(t, vip4)
-		for _, s := range said {
+		for _, s := range segments {
 			if got := b.fromServer(forward.FlagACK, s).payload; got != s {
 				t.Errorf("%q was edited: %q", s, got)
 			}
 		}
 		if _, expected := b.balancer.FTPState(); expected != 0 {
-			t.Errorf("%q: %d expectations", said, expected)
+			t.Errorf("%q: %d expectations", segments, expected)
 		}
 	}
 	b := startFTP(t, vip4)

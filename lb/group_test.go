@@ -77,11 +77,11 @@ func TestServicesThatWouldTakeTheSameAreRefused(t *testing.T) {
 }
 
 func TestTimeoutsAreTheServicesThenTheSettings(t *testing.T) {
-	own := service(vip4, 1)
-	own.Timeouts.Established = 30 * time.Second
+	withTimeout := service(vip4, 1)
+	withTimeout.Timeouts.Established = 30 * time.Second
 	other := service(vip4, 1)
 	other.Port = 81
-	cfg := lb.Config{Services: []lb.Service{own, other}}
+	cfg := lb.Config{Services: []lb.Service{withTimeout, other}}
 	cfg.Settings.Timeouts = lb.Timeouts{Established: 50 * time.Second, SynRecv: 7 * time.Second}
 	b := start(t, cfg)
 	for port, want := range map[uint16]time.Duration{80: 30 * time.Second, 81: 50 * time.Second} {

@@ -7,32 +7,32 @@ import (
 	"github.com/golb/golb/health"
 )
 
-// ServiceHealth is what a balancer knows of the health of a service's servers.
+// ServiceHealth is the health of a service and its servers.
 type ServiceHealth struct {
 	Name    string         `json:"name"`
 	Up      bool           `json:"up"`      // it has its quorum
 	Servers []ServerHealth `json:"servers"` // in the config's order
 }
 
-// ServerHealth is what a balancer knows of a server's health.
+// ServerHealth is the health of a server.
 type ServerHealth struct {
 	Name    string      `json:"name"`
 	Address netip.Addr  `json:"address"`
 	Port    uint16      `json:"port"`
 	Up      bool        `json:"up"`
-	Since   time.Time   `json:"since"`  // when Up became so
+	Since   time.Time   `json:"since"`  // when Up changed last
 	Reason  string      `json:"reason"` // why it is down; "" where it is up
-	State   ServerState `json:"state"`  // what an operator wants of it
-	Weight  int         `json:"weight"` // that its scheduler sees
+	State   ServerState `json:"state"`  // as an operator has set it
+	Weight  int         `json:"weight"` // as its scheduler sees it
 
 	Check CheckHealth  `json:"check"`
-	Path  *CheckHealth `json:"path"`  // the check of the true path; nil where there is none
+	Path  *CheckHealth `json:"path"`  // the true path check; nil where there is none
 	Agent *AgentHealth `json:"agent"` // nil where it has none
 
 	Failed FailedConnections `json:"failed"`
 }
 
-// CheckHealth is a check and what it found.
+// CheckHealth is a check and its results.
 type CheckHealth struct {
 	Description string        `json:"description"` // the type's name, address and parameters
 	State       string        `json:"state"`       // up or down; unknown where nothing is checked, and until there is a result
@@ -42,58 +42,60 @@ type CheckHealth struct {
 	Failures    int           `json:"failures"`   // in a row
 	Successes   int           `json:"successes"`  // in a row
 	Next        time.Time     `json:"next,omitzero"`
-	Hung        bool          `json:"hung"` // the last one has not come back
-	// NotTried is how many checks since Checked this host could not make, and Trouble why
-	// the last of them; they change no state.
+	Hung        bool          `json:"hung"` // the last one has not returned
+	// NotTried is the number of checks since Checked that this host could not make, and
+	// Trouble the reason for the last of them; they change no state.
 	NotTried int           `json:"not_tried"`
 	Trouble  string        `json:"trouble"`
 	Recent   []CheckResult `json:"recent"` // the oldest first
 }
 
-// CheckResult is what one check found.
+// CheckResult is the result of one check.
 type CheckResult struct {
 	At      time.Time     `json:"at"`
 	Up      bool          `json:"up"`
 	Latency time.Duration `json:"latency_ns"`
 	Reason  string        `json:"reason"` // why it failed; "" where it did not
-	// NotTried is that this host could not make the check: it says nothing of the server.
+	// NotTried is true where this host could not make the check, which says nothing about
+	// the server.
 	NotTried bool `json:"not_tried"`
 }
 
-// AgentHealth is what a server's agent reported.
+// AgentHealth is the state of a server's agent.
 type AgentHealth struct {
 	Report   string      `json:"report"`            // all that it reported so far, in its words
-	Reported time.Time   `json:"reported,omitzero"` // when it last did; zero where it never has
-	Check    CheckHealth `json:"check"`             // how asking it went
+	Reported time.Time   `json:"reported,omitzero"` // when it reported last; zero where it never has
+	Check    CheckHealth `json:"check"`             // the results of asking it
 }
 
-// Health says how each server is, and why.
+// Health returns the health of all services and servers, in the config's order. It waits for
+// no check.
 func (b *Balancer) Health() []ServiceHealth {
-	known := map[string]health.Status{}
+	statuses := map[string]health.Status{}
 	for _, st := range b.monitor.Status() {
-		known[st.Key] = st
+		statuses[st.Key] = st
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	paths := map[*server]health.Status{}
 	for key, r := range b.paths {
-		paths[r] = known[key]
+		paths[r] = statuses[key]
 	}
 	all := make([]ServiceHealth, len(b.cfg.Services))
 	for i := range all {
 		s := &b.cfg.Services[i]
-		v := b.services[s.id()]
+		v := b.services[i]
 		all[i] = ServiceHealth{Name: v.name, Up: !v.down, Servers: make([]ServerHealth, len(v.servers))}
 		for j, r := range v.servers {
 			h := r.health()
-			h.Check = checkHealth(b.checks[i][j].description, known[r.checkKey])
+			h.Check = checkHealth(b.checks[i][j].description, statuses[r.checkKey])
 			if st, ok := paths[r]; ok {
 				h.Path = new(checkHealth("the VIP on the server", st))
 			}
 			if r.agent != nil {
 				a := s.Servers[j].agent(s)
 				h.Agent = &AgentHealth{
-					Report: r.agent.String(), Reported: r.agent.at, Check: checkHealth(a.describe(a.addr(&s.Servers[j])), known[r.agentKey]),
+					Report: r.agent.String(), Reported: r.agent.at, Check: checkHealth(a.describe(a.addr(&s.Servers[j])), statuses[r.agentKey]),
 				}
 			}
 			all[i].Servers[j] = h
@@ -102,7 +104,7 @@ func (b *Balancer) Health() []ServiceHealth {
 	return all
 }
 
-// health is what is known of a server beside its checks.
+// health returns the health of a server without its checks.
 func (s *server) health() ServerHealth {
 	c := s.dp.Counters()
 	return ServerHealth{

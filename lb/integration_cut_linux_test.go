@@ -50,7 +50,7 @@ func isReset(c net.Conn) error {
 
 func TestCutConnectionsAreResetThoughTheirEndsAreSilent(t *testing.T) {
 	const port = 81
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	cfg := p.config()
 	for _, w := range p.ways {

@@ -26,7 +26,7 @@ var datagramSizes = []int{
 }
 
 func TestEveryMethodCarriesDatagramsOfAllSizes(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()
@@ -45,7 +45,7 @@ func TestEveryMethodCarriesDatagramsOfAllSizes(t *testing.T) {
 // has them travel as one super-packet.
 func TestEveryMethodCarriesUDPSuperPackets(t *testing.T) {
 	const segment, count = 1200, 40
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()
@@ -114,7 +114,7 @@ func serveEcho(t *testing.T, h *lab.Host, at netip.AddrPort) {
 	})
 }
 
-func (p *plant) dialEcho(t *testing.T, w way, f family) net.Conn {
+func (p *testNetwork) dialEcho(t *testing.T, w way, f family) net.Conn {
 	t.Helper()
 	c, err := p.dial(w, f)(t.Context(), "udp", netip.AddrPortFrom(w.vips[f], echoPort).String())
 	must(t, err)

@@ -20,7 +20,7 @@ import (
 func TestRouteChangesAreFollowed(t *testing.T) {
 	for name, ways := range map[string][]way{"nat": {{name: "nat", method: lb.NAT}}, "tun": {{name: "ipip", method: lb.TUN}}} {
 		t.Run(name, func(t *testing.T) {
-			p := newPlant(t, 0)
+			p := newTestNetwork(t, 0)
 			first, second, far := p.router("first"), p.router("second"), p.host("far")
 			lan := newSwitch(t, p.lab, "lan")
 			p.plug(first, "eth0", p.front, frontNet, 3)
@@ -32,7 +32,7 @@ func TestRouteChangesAreFollowed(t *testing.T) {
 			p.route(far, subnet{}, farNet.at(2))
 			p.ways = ways
 			p.ways[0].server = farNet.at(10)
-			p.number()
+			p.assignAddrs()
 			if p.ways[0].method == lb.NAT {
 				p.route(second, subnet{}, golbAt)
 				p.serveNAT(far, farNet.at(10))
@@ -62,7 +62,7 @@ func TestRouteChangesAreFollowed(t *testing.T) {
 // The kernel of a server says so where it has been told to (arp_notify), as it does
 // when an address moves to another machine.
 func TestServersNewMACIsFollowed(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	_, stop := p.run(p.config())
 	defer stop()
@@ -83,7 +83,7 @@ func TestServersNewMACIsFollowed(t *testing.T) {
 }
 
 func TestClampMSSFitsThePath(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	cfg := p.config()
 	cfg.Settings.ClampMSS = true

@@ -21,7 +21,7 @@ import (
 
 // ftpSite is a client, two FTP servers for DSR beside golb, and two for NAT behind it.
 type ftpSite struct {
-	*plant
+	*testNetwork
 	file string // what is transferred
 	sum  []byte
 }
@@ -38,7 +38,7 @@ func newFTPSite(t *testing.T) *ftpSite {
 			t.Skipf("%v; the Debian package %s has it", err, program)
 		}
 	}
-	s := &ftpSite{plant: newPlant(t, 0)}
+	s := &ftpSite{testNetwork: newTestNetwork(t, 0)}
 	back := newSwitch(t, s.lab, "back")
 	s.plug(s.golb, "eth1", back, backNet, 1)
 	for n := range ftpServers {
@@ -175,14 +175,14 @@ func TestFTPThroughEveryMethod(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%s", method, f, mode.name), func(t *testing.T) {
 					before := s.connections(b, vips[f])
 					s.transfer(t, vips[f], mode.args)
-					after := s.connections(b, vips[f])
-					for i := range after {
-						after[i] -= before[i]
+					now := s.connections(b, vips[f])
+					for i := range now {
+						now[i] -= before[i]
 					}
-					slices.Sort(after)
+					slices.Sort(now)
 					// One for control; up, down, listing.
-					if !slices.Equal(after, []uint64{0, 4}) {
-						t.Errorf("the servers got %d connections, want 4 at one of them", after)
+					if !slices.Equal(now, []uint64{0, 4}) {
+						t.Errorf("the servers got %d connections, want 4 at one of them", now)
 					}
 				})
 			}
@@ -248,14 +248,14 @@ func TestFTPSessionsOfManyTransfers(t *testing.T) {
 							t.Fatalf("file %d came back as %q, want %q", i, got, want)
 						}
 					}
-					after := s.connections(b, vips[f])
-					for i := range after {
-						after[i] -= before[i]
+					now := s.connections(b, vips[f])
+					for i := range now {
+						now[i] -= before[i]
 					}
-					slices.Sort(after)
+					slices.Sort(now)
 					// A port that is taken again is no new connection; that is rare.
-					if want := uint64(3 * files * 9 / 10); after[0] != 0 || after[1] < want {
-						t.Errorf("the servers got %d connections, want at least %d at one of them", after, want)
+					if want := uint64(3 * files * 9 / 10); now[0] != 0 || now[1] < want {
+						t.Errorf("the servers got %d connections, want at least %d at one of them", now, want)
 					}
 				})
 			}

@@ -19,8 +19,8 @@ import (
 	"github.com/golb/golb/lb/lbtest/lab"
 )
 
-// mortal is a server that faults befall.
-type mortal struct {
+// faultyServer is a server into which tests inject faults.
+type faultyServer struct {
 	t    *testing.T
 	name string
 	host *lab.Host
@@ -31,18 +31,18 @@ type mortal struct {
 	web  *exec.Cmd
 }
 
-func (m *mortal) start() {
+func (m *faultyServer) start() {
 	m.web = exec.Command("/proc/self/exe")
 	m.web.Env = append(os.Environ(), fmt.Sprintf("%s=%d", serveVar, m.port), serveVar+"_NAME="+m.name)
 	must(m.t, m.host.Start(m.web))
 }
 
-func (m *mortal) kill() {
+func (m *faultyServer) killProcess() {
 	must(m.t, m.web.Process.Kill())
 	_ = m.web.Wait() // says that it was killed
 }
 
-func (m *mortal) nft(script string) {
+func (m *faultyServer) nft(script string) {
 	m.t.Helper()
 	must(m.t, m.host.Do(func() error {
 		cmd := exec.Command("nft", "-f", "-")
@@ -55,32 +55,32 @@ func (m *mortal) nft(script string) {
 	}))
 }
 
-// fault is something that befalls a server, and how it is mended.
+// fault is a way in which a server fails, and how it is repaired.
 type fault struct {
 	name       string
-	does, undo func(*mortal)
+	does, undo func(*faultyServer)
 	methods    []lb.Method
 }
 
 func faults() []fault {
 	all := []lb.Method{lb.DSR, lb.NAT, lb.TUN}
 	return []fault{
-		{"process killed", (*mortal).kill, (*mortal).start, all},
+		{"process killed", (*faultyServer).killProcess, (*faultyServer).start, all},
 		{"link cut",
-			func(m *mortal) { must(m.t, m.link.SetUp(false)) },
-			func(m *mortal) { must(m.t, m.link.SetUp(true)) }, all},
+			func(m *faultyServer) { must(m.t, m.link.SetUp(false)) },
+			func(m *faultyServer) { must(m.t, m.link.SetUp(true)) }, all},
 		{"firewall drops",
-			func(m *mortal) {
+			func(m *faultyServer) {
 				m.nft("table inet wall { chain input { type filter hook input priority 0; policy drop; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept; }; }")
 			},
-			func(m *mortal) { m.nft("delete table inet wall") }, all},
+			func(m *faultyServer) { m.nft("delete table inet wall") }, all},
 		{"VIP removed",
-			func(m *mortal) {
+			func(m *faultyServer) {
 				for _, vip := range m.vips {
 					must(m.t, m.host.DelAddr("lo", netip.PrefixFrom(vip, vip.BitLen())))
 				}
 			},
-			func(m *mortal) {
+			func(m *faultyServer) {
 				for _, vip := range m.vips {
 					must(m.t, m.host.AddAddr("lo", netip.PrefixFrom(vip, vip.BitLen())))
 				}
@@ -88,18 +88,17 @@ func faults() []fault {
 	}
 }
 
-// ward is a plant with three servers of one method.
-type ward struct {
-	*plant
+// faultSite is a test network with three servers of one method.
+type faultSite struct {
+	*testNetwork
 	method  lb.Method
-	servers []*mortal // of all services
-	events  chan wardEvent
+	servers []*faultyServer // of all services
+	events  chan timedEvent
 	dials   sync.Map // checks by address: *atomic.Int64
 }
 
-// wardEvent is an event, and how many checks of all servers' own addresses there had
-// been by then.
-type wardEvent struct {
+// timedEvent is an event, with the number of checks that each server's own address had had by then.
+type timedEvent struct {
 	lb.Event
 	checks map[netip.Addr]int64
 }
@@ -112,12 +111,12 @@ const (
 	wardSlack = time.Minute
 )
 
-func newWard(t *testing.T, method lb.Method) *ward {
+func newFaultSite(t *testing.T, method lb.Method) *faultSite {
 	t.Helper()
-	x := &ward{plant: newPlant(t, 0), method: method, events: make(chan wardEvent, 1000)}
+	x := &faultSite{testNetwork: newTestNetwork(t, 0), method: method, events: make(chan timedEvent, 1000)}
 	vips := frontNet.at(100)
 	for n := range 3 {
-		m := &mortal{t: t, name: fmt.Sprintf("s%d", n), host: x.host(fmt.Sprintf("s%d", n)), vips: vips, port: httpPort, at: frontNet.at(20 + n)}
+		m := &faultyServer{t: t, name: fmt.Sprintf("s%d", n), host: x.host(fmt.Sprintf("s%d", n)), vips: vips, port: httpPort, at: frontNet.at(20 + n)}
 		link, err := x.lab.Attach(m.host, x.front, lab.LinkConfig{Addrs: frontNet.prefixes(20 + n)})
 		must(t, err)
 		m.link = link
@@ -133,13 +132,13 @@ func newWard(t *testing.T, method lb.Method) *ward {
 			must(t, err)
 		}
 		m.start()
-		t.Cleanup(m.kill)
+		t.Cleanup(m.killProcess)
 		x.servers = append(x.servers, m)
 	}
 	return x
 }
 
-func (x *ward) config(edit func(*lb.Service)) lb.Config {
+func (x *faultSite) config(edit func(*lb.Service)) lb.Config {
 	cfg := lb.Config{Interfaces: []string{"eth0"}, MaxConnections: 1 << 12}
 	for _, f := range families {
 		s := lb.Service{
@@ -160,19 +159,19 @@ func (x *ward) config(edit func(*lb.Service)) lb.Config {
 }
 
 // env counts what checks connect to, and keeps events.
-func (x *ward) env() lb.Env {
+func (x *faultSite) env() lb.Env {
 	env := lb.Env{}
 	env.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		n, _ := x.dials.LoadOrStore(netip.MustParseAddrPort(address).Addr(), new(atomic.Int64))
 		n.(*atomic.Int64).Add(1)
 		return x.golb.DialContext(ctx, network, address)
 	}
-	env.OnEvent = func(e lb.Event) { x.events <- wardEvent{e, x.checks()} }
+	env.OnEvent = func(e lb.Event) { x.events <- timedEvent{e, x.checks()} }
 	return env
 }
 
 // checks is how many checks of each server's own address there have been.
-func (x *ward) checks() map[netip.Addr]int64 {
+func (x *faultSite) checks() map[netip.Addr]int64 {
 	all := map[netip.Addr]int64{}
 	x.dials.Range(func(addr, n any) bool {
 		all[addr.(netip.Addr)] = n.(*atomic.Int64).Load()
@@ -181,8 +180,8 @@ func (x *ward) checks() map[netip.Addr]int64 {
 	return all
 }
 
-// operate starts golb and returns once all servers have been seen to work.
-func (x *ward) operate(edit func(*lb.Service)) *lb.Balancer {
+// run starts golb and returns once all servers have answered a request through it.
+func (x *faultSite) run(edit func(*lb.Service)) *lb.Balancer {
 	x.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	b, err := lb.New(x.config(edit), x.env())
@@ -211,7 +210,7 @@ func (x *ward) operate(edit func(*lb.Service)) *lb.Balancer {
 }
 
 // awaitAll waits until each server has answered a client on each VIP.
-func (x *ward) awaitAll() {
+func (x *faultSite) awaitAll() {
 	x.t.Helper()
 	deadline := time.Now().Add(wardSlack)
 	for _, f := range families {
@@ -228,7 +227,7 @@ func (x *ward) awaitAll() {
 }
 
 // ask makes one request on a new connection.
-func (x *ward) ask(f family, within time.Duration) (string, error) {
+func (x *faultSite) ask(f family, within time.Duration) (string, error) {
 	c := newHTTPClient(x.client)
 	c.Timeout = within
 	resp, err := c.Get(urlOf(x.servers[0].vips[f], 0))
@@ -241,7 +240,7 @@ func (x *ward) ask(f family, within time.Duration) (string, error) {
 }
 
 // await returns the next event of a kind about a server; "" is about any.
-func (x *ward) await(kind lb.EventKind, server string) wardEvent {
+func (x *faultSite) await(kind lb.EventKind, server string) timedEvent {
 	x.t.Helper()
 	deadline := time.After(wardFall*(wardInterval+wardTimeout) + wardSlack)
 	for {
@@ -258,7 +257,7 @@ func (x *ward) await(kind lb.EventKind, server string) wardEvent {
 
 // awaitEach waits for an event of a kind about a server in each service, "" is about
 // any, and hands them over.
-func (x *ward) awaitEach(kind lb.EventKind, server string, got func(wardEvent)) {
+func (x *faultSite) awaitEach(kind lb.EventKind, server string, got func(timedEvent)) {
 	x.t.Helper()
 	for seen := map[string]bool{}; len(seen) < len(families); {
 		if e := x.await(kind, server); !seen[e.Service] {
@@ -269,7 +268,7 @@ func (x *ward) awaitEach(kind lb.EventKind, server string, got func(wardEvent)) 
 }
 
 // awaitUp waits until a server is up in each service, and forgets how it came to that.
-func (x *ward) awaitUp(b *lb.Balancer, server string) {
+func (x *faultSite) awaitUp(b *lb.Balancer, server string) {
 	x.t.Helper()
 	up := func() bool {
 		for _, s := range b.Stats().Services {
@@ -296,7 +295,7 @@ type load struct {
 	wait          sync.WaitGroup
 }
 
-func (x *ward) load() *load {
+func (x *faultSite) load() *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{stop: cancel}
 	for _, f := range families {
@@ -333,28 +332,28 @@ func TestDeadServersAreFoundBeforeTheirClientsDo(t *testing.T) {
 	}
 	for _, method := range []lb.Method{lb.DSR, lb.NAT, lb.TUN} {
 		t.Run(method.String(), func(t *testing.T) {
-			x := newWard(t, method)
-			b := x.operate(func(*lb.Service) {})
+			x := newFaultSite(t, method)
+			b := x.run(func(*lb.Service) {})
 			victim := x.servers[1]
 			for _, c := range faults() {
 				if !slices.Contains(c.methods, method) {
 					continue
 				}
-				t.Run(c.name, func(t *testing.T) { x.suffer(t, b, victim, c) })
+				t.Run(c.name, func(t *testing.T) { x.injectFault(t, b, victim, c) })
 			}
 		})
 	}
 }
 
-// suffer has a server suffer a fault, and sees that golb notices, what clients see
-// then, and that the server is taken back.
-func (x *ward) suffer(t *testing.T, b *lb.Balancer, victim *mortal, c fault) {
+// injectFault has a server fail, and checks that golb notices, what clients see then, and
+// that golb takes the server back.
+func (x *faultSite) injectFault(t *testing.T, b *lb.Balancer, victim *faultyServer, c fault) {
 	x.t = t
 	x.awaitUp(b, victim.name)
 	clients := x.load()
 	c.does(victim)
 	before := x.checks()
-	x.awaitEach(lb.EventServerDown, victim.name, func(e wardEvent) {
+	x.awaitEach(lb.EventServerDown, victim.name, func(e timedEvent) {
 		addr := victim.at[0]
 		if strings.Contains(e.Service, victim.vips[1].String()) {
 			addr = victim.at[1]
@@ -392,11 +391,11 @@ func (x *ward) suffer(t *testing.T, b *lb.Balancer, victim *mortal, c fault) {
 func TestClientsConnectionsTellOfAMissingVIP(t *testing.T) {
 	for _, method := range []lb.Method{lb.DSR, lb.TUN} {
 		t.Run(method.String(), func(t *testing.T) {
-			x := newWard(t, method)
+			x := newFaultSite(t, method)
 			const failures = 3
-			x.operate(func(s *lb.Service) {
+			x.run(func(s *lb.Service) {
 				s.Check.Through = "" // the server's own address goes on to answer
-				s.Passive = lb.PassiveCheck{Failures: failures, Hold: time.Hour}
+				s.PassiveCheck = lb.PassiveCheck{Failures: failures, Hold: time.Hour}
 			})
 			victim := x.servers[1]
 			faults := faults()
@@ -413,7 +412,7 @@ func TestClientsConnectionsTellOfAMissingVIP(t *testing.T) {
 					})
 				}
 			}
-			x.awaitEach(lb.EventServerDown, victim.name, func(e wardEvent) {
+			x.awaitEach(lb.EventServerDown, victim.name, func(e timedEvent) {
 				if !strings.Contains(e.Reason, "loopback") {
 					t.Errorf("%s: %s", e.Service, e.Reason)
 				} else {
@@ -435,10 +434,10 @@ func TestClientsConnectionsTellOfAMissingVIP(t *testing.T) {
 func TestFallbackServerTakesOverAndHandsBack(t *testing.T) {
 	for _, method := range []lb.Method{lb.DSR, lb.NAT, lb.TUN} {
 		t.Run(method.String(), func(t *testing.T) {
-			x := newWard(t, method)
+			x := newFaultSite(t, method)
 			spare := x.servers[2]
 			x.servers = x.servers[:2]
-			x.operate(func(s *lb.Service) {
+			x.run(func(s *lb.Service) {
 				f := family(0)
 				if s.VIP.Is6() {
 					f = 1
@@ -449,9 +448,9 @@ func TestFallbackServerTakesOverAndHandsBack(t *testing.T) {
 				}
 			})
 			for _, m := range x.servers {
-				m.kill()
+				m.killProcess()
 			}
-			x.awaitEach(lb.EventServiceDown, "", func(wardEvent) {})
+			x.awaitEach(lb.EventServiceDown, "", func(timedEvent) {})
 			for _, f := range families {
 				for range 4 {
 					if who, err := x.ask(f, time.Minute); err != nil || who != spare.name {
@@ -462,7 +461,7 @@ func TestFallbackServerTakesOverAndHandsBack(t *testing.T) {
 			for _, m := range x.servers {
 				m.start()
 			}
-			x.awaitEach(lb.EventServiceUp, "", func(wardEvent) {})
+			x.awaitEach(lb.EventServiceUp, "", func(timedEvent) {})
 			x.awaitAll()
 			for _, f := range families {
 				if who, err := x.ask(f, time.Minute); err != nil || who == spare.name {
@@ -474,8 +473,10 @@ func TestFallbackServerTakesOverAndHandsBack(t *testing.T) {
 }
 
 func TestRefusalsThatPassByTellOfDeadServers(t *testing.T) {
-	x := newWard(t, lb.NAT)
-	b := x.operate(func(s *lb.Service) { s.Check.Through, s.Passive = "", lb.PassiveCheck{Failures: 3, Hold: time.Second} })
+	x := newFaultSite(t, lb.NAT)
+	b := x.run(func(s *lb.Service) {
+		s.Check.Through, s.PassiveCheck = "", lb.PassiveCheck{Failures: 3, Hold: time.Second}
+	})
 	victim := x.servers[1]
 	reject := func(with, icmp6 string) string {
 		return fmt.Sprintf("table inet wall { chain input { type filter hook input priority 0; ct state new meta nfproto ipv4 tcp dport %d ip saddr %s reject with %s; "+
@@ -492,7 +493,7 @@ func TestRefusalsThatPassByTellOfDeadServers(t *testing.T) {
 			x.t = t
 			victim.nft(c.script) // which spares golb's checks
 			clients := x.load()
-			x.awaitEach(lb.EventServerDown, victim.name, func(e wardEvent) {
+			x.awaitEach(lb.EventServerDown, victim.name, func(e timedEvent) {
 				if !strings.Contains(e.Reason, c.want) {
 					t.Errorf("%s: %s", e.Service, e.Reason)
 				}

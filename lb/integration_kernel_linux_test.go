@@ -74,9 +74,9 @@ func counters(t *testing.T, h *lab.Host) map[string]int {
 	values := map[string]int{}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	for i := 0; i+1 < len(lines); i += 2 {
-		names, numbers := strings.Fields(lines[i]), strings.Fields(lines[i+1])
+		names, counts := strings.Fields(lines[i]), strings.Fields(lines[i+1])
 		for j := 1; j < len(names); j++ {
-			n, err := strconv.Atoi(numbers[j])
+			n, err := strconv.Atoi(counts[j])
 			must(t, err)
 			values[strings.TrimSuffix(names[0], ":")+" "+names[j]] = n
 		}

@@ -64,7 +64,7 @@ func sendPlain(t *testing.T, hosts ...*lab.Host) {
 }
 
 func TestTransfersOfPlainPacketsLeaveMergedAndArriveWhole(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	p.ways = slices.DeleteFunc(p.ways, func(w way) bool { return w.mixed || w.tunnel.Checksum })
 	sendPlain(t, p.hosts...)
@@ -80,10 +80,10 @@ func TestTransfersOfPlainPacketsLeaveMergedAndArriveWhole(t *testing.T) {
 		}
 		before := ports.stats()
 		p.transfer(t, w, f, size)
-		after := ports.stats()
-		in, out := after.Received-before.Received, after.Sent-before.Sent
-		t.Logf("%d frames in, %d bytes each, %d out", in, (after.ReceivedBytes-before.ReceivedBytes)/in, out)
-		if (after.ReceivedBytes-before.ReceivedBytes)/in > 1514 {
+		now := ports.stats()
+		in, out := now.Received-before.Received, now.Sent-before.Sent
+		t.Logf("%d frames in, %d bytes each, %d out", in, (now.ReceivedBytes-before.ReceivedBytes)/in, out)
+		if (now.ReceivedBytes-before.ReceivedBytes)/in > 1514 {
 			t.Errorf("packets came merged: this shows nothing")
 		}
 		if merged := out < in*9/10; merged != (w.method != lb.TUN) {
@@ -102,7 +102,7 @@ func TestTransfersOfPlainPacketsLeaveMergedAndArriveWhole(t *testing.T) {
 // again. Packets that arrive are those that the client sent, but for MAC and TTL, to the
 // bit.
 func TestWhatLeftMergedArrivesAsItWasSent(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	without(t, p.client, "eth0")
 	without(t, p.golb, "eth0")
@@ -114,7 +114,7 @@ func TestWhatLeftMergedArrivesAsItWasSent(t *testing.T) {
 	for _, f := range families {
 		for _, proto := range []lb.Protocol{lb.TCP, lb.UDP} {
 			t.Run(fmt.Sprintf("%v/%v", proto, f), func(t *testing.T) {
-				sent, arrived := startBag(t, p.client, w.vips[f], proto), startBag(t, server, w.vips[f], proto)
+				sent, arrived := startPacketCounter(t, p.client, w.vips[f], proto), startPacketCounter(t, server, w.vips[f], proto)
 				before := ports.stats()
 				if proto == lb.TCP {
 					want, err := sumOf(noise(8 << 20))
@@ -128,8 +128,8 @@ func TestWhatLeftMergedArrivesAsItWasSent(t *testing.T) {
 				arrived.await(len(want) * 9 / 10)
 				got := arrived.end(t)
 				want = sent.end(t) // with what was sent since
-				after := ports.stats()
-				in, out := after.Received-before.Received, after.Sent-before.Sent
+				now := ports.stats()
+				in, out := now.Received-before.Received, now.Sent-before.Sent
 				t.Logf("%d packets sent, %d arrived; golb: %d in, %d out", len(want), len(got), in, out)
 				if out >= in {
 					t.Error("nothing was merged: this shows nothing")
@@ -165,8 +165,8 @@ func sendBursts(t *testing.T, c net.Conn) {
 	}
 }
 
-// bag is a capture of packets to one address, and how often each was seen.
-type bag struct {
+// packetCounter captures the packets to one address and counts how often each was seen.
+type packetCounter struct {
 	conn  *packet.Conn
 	dst   netip.Addr
 	proto lb.Protocol
@@ -176,9 +176,9 @@ type bag struct {
 	error error
 }
 
-func startBag(t *testing.T, h *lab.Host, dst netip.Addr, proto lb.Protocol) *bag {
+func startPacketCounter(t *testing.T, h *lab.Host, dst netip.Addr, proto lb.Protocol) *packetCounter {
 	t.Helper()
-	b := &bag{conn: listen(t, h, "eth0"), dst: dst, proto: proto, done: make(chan struct{}), seen: map[string]int{}}
+	b := &packetCounter{conn: listen(t, h, "eth0"), dst: dst, proto: proto, done: make(chan struct{}), seen: map[string]int{}}
 	raw, err := b.conn.SyscallConn()
 	must(t, err)
 	must(t, raw.Control(func(fd uintptr) {
@@ -203,7 +203,7 @@ func startBag(t *testing.T, h *lab.Host, dst netip.Addr, proto lb.Protocol) *bag
 }
 
 // put keeps a packet without what routers change: MACs, TTL, and with it IPv4's checksum.
-func (b *bag) put(frame []byte) {
+func (b *packetCounter) put(frame []byte) {
 	dst, proto := b.dst, b.proto
 	ip := slices.Clone(frame[forward.EthernetLen:])
 	switch {
@@ -229,24 +229,25 @@ func (b *bag) put(frame []byte) {
 }
 
 // await waits until n packets were seen, or no more can be expected.
-func (b *bag) await(n int) {
+func (b *packetCounter) await(n int) {
 	for end := time.Now().Add(giveUpAfter); b.count.Load() < int64(n) && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// end returns what was seen by now.
-func (b *bag) end(t *testing.T) map[string]int {
+// end returns the packets seen so far, with their counts.
+func (b *packetCounter) end(t *testing.T) map[string]int {
 	t.Helper()
 	must(t, b.conn.SetReadDeadline(time.Now()))
 	<-b.done
-	rest(t, b.conn, b.put)
+	drainCapture(t, b.conn, b.put)
 	must(t, b.error)
 	return b.seen
 }
 
-// rest hands over what a capture whose deadline has passed has in store.
-func rest(t *testing.T, c *packet.Conn, put func(frame []byte)) {
+// drainCapture calls put with the frames that are left in the buffer of a capture whose
+// deadline has passed.
+func drainCapture(t *testing.T, c *packet.Conn, put func(frame []byte)) {
 	t.Helper()
 	must(t, c.SetReadDeadline(time.Time{}))
 	raw, err := c.SyscallConn()

@@ -115,9 +115,9 @@ func (w way) service(f family, proto lb.Protocol) lb.Service {
 	return s
 }
 
-// plant is a lab in which packets take every way: client — outer — edge — golb and
-// servers on the front switch. The client's way back leads by the edge too.
-type plant struct {
+// testNetwork is a lab with servers of every method: client — outer — edge — golb and
+// servers on the front switch. Replies to the client pass the edge too.
+type testNetwork struct {
 	site
 	lab    *lab.Lab
 	mtu    int // of all links but narrow ones
@@ -128,14 +128,14 @@ type plant struct {
 	ways   []way
 }
 
-// newPlant builds all but servers. narrow is the MTU of the cable between outer and
-// edge; 0 means 1500, as of all others.
-func newPlant(t *testing.T, narrow int) *plant {
+// newTestNetwork builds all but servers. narrow is the MTU of the cable between outer and
+// edge; 0 means 1500, the MTU of all others.
+func newTestNetwork(t *testing.T, narrow int) *testNetwork {
 	t.Helper()
-	return buildPlant(t, 0, narrow)
+	return buildTestNetwork(t, 0, narrow)
 }
 
-func buildPlant(t *testing.T, mtu, narrow int) *plant {
+func buildTestNetwork(t *testing.T, mtu, narrow int) *testNetwork {
 	t.Helper()
 	if err := lab.Unavailable(); err != nil {
 		t.Skip(err)
@@ -143,7 +143,7 @@ func buildPlant(t *testing.T, mtu, narrow int) *plant {
 	l, err := lab.New()
 	must(t, err)
 	t.Cleanup(func() { must(t, l.Close()) })
-	p := &plant{site: site{t: t}, lab: l, mtu: mtu, front: newSwitch(t, l, "front")}
+	p := &testNetwork{site: site{t: t}, lab: l, mtu: mtu, front: newSwitch(t, l, "front")}
 	outer, edge := p.router("outer"), p.router("edge")
 	p.client, p.golb = p.host("client"), p.host("golb")
 	p.hosts = append(p.hosts, p.client)
@@ -161,7 +161,7 @@ func buildPlant(t *testing.T, mtu, narrow int) *plant {
 
 // addServers adds a server for DSR and TUN, one for NAT on the front switch, and one
 // for NAT behind golb.
-func (p *plant) addServers() {
+func (p *testNetwork) addServers() {
 	direct, oneArm, twoArm := p.host("direct"), p.host("onearm"), p.host("twoarm")
 	back := newSwitch(p.t, p.lab, "back")
 	p.plug(direct, "eth0", p.front, frontNet, 11)
@@ -176,14 +176,14 @@ func (p *plant) addServers() {
 		{name: "nat one-arm", method: lb.NAT, server: frontNet.at(12)},
 		{name: "nat two-arm", method: lb.NAT, server: backNet.at(11)},
 	}, tunnelWays(frontNet.at(11))...)
-	p.number()
+	p.assignAddrs()
 	p.serveVIPs(direct)
 	p.serveNAT(oneArm, frontNet.at(12))
 	p.serveNAT(twoArm, backNet.at(11))
 }
 
 // addFarServer adds a server beyond two routers, with an MTU of 1400 between them.
-func (p *plant) addFarServer(ways []way) {
+func (p *testNetwork) addFarServer(ways []way) {
 	inner, innermost, far := p.router("inner"), p.router("innermost"), p.host("far")
 	p.plug(inner, "eth0", p.front, frontNet, 3)
 	p.cable(inner, "eth1", innermost, "eth0", innerNet, 1400)
@@ -194,7 +194,7 @@ func (p *plant) addFarServer(ways []way) {
 	p.route(far, subnet{}, farNet.at(1))
 	p.narrow = []*lab.Host{inner, innermost}
 	p.ways = ways
-	p.number()
+	p.assignAddrs()
 	for i := range p.ways {
 		p.ways[i].server = farNet.at(10 + i)
 		p.add(far, farNet, 10+i)
@@ -208,8 +208,8 @@ func (p *plant) addFarServer(ways []way) {
 	}
 }
 
-// number gives each way addresses of its own.
-func (p *plant) number() {
+// assignAddrs gives each way addresses of its own.
+func (p *testNetwork) assignAddrs() {
 	for i := range p.ways {
 		p.ways[i].client, p.ways[i].vips = clientNet.at(100+i), frontNet.at(100+i)
 		p.add(p.client, clientNet, 100+i)
@@ -217,7 +217,7 @@ func (p *plant) number() {
 }
 
 // add adds host n's addresses to h.
-func (p *plant) add(h *lab.Host, net subnet, n int) {
+func (p *testNetwork) add(h *lab.Host, net subnet, n int) {
 	p.t.Helper()
 	for _, prefix := range net.prefixes(n) {
 		must(p.t, h.AddAddr("eth0", prefix))
@@ -225,7 +225,7 @@ func (p *plant) add(h *lab.Host, net subnet, n int) {
 }
 
 // serveVIPs makes h a server for DSR and TUN.
-func (p *plant) serveVIPs(h *lab.Host) {
+func (p *testNetwork) serveVIPs(h *lab.Host) {
 	var all []netip.Addr
 	for _, w := range p.ways {
 		if w.method != lb.NAT {
@@ -244,7 +244,7 @@ func (p *plant) serveVIPs(h *lab.Host) {
 }
 
 // serveNAT makes h a server for NAT.
-func (p *plant) serveNAT(h *lab.Host, at pair) {
+func (p *testNetwork) serveNAT(h *lab.Host, at pair) {
 	serveHTTP(p.t, h, h.Name(), natHTTPPort)
 	for _, addr := range at {
 		serveEcho(p.t, h, netip.AddrPortFrom(addr, natEchoPort))
@@ -253,7 +253,7 @@ func (p *plant) serveNAT(h *lab.Host, at pair) {
 }
 
 // config has services for HTTP and for echo on the VIPs of all ways.
-func (p *plant) config() lb.Config {
+func (p *testNetwork) config() lb.Config {
 	cfg := lb.Config{Interfaces: []string{"eth0"}, MaxConnections: 1 << 16}
 	for _, w := range p.ways {
 		if w.server == backNet.at(11) {
@@ -267,7 +267,7 @@ func (p *plant) config() lb.Config {
 }
 
 // each runs a test for every way and family.
-func (p *plant) each(t *testing.T, test func(t *testing.T, w way, f family)) {
+func (p *testNetwork) each(t *testing.T, test func(t *testing.T, w way, f family)) {
 	for _, w := range p.ways {
 		for _, f := range families {
 			t.Run(fmt.Sprintf("%s/%s", w.name, f), func(t *testing.T) { test(t, w, f) })
@@ -275,14 +275,14 @@ func (p *plant) each(t *testing.T, test func(t *testing.T, w way, f family)) {
 	}
 }
 
-func (p *plant) host(name string) *lab.Host {
+func (p *testNetwork) host(name string) *lab.Host {
 	p.t.Helper()
 	h, err := p.lab.Host(name)
 	must(p.t, err)
 	return h
 }
 
-func (p *plant) router(name string) *lab.Host {
+func (p *testNetwork) router(name string) *lab.Host {
 	p.t.Helper()
 	h := p.host(name)
 	must(p.t, h.Sysctl("net.ipv4.ip_forward", "1"))
@@ -297,23 +297,23 @@ func newSwitch(t *testing.T, l *lab.Lab, name string) *lab.Switch {
 	return sw
 }
 
-func (p *plant) plug(h *lab.Host, ifname string, sw *lab.Switch, net subnet, n int) {
+func (p *testNetwork) plug(h *lab.Host, ifname string, sw *lab.Switch, net subnet, n int) {
 	p.t.Helper()
 	_, err := p.lab.Attach(h, sw, lab.LinkConfig{Name: ifname, MTU: p.mtu, Addrs: net.prefixes(n)})
 	must(p.t, err)
 }
 
 // cable connects a, host 1 of net, with b, host 2.
-func (p *plant) cable(a *lab.Host, ifa string, b *lab.Host, ifb string, net subnet, mtu int) {
+func (p *testNetwork) cable(a *lab.Host, ifa string, b *lab.Host, ifb string, net subnet, mtu int) {
 	p.t.Helper()
 	must(p.t, p.lab.Connect(a, lab.LinkConfig{Name: ifa, MTU: mtu, Addrs: net.prefixes(1)},
 		b, lab.LinkConfig{Name: ifb, MTU: mtu, Addrs: net.prefixes(2)}))
 }
 
 // route routes net, or everything where that is zero.
-func (p *plant) route(h *lab.Host, net subnet, via pair) {
+func (p *testNetwork) route(h *lab.Host, net subnet, gateway pair) {
 	p.t.Helper()
-	for i, addr := range via {
+	for i, addr := range gateway {
 		if net == (subnet{}) {
 			must(p.t, h.DefaultRoute(addr))
 		} else {

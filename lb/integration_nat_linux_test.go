@@ -12,7 +12,7 @@ import (
 // Servers of NAT on golb's link have golb as their gateway for all that they do.
 // The answers need not pass golb.
 func TestNATServersReachOthersByGolb(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	serveHTTP(t, p.client, "client", httpPort)
 	_, stop := p.run(p.config())
@@ -35,7 +35,7 @@ func TestNATServersReachOthersByGolb(t *testing.T) {
 // The clients' packets come by the edge; the host's routes lead back by another
 // router.
 func TestNATRepliesByRouteWhereToldTo(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	outer, exit := p.narrow[0], p.router("exit")
 	p.plug(exit, "eth0", p.front, frontNet, 4)

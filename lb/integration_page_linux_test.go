@@ -51,7 +51,7 @@ func TestCurlGetsThePage(t *testing.T) {
 			t.Skipf("%v; the Debian packages curl and nftables have it", err)
 		}
 	}
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	vips := frontNet.at(100)
 	page := "<!DOCTYPE html><title>Back soon</title>" + strings.Repeat("<p>We are sorry.", 300)
 	cfg := lb.Config{Interfaces: []string{"eth0"}, MaxConnections: 1 << 12}

@@ -10,7 +10,7 @@ import (
 // Client and servers have links of 1500; a cable between two routers has 1400.
 // Errors about what servers send go to the VIP.
 func TestPathMTUDropOnTheClientsSideRecovers(t *testing.T) {
-	p := newPlant(t, 1400)
+	p := newTestNetwork(t, 1400)
 	p.addServers()
 	_, stop := p.run(p.config())
 	defer stop()
@@ -22,7 +22,7 @@ func TestPathMTUDropOnTheClientsSideRecovers(t *testing.T) {
 func TestPathMTUDropBeforeTheServersRecovers(t *testing.T) {
 	for name, ways := range map[string][]way{"nat": {{name: "nat", method: lb.NAT}}, "tun": tunnelWays(pair{})} {
 		t.Run(name, func(t *testing.T) {
-			p := newPlant(t, 0)
+			p := newTestNetwork(t, 0)
 			p.addFarServer(ways)
 			_, stop := p.run(p.config())
 			defer stop()
@@ -34,8 +34,8 @@ func TestPathMTUDropBeforeTheServersRecovers(t *testing.T) {
 
 // crossNarrowLink transfers, both ways, more than the narrow link takes at once, and
 // fails where the routers had nothing to say about it.
-func (p *plant) crossNarrowLink(t *testing.T, w way, f family) {
-	before := [...]int{told(t, p.narrow[0]), told(t, p.narrow[1])}
+func (p *testNetwork) crossNarrowLink(t *testing.T, w way, f family) {
+	before := [...]int{packetTooBigs(t, p.narrow[0]), packetTooBigs(t, p.narrow[1])}
 	p.transfer(t, w, f, 2<<20)
 	c := p.dialEcho(t, w, f)
 	for _, size := range []int{1, 1300, 1352, 1353, 1372, 1373, 1452, 1472, 8192, 60_000} {
@@ -43,15 +43,15 @@ func (p *plant) crossNarrowLink(t *testing.T, w way, f family) {
 	}
 	for i, h := range p.narrow {
 		// An IPv6 packet's tunnel over IPv4 goes without Don't Fragment: the router cuts.
-		if fragmented := w.mixed && f == 1 && h.Name() == "inner"; !fragmented && told(t, h) == before[i] {
+		if fragmented := w.mixed && f == 1 && h.Name() == "inner"; !fragmented && packetTooBigs(t, h) == before[i] {
 			t.Errorf("%s told nobody the MTU: this shows nothing", h.Name())
 		}
 	}
 }
 
-// told is how many errors about too long packets a router has sent, all its
+// packetTooBigs is how many errors about too long packets a router has sent, all its
 // unreachables counted.
-func told(t *testing.T, h *lab.Host) int {
+func packetTooBigs(t *testing.T, h *lab.Host) int {
 	t.Helper()
 	return counters(t, h)["Icmp OutDestUnreachs"] + counters6(t, h)["Icmp6OutPktTooBigs"]
 }

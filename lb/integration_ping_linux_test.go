@@ -26,7 +26,7 @@ func icmpNetwork(f family) string { return [...]string{"ip4:icmp", "ip6:ipv6-icm
 
 // Longer pings are fragments both ways.
 func TestVIPsAnswerPing(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()
@@ -41,7 +41,7 @@ func TestVIPsAnswerPing(t *testing.T) {
 	p.checkDrops(t, b, lb.NotVIP)
 }
 
-func (p *plant) ping(t *testing.T, w way, f family, size int) {
+func (p *testNetwork) ping(t *testing.T, w way, f family, size int) {
 	t.Helper()
 	c, err := p.client.ListenPacket(t.Context(), icmpNetwork(f), "")
 	must(t, err)
@@ -98,7 +98,7 @@ func TestTracerouteToVIPs(t *testing.T) {
 		{"tun beyond routers", []way{{name: "ipip", method: lb.TUN}}, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := newPlant(t, 0)
+			p := newTestNetwork(t, 0)
 			if tt.ways == nil {
 				p.addServers()
 				p.ways = p.ways[:4]
@@ -127,7 +127,7 @@ func TestTracerouteToVIPs(t *testing.T) {
 // ends the probe; unless a router has answered it says whether the server has.
 type prober func(t *testing.T, w way, f family, port uint16, ttl int) (reached func(router bool) bool)
 
-func (p *plant) traceroute(t *testing.T, w way, f family, probe prober) (hops []string) {
+func (p *testNetwork) traceroute(t *testing.T, w way, f family, probe prober) (hops []string) {
 	t.Helper()
 	c, err := p.client.ListenPacket(t.Context(), icmpNetwork(f), "")
 	must(t, err)
@@ -187,7 +187,7 @@ func whoAnswered(t *testing.T, c net.PacketConn, f family, from netip.AddrPort, 
 	}
 }
 
-func (p *plant) probeUDP(t *testing.T, w way, f family, port uint16, ttl int) (reached func(router bool) bool) {
+func (p *testNetwork) probeUDP(t *testing.T, w way, f family, port uint16, ttl int) (reached func(router bool) bool) {
 	t.Helper()
 	d := p.dialer(w, f, "udp", port)
 	d.Control = withTTL(d.Control, f, ttl)
@@ -203,7 +203,7 @@ func (p *plant) probeUDP(t *testing.T, w way, f family, port uint16, ttl int) (r
 	}
 }
 
-func (p *plant) probeTCP(t *testing.T, w way, f family, port uint16, ttl int) (reached func(router bool) bool) {
+func (p *testNetwork) probeTCP(t *testing.T, w way, f family, port uint16, ttl int) (reached func(router bool) bool) {
 	t.Helper()
 	d := p.dialer(w, f, "tcp", port)
 	d.Control = withTTL(d.Control, f, ttl)

@@ -20,7 +20,7 @@ const (
 )
 
 func TestRefusalsReachTheClientAtOnce(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	cfg := p.config()
 	for _, w := range p.ways {
@@ -77,7 +77,7 @@ func refusedUDP(t *testing.T, c net.Conn, port uint16) {
 // A golb that was started anew knows no connections. Their clients learn it with
 // their next segment.
 func TestSegmentsOfNoConnectionAreReset(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	_, stop := p.run(p.config())
 	type open struct {

@@ -16,7 +16,7 @@ import (
 
 // Offloads are as veth has them: super-packets of 64 KiB with unfinished checksums.
 func TestEveryMethodCarriesLargeTransfers(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()
@@ -34,7 +34,7 @@ func TestEveryMethodCarriesLargeTransfers(t *testing.T) {
 }
 
 func TestEveryMethodCarriesJumboFrames(t *testing.T) {
-	p := buildPlant(t, 9000, 9000)
+	p := buildTestNetwork(t, 9000, 9000)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()
@@ -52,7 +52,7 @@ func TestEveryMethodCarriesJumboFrames(t *testing.T) {
 }
 
 // transfer uploads and downloads, and holds what the server got against the method.
-func (p *plant) transfer(t *testing.T, w way, f family, size int64) {
+func (p *testNetwork) transfer(t *testing.T, w way, f family, size int64) {
 	t.Helper()
 	want, err := sumOf(noise(size))
 	must(t, err)
@@ -61,16 +61,16 @@ func (p *plant) transfer(t *testing.T, w way, f family, size int64) {
 	c.Transport.(*http.Transport).DialContext = p.dial(w, f)
 	up(t, c, w.vips[f], size, want)
 	down(t, c, w.vips[f], size, want)
-	after := p.decapsulated(t)
+	now := p.decapsulated(t)
 	least := uint64(size / int64(max(p.mtu, 1500))) // what the upload took
 	for _, got := range []struct {
 		name   string
 		used   bool
 		packet uint64
 	}{
-		{"IPIP", w.method == lb.TUN && w.tunnel.Type == lb.IPIP, after.IPIP - before.IPIP},
-		{"GUE", w.method == lb.TUN && w.tunnel.Type == lb.GUE, after.GUE - before.GUE},
-		{"GRE", w.method == lb.TUN && w.tunnel.Type == lb.GRE, after.GRE - before.GRE},
+		{"IPIP", w.method == lb.TUN && w.tunnel.Type == lb.IPIP, now.IPIP - before.IPIP},
+		{"GUE", w.method == lb.TUN && w.tunnel.Type == lb.GUE, now.GUE - before.GUE},
+		{"GRE", w.method == lb.TUN && w.tunnel.Type == lb.GRE, now.GRE - before.GRE},
 	} {
 		// The end of the transfer before this one may be late.
 		if got.used && got.packet < least || !got.used && got.packet > least/2 {
@@ -80,14 +80,14 @@ func (p *plant) transfer(t *testing.T, w way, f family, size int64) {
 }
 
 // dial dials from the way's own address.
-func (p *plant) dial(w way, f family) func(ctx context.Context, network, address string) (net.Conn, error) {
+func (p *testNetwork) dial(w way, f family) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		return p.dialer(w, f, network, 0).DialContext(ctx, network, address)
 	}
 }
 
 // dialer dials from the way's own address and that port; 0 is any.
-func (p *plant) dialer(w way, f family, network string, port uint16) *net.Dialer {
+func (p *testNetwork) dialer(w way, f family, network string, port uint16) *net.Dialer {
 	from := netip.AddrPortFrom(w.client[f], port)
 	d := &net.Dialer{Timeout: giveUpAfter, Control: p.client.Control, LocalAddr: net.TCPAddrFromAddrPort(from)}
 	if network == "udp" {
@@ -97,7 +97,7 @@ func (p *plant) dialer(w way, f family, network string, port uint16) *net.Dialer
 }
 
 // decapsulated adds up what came out of tunnels.
-func (p *plant) decapsulated(t *testing.T) (sum lab.DecapStats) {
+func (p *testNetwork) decapsulated(t *testing.T) (sum lab.DecapStats) {
 	t.Helper()
 	for _, d := range p.decaps {
 		s, err := d.Stats()
@@ -116,7 +116,7 @@ func (p *plant) decapsulated(t *testing.T) (sum lab.DecapStats) {
 
 // checkSums fails where a kernel met a wrong checksum, or a tunnel carried an
 // unfinished one, which nothing on its way would finish.
-func (p *plant) checkSums(t *testing.T) {
+func (p *testNetwork) checkSums(t *testing.T) {
 	t.Helper()
 	s := p.decapsulated(t)
 	if s.Malformed+s.BadChecksum+s.Refused > 0 {
@@ -174,7 +174,7 @@ func counters6(t *testing.T, h *lab.Host) map[string]int {
 }
 
 // checkDrops fails where golb dropped frames for other reasons.
-func (p *plant) checkDrops(t *testing.T, b *lb.Balancer, allowed ...lb.Reason) {
+func (p *testNetwork) checkDrops(t *testing.T, b *lb.Balancer, allowed ...lb.Reason) {
 	t.Helper()
 	drops := b.Stats().Drops
 	for _, reason := range allowed {
@@ -186,7 +186,7 @@ func (p *plant) checkDrops(t *testing.T, b *lb.Balancer, allowed ...lb.Reason) {
 }
 
 // checkHost fails where the kernel of golb's host has had a hand in it.
-func (p *plant) checkHost(t *testing.T) {
+func (p *testNetwork) checkHost(t *testing.T) {
 	t.Helper()
 	v4, v6 := counters(t, p.golb), counters6(t, p.golb)
 	if v4["Ip InReceives"] < 100 || v6["Ip6InReceives"] < 100 {
@@ -205,7 +205,7 @@ func (p *plant) checkHost(t *testing.T) {
 
 // checkRetransmissions fails where much was sent more than once: TCP hides the loss of
 // what golb has cut or put together wrongly.
-func (p *plant) checkRetransmissions(t *testing.T) {
+func (p *testNetwork) checkRetransmissions(t *testing.T) {
 	t.Helper()
 	for _, h := range p.hosts {
 		c := counters(t, h)

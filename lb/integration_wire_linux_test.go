@@ -22,7 +22,7 @@ import (
 // software what offload headers leave to be done, and receivers check everything.
 // So what golb says in its offload headers shows.
 func TestFramesOnTheWireAreWhole(t *testing.T) {
-	p := newPlant(t, 0)
+	p := newTestNetwork(t, 0)
 	p.addServers()
 	without(t, p.golb, "eth0")
 	without(t, p.golb, "eth1")
@@ -112,7 +112,7 @@ func (c *capture) end(t *testing.T) {
 	t.Helper()
 	must(t, c.conn.SetReadDeadline(time.Now()))
 	<-c.done
-	rest(t, c.conn, c.take)
+	drainCapture(t, c.conn, c.take)
 	t.Logf("%s: checked %v", c.host.Name(), c.seen)
 	if c.seen["TCP"] == 0 || c.seen["UDP"] == 0 {
 		t.Errorf("%s: checked %v only", c.host.Name(), c.seen)

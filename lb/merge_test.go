@@ -62,7 +62,7 @@ func mergeRig(t *testing.T, settings Settings, gso [2]bool) *rig {
 	return newRigWith(t, &rig{gso: gso}, cfg, 0)
 }
 
-// sent hands frames to the worker and counts what it sends.
+// sentOf hands frames to the worker and counts the frames that it sends.
 func (r *rig) sentOf(frames []forward.Frame) int {
 	before := r.ports[0].n
 	r.n.workers[0].Handle(frames)

@@ -45,8 +45,8 @@ func (m *model) compareTouched(r *rig) error {
 	return m.compareServers(r)
 }
 
-// ref names the server to a balancer.
-func (d *modelServer) ref() ServerRef {
+// serverRef names the server to a balancer.
+func (d *modelServer) serverRef() ServerRef {
 	return ServerRef{modelServices[d.service].id(), d.addr.String()}
 }
 
@@ -54,14 +54,14 @@ func (m *model) compareServers(r *rig) error {
 	if got, want := r.b.plane.InUse(), m.count(); got != want {
 		return fmt.Errorf("%d entries in use, want %d", got, want)
 	}
-	known := map[modelServerKey]bool{}
+	visited := map[modelServerKey]bool{}
 	for _, s := range r.b.plane.Servers() {
 		id, addr, c := s.Service().ID(), s.AddrPort(), s.Counters()
 		k := modelServerKey{slices.IndexFunc(modelServices, func(v modelService) bool { return v.id() == id }), addr}
-		if known[k] {
+		if visited[k] {
 			return fmt.Errorf("server %v of %s is there twice", addr, id)
 		}
-		known[k] = true
+		visited[k] = true
 		got := fmt.Sprintf("active %d inactive %d templates %d overloaded %v gone %v",
 			c.Active, c.Inactive, c.Templates, s.Overloaded(), s.Gone())
 		want := "active 0 inactive 0 templates 0 overloaded false gone true"
@@ -73,7 +73,7 @@ func (m *model) compareServers(r *rig) error {
 		}
 	}
 	for k, d := range m.servers {
-		if !known[k] && (d.available || d.active+d.inactive+d.templates > 0) {
+		if !visited[k] && (d.available || d.active+d.inactive+d.templates > 0) {
 			return fmt.Errorf("server %v of %s is lost", k.addr, modelServices[k.service].id())
 		}
 	}
@@ -106,7 +106,7 @@ func templateName(proto Protocol, client netip.Addr, vip netip.AddrPort) string 
 
 func (t *modelTemplate) describe() string {
 	return fmt.Sprintf("template %s: %v, %d connections, assured %v, void %v, till %d, again %d",
-		t.name(), t.server.addr, t.controls, t.assured, t.void, t.end, t.timeout)
+		t.name(), t.server.addr, t.controls, t.assured, t.invalid, t.end, t.timeout)
 }
 
 func describeEntry(r *rig, e *dataplane.Entry) string {

@@ -252,9 +252,9 @@ func (x *modelRun) pass(ticks tick) {
 // again says until when the engine has put off the end of t, if it has. It goes through
 // the last ticks one by one, and what is over before them at once.
 func (x *modelRun) again(t *modelTemplate) (end tick, lives bool) {
-	for late := range tick(expireApart + 1) {
+	for elapsed := range tick(expireApart + 1) {
 		later := *t
-		later.timeout, later.end = templateStep, x.m.now-late+templateStep
+		later.timeout, later.end = templateStep, x.m.now-elapsed+templateStep
 		want, more := later.describe(), 0
 		x.b.plane.Entries(func(e *dataplane.Entry) bool {
 			if describeEntry(x.rig, e) == want {
@@ -332,7 +332,7 @@ func (x *modelRun) weight(rt *rapid.T) {
 		return
 	}
 	d.weight = rapid.IntRange(0, 5).Draw(rt, "weight")
-	if err := x.b.SetWeight(d.ref(), d.weight); err != nil {
+	if err := x.b.SetWeight(d.serverRef(), d.weight); err != nil {
 		rt.Fatal(err)
 	}
 }
@@ -347,11 +347,11 @@ func (x *modelRun) state(rt *rapid.T) {
 	err := error(nil)
 	switch to {
 	case StateActive:
-		err = x.b.Activate(d.ref())
+		err = x.b.Activate(d.serverRef())
 	case StateDrain:
-		err = x.b.Drain(d.ref(), 0)
+		err = x.b.Drain(d.serverRef(), 0)
 	default:
-		err = x.b.Halt(d.ref())
+		err = x.b.Halt(d.serverRef())
 	}
 	if err != nil {
 		rt.Fatal(err)

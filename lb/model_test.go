@@ -78,7 +78,7 @@ type modelTemplate struct {
 	timeout  tick
 	controls int
 	assured  bool
-	void     bool // in voided
+	invalid  bool // in voided
 }
 
 // modelStates and modelTables are tcp_states of ip_vs_proto_tcp.c as the kernel's source
@@ -154,7 +154,7 @@ func (m *model) fromClient(f modelFlow, flags uint8, got seen) error {
 		case f.proto == TCP && flags&forward.FlagSYN != 0 && m.reusable(c):
 			return m.renew(c, flags, got)
 		case c.server.available:
-			m.touch(c, flags, false)
+			m.setProtocolState(c, flags, false)
 			return got.goesTo(c)
 		case !m.cfg.expireNodest:
 			return got.dropped(ServerGone)
@@ -212,7 +212,7 @@ func (m *model) schedule(f modelFlow, flags uint8, got seen) error {
 	t := m.templates[key]
 	if t != nil && (!t.server.available || m.cfg.expireQuiescent && t.server.effective() == 0) {
 		delete(m.templates, key)
-		m.voided[t], t.void = true, true
+		m.voided[t], t.invalid = true, true
 		t = nil
 	}
 	if t == nil {
@@ -251,7 +251,7 @@ func (m *model) enter(f modelFlow, flags uint8, d *modelServer, t *modelTemplate
 	m.conns[f] = c
 	d.inactive++
 	d.bound()
-	m.touch(c, flags, false)
+	m.setProtocolState(c, flags, false)
 	return got.goesTo(c)
 }
 
@@ -301,7 +301,7 @@ func (m *model) fromServer(proto Protocol, server, client netip.AddrPort, flags 
 		if got.reason != forwarded || got.frames != 1 || got.mac != rigClient || got.src != hit.vip || got.dst != hit.client {
 			return fmt.Errorf("reply of %v: %v", hit.modelFlow, got)
 		}
-		m.touch(hit, flags, true)
+		m.setProtocolState(hit, flags, true)
 		return nil
 	}
 	if got.frames > 0 && got.src != server {
@@ -310,8 +310,8 @@ func (m *model) fromServer(proto Protocol, server, client netip.AddrPort, flags 
 	return nil
 }
 
-// touch is set_tcp_state of ip_vs_proto_tcp.c and udp_state_transition of ip_vs_proto_udp.c.
-func (m *model) touch(c *modelConn, flags uint8, reply bool) {
+// setProtocolState is set_tcp_state of ip_vs_proto_tcp.c and udp_state_transition of ip_vs_proto_udp.c.
+func (m *model) setProtocolState(c *modelConn, flags uint8, reply bool) {
 	m.touched = c
 	table := "INPUT"
 	switch {
@@ -376,7 +376,7 @@ func (m *model) setState(d *modelServer, state ServerState) {
 	}
 	for _, c := range m.conns {
 		if c.server == d {
-			m.kill(c)
+			m.deleteConn(c)
 		}
 	}
 	for t := range m.allTemplates() {
@@ -436,9 +436,9 @@ func (m *model) endTemplate(t *modelTemplate) {
 	t.server.unbound()
 }
 
-// kill ends a connection before its time, as ip_vs_conn_expire of ip_vs_conn.c does with one
+// deleteConn ends a connection before its time, as ip_vs_conn_expire of ip_vs_conn.c does with one
 // that has no timeout left.
-func (m *model) kill(c *modelConn) {
+func (m *model) deleteConn(c *modelConn) {
 	m.end(c)
 	if t := c.template; t != nil && t.controls == 0 && !t.assured {
 		m.endTemplate(t)

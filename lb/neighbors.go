@@ -10,14 +10,14 @@ import (
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
-// neighbors knows the next hops of servers: it has the links resolve their MACs and
-// shows these to the workers.
+// neighbors are the next hops of servers: it has the links resolve their MACs, and passes
+// these to the data plane.
 type neighbors struct {
 	balancer *Balancer
 
-	mu    sync.Mutex
-	byHop map[nextHop]*neighbor
-	known chan struct{} // closed when every hop has had a MAC
+	mu          sync.Mutex
+	byHop       map[nextHop]*neighbor
+	allResolved chan struct{} // closed when every hop has had a MAC
 }
 
 // nextHop is an address on a link.
@@ -32,18 +32,18 @@ type neighbor struct {
 	stop    func()
 }
 
-// hopRoute is how the host reaches a server.
+// hopRoute is the host's route to a server.
 type hopRoute struct {
 	hop   nextHop
 	route Route
 }
 
 func newNeighbors(b *Balancer) *neighbors {
-	return &neighbors{balancer: b, byHop: map[nextHop]*neighbor{}, known: make(chan struct{})}
+	return &neighbors{balancer: b, byHop: map[nextHop]*neighbor{}, allResolved: make(chan struct{})}
 }
 
-// routes finds the next hops of all servers of a config, and notes the servers that no
-// interface leads to; v is nil where nobody wants to know.
+// routes finds the next hops of all servers of a config. v, unless it is nil, gets a mistake
+// for each server that cannot be reached by the config's interfaces.
 func (n *network) routes(cfg *Config, v *validator) map[netip.Addr]hopRoute {
 	found := map[netip.Addr]hopRoute{}
 	find := func(path string, addr netip.Addr) {
@@ -73,8 +73,8 @@ func (n *network) routes(cfg *Config, v *validator) map[netip.Addr]hopRoute {
 	return found
 }
 
-// hopOf asks the host for the way to an address; the hop's port is -1 where it does not
-// leave by one of our interfaces.
+// hopOf asks the host for the route to an address; the hop's port is -1 where it leaves by
+// an interface that the config does not name.
 func (n *network) hopOf(addr netip.Addr) (hop nextHop, r Route, err error) {
 	r, err = n.route(addr)
 	if err != nil {
@@ -86,8 +86,8 @@ func (n *network) hopOf(addr netip.Addr) (hop nextHop, r Route, err error) {
 	return nextHop{n.index(r.Interface), addr}, r, nil
 }
 
-// setRoutesLocked shows the servers' routes to the workers, and their next hops' MACs as
-// far as these are known. The balancer's lock is held.
+// setRoutesLocked passes the servers' routes to the data plane, and the MACs of their next
+// hops that are known. b.mu must be held.
 func (n *network) setRoutesLocked(b *Balancer, routes map[netip.Addr]hopRoute) {
 	pmtuDisc := orElse(b.cfg.Settings.PMTUDisc, true)
 	byHop := map[nextHop][]*dataplane.Server{}
@@ -105,8 +105,7 @@ func (n *network) setRoutesLocked(b *Balancer, routes map[netip.Addr]hopRoute) {
 	n.neighbors.assign(byHop)
 }
 
-// resolve has the links resolve the next hops of routes, beside those that they resolve
-// already.
+// resolve has the links resolve the next hops of routes that they do not resolve yet.
 func (x *neighbors) resolve(n *network, routes map[netip.Addr]hopRoute) {
 	var fresh []nextHop
 	x.mu.Lock()
@@ -117,7 +116,7 @@ func (x *neighbors) resolve(n *network, routes map[netip.Addr]hopRoute) {
 		}
 	}
 	x.mu.Unlock()
-	// Outside the lock: links call back.
+	// Without the lock, since links call onMAC.
 	for _, hop := range fresh {
 		stop := n.links[hop.port].Resolve(hop.addr, func(mac [6]byte, ok bool) { x.onMAC(hop, mac, ok) })
 		x.mu.Lock()
@@ -126,7 +125,7 @@ func (x *neighbors) resolve(n *network, routes map[netip.Addr]hopRoute) {
 	}
 }
 
-// assign says which servers are behind which hop, and no others.
+// assign sets the servers behind each hop.
 func (x *neighbors) assign(byHop map[nextHop][]*dataplane.Server) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -134,10 +133,10 @@ func (x *neighbors) assign(byHop map[nextHop][]*dataplane.Server) {
 		nb.servers = byHop[hop]
 		nb.setMAC()
 	}
-	x.closeKnownLocked()
+	x.closeResolvedLocked()
 }
 
-// stopUnused ends the resolving of hops that no server is behind.
+// stopUnused has the links no longer resolve hops that no server is behind.
 func (x *neighbors) stopUnused() {
 	var stops []func()
 	x.mu.Lock()
@@ -147,22 +146,22 @@ func (x *neighbors) stopUnused() {
 			delete(x.byHop, hop)
 		}
 	}
-	x.closeKnownLocked()
+	x.closeResolvedLocked()
 	x.mu.Unlock()
 	for _, stop := range stops {
 		stop()
 	}
 }
 
-// setMAC shows the neighbor's MAC to the workers.
+// setMAC passes the neighbor's MAC to the data plane.
 func (nb *neighbor) setMAC() {
 	for _, s := range nb.servers {
 		s.SetMAC(nb.mac)
 	}
 }
 
-// onMAC notes what a link found out. A neighbor that stopped answering keeps its
-// MAC: the server's health, not ARP, decides whether it gets packets.
+// onMAC stores the MAC that a link has resolved. A neighbor that stops answering keeps its
+// MAC: whether a server gets packets is decided by its health, not by ARP.
 func (x *neighbors) onMAC(hop nextHop, mac forward.MAC, ok bool) {
 	x.mu.Lock()
 	nb := x.byHop[hop]
@@ -176,30 +175,30 @@ func (x *neighbors) onMAC(hop nextHop, mac forward.MAC, ok bool) {
 		nb.mac = mac
 		nb.setMAC()
 	}
-	x.closeKnownLocked()
+	x.closeResolvedLocked()
 	x.mu.Unlock()
 	x.balancer.env.Logger.Info("neighbor", "address", hop.addr, "mac", mac.String(), "answers", ok)
 	x.balancer.emit(Event{Kind: EventNeighbor, Reason: reason})
 }
 
-// closeKnownLocked closes known once every next hop has a MAC.
-func (x *neighbors) closeKnownLocked() {
+// closeResolvedLocked closes allResolved once every next hop has a MAC.
+func (x *neighbors) closeResolvedLocked() {
 	for _, nb := range x.byHop {
 		if nb.mac.IsZero() {
 			return
 		}
 	}
 	select {
-	case <-x.known:
+	case <-x.allResolved:
 	default:
-		close(x.known)
+		close(x.allResolved)
 	}
 }
 
-// wait returns when all next hops are known, or ctx ends.
+// wait returns when every next hop has a MAC, or ctx ends.
 func (x *neighbors) wait(ctx context.Context) {
 	select {
-	case <-x.known:
+	case <-x.allResolved:
 	case <-ctx.Done():
 	}
 }

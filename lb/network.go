@@ -19,21 +19,21 @@ import (
 )
 
 // network is what a running balancer has open: for each worker a port on every
-// interface, and one link per interface. Who has a change under way may use it.
+// interface, and one link per interface. Its fields are used under Balancer.changing.
 type network struct {
 	names       []string // of interfaces, by index
 	links       []Link
 	macs        []forward.MAC
 	mtus        []int
-	ports       []Port   // all of all workers
-	byInterface [][]Port // the same, by index
-	receivers   []Port   // by worker, those of them that it receives from
+	ports       []Port   // of all workers and interfaces
+	byInterface [][]Port // the same, by index of the interface
+	receivers   []Port   // by worker: the port that it receives from
 	workers     []*dataplane.Worker
 	neighbors   *neighbors
 	logger      *slog.Logger
 	route       func(netip.Addr) (Route, error)
-	host        *hostRoutes // nil where Env.Route stands in for it
-	once        sync.Once
+	host        *hostRoutes // nil where Env.Route replaces it
+	closeOnce   sync.Once
 	ctx         context.Context
 	tasks       *errgroup.Group // all goroutines
 
@@ -94,10 +94,10 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 
 // openWorkers makes the workers that receive from one interface; each can send
 // through all.
-func (b *Balancer) openWorkers(n *network, own int) error {
+func (b *Balancer) openWorkers(n *network, receiveFrom int) error {
 	rows := make([][]dataplane.Port, b.workers)
 	for i, name := range n.names {
-		ports, err := b.env.OpenPorts(PortConfig{Interface: name, Count: b.workers, SendOnly: i != own, BusyPoll: b.cfg.BusyPoll, MACs: b.cfg.macs()})
+		ports, err := b.env.OpenPorts(PortConfig{Interface: name, Count: b.workers, SendOnly: i != receiveFrom, BusyPoll: b.cfg.BusyPoll, MACs: b.cfg.macs()})
 		if err != nil {
 			return fmt.Errorf("lb: open ports on %s: %w", name, err)
 		}
@@ -106,13 +106,13 @@ func (b *Balancer) openWorkers(n *network, own int) error {
 		for w, p := range ports {
 			rows[w] = append(rows[w], p)
 		}
-		if i == own {
+		if i == receiveFrom {
 			n.receivers = append(n.receivers, ports...)
 			n.macs, n.mtus = append(n.macs, ports[0].MAC()), append(n.mtus, ports[0].MTU())
 		}
 	}
 	for _, row := range rows {
-		cfg := dataplane.WorkerConfig{Ports: row, In: own}
+		cfg := dataplane.WorkerConfig{Ports: row, In: receiveFrom}
 		if cpus := b.cfg.CPUs; len(cpus) > 0 {
 			cfg.Pin = pinTo(cpus[len(n.workers)%len(cpus)])
 		}
@@ -121,9 +121,9 @@ func (b *Balancer) openWorkers(n *network, own int) error {
 	return nil
 }
 
-// close closes everything, once; nothing that fails here can be mended.
+// close closes everything, once. Errors are ignored: nothing could be done about them.
 func (n *network) close() {
-	n.once.Do(func() {
+	n.closeOnce.Do(func() {
 		for _, p := range n.ports {
 			_ = p.Close()
 		}
@@ -136,7 +136,7 @@ func (n *network) close() {
 	})
 }
 
-// index is the number of an interface, -1 where it is not among ours.
+// index returns the index of an interface, -1 where the config does not name it.
 func (n *network) index(name string) int { return slices.Index(n.names, name) }
 
 // serve runs everything until ctx ends or a part fails. It ends the change under which
@@ -185,15 +185,15 @@ func (n *network) serve(b *Balancer) error {
 func (n *network) start(b *Balancer) error {
 	wait, cancel := context.WithTimeout(n.ctx, neighborWait)
 	defer cancel()
-	known := make(chan struct{})
+	resolved := make(chan struct{})
 	go func() {
-		defer close(known)
+		defer close(resolved)
 		n.neighbors.wait(wait)
 	}()
 	n.claiming = true
 	vips := n.wantedVIPs(b.roles, &b.cfg)
 	err := n.probe(n.ctx, vips)
-	<-known
+	<-resolved
 	if err == nil {
 		err = n.claim(vips)
 	}
@@ -210,7 +210,7 @@ func (n *network) start(b *Balancer) error {
 	return nil
 }
 
-// expireLoop keeps the table free of the dead when no traffic does.
+// expireLoop expires connections where there is no traffic that has workers do it.
 func (b *Balancer) expireLoop(ctx context.Context) {
 	t := time.NewTicker(expireEvery)
 	defer t.Stop()
@@ -243,7 +243,7 @@ func (b *Balancer) forgetPathMTUs(ctx context.Context) {
 	}
 }
 
-// followRoutes finds next hops anew whenever the host's routes change.
+// followRoutes updates next hops whenever the host's routes change.
 func (n *network) followRoutes(b *Balancer) error {
 	for n.host.changed() {
 		b.updateRoutes(n.ctx)
@@ -251,8 +251,8 @@ func (n *network) followRoutes(b *Balancer) error {
 	return nil
 }
 
-// updateRoutes finds the servers' next hops anew. Those of servers that have none any
-// more stay.
+// updateRoutes looks up the servers' next hops again. A server without a route keeps the next
+// hop that it had.
 func (b *Balancer) updateRoutes(ctx context.Context) {
 	if b.beginChange(ctx) != nil {
 		return // golb ends

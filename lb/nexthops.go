@@ -8,10 +8,10 @@ import (
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
-// nextHops finds the way to addresses that are no server's, by the host's routes, for
-// the workers (dataplane.NextHops). It remembers what it found until the routes change.
+// nextHops finds the next hops of addresses that are not servers', by the host's routes
+// (dataplane.NextHops). It caches them until the routes change.
 //
-// A look-up of something new asks the host, and costs that packet some ten
+// The lookup of an address that is not cached asks the host, which takes some ten
 // microseconds. The zero value has no routes.
 type nextHops struct {
 	mu      sync.RWMutex
@@ -21,7 +21,7 @@ type nextHops struct {
 }
 
 type routedAddr struct {
-	hop    *routedHop // nil: no way by our ports
+	hop    *routedHop // nil: no route by the config's interfaces
 	source forward.Addr
 }
 
@@ -31,7 +31,7 @@ type routedHop struct {
 	stop func()
 }
 
-// maxRouted bounds what is remembered: a scan of addresses costs no more memory.
+// maxRouted bounds the cache, so that a scan of addresses cannot use up memory.
 const maxRouted = 1 << 14
 
 // NextHop implements dataplane.NextHops.
@@ -50,7 +50,7 @@ func (x *nextHops) NextHop(dst forward.Addr) (hop *dataplane.Hop, source forward
 	return e.hop.hop.Load(), e.source
 }
 
-// find asks the host; nil is that golb does not run.
+// find asks the host and caches the answer; it returns nil where golb does not run.
 func (x *nextHops) find(dst forward.Addr) *routedAddr {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -69,7 +69,7 @@ func (x *nextHops) find(dst forward.Addr) *routedAddr {
 	return e
 }
 
-// hopLocked has the next hop's MAC resolved.
+// hopLocked returns the cached next hop, or adds it and has its MAC resolved.
 func (x *nextHops) hopLocked(at nextHop) *routedHop {
 	if h := x.hops[at]; h != nil {
 		h.used = true
@@ -85,9 +85,9 @@ func (x *nextHops) hopLocked(at nextHop) *routedHop {
 	return h
 }
 
-// reset forgets the routes and uses the ports and links of n from now on; nil ends
-// it. The MACs of next hops that were in use stay known, since packets that go their
-// way would be lost meanwhile.
+// reset empties the cache and uses the network n from now on, nil for none. Where n is the
+// same as before, next hops used since the last reset keep their MACs: packets to them would
+// be lost until they are resolved again.
 func (x *nextHops) reset(n *network) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -106,7 +106,7 @@ func (x *nextHops) reset(n *network) {
 	}
 }
 
-// forgetLocked drops all entries.
+// forgetLocked empties the cache.
 func (x *nextHops) forgetLocked() {
 	for _, h := range x.hops {
 		h.stop()

@@ -52,7 +52,7 @@ func TestDrainedIsToldWhenTheLastConnectionEnded(t *testing.T) {
 		reason string
 	}{
 		"by itself":       {0, "no connection is left"},
-		"at the deadline": {30 * time.Second, "its time is over: what was left is cut, connections: 1"},
+		"at the deadline": {30 * time.Second, "its time is over: 1 connections were left and are cut"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			drained := make(chan lb.Event, 1)

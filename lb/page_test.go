@@ -218,9 +218,9 @@ func TestPageEndsWhenServersAreBack(t *testing.T) {
 	s := pageService(DefaultPage)
 	x := newHealthRig(t, s, 1)
 	c := newPageClient(t, x, 1, "GET / HTTP/1.1\r\n\r\n")
-	x.judge(false, 1)
+	x.reportChecks(false, 1)
 	c.tick()
-	x.judge(true, 1)
+	x.reportChecks(true, 1)
 	if got := x.open(); got != 1 {
 		t.Errorf("a new connection goes to %d", got)
 	}
@@ -255,9 +255,9 @@ func TestPageAnswersNobodyWhoGuesses(t *testing.T) {
 			t.Errorf("%s: %d frames, reset %v; want a reset alone", twist.name, o.frames, o.reset)
 		}
 	}
-	late := *c
+	closed := *c
 	x.advance(6 * 64 * ticksPerSecond)
-	if late.tick(); !late.reset {
+	if closed.tick(); !closed.reset {
 		t.Error("a cookie of six minutes ago is good")
 	}
 }

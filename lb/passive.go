@@ -8,31 +8,33 @@ import (
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
-// PassiveCheck fails a server by what its clients' connections show, which no check can
-// miss: SYNs that are repeated, since the first got no answer; resets in answer to a
-// SYN, and ICMP unreachables, where golb sees them. It fails where so many connections
-// in a row failed. One that is established clears it, so that neither lost
-// packets nor floods of SYNs beside real clients can do harm; but with DSR and TUN,
-// where golb does not see the server's answer, a flood at a service that is otherwise
-// idle looks like a dead server. (Envoy: outlier detection; HAProxy: observe.)
+// PassiveCheck fails a server whose clients' connections fail (Envoy: outlier detection;
+// HAProxy: observe). A connection fails where the client repeats its SYN, which got no
+// answer; where the server resets it in answer to the SYN; or where an ICMP unreachable
+// comes back; the last two only where golb sees them.
 //
-// Failed connections are counted, and the event ServerSuspect tells of them, in any
-// case.
+// A connection that is established starts the count anew, so that neither lost packets nor
+// floods of SYNs beside real clients fail a server. But with DSR and TUN, where golb does
+// not see the server's answer, a flood at a service without real clients looks like a dead
+// server.
+//
+// Failed connections are counted, and EventServerSuspect reports them, whether or not
+// Failures is set.
 type PassiveCheck struct {
-	// Failures is how many connections in a row within Window have to fail until the
-	// server is taken out; 0 means that it never is.
+	// Failures is the number of failed connections in a row, within Window, that fails the
+	// server; 0 means that none do.
 	Failures int `yaml:"failures"`
-	// Window is from the first of them to the last; 0 means 30 s.
+	// Window is the longest time from the first of them to the last; 0 means 30 s.
 	Window time.Duration `yaml:"window"`
-	// Hold is after how long the server gets connections again, unless a check that
-	// failed too has passed before; 0 means 1 min.
+	// Hold is the time after which the server gets connections again. Another check that
+	// failed, and passes, ends it early. 0 means 1 min.
 	Hold time.Duration `yaml:"hold"`
 }
 
 const (
 	defaultWindow = 30 * time.Second
 	defaultHold   = time.Minute
-	// suspectAfter is how many failures in a row golb tells of in any case.
+	// suspectAfter is the number of failures in a row that EventServerSuspect reports.
 	suspectAfter = 10
 )
 
@@ -44,21 +46,21 @@ func (v *validator) passive(path string, p *PassiveCheck) {
 	v.duration(path, "hold", p.Hold, time.Second)
 }
 
-// withDefaults has nothing left to default.
+// withDefaults replaces zero values by the defaults that they stand for.
 func (p PassiveCheck) withDefaults() PassiveCheck {
 	return PassiveCheck{p.Failures, cmp.Or(p.Window, defaultWindow), cmp.Or(p.Hold, defaultHold)}
 }
 
-// passiveState is what the connections of a server show, as far as it was looked at.
+// passiveState is the passive check of a server.
 type passiveState struct {
-	progress  uint64       // at the last look
+	served    uint64       // servedCount at the last check
 	past, mid failedCounts // at the begin of the window, and half a window or more before now
 	turned    time.Time    // when mid was taken
-	suspected bool         // and told
-	until     time.Time    // when a server that was taken out comes back; zero where it was not
+	suspected bool         // EventServerSuspect was sent
+	until     time.Time    // when a server that failed comes back; zero where it did not fail
 }
 
-// FailedConnections is how many connections of a server failed since golb started.
+// FailedConnections counts the connections of a server that failed since golb started.
 type FailedConnections struct {
 	Unanswered  uint64 `json:"unanswered"`  // the client repeated its SYN; with NAT only where the server did not answer it
 	Refused     uint64 `json:"refused"`     // the server reset it in answer to the SYN; seen with NAT
@@ -69,7 +71,7 @@ func failedConnections(c *dataplane.FailureCounts) FailedConnections {
 	return FailedConnections{c.Unanswered, c.Refused, c.Unreachable}
 }
 
-// failedCounts are FailedConnections at one time.
+// failedCounts is a snapshot of FailedConnections.
 type failedCounts FailedConnections
 
 func (c failedCounts) since(past failedCounts) failedCounts {
@@ -78,7 +80,8 @@ func (c failedCounts) since(past failedCounts) failedCounts {
 
 func (c failedCounts) sum() uint64 { return c.Unanswered + c.Refused + c.Unreachable }
 
-// checkPassiveLocked looks at what a server's connections show, and has the server follow.
+// checkPassiveLocked counts the failures of a server since the last call, and fails the
+// server, or takes it back, accordingly.
 func (b *Balancer) checkPassiveLocked(s *server, now time.Time) {
 	p, v := &s.passive, s.service
 	set := &v.policy.passive
@@ -86,14 +89,14 @@ func (b *Balancer) checkPassiveLocked(s *server, now time.Time) {
 		b.resetPassiveLocked(s)
 		if b.setFailedLocked(s, sourcePassive, false, "") {
 			b.noteLocked(Event{Kind: EventServerUp, Service: v.name, Server: s.name, Action: s.action(), Since: time.Now(),
-				Reason: "on trial: the time after which it gets connections again is over"})
+				Reason: "on trial: its hold time is over"})
 		}
 		return
 	}
 	c := s.dp.Counters()
 	failed := failedCounts(failedConnections(&c.Failed))
-	if progress := progress(&c, v.policy.datagrams); progress != p.progress {
-		p.progress = progress
+	if served := servedCount(&c, v.policy.datagrams); served != p.served {
+		p.served = served
 		if p.until.IsZero() { // else it has to wait out its time
 			b.resetPassiveLocked(s)
 		}
@@ -114,7 +117,7 @@ func (b *Balancer) checkPassiveLocked(s *server, now time.Time) {
 	}
 }
 
-// resetPassiveLocked forgets what there is against a server.
+// resetPassiveLocked forgets the failures of a server.
 func (b *Balancer) resetPassiveLocked(s *server) {
 	c := s.dp.Counters()
 	p := &s.passive
@@ -122,9 +125,9 @@ func (b *Balancer) resetPassiveLocked(s *server) {
 	p.mid, p.turned, p.suspected, p.until = p.past, b.env.Now(), false, time.Time{}
 }
 
-// progress is a count that grows as long as a server does its work: its connections that
-// were established, or for datagrams, its packets that golb saw.
-func progress(c *dataplane.Counters, datagrams bool) uint64 {
+// servedCount is a count that grows while a server works: its established connections, or,
+// for datagrams, the packets from it that golb saw.
+func servedCount(c *dataplane.Counters, datagrams bool) uint64 {
 	n := c.Failed.Established
 	if datagrams {
 		n += c.OutPackets - c.Failed.Unreachable // these have been counted as its packets
@@ -132,10 +135,10 @@ func progress(c *dataplane.Counters, datagrams bool) uint64 {
 	return n
 }
 
-// diagnose says what failed connections mean and what to do, in words.
+// diagnose returns what the failed connections mean and what to do, for people.
 func (s *server) diagnose(bad failedCounts) string {
 	switch {
-	case 4*bad.Unreachable >= bad.sum(): // hosts answer so but seldom (RFC 1812 §4.3.2.8): the others were repeated
+	case 4*bad.Unreachable >= bad.sum(): // routers limit the rate of ICMP errors (RFC 1812 §4.3.2.8): the others are repeated SYNs
 		return fmt.Sprintf("%d connections in a row failed, of which %d were answered by ICMP unreachable: %s or a router or firewall "+
 			"before it refuses them", bad.sum(), bad.Unreachable, s.address)
 	case bad.Refused > bad.Unanswered:

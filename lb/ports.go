@@ -27,7 +27,7 @@ func openPorts(cfg PortConfig) ([]Port, error) {
 // pinTo binds the calling thread to a processor.
 func pinTo(cpu int) func() error { return func() error { return afpacket.Pin(cpu) } }
 
-// processors are those that golb may run on.
+// processors returns the processors that golb may run on.
 func processors() ([]int, error) { return afpacket.Processors() }
 
 // openLink opens ARP and ND.
@@ -42,14 +42,14 @@ func openLink(cfg LinkConfig) (Link, error) {
 	})
 }
 
-// linkConfig is that of a link of a running balancer.
+// linkConfig returns the config of the link on an interface.
 func (b *Balancer) linkConfig(iface string) LinkConfig {
 	return LinkConfig{
 		Interface: iface,
 		Logger:    b.env.Logger,
 		ProbeTime: b.cfg.Settings.probeTime(),
 		OnConflict: func(vip netip.Addr, reason string) {
-			b.env.Logger.Error("another host claims a VIP", "vip", vip, "reason", reason)
+			b.env.Logger.Error("VIP conflict", "vip", vip, "reason", reason)
 			b.emit(Event{Kind: EventVIPConflict, Reason: reason})
 		},
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// preparedNetwork is what a network has been made ready for.
+// preparedNetwork is a change of the network of which everything that can fail is done.
 type preparedNetwork struct {
 	routes map[netip.Addr]hopRoute // of all servers
 	filter forward.Filter          // of the config alone
@@ -78,16 +78,16 @@ func (n *network) reason(err error) error {
 	return err
 }
 
-// commitLocked shows the servers' next hops to the workers, and has alerts and checks
-// follow the config. The balancer's lock is held.
+// commitLocked passes the servers' next hops to the data plane, and starts and ends alerts
+// and checks by the config. b.mu must be held.
 func (n *network) commitLocked(b *Balancer, p *preparedNetwork) {
 	n.setRoutesLocked(b, p.routes)
 	b.followAlertsLocked(n)
 	b.watchLocked()
 }
 
-// finish drops what the old config alone needed, and announces what is new. What fails
-// here leaves golb with more packets, or answers, than it needs.
+// finish removes what only the old config needed, and announces new VIPs. Where it fails,
+// golb receives more packets, or answers for more VIPs, than it needs.
 func (n *network) finish(b *Balancer, p *preparedNetwork) {
 	filter := p.filter
 	addNAT(&filter, b.plane.NATServers()) // those that connections still have too
@@ -106,7 +106,7 @@ func (n *network) finish(b *Balancer, p *preparedNetwork) {
 	n.announce(b, p.fresh)
 }
 
-// filterOf is what ports have to pass for a config.
+// filterOf returns the filter of the ports for a config.
 func filterOf(cfg *Config) (f forward.Filter) {
 	for _, vip := range cfg.vips() {
 		f.VIPs = append(f.VIPs, vip.Prefix)
@@ -135,29 +135,29 @@ func addServer(f *forward.Filter, s *Service, r *Server) {
 	}
 }
 
-// addNAT adds servers that send replies through golb.
+// addNAT adds to f the servers that send replies through golb.
 func addNAT(f *forward.Filter, servers []netip.Addr) {
 	for _, a := range servers {
 		f.Servers, f.ICMP = append(f.Servers, netip.PrefixFrom(a, a.BitLen())), true
 	}
 }
 
-// union passes what either passes.
+// union returns a filter for the packets that f or g passes.
 func union(f, g forward.Filter) forward.Filter {
 	return forward.Filter{
 		VIPs: slices.Concat(f.VIPs, g.VIPs), Servers: slices.Concat(f.Servers, g.Servers), ICMP: f.ICMP || g.ICMP,
 	}
 }
 
-// setFilter has the ports pass only the packets of f. Where one fails, all pass what they
-// did before.
+// setFilter sets the filter of all ports. Where one fails, all get back the filter that they
+// had.
 func (n *network) setFilter(f forward.Filter) error {
 	inexact := false
 	for i, p := range n.receivers {
 		exact, err := p.SetFilter(f)
 		if err != nil {
 			for _, changed := range n.receivers[:i] {
-				_, _ = changed.SetFilter(n.filter) // which it had
+				_, _ = changed.SetFilter(n.filter)
 			}
 			return fmt.Errorf("lb: %w", err)
 		}

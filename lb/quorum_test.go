@@ -44,8 +44,8 @@ func newHealthRig(t *testing.T, s Service, weights ...int) *healthRig {
 	return x
 }
 
-// judge has the checks of servers say that they are up or down, each in turn.
-func (x *healthRig) judge(up bool, servers ...int) {
+// reportChecks has the checks of the servers report up or down, one server after another.
+func (x *healthRig) reportChecks(up bool, servers ...int) {
 	state := health.Down
 	if up {
 		state = health.Up
@@ -122,12 +122,12 @@ func TestFallbackServerGetsWhatNoServerTakes(t *testing.T) {
 					}
 				}
 				expect("both up", 1, 2)
-				x.judge(false, 1)
+				x.reportChecks(false, 1)
 				expect("one up", 2)
-				x.judge(false, 2)
+				x.reportChecks(false, 2)
 				expect("none up", rigSorry)
 				sorry := x.client
-				x.judge(true, 1)
+				x.reportChecks(true, 1)
 				expect("one is back", 1)
 				if got := x.send(sorry, forward.FlagACK); got != rigSorry {
 					t.Errorf("the fallback's connection went to %d once a server was back", got)
@@ -152,9 +152,9 @@ func TestDatagramsLeaveTheFallbackServer(t *testing.T) {
 		}
 	}
 	expect("up", 1)
-	x.judge(false, 1)
+	x.reportChecks(false, 1)
 	expect("down", rigSorry)
-	x.judge(true, 1)
+	x.reportChecks(true, 1)
 	expect("back", 1)
 }
 
@@ -217,7 +217,7 @@ func TestQuorumHasHysteresis(t *testing.T) {
 	} {
 		was := len(x.events)
 		before := !x.b.Stats().Services[0].Up
-		x.judge(step.up, step.server)
+		x.reportChecks(step.up, step.server)
 		if got := !x.b.Stats().Services[0].Up; got != step.down {
 			t.Errorf("step %d: down %v, want %v", i, got, step.down)
 		}
@@ -233,8 +233,8 @@ func TestQuorumHasHysteresis(t *testing.T) {
 
 func TestQuorumIsNoMoreThanThereIs(t *testing.T) {
 	x := newHealthRig(t, Service{Quorum: 5, Hysteresis: 2, Fallback: sorry(DSR)}, 1, 1)
-	x.judge(false, 1, 2)
-	x.judge(true, 1, 2)
+	x.reportChecks(false, 1, 2)
+	x.reportChecks(true, 1, 2)
 	if !x.b.Stats().Services[0].Up {
 		t.Error("down with all servers up")
 	}
@@ -283,15 +283,15 @@ func TestServiceThatIsDownFollowsItsRule(t *testing.T) {
 				s := c.service
 				s.Scheduler, s.Quiescent = "rr", quiescent
 				x := newHealthRig(t, s, 1, 2)
-				x.judge(false, 1)
+				x.reportChecks(false, 1)
 				if c.apart >= 0 {
 					x.advance(tick(c.apart))
-					x.judge(false, 2)
+					x.reportChecks(false, 2)
 				}
 				if got := x.opens(); !slices.Equal(got, c.want) {
 					t.Errorf("down: new connections go to %v, want %v", got, c.want)
 				}
-				x.judge(true, 1)
+				x.reportChecks(true, 1)
 				want := []int{1}
 				if c.apart < 0 {
 					want = []int{1, 2}
@@ -299,7 +299,7 @@ func TestServiceThatIsDownFollowsItsRule(t *testing.T) {
 				if got := x.opens(); !slices.Equal(got, want) {
 					t.Errorf("the first is back: new connections go to %v, want %v", got, want)
 				}
-				x.judge(true, 2)
+				x.reportChecks(true, 2)
 				if got := x.opens(); !slices.Equal(got, []int{1, 2}) {
 					t.Errorf("both are back: new connections go to %v", got)
 				}
@@ -313,7 +313,7 @@ func TestConnectionsOfAFailedServerAreCut(t *testing.T) {
 	for range 4 {
 		x.open()
 	}
-	x.judge(false, 1)
+	x.reportChecks(false, 1)
 	if n := x.b.Stats().Connections; n != 2 {
 		t.Errorf("%d connections are left, want the other server's 2", n)
 	}
@@ -331,15 +331,15 @@ func TestHeldServersSpareSlowStart(t *testing.T) {
 		st := x.b.Stats().Services[0].Servers
 		return [2]int{st[0].Weight, st[1].Weight}
 	}
-	x.judge(false, 1, 2)
+	x.reportChecks(false, 1, 2)
 	if got := weights(); got != [2]int{50, 50} {
 		t.Errorf("held: weights %v", got)
 	}
-	x.judge(true, 1) // it has had connections all the time
+	x.reportChecks(true, 1) // it has had connections all the time
 	if got := weights(); got != [2]int{50, 50} {
 		t.Errorf("back without having been away: weights %v", got)
 	}
-	x.judge(true, 2) // the service was up without it
+	x.reportChecks(true, 2) // the service was up without it
 	if got := weights(); got != [2]int{50, 1} {
 		t.Errorf("back: weights %v, want 50 and 1", got)
 	}
@@ -385,16 +385,16 @@ func TestFlapsLeaveNothingBehind(t *testing.T) {
 		{"refuse", Service{WhenDown: DownRefuse}},
 		{"last known, slow start", Service{WhenDown: DownLastKnown, SlowStart: time.Second}},
 		{"cut", Service{CutFailed: true}},
-		{"passive", Service{Passive: PassiveCheck{Failures: 2, Hold: time.Second}}},
+		{"passive", Service{PassiveCheck: PassiveCheck{Failures: 2, Hold: time.Second}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := c.service
 			s.Scheduler = "wrr"
 			x := newHealthRig(t, s, 1, 2, 3)
 			state := func() string {
-				x.look(0)
+				x.checkPassiveAfter(0)
 				st := x.b.Stats()
-				line := fmt.Sprint(st.Connections, st.Services[0].Up, x.b.services[st.Services[0].Match[0].String()].dp.Closed())
+				line := fmt.Sprint(st.Connections, st.Services[0].Up, x.b.services[0].dp.Closed())
 				for _, r := range st.Services[0].Servers {
 					line += fmt.Sprint("; ", r.Up, r.Weight, r.Active, r.Inactive, r.Templates, r.Reason)
 				}
@@ -403,23 +403,23 @@ func TestFlapsLeaveNothingBehind(t *testing.T) {
 			before, goroutines := state(), runtime.NumGoroutine()
 			for round := range 1000 {
 				n := round%3 + 1
-				x.judge(false, n)
+				x.reportChecks(false, n)
 				x.open()
 				x.send(x.client, forward.FlagSYN)
 				x.send(x.client, forward.FlagACK)
 				if round%5 == 0 {
-					x.judge(false, 1, 2, 3)
+					x.reportChecks(false, 1, 2, 3)
 					x.open()
-					x.look(time.Second)
-					x.judge(true, 3, 2, 1)
+					x.checkPassiveAfter(time.Second)
+					x.reportChecks(true, 3, 2, 1)
 				}
-				x.judge(true, n)
+				x.reportChecks(true, n)
 			}
 			for range 20 {
-				x.look(time.Minute)
+				x.checkPassiveAfter(time.Minute)
 			}
-			if after := state(); after != before {
-				t.Errorf("before: %s\nafter:  %s", before, after)
+			if now := state(); now != before {
+				t.Errorf("before: %s\nafter:  %s", before, now)
 			}
 			if now := runtime.NumGoroutine(); now > goroutines {
 				t.Errorf("%d goroutines, then %d", goroutines, now)

@@ -2,12 +2,12 @@ package lb
 
 import "github.com/golb/golb/lb/internal/dataplane"
 
-// Reason is why a frame was not forwarded. Its String, as not_vip, is its name in JSON,
-// lists and metrics.
+// Reason is the reason for which a frame was not forwarded. String returns its name in JSON,
+// lists and metrics, as not_vip.
 type Reason = dataplane.Reason
 
-// The reasons that are not in the frame itself; those that are, are the reasons of
-// package forward, with the same numbers.
+// The reasons that depend on services, servers and the connection table. Those that the
+// frame alone shows are package forward's, with the same numbers.
 const (
 	NotVIP          = dataplane.NotVIP          // neither to a VIP nor from a server
 	NoService       = dataplane.NoService       // to a VIP, but no service has the port
@@ -24,9 +24,9 @@ const (
 	PageRateLimited = dataplane.PageRateLimited // a SYN to the fallback page beyond answer_rate
 	BadPing         = dataplane.BadPing         // an echo request whose checksum is wrong, or that is not whole
 	BadPageSYN      = dataplane.BadPageSYN      // a SYN to the fallback page with a wrong checksum, in fragments, or to a group address
-	NoCallID        = dataplane.NoCallID        // to a service with persistence by Call-ID, without one
+	NoCallID        = dataplane.NoCallID        // without Call-ID, to a service with persistence by Call-ID
 	NotAdmitted     = dataplane.NotAdmitted     // a new connection that Env.Admit refused
 )
 
-// Drops are frames that were not forwarded, by reason; those that are 0 are left out.
+// Drops counts the frames that were not forwarded, by reason; reasons with 0 are left out.
 type Drops map[Reason]uint64

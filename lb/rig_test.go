@@ -28,7 +28,7 @@ const (
 	ticksPerSecond = dataplane.TicksPerSecond
 	batchSize      = 64
 	forwarded      = Reason(forward.None)
-	resent         = Reason(dataplane.NumReasons) // other frames carry what the frame did
+	consumed       = Reason(dataplane.NumReasons) // other frames carry what the frame did
 )
 
 type tick = dataplane.Tick
@@ -83,7 +83,7 @@ func newRigWith(t fataler, r *rig, cfg Config, buckets int) *rig {
 	return r
 }
 
-// rigEnv is a world of neighbours that are all known.
+// rigEnv is a world of neighbors that are all known.
 func rigEnv() Env {
 	return Env{
 		OpenLink: func(LinkConfig) (Link, error) { return rigLink{}, nil },

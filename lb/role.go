@@ -11,15 +11,15 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// Role is what a balancer does with a group of VIPs. In each role that Run has reached
-// packets are forwarded: claiming VIPs is apart from that.
+// Role is the role of a balancer for a group of VIPs. It decides whether the VIPs are
+// claimed; packets that reach a balancer are forwarded as standby and as active.
 type Role string
 
 // The roles.
 const (
-	RoleOpening Role = "opening" // sockets are being opened, or Run has not begun or has ended
-	RoleStandby Role = "standby" // servers are checked, packets that come are forwarded; the VIPs are silent
-	RoleActive  Role = "active"  // VIPs are answered for and announced
+	RoleOpening Role = "opening" // Run opens sockets, has not begun, or has ended
+	RoleStandby Role = "standby" // servers are checked and packets are forwarded; the VIPs are not claimed
+	RoleActive  Role = "active"  // the VIPs are claimed too: golb answers for them and announces them
 )
 
 // Roles returns the role of each group.
@@ -36,11 +36,12 @@ func (b *Balancer) Roles() map[string]Role {
 	return roles
 }
 
-// SetRole makes a group of VIPs active or standby. Active claims its VIPs: it fails where
-// another host answers for one of them (unless the setting probe_time says not to ask),
-// answers for them and announces them; ctx bounds the wait. Standby stops answering for
-// them. Where SetRole fails the role stays. Before Run it says what role the group gets
-// then; it outlasts Apply. It fails with ErrNoGroup where there is no such group.
+// SetRole makes a group of VIPs active or standby. Active claims its VIPs: SetRole asks
+// whether another host has one of them (unless the setting probe_time is 0), fails if so, or
+// else answers for them and announces them; ctx bounds the wait. Standby gives them up.
+// Where SetRole fails, the role stays. Before Run, SetRole sets the role that the group gets
+// when Run begins. The role outlasts Apply. SetRole fails with ErrNoGroup where there is no
+// such group.
 func (b *Balancer) SetRole(ctx context.Context, group string, role Role) error {
 	if role != RoleStandby && role != RoleActive {
 		return fmt.Errorf("lb: role %q of group %q: unknown; allowed: %s or %s", role, group, RoleStandby, RoleActive)
@@ -126,7 +127,7 @@ func (n *network) wantedVIPs(roles map[string]Role, cfg *Config) []LinkVIP {
 	return list
 }
 
-// groupNames are DefaultGroup and the groups of a config.
+// groupNames returns DefaultGroup and the groups of a config.
 func (c *Config) groupNames() []string {
 	names := []string{DefaultGroup}
 	for _, g := range c.Groups {
@@ -149,7 +150,7 @@ func (c *Config) macs() []forward.MAC {
 	return list
 }
 
-// groupNamed is nil where the config has no such group.
+// groupNamed returns the group of that name; nil where the config has none.
 func (c *Config) groupNamed(name string) *Group {
 	i := slices.IndexFunc(c.Groups, func(g Group) bool { return g.Name == name })
 	if i < 0 {

@@ -7,12 +7,12 @@ import (
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
-// service is what control knows of a virtual service. The balancer's lock guards it.
+// service is a virtual service in the control plane. Balancer.mu guards it.
 type service struct {
 	dp           *dataplane.Service
 	id           string // what it matches
 	name         string
-	mark         uint32 // that lists show; 0 where it has one VIP, protocol and port
+	mark         uint32 // in lists; 0 where it has one VIP, protocol and port
 	schedulerKey string
 	scheduler    string // its name
 	policy       servicePolicy
@@ -21,7 +21,7 @@ type service struct {
 	down         bool      // below its quorum
 }
 
-// servicePolicy is what of a service's config control acts by.
+// servicePolicy is the part of a service's config that the control plane needs.
 type servicePolicy struct {
 	quiescent          bool          // failed servers stay, with weight 0
 	slowStart          time.Duration // to full weight, of a server that is back
@@ -31,11 +31,10 @@ type servicePolicy struct {
 	hasPage            bool
 	passive            PassiveCheck
 	datagrams          bool          // takes UDP
-	detection          time.Duration // how long one cause takes at most to fail all servers
+	detection          time.Duration // the longest time in which checks notice that servers are dead
 }
 
-// server is what control knows of a server of one service. The balancer's lock guards
-// it.
+// server is a server of one service in the control plane. Balancer.mu guards it.
 type server struct {
 	dp       *dataplane.Server
 	service  *service
@@ -50,16 +49,16 @@ type server struct {
 
 	runWeight int32 // as set at run time, or as configured
 	state     ServerState
-	drainEnd  time.Time // when what is left is cut, zero never
-	drained   bool      // and told
-	rampStart time.Time // of slow start, zero none
+	drainEnd  time.Time // when the connections that are left are cut; zero means never
+	drained   bool      // EventDrained was sent
+	rampStart time.Time // of slow start; zero where it is over
 
 	up       bool
-	since    time.Time       // when up became what it is
-	failures [sources]string // why it failed, by source; "" where that one says nothing
-	reason   string          // the first of failures
+	since    time.Time       // when up changed last
+	failures [sources]string // why it failed, by source; "" where the source does not fail it
+	reason   string          // the first of failures that is not ""
 	failedAt time.Time       // when it went down last
-	held     bool            // failed, and stays in the service nonetheless
+	held     bool            // failed, but stays in the service (DownLastKnown)
 	passive  passiveState
 
 	checkKey string      // of its check; "" where the result is fixed
@@ -70,7 +69,7 @@ type server struct {
 
 func (s *server) addrPort() netip.AddrPort { return netip.AddrPortFrom(s.address, s.port) }
 
-// newServerLocked makes a server of v, which the scheduler does not see yet.
+// newServerLocked makes a server of v that the scheduler does not see yet.
 func (b *Balancer) newServerLocked(v *service, addr netip.AddrPort) *server {
 	s := &server{
 		dp: b.plane.AddServer(v.dp, addr), service: v, address: addr.Addr(), port: addr.Port(),
@@ -80,7 +79,7 @@ func (b *Balancer) newServerLocked(v *service, addr netip.AddrPort) *server {
 	return s
 }
 
-// configure makes name, method and tunnel those of a config.
+// configure sets name, method and tunnel by the config.
 func (s *server) configure(v *Service, cfg *Server) {
 	s.name, s.method = cfg.name(v), cfg.method(v)
 	s.dp.SetMethod(dataplane.Method(s.method), cfg.tunnel(v).dataplane())

@@ -11,23 +11,22 @@ import (
 	"github.com/golb/golb/health"
 )
 
-// How a server's state follows from what is known of it, from top to bottom: sources say
-// that it failed or not; it is up while none says that it failed; whether its service
-// has its quorum follows from its servers; whether the scheduler sees a server follows
-// from both; and with which weight.
+// How the state of a server is found, from top to bottom of this file: a server is up while
+// no source fails it; its service has its quorum, or not, by the servers that are up; from
+// both follows whether the scheduler sees the server, and with which weight.
 
-// source is one of the ways to find out that a server failed.
+// source is something that can fail a server.
 type source uint8
 
 const (
-	sourceCheck   source = iota // its check, by its own address
-	sourcePath                  // the check of the true path to it
+	sourceCheck   source = iota // its check, of its own address
+	sourcePath                  // its true path check
 	sourcePassive               // its connections, see PassiveCheck
 	sourceAgent                 // the agent on it
 	sources
 )
 
-// onCheckEvent has the servers of a check follow its result.
+// onCheckEvent applies the result of a check to its servers.
 func (b *Balancer) onCheckEvent(e health.Event) {
 	b.mu.Lock()
 	servers, from := b.checkedByLocked(e.Key)
@@ -38,8 +37,8 @@ func (b *Balancer) onCheckEvent(e health.Event) {
 	b.report()
 }
 
-// setServerStateLocked has a server follow what a source found since some time, since now
-// where that is zero, and notes the events that follow.
+// setServerStateLocked sets whether a source fails a server, and notes the events that
+// follow. since is when that began; zero means now.
 func (b *Balancer) setServerStateLocked(s *server, from source, failed bool, reason string, since time.Time) {
 	before := len(b.noted)
 	if !b.setFailedLocked(s, from, failed, reason) {
@@ -52,17 +51,17 @@ func (b *Balancer) setServerStateLocked(s *server, from source, failed bool, rea
 	if !s.up {
 		e.Kind = EventServerDown
 	}
-	for i := range b.noted[before:] { // consequences: they are as old as their cause
+	for i := range b.noted[before:] { // events of the service, which began when their cause did
 		b.noted[before+i].Since = since
 	}
-	b.noted = slices.Insert(b.noted, before, e) // cause before consequence
+	b.noted = slices.Insert(b.noted, before, e) // the cause before its effects
 }
 
-// setFailedLocked notes whether a server failed by one source, and puts the server in its
-// service or takes it out. It reports whether that changed whether the server is up.
+// setFailedLocked sets whether a source fails a server, and adds the server to its service
+// or removes it. changed is true where the server went up or down by this.
 func (b *Balancer) setFailedLocked(s *server, from source, failed bool, reason string) (changed bool) {
 	if from != sourcePassive && !failed && s.failures[from] != "" {
-		b.resetPassiveLocked(s) // a check that failed passes: that counts for more
+		b.resetPassiveLocked(s) // a check that failed and passes again outweighs failed connections
 		s.failures[sourcePassive] = ""
 	}
 	s.failures[from] = ""
@@ -89,9 +88,9 @@ func (b *Balancer) setFailedLocked(s *server, from source, failed bool, reason s
 	return true
 }
 
-// updateQuorumLocked finds whether a service has its quorum, and does what follows
-// (keepalived: update_quorum_state). It is called after each change of a server's health,
-// state or weight.
+// updateQuorumLocked finds whether a service has its quorum, and opens or closes it
+// accordingly (keepalived: update_quorum_state). It is called after each change of a server's
+// health, state or weight.
 func (b *Balancer) updateQuorumLocked(v *service) {
 	p, sum, total := &v.policy, 0, 0
 	for _, s := range v.servers {
@@ -101,7 +100,7 @@ func (b *Balancer) updateQuorumLocked(v *service) {
 		}
 	}
 	was := v.down
-	quorum := min(p.quorum, max(total, 1)) // no server could ever make up for more
+	quorum := min(p.quorum, max(total, 1)) // a higher one could never be reached
 	if was {
 		v.down = sum == 0 || sum < min(quorum+p.hysteresis, total)
 	} else {
@@ -124,7 +123,8 @@ func (b *Balancer) updateQuorumLocked(v *service) {
 	}
 }
 
-// whenDownAction says what a service does that is down.
+// whenDownAction returns what becomes of new connections to a service that is down, for
+// people.
 func (v *service) whenDownAction() string {
 	switch {
 	case v.policy.whenDown == DownRefuse:
@@ -136,14 +136,14 @@ func (v *service) whenDownAction() string {
 	case v.policy.hasPage:
 		return "new connections get the fallback page"
 	}
-	return "there is no fallback"
+	return "no fallback: new connections go to the servers that are left, if any"
 }
 
-// hasFallback reports whether new connections can be given anything but a server.
+// hasFallback reports whether the service has a fallback server or page.
 func (v *service) hasFallback() bool { return v.fallback != nil || v.policy.hasPage }
 
-// holdLastKnownLocked keeps the servers that failed last in a service that is down, if
-// its policy is DownLastKnown, and lets them go when it is up again.
+// holdLastKnownLocked keeps the servers that failed last in a service that is down, if its
+// policy is DownLastKnown, and removes them when it is up again.
 func (b *Balancer) holdLastKnownLocked(v *service) {
 	var last time.Time
 	for _, s := range v.servers {
@@ -160,8 +160,8 @@ func (b *Balancer) holdLastKnownLocked(v *service) {
 	}
 }
 
-// updateSchedulerLocked shows a server to its scheduler if it is up or held, and hides it
-// otherwise, or leaves it there with weight 0 where the service is quiescent.
+// updateSchedulerLocked adds a server to its scheduler if it is up or held. Otherwise it
+// removes the server, or sets its weight to 0 where the service is quiescent.
 func (b *Balancer) updateSchedulerLocked(s *server) {
 	v := s.service
 	listed, alive := v.dp.Has(s.dp), s.up || s.held
@@ -179,9 +179,8 @@ func (b *Balancer) updateSchedulerLocked(s *server) {
 	}
 }
 
-// updateWeightLocked gives a server the weight that follows from its own, its agent, its
-// state, and how long it has been back. always tells the scheduler also where nothing
-// changed.
+// updateWeightLocked sets the weight that the scheduler sees: the server's own, scaled by its
+// agent and slow start, or 0 by its state. always sets it also where it has not changed.
 func (b *Balancer) updateWeightLocked(s *server, always bool) {
 	weight, p := s.agentWeight(), &s.service.policy
 	switch {
@@ -199,7 +198,7 @@ func (b *Balancer) updateWeightLocked(s *server, always bool) {
 	}
 }
 
-// action says what became of a server that went down or came back.
+// action returns what golb did about a server that went down or came up, for people.
 func (s *server) action() string {
 	v, left := s.service, 0
 	for _, r := range v.servers {
@@ -207,24 +206,23 @@ func (s *server) action() string {
 			left++
 		}
 	}
-	did := "it gets no new connections"
+	text := "it gets no new connections"
 	switch {
 	case s.up && !s.rampStart.IsZero():
-		did = fmt.Sprintf("its share of new connections grows over %v", v.policy.slowStart)
+		text = fmt.Sprintf("its share of new connections grows over %v", v.policy.slowStart)
 	case s.up:
-		did = "it gets new connections"
+		text = "it gets new connections"
 	case s.held:
-		did = "it stays, as all servers that failed last do"
+		text = "it stays, as all servers that failed last do"
 	case v.policy.cutFailed:
-		did += "; those it had have been cut"
+		text += "; existing ones were cut"
 	case v.policy.quiescent:
-		did += "; those it has go on"
+		text += "; existing ones go on"
 	}
-	return fmt.Sprintf("%s; %d of %d servers up", did, left, len(v.servers))
+	return fmt.Sprintf("%s; %d of %d servers up", text, left, len(v.servers))
 }
 
-// updateDrains moves servers on that are draining, or new to their full weight, and looks
-// at what their connections show.
+// updateDrains does all that becomes due with time: drains, slow starts and passive checks.
 func (b *Balancer) updateDrains() {
 	var events []Event
 	b.mu.Lock()
@@ -238,14 +236,14 @@ func (b *Balancer) updateDrains() {
 			continue
 		}
 		reason := "no connection is left"
-		late := !s.drainEnd.IsZero() && !now.Before(s.drainEnd)
-		if late {
+		overdue := !s.drainEnd.IsZero() && !now.Before(s.drainEnd)
+		if overdue {
 			if n := s.dp.Total(); n > 0 {
-				reason = fmt.Sprintf("its time is over: what was left is cut, connections: %d", n)
+				reason = fmt.Sprintf("its time is over: %d connections were left and are cut", n)
 			}
 			b.plane.Cut(s.dp)
 		}
-		if !s.drained && (late || s.dp.Total() == 0) {
+		if !s.drained && (overdue || s.dp.Total() == 0) {
 			s.drained = true
 			events = append(events, Event{Kind: EventDrained, Service: s.service.name, Server: s.name, Reason: reason})
 		}

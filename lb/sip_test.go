@@ -23,8 +23,8 @@ func sipMessage(method, call string) []byte {
 	return fmt.Appendf(nil, "%s sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nCall-ID: %s\r\nCSeq: 1 %[1]s\r\n\r\n", method, call)
 }
 
-// says sends a datagram and returns the server that got it, 0 where none did.
-func (b *bench) says(from netip.AddrPort, vip netip.Addr, payload []byte) byte {
+// sendSIP sends a datagram and returns the server that got it, 0 where none did.
+func (b *bench) sendSIP(from netip.AddrPort, vip netip.Addr, payload []byte) byte {
 	b.t.Helper()
 	frames := b.inject(lbtest.Packet{
 		SrcMAC: clientMAC, DstMAC: balancerMAC, Src: from, Dst: netip.AddrPortFrom(vip, 5060), Protocol: lb.UDP, Payload: payload,
@@ -51,9 +51,9 @@ func TestSIPCallsKeepTheirServer(t *testing.T) {
 			got := map[byte]int{}
 			for call := range 30 {
 				id := fmt.Sprintf("call-%d@example.com", call)
-				first := b.says(clientOf(vip, 10*call), vip, sipMessage("INVITE", id))
+				first := b.sendSIP(clientOf(vip, 10*call), vip, sipMessage("INVITE", id))
 				for i, method := range []string{"ACK", "BYE", "INVITE"} {
-					if n := b.says(clientOf(vip, 10*call+1+i), vip, sipMessage(method, id)); n != first {
+					if n := b.sendSIP(clientOf(vip, 10*call+1+i), vip, sipMessage(method, id)); n != first {
 						t.Errorf("%s of call %d went to server %d, its INVITE to %d", method, call, n, first)
 					}
 				}
@@ -73,10 +73,10 @@ func TestSIPCallsOfOnePort(t *testing.T) {
 	b := start(t, lb.Config{Services: []lb.Service{s}})
 	first := map[int]byte{}
 	for call := range 30 {
-		first[call] = b.says(client(1), vip4, sipMessage("INVITE", fmt.Sprint(call)))
+		first[call] = b.sendSIP(client(1), vip4, sipMessage("INVITE", fmt.Sprint(call)))
 	}
 	for call := range 30 {
-		if n := b.says(client(1), vip4, sipMessage("ACK", fmt.Sprint(call))); n != first[call] || n != byte(1+call%3) && first[0] == 1 {
+		if n := b.sendSIP(client(1), vip4, sipMessage("ACK", fmt.Sprint(call))); n != first[call] || n != byte(1+call%3) && first[0] == 1 {
 			t.Errorf("call %d: ACK to server %d, INVITE to %d", call, n, first[call])
 		}
 	}
@@ -88,11 +88,11 @@ func TestSIPWithAPrefixTellsClientsApart(t *testing.T) {
 	b := start(t, lb.Config{Services: []lb.Service{s}})
 	m := sipMessage("INVITE", "one")
 	at := func(a string) netip.AddrPort { return netip.MustParseAddrPort(a) }
-	first := b.says(at("198.51.100.1:5060"), vip4, m)
-	if n := b.says(at("198.51.100.9:5060"), vip4, m); n != first {
-		t.Errorf("the neighbour's went to server %d, want %d", n, first)
+	first := b.sendSIP(at("198.51.100.1:5060"), vip4, m)
+	if n := b.sendSIP(at("198.51.100.9:5060"), vip4, m); n != first {
+		t.Errorf("the neighbor's went to server %d, want %d", n, first)
 	}
-	if n := b.says(at("198.51.101.1:5060"), vip4, m); n == first {
+	if n := b.sendSIP(at("198.51.101.1:5060"), vip4, m); n == first {
 		t.Errorf("that of another network went to the same server, %d", n)
 	}
 }
@@ -101,17 +101,17 @@ func TestSIPWithoutCallIDIsDropped(t *testing.T) {
 	b := start(t, lb.Config{Services: []lb.Service{sipService(vip4)}})
 	long := sipMessage("INVITE", strings.Repeat("x", 256))
 	for i, m := range [][]byte{[]byte("\r\n\r\n"), nil, []byte("x"), long} {
-		if n := b.says(client(i), vip4, m); n != 0 {
+		if n := b.sendSIP(client(i), vip4, m); n != 0 {
 			t.Errorf("%q went to server %d", m, n)
 		}
 	}
 	if n := b.balancer.Stats().Drops[lb.NoCallID]; n != 4 {
 		t.Errorf("no_call_id is %d, want 4", n)
 	}
-	if n := b.says(client(9), vip4, sipMessage("INVITE", strings.Repeat("x", 255))); n == 0 {
+	if n := b.sendSIP(client(9), vip4, sipMessage("INVITE", strings.Repeat("x", 255))); n == 0 {
 		t.Error("a Call-ID of 255 bytes was dropped")
 	}
-	if n := b.says(client(9), vip4, []byte("\r\n\r\n")); n == 0 {
+	if n := b.sendSIP(client(9), vip4, []byte("\r\n\r\n")); n == 0 {
 		t.Error("a keep-alive of a known connection was dropped")
 	}
 }
@@ -119,13 +119,13 @@ func TestSIPWithoutCallIDIsDropped(t *testing.T) {
 // A long INVITE comes in fragments, of which the first has the Call-ID.
 func TestSIPFragmentsFollowTheirCall(t *testing.T) {
 	b := start(t, lb.Config{Services: []lb.Service{sipService(vip4)}})
-	want := b.says(client(1), vip4, sipMessage("INVITE", "one"))
-	b.says(client(2), vip4, sipMessage("INVITE", "two"))
-	whole := lbtest.Packet{
+	want := b.sendSIP(client(1), vip4, sipMessage("INVITE", "one"))
+	b.sendSIP(client(2), vip4, sipMessage("INVITE", "two"))
+	datagram := lbtest.Packet{
 		SrcMAC: clientMAC, DstMAC: balancerMAC, Src: client(3), Dst: netip.AddrPortFrom(vip4, 5060), Protocol: lb.UDP, ID: 7,
 		Payload: append(sipMessage("INVITE", "one"), make([]byte, 2000)...),
 	}.Frame()
-	f := forward.Frame{Buf: whole.Data, Tail: len(whole.Data)}
+	f := forward.Frame{Buf: datagram.Data, Tail: len(datagram.Data)}
 	var p forward.Packet
 	var cut forward.Fragmenter
 	if r := forward.Parse(&f, &p); r != forward.None {
@@ -152,7 +152,7 @@ func TestSIPFragmentsFollowTheirCall(t *testing.T) {
 func TestSIPTemplatesAreListedByCall(t *testing.T) {
 	b := start(t, lb.Config{Services: []lb.Service{sipService(vip4)}})
 	for n := range 4 {
-		b.says(client(n), vip4, sipMessage("INVITE", fmt.Sprint(n%2)))
+		b.sendSIP(client(n), vip4, sipMessage("INVITE", fmt.Sprint(n%2)))
 	}
 	calls := map[string]bool{}
 	for c := range b.balancer.Connections {

@@ -56,12 +56,12 @@ func TestSlowStartRaisesTheWeightWithTime(t *testing.T) {
 	b.onCheckEvent(health.Event{Key: key, State: health.Down})
 	b.onCheckEvent(health.Event{Key: key, State: health.Up})
 	for _, step := range []struct {
-		after time.Duration
-		want  int
+		elapsed time.Duration
+		want    int
 	}{{0, 1}, {10 * time.Second, 5}, {50 * time.Second, 25}, {99 * time.Second, 49}, {100 * time.Second, 50}, {time.Hour, 50}} {
-		now = time.Unix(1e9, 0).Add(step.after)
+		now = time.Unix(1e9, 0).Add(step.elapsed)
 		if got := weight(); got != step.want {
-			t.Errorf("%v after it came back: weight %d, want %d", step.after, got, step.want)
+			t.Errorf("%v after it came back: weight %d, want %d", step.elapsed, got, step.want)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
-// Stats is what a balancer does and counts. All counters run from its start.
+// Stats are a balancer's services, interfaces and counters. Counters start at 0 with New.
 type Stats struct {
 	Services    []ServiceStats   `json:"services"`    // in the config's order
 	Interfaces  []InterfaceStats `json:"interfaces"`  // in the config's order; none unless Run runs
@@ -15,14 +15,14 @@ type Stats struct {
 	Drops       Drops            `json:"drops"`       // frames not forwarded
 }
 
-// InterfaceStats is what an interface counts.
+// InterfaceStats are the counters of an interface.
 type InterfaceStats struct {
 	Name string            `json:"name"`
 	Port forward.PortStats `json:"port"` // of all workers' ports
 	Link LinkStats         `json:"link"`
 }
 
-// ServiceStats is a service, its servers, and what it counts.
+// ServiceStats is a service with its servers and counters.
 type ServiceStats struct {
 	Name      string        `json:"name"`
 	Group     string        `json:"group"`
@@ -32,11 +32,11 @@ type ServiceStats struct {
 	Up        bool          `json:"up"`       // it has its quorum
 	Servers   []ServerStats `json:"servers"`  // in the config's order
 	Fallback  *ServerStats  `json:"fallback"` // nil where it has no fallback server
-	Pages     uint64        `json:"pages"`    // sent in place of a fallback server; where they were lost, more than once
+	Pages     uint64        `json:"pages"`    // fallback pages sent, repeated ones included
 }
 
-// ServerStats is a server and what it counts. Bytes are those of IP packets. What servers
-// send to clients does not pass through golb in DSR and TUN, and so is not counted.
+// ServerStats is a server with its counters. Bytes are those of IP packets. With DSR and TUN
+// packets from servers to clients do not pass golb, and so are not counted.
 type ServerStats struct {
 	Name    string      `json:"name"`
 	Address netip.Addr  `json:"address"`
@@ -45,12 +45,12 @@ type ServerStats struct {
 	Up      bool        `json:"up"`
 	State   ServerState `json:"state"`
 	Reason  string      `json:"reason"` // why it is down
-	Weight  int         `json:"weight"` // that its scheduler sees
+	Weight  int         `json:"weight"` // as its scheduler sees it
 
 	Active      int64  `json:"active"`      // connections now in an active state
 	Inactive    int64  `json:"inactive"`    // all others in the table
 	Templates   int64  `json:"templates"`   // persistence templates
-	Connections uint64 `json:"connections"` // ever
+	Connections uint64 `json:"connections"` // all since the start
 	InPackets   uint64 `json:"in_packets"`
 	InBytes     uint64 `json:"in_bytes"`
 	OutPackets  uint64 `json:"out_packets"`
@@ -59,7 +59,7 @@ type ServerStats struct {
 	Failed FailedConnections `json:"failed"`
 }
 
-// Stats reads all counters.
+// Stats returns all counters. It does not wait for the network.
 func (b *Balancer) Stats() Stats {
 	b.plane.Expire()
 	interfaces := b.interfaceStats()
@@ -68,7 +68,7 @@ func (b *Balancer) Stats() Stats {
 	st := Stats{Services: []ServiceStats{}, Interfaces: interfaces, Connections: b.plane.InUse(), Drops: Drops{}}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
-		v := b.services[s.id()]
+		v := b.services[i]
 		vs := ServiceStats{
 			Name: v.name, Group: s.group(), Match: s.matches(), Mark: v.mark, Scheduler: v.scheduler, Up: !v.down,
 			Servers: make([]ServerStats, len(v.servers)), Pages: v.dp.Pages(),

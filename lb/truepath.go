@@ -12,27 +12,27 @@ import (
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
-// The true path to a server is that of clients' packets: to the VIP, by golb's own
-// rewriting, and back from the VIP. A check of a server's own address does not see that
-// a server of DSR or TUN lacks the VIP.
+// The true path to a server is the path of clients' packets: to the VIP, by golb's own
+// rewriting, and back from the VIP. A check of the server's own address passes also where a
+// server of DSR or TUN lacks the VIP.
 
 // throughVIP is Check.Through for the true path.
 const throughVIP = "vip"
 
-// probeRepeat is when a SYN is taken for lost (RFC 6298 §2).
+// probeRepeat is the time after which a SYN is taken for lost (RFC 6298 §2).
 const probeRepeat = time.Second
 
-// pathCheck is the check of the true path to one server.
+// pathCheck is the true path check of one server.
 type pathCheck struct {
 	balancer     *Balancer
 	server       *dataplane.Server
 	name         string // the server's
 	method       Method
 	vip          netip.AddrPort
-	acceptsReset bool // no port is checked: that the VIP answers is enough
+	acceptsReset bool // for services without TCP: a reset too shows that the server has the VIP
 }
 
-// Check sends a SYN, again each second, until something answers it.
+// Check sends a SYN, and repeats it each second, until an answer comes.
 func (c *pathCheck) Check(ctx context.Context) error {
 	plane := c.balancer.plane
 	source, err := c.source()
@@ -63,7 +63,7 @@ func (c *pathCheck) Check(ctx context.Context) error {
 	}
 }
 
-// noAnswer says what no answer means.
+// noAnswer returns the error of a check without an answer, with what that means.
 func (c *pathCheck) noAnswer() error {
 	switch c.method {
 	case NAT:
@@ -75,7 +75,7 @@ func (c *pathCheck) noAnswer() error {
 	return fmt.Errorf("SYN through %s: no answer in time: %s is dead, or takes no packets for the VIP: is it on its loopback?", c.vip, c.name)
 }
 
-// source is the host's own address that the SYN comes from.
+// source returns the host's address that the SYN comes from.
 func (c *pathCheck) source() (forward.Addr, error) {
 	vip := c.vip.Addr()
 	if a := c.server.Source(); a != (forward.Addr{}) && a.Is4() == vip.Is4() {
@@ -90,13 +90,12 @@ func (c *pathCheck) source() (forward.Addr, error) {
 	}
 	r, err := n.route(vip)
 	if err != nil || !r.Source.IsValid() || r.Source.Is4() != vip.Is4() {
-		return forward.Addr{}, fmt.Errorf("no address of this host to send it from: allowed: %s on its interface", familyOf(vip))
+		return forward.Addr{}, fmt.Errorf("no source address: the host's interface has none of %s", familyOf(vip))
 	}
 	return forward.AddrFrom(r.Source), nil
 }
 
-// addPathTargetLocked adds the check of the true path to a server, where the service
-// wants it.
+// addPathTargetLocked adds the true path check of a server, where the service has one.
 func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *server) []health.Target {
 	c := &s.Check
 	if c.Through != throughVIP {
@@ -109,14 +108,14 @@ func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *s
 		balancer: b, server: r.dp, name: r.name, method: r.method,
 		vip: netip.AddrPortFrom(s.anyVIP(), s.checkedPort()), acceptsReset: !s.takes(TCP),
 	}
-	key := fmt.Sprintf("path %s to %s of %s, every %v %v, timeout %v, fall %d, rise %d", check.vip, r.addrPort(), s.id(), c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise)
+	key := fmt.Sprintf("path %s to %s of %s, every %v %v, timeout %v, fall %d, rise %d", check.vip, r.addrPort(), r.service.id, c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise)
 	b.paths[key] = r
 	return append(targets, health.Target{Key: key, Checker: check, Settings: health.Settings{
 		Interval: c.Interval, FastInterval: c.Fast, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise,
 	}})
 }
 
-// checkedByLocked are the servers that a check is about, and which source it is.
+// checkedByLocked returns the servers of a check, and which source it is.
 func (b *Balancer) checkedByLocked(key string) ([]*server, source) {
 	if r := b.paths[key]; r != nil {
 		return []*server{r}, sourcePath
@@ -128,8 +127,8 @@ func (v *validator) through(path string, s *Service) {
 	switch {
 	case s.Check.Through == "":
 	case s.Check.Through != throughVIP:
-		v.fail(path, s.Check.Through, "unknown way", throughVIP+", or nothing")
+		v.fail(path, s.Check.Through, "unknown value", throughVIP+", or nothing")
 	case s.checkedPort() == 0:
-		v.fail(path, s.Check.Through, "a service of all ports has none to ask for", "nothing")
+		v.fail(path, s.Check.Through, "a service of all ports has no port to check", "nothing")
 	}
 }

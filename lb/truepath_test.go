@@ -43,10 +43,10 @@ func TestTruePathProbesAreAnsweredOnTheWire(t *testing.T) {
 			if c.answer == 0 || c.wrong {
 				s.Check.Timeout = 200 * time.Millisecond
 			}
-			verdict := make(chan lb.Event, 64)
+			events := make(chan lb.Event, 64)
 			b := startWith(t, lb.Config{Services: []lb.Service{s}}, func(e lb.Event) {
 				if e.Kind == lb.EventServerDown || e.Kind == lb.EventServerUp {
-					verdict <- e
+					events <- e
 				}
 			})
 			resets := make(chan uint32, 64)
@@ -86,7 +86,7 @@ func TestTruePathProbesAreAnsweredOnTheWire(t *testing.T) {
 				case passed && !c.up || failed && c.up:
 					t.Fatalf("passed %v, failed %v", passed, failed)
 				case failed:
-					if e := <-verdict; e.Kind != lb.EventServerDown {
+					if e := <-events; e.Kind != lb.EventServerDown {
 						t.Errorf("%v: %s", e.Kind, e.Reason)
 					}
 					return

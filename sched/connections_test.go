@@ -24,6 +24,8 @@ func TestPickByConnections(t *testing.T) {
 		{"wlc", "weight 0, overloaded", []server{s(0, 0, 0), over(s(9, 0, 0)), s(1, 9, 9)}, "C"},
 		{"wlc", "none", []server{s(0, 0, 0), over(s(1, 0, 0))}, "-"},
 
+		{"wlc", "weight 0, active negative for a moment", []server{s(1, 9, 0), s(0, -1, 0), over(s(1, -1, 0))}, "A"},
+
 		{"lc", "active counts 256", []server{s(1, 1, 0), s(1, 0, 255)}, "B"},
 		{"lc", "regardless of weight", []server{s(1, 1, 0), s(100, 2, 0)}, "A"},
 		{"lc", "equal: first in list", []server{s(1, 1, 0), s(9, 1, 0)}, "A"},
@@ -32,6 +34,7 @@ func TestPickByConnections(t *testing.T) {
 		{"sed", "inactive do not count", []server{s(1, 0, 999), s(1, 0, 0)}, "A"},
 		{"sed", "the one to come counts", []server{s(1, 0, 0), s(3, 1, 0)}, "B"},
 		{"sed", "equal delay: first in list", []server{s(1, 0, 0), s(2, 1, 0)}, "A"},
+		{"sed", "weight 0, active negative for a moment", []server{s(1, 9, 0), s(0, -2, 0), over(s(1, -2, 0))}, "A"},
 		{"sed", "weight 0, overloaded", []server{s(0, 0, 0), over(s(9, 0, 0)), s(1, 9, 9)}, "C"},
 
 		{"nq", "idle before faster", []server{s(100, 1, 0), s(1, 0, 99)}, "B"},

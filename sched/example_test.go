@@ -34,7 +34,7 @@ func flowFrom(client string, port uint16, hash uint32) *sched.Flow {
 }
 
 // Six connections of one client, by least connections.
-func ExampleNew() {
+func Example() {
 	s, err := sched.New("wlc", sched.Options{})
 	if err != nil {
 		fmt.Println(err)
@@ -54,18 +54,18 @@ func ExampleNew() {
 	// 10.0.0.1 weight 1 connections 2
 }
 
-// byHash is a scheduler that New does not know: the hash of the flow names the server,
+// hashScheduler is a scheduler that New does not know: the hash of the flow names the server,
 // and where that is not eligible, the next one takes it.
-type byHash struct {
+type hashScheduler struct {
 	list atomic.Pointer[[]*sched.Server]
 }
 
-func (*byHash) Name() string                                    { return "hash" }
-func (h *byHash) Added(list []*sched.Server, _ *sched.Server)   { h.list.Store(&list) }
-func (h *byHash) Removed(list []*sched.Server, _ *sched.Server) { h.list.Store(&list) }
-func (*byHash) Edited([]*sched.Server, *sched.Server)           {} // Eligible reads the weight
+func (*hashScheduler) Name() string                                    { return "hash" }
+func (h *hashScheduler) Added(list []*sched.Server, _ *sched.Server)   { h.list.Store(&list) }
+func (h *hashScheduler) Removed(list []*sched.Server, _ *sched.Server) { h.list.Store(&list) }
+func (*hashScheduler) Edited([]*sched.Server, *sched.Server)           {} // Eligible reads the weight
 
-func (h *byHash) Pick(f *sched.Flow) *sched.Server {
+func (h *hashScheduler) Pick(f *sched.Flow) *sched.Server {
 	p := h.list.Load()
 	if p == nil {
 		return nil
@@ -79,9 +79,9 @@ func (h *byHash) Pick(f *sched.Flow) *sched.Server {
 	return nil
 }
 
-// A scheduler of one's own.
+// A scheduler of your own.
 func ExampleScheduler() {
-	var s sched.Scheduler = new(byHash)
+	var s sched.Scheduler = new(hashScheduler)
 	list := addServers(s, 1, 1, 1)
 	list[1].SetOverloaded(true)
 	for hash := range uint32(4) {

@@ -55,6 +55,19 @@ func TestLocalityKeepsDestinationsWithTheirServer(t *testing.T) {
 	}
 }
 
+// TestLocalityOverloadedServersAreUnderHalfToo: which others have few connections is not
+// asked of those alone that could be picked.
+func TestLocalityOverloadedServersAreUnderHalfToo(t *testing.T) {
+	for _, name := range []string{"lblc", "lblcr"} {
+		l := newLocality(t, name, 0)
+		l.expect(t, "first", 1, l.a)
+		setActive(l.a, 3)
+		setActive(l.b, 1)
+		l.c.SetOverloaded(true)
+		l.expect(t, "beyond weight, an overloaded one under half", 1, l.b)
+	}
+}
+
 func TestLocalityServerNoLongerEligible(t *testing.T) {
 	for _, name := range []string{"lblc", "lblcr"} {
 		l := newLocality(t, name, 0)
@@ -131,13 +144,17 @@ func (l *locality) set() []*Server {
 
 func TestLBLCRSetLosesItsMostLoadedServer(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		a, b int64 // active connections
-		left string
+		name   string
+		a, b   int64 // active connections
+		change func(a, b *Server)
+		left   string
 	}{
-		{"A more loaded", 2, 1, "B"},
-		{"B more loaded", 1, 2, "A"},
-		{"equal: the latest goes", 1, 1, "A"},
+		{"A more loaded", 2, 1, nil, "B"},
+		{"B more loaded", 1, 2, nil, "A"},
+		{"equal: the latest goes", 1, 1, nil, "A"},
+		{"A more loaded, overloaded", 2, 1, func(a, _ *Server) { a.SetOverloaded(true) }, "B"},
+		{"A more loaded, B overloaded", 2, 1, func(_, b *Server) { b.SetOverloaded(true) }, "B"},
+		{"A more loaded, weight 0", 2, 1, func(a, _ *Server) { a.SetWeight(0) }, "A"},
 	} {
 		l := newLocality(t, "lblcr", 100)
 		l.expect(t, "first", 1, l.a)
@@ -145,6 +162,9 @@ func TestLBLCRSetLosesItsMostLoadedServer(t *testing.T) {
 		l.expect(t, "joins", 1, l.b)
 		setActive(l.a, tt.a)
 		setActive(l.b, tt.b)
+		if tt.change != nil {
+			tt.change(l.a, l.b)
+		}
 		l.now = 100
 		l.to(1)
 		if got := l.set(); !slices.Equal(got, []*Server{l.b, l.a}) {

@@ -13,8 +13,8 @@ import (
 	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
-// TestPicksOnlyEligibleServers holds the picks and refusals of every scheduler
-// against the rule for it.
+// TestPicksOnlyEligibleServers checks of every scheduler that it picks eligible servers
+// only, and one where it must.
 func TestPicksOnlyEligibleServers(t *testing.T) {
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) { seeded.Check(t, func(t *rapid.T) { checkEligible(t, name) }) })
@@ -101,7 +101,7 @@ func TestPickWhileServersChange(t *testing.T) {
 							continue
 						}
 						if !slices.Contains(all, s) {
-							t.Error("picked a stranger")
+							t.Error("picked a server that was never added")
 						}
 						setActive(s, int64(rng.Uint32()%8))
 						s.SetOverloaded(rng.Uint32()%8 == 0)

@@ -94,17 +94,16 @@ func TestPicksAsRecorded(t *testing.T) {
 	}
 }
 
-// director is the least of ip_vs around a scheduler that the recordings need:
-// TCP of which only the client's side is seen, thresholds, and servers that come
-// back with the connections they had.
+// director is as much of ip_vs as the recordings need: TCP of which only the client's
+// packets are seen, thresholds, and servers that come back with the connections they had.
 type director struct {
 	*fixture
-	vip    netip.AddrPort
-	known  map[string]*realServer // also those removed
-	owner  map[*Server]*realServer
-	conns  map[string]*clientConn
-	got    []byte
-	counts []string
+	vip     netip.AddrPort
+	servers map[string]*realServer // also those removed
+	owner   map[*Server]*realServer
+	conns   map[string]*clientConn
+	got     []byte
+	counts  []string
 }
 
 type realServer struct {
@@ -138,37 +137,37 @@ var inputOnly = map[string][5]byte{
 func newDirector(x *fixture, vip string) *director {
 	return &director{
 		fixture: x, vip: netip.MustParseAddrPort(vip),
-		known: map[string]*realServer{}, owner: map[*Server]*realServer{}, conns: map[string]*clientConn{},
+		servers: map[string]*realServer{}, owner: map[*Server]*realServer{}, conns: map[string]*clientConn{},
 	}
 }
 
 func (d *director) event(t *testing.T, event string) {
-	op, rest, _ := strings.Cut(event, " ")
+	op, args, _ := strings.Cut(event, " ")
 	switch op {
 	case "add", "edit":
 		var addr string
 		var weight int32
 		var upper, lower int64
-		fmt.Sscan(rest, &addr, &weight, &upper, &lower)
+		fmt.Sscan(args, &addr, &weight, &upper, &lower)
 		d.set(op, addr, weight, upper, lower)
 	case "del":
-		d.remove(&d.known[rest].Server)
+		d.remove(&d.servers[args].Server)
 	case "dump":
 		d.dump()
 	case "syn", "ack", "fin", "rst":
-		d.packet(op, rest)
+		d.packet(op, args)
 	default:
 		t.Fatalf("unknown event %q", event)
 	}
 }
 
 func (d *director) set(op, addr string, weight int32, upper, lower int64) {
-	s := d.known[addr]
+	s := d.servers[addr]
 	if s == nil {
 		s = &realServer{addr: netip.MustParseAddrPort(addr)}
 		s.Addr, s.Port = s.addr.Addr().As16(), s.addr.Port()
 		new(Slab).Init(&s.Server)
-		d.known[addr], d.owner[&s.Server] = s, s
+		d.servers[addr], d.owner[&s.Server] = s, s
 	}
 	if upper == 0 || upper > s.upper {
 		s.SetOverloaded(false)

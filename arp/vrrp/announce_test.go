@@ -64,7 +64,7 @@ func TestAnnouncements(t *testing.T) {
 		{"delay", Announce{Repeat: 1, Delay: 2 * time.Second}, 20 * time.Second, append(at("0s", one, two, six), at("2s", one, two, six)...)},
 		{"refresh begins after the delay", Announce{Repeat: 1, Delay: 2 * time.Second, Refresh: 3 * time.Second, RefreshRepeat: 2}, 10 * time.Second,
 			slices.Concat(at("0s", one, two, six), at("2s", one, two, six), times(2, at("5s", one, two, six)...), times(2, at("8s", one, two, six)...))},
-		{"refresh waits for the next advert", Announce{Repeat: 1, Delay: -1, Refresh: 2500 * time.Millisecond}, 7 * time.Second,
+		{"refresh waits for the next advert", Announce{Repeat: 1, Delay: -10 * time.Second, Refresh: 2500 * time.Millisecond}, 7 * time.Second,
 			slices.Concat(at("0s", one, two, six), at("3s", one, two, six), at("6s", one, two, six))},
 		{"gaps: each family in turn", Announce{Repeat: 2, Delay: -1, ARPInterval: 100 * time.Millisecond, NDInterval: 250 * time.Millisecond}, time.Second,
 			[]string{"0s " + one, "0s " + six, "100ms " + two, "200ms " + one, "250ms " + six, "300ms " + two}},

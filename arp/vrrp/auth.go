@@ -10,16 +10,16 @@ import (
 
 // hmacState is what an instance remembers of HMAC trailers.
 type hmacState struct {
-	seq   uint64 // of the last trailer sent
-	heard lastSeqs
+	seq      uint64 // of the last trailer sent
+	received lastSeqs
 }
 
 // ahState is what an instance remembers of AHs.
 type ahState struct {
 	// seq is the highest number sent or received: whoever becomes master goes on from
 	// there, since keepalived takes nothing that is not higher than all it knows.
-	seq   uint32
-	heard lastSeqs
+	seq      uint32
+	received lastSeqs
 }
 
 // lastSeqs are the highest numbers of the last senders, the latest first.
@@ -36,7 +36,7 @@ type lastSeq struct {
 func (l *lastSeqs) accept(c *Config, src netip.Addr, seq uint64, forget func(last uint64) bool) Reason {
 	i := slices.IndexFunc(*l, func(x lastSeq) bool { return x.addr == src })
 	if i >= 0 {
-		if last := (*l)[i].seq; !forget(last) && !after(seq, last) {
+		if last := (*l)[i].seq; !forget(last) && !seqAfter(seq, last) {
 			return ReasonReplay
 		}
 		*l = slices.Delete(*l, i, i+1)
@@ -51,8 +51,8 @@ func (l *lastSeqs) accept(c *Config, src netip.Addr, seq uint64, forget func(las
 // keepalived does. More than one sends only while a master is chosen.
 const maxSenders = 4
 
-// after compares numbers of trailers as RFC 1982 does, so that the seconds may wrap.
-func after(a, b uint64) bool { return int64(a-b) > 0 }
+// seqAfter compares numbers of trailers as RFC 1982 does, so that the seconds may wrap.
+func seqAfter(a, b uint64) bool { return int64(a-b) > 0 }
 
 // clockSeq is the number of a trailer made at a time of day.
 func clockSeq(wall time.Time) uint64 {
@@ -70,7 +70,7 @@ func apart(wall time.Time, seq uint64) time.Duration {
 // out of their window.
 func (s *hmacState) next(h *HMAC, wall time.Time) uint64 {
 	now := clockSeq(wall)
-	if s.seq == 0 || after(now, s.seq) || !h.Monotonic && -apart(wall, s.seq) > h.Window {
+	if s.seq == 0 || seqAfter(now, s.seq) || !h.Monotonic && -apart(wall, s.seq) > h.Window {
 		s.seq = now
 	} else {
 		s.seq++
@@ -103,7 +103,7 @@ func (s *hmacState) check(c *Config, wall time.Time, a *Advert) Reason {
 	if subtle.ConstantTimeCompare(t.HMAC[:], want[:]) == 0 {
 		return ReasonHMAC
 	}
-	return s.heard.accept(c, a.Src, t.seq(), func(last uint64) bool {
+	return s.received.accept(c, a.Src, t.seq(), func(last uint64) bool {
 		// Outside the window it says nothing: a replay of it would be stale.
 		return !h.Monotonic && apart(wall, last).Abs() > h.Window
 	})
@@ -130,7 +130,7 @@ func (s *ahState) check(c *Config, a *Advert) Reason {
 		return ReasonAH
 	}
 	s.seq = max(s.seq, a.AH.Seq)
-	return s.heard.accept(c, a.Src, uint64(a.AH.Seq), func(uint64) bool { return false })
+	return s.received.accept(c, a.Src, uint64(a.AH.Seq), func(uint64) bool { return false })
 }
 
 // spi is the security parameters index of adverts from src.

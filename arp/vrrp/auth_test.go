@@ -123,14 +123,32 @@ func TestHMACReplaysAreDropped(t *testing.T) {
 	}
 }
 
+func TestHMACRemembersAllPeers(t *testing.T) {
+	c := config4(1, 100)
+	c.HMAC = &HMAC{Keys: []Key{key(1)}, Active: 1}
+	for n := byte(2); n < 9; n++ {
+		c.Peers = append(c.Peers, Peer{Addr: config4(n, 0).Source})
+	}
+	x := newNetwork().add(c).start(t)
+	for _, want := range []Reason{ReasonNone, ReasonReplay} {
+		for n := byte(2); n < 9; n++ {
+			a := signed(config4(n, 150), key(1), epoch, 0)
+			a.Dst = c.Source
+			if got := x.in().Receive(x.net.now, a.Append(nil)); got != want {
+				t.Errorf("peer %d: %q, want %q", n, got, want)
+			}
+		}
+	}
+}
+
 func TestHMACForgeriesRaiseNoNumbers(t *testing.T) {
 	c := config4(1, 100)
 	c.HMAC = &HMAC{Keys: []Key{key(1)}, Active: 1}
 	x := newNetwork().add(c).start(t)
 	forged := signed(config4(2, 150), Key{1, key(9).Secret}, epoch.Add(4*time.Second), 0)
 	x.in().Receive(x.net.now, forged.Append(nil))
-	good := signed(config4(2, 150), key(1), epoch, 0)
-	if got := x.in().Receive(x.net.now, good.Append(nil)); got != ReasonNone {
+	valid := signed(config4(2, 150), key(1), epoch, 0)
+	if got := x.in().Receive(x.net.now, valid.Append(nil)); got != ReasonNone {
 		t.Errorf("%q", got)
 	}
 }
@@ -166,9 +184,12 @@ func TestHMACNumbersGrow(t *testing.T) {
 		var s hmacState
 		begin := time.Date(year, 2, 7, 6, 28, 10, 0, time.UTC)
 		last := s.next(&HMAC{Monotonic: true}, begin)
+		if last != clockSeq(begin) {
+			t.Errorf("%d: begins with %x, the clock is %x", year, last, clockSeq(begin))
+		}
 		for i := range 20 {
 			next := s.next(&HMAC{Monotonic: true}, begin.Add(time.Duration(i+1)*time.Second))
-			if !after(next, last) {
+			if !seqAfter(next, last) {
 				t.Errorf("%d: %x after %x", year, next, last)
 			}
 			last = next

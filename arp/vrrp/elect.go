@@ -7,7 +7,7 @@ func (in *Instance) receiveBackup(now time.Time, a *Advert) {
 	switch {
 	case a.Priority == 0:
 		in.timer, in.cause = now.Add(in.skew()), CauseResigned
-		in.lookingSince, in.wants = time.Time{}, false
+		in.lookingSince = time.Time{}
 	case in.yieldsTo(now, a):
 		in.follow(now, a)
 	default:
@@ -56,7 +56,7 @@ func (in *Instance) preempt(now time.Time, a *Advert) {
 }
 
 func (in *Instance) hear(now time.Time, a *Advert) {
-	in.master = heard{addr: a.Src, priority: a.Priority, at: now, followed: a.Priority >= in.priority}
+	in.master = masterAdvert{addr: a.Src, priority: a.Priority, at: now, followed: a.Priority >= in.priority}
 }
 
 // receiveMaster is RFC 9568 §6.4.3.

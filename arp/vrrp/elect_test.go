@@ -113,8 +113,15 @@ func TestHigherPriorityPreemptsAfterItsMasterDownTime(t *testing.T) {
 	b.until(StateMaster)
 	n.run(5 * time.Second)
 	a := n.add(config4(1, 150)).start(t)
-	if got := a.until(StateMaster); !near(got, 3414*time.Millisecond) {
-		t.Errorf("%v, want 3.414s", got)
+	n.run(2 * time.Second)
+	if got := a.in().Status(); got.State != StateBackup || got.Master != b.cfgs[0].Source || got.MasterPriority != 100 {
+		t.Errorf("%+v", got)
+	}
+	if got := a.until(StateMaster); !near(got, 1414*time.Millisecond) {
+		t.Errorf("%v, want 3.414s", 2*time.Second+got)
+	}
+	if !slices.Contains(a.log, "v: master, the master has a lower priority") {
+		t.Errorf("%q", a.log)
 	}
 	if got := b.until(StateBackup); !near(got, time.Millisecond) {
 		t.Errorf("the other steps back after %v", got)
@@ -151,6 +158,30 @@ func TestPreemptDelayCountsFromTheFirstLowerAdvert(t *testing.T) {
 	// It has nothing to do with a start where there is no master.
 	if got := newNetwork().add(c).start(t).until(StateMaster); !near(got, 3414*time.Millisecond) {
 		t.Errorf("alone: %v, want 3.414s", got)
+	}
+}
+
+// TestPreemptDelayBeginsAnewAfterAMasterThatIsNotLower: of higher priority or equal.
+func TestPreemptDelayBeginsAnewAfterAMasterThatIsNotLower(t *testing.T) {
+	for _, between := range []uint8{150, 200} {
+		c := config4(1, 150)
+		c.PreemptDelay = 5 * time.Second
+		x := newNetwork().add(c).start(t)
+		hear := func(priority uint8, times int) {
+			for range times {
+				x.in().Receive(x.net.now, advertBytes(config4(2, priority), priority))
+				x.net.run(time.Second)
+			}
+		}
+		hear(100, 4)
+		hear(between, 3)
+		hear(100, 5)
+		begin := x.net.now
+		x.in().Receive(x.net.now, advertBytes(config4(2, 100), 100)) // 5 s after the first of them: does not count
+		x.until(StateMaster)
+		if got := x.net.now.Sub(begin); !near(got, 2414*time.Millisecond) {
+			t.Errorf("priority %d between: master %v after the delay, want 2.414s", between, got)
+		}
 	}
 }
 
@@ -196,6 +227,7 @@ func TestSplitEndsWithinAnAdvert(t *testing.T) {
 		{"equal priority: higher address", config4(1, 100), config4(2, 100), false},
 		{"equal priority: higher address, IPv6", config6(7, 100), config6(2, 100), true},
 		{"two owners: higher address", config4(1, 255), config4(2, 255), false},
+		{"owner", config4(1, 255), config4(2, 200), true},
 	} {
 		a, b := split(t, c.a, c.b)
 		a.net.run(1010 * time.Millisecond)
@@ -211,6 +243,9 @@ func TestSplitEndsWithinAnAdvert(t *testing.T) {
 		}
 		if winner.reported(EventLower) == 0 {
 			t.Errorf("%s: the winner does not tell", c.name)
+		}
+		if both := c.a.Priority == 255 && c.b.Priority == 255; (a.reported(EventTwoOwners)+b.reported(EventTwoOwners) > 0) != both {
+			t.Errorf("%s: two owners reported: %t", c.name, !both)
 		}
 		if got := winner.in().Stats(); c.a.Priority != c.b.Priority && got.LeftMaster != 0 {
 			t.Errorf("%s: the winner left %d times", c.name, got.LeftMaster)
@@ -299,45 +334,6 @@ func TestOwnAddressOfEqualPriorityIsReportedOnly(t *testing.T) {
 	}
 }
 
-// TestOwnerGivesInToAStubbornOne: the rule of equal priorities has the other owner give
-// in. One that does not knows no such rule.
-func TestOwnerGivesInToAStubbornOne(t *testing.T) {
-	c := config4(9, 255)
-	c.StartMaster = true
-	n := newNetwork()
-	x := n.add(c).start(t)
-	other := advertOf(config4(2, 255), 255)
-	begin := n.now
-	for x.master() && n.now.Sub(begin) < time.Minute {
-		x.in().Receive(n.now, other.Append(nil))
-		n.run(500 * time.Millisecond)
-	}
-	// Two adverts, the second of them a second after the first, and 1.2 s.
-	if took := n.now.Sub(begin); took < 2*time.Second || took > 3*time.Second {
-		t.Errorf("gave in after %v", took)
-	}
-	if s := x.in().Status(); s.Priority != 254 || x.reported(EventTwoOwners) != 1 || x.reported(EventOwnerLowered) != 1 {
-		t.Errorf("%+v, %v", s, x.events)
-	}
-
-	c.Keepalived.FirstOwnerYields = true
-	y := newNetwork().add(c).start(t)
-	y.in().Receive(y.net.now, other.Append(nil))
-	if y.master() || y.in().Status().Priority != 254 {
-		t.Errorf("as keepalived 2.2: %+v", y.in().Status())
-	}
-}
-
-func TestOwnerMayIgnoreAdverts(t *testing.T) {
-	c := config4(1, 255)
-	c.StartMaster, c.OwnerIgnoresAdverts = true, true
-	x := newNetwork().add(c).start(t)
-	a := advertOf(config4(9, 255), 255)
-	if got := x.in().Receive(x.net.now, a.Append(nil)); got != ReasonOwner || !x.master() {
-		t.Errorf("%q, %s", got, x.in().State())
-	}
-}
-
 func TestVersion3LearnsTheIntervalOfTheMaster(t *testing.T) {
 	slow, quick := config6(1, 150), config6(2, 100)
 	slow.Interval, quick.Interval = 3*time.Second, 100*time.Millisecond
@@ -363,6 +359,18 @@ func TestVersion3LearnsTheIntervalOfTheMaster(t *testing.T) {
 	n.run(time.Second)
 	if got := len(b.sent); got != 11 {
 		t.Errorf("%d adverts in a second, want its own interval again", got)
+	}
+}
+
+func TestMasterThatStepsBackHasTheIntervalOfTheOther(t *testing.T) {
+	x := newNetwork().add(config6(1, 100)).start(t)
+	x.until(StateMaster)
+	slow := config6(2, 150)
+	slow.Interval = 3 * time.Second
+	x.in().Receive(x.net.now, advertBytes(slow, 150))
+	want := 3*3*time.Second + 3*time.Second*156/256
+	if got := x.until(StateMaster); !near(got, want) {
+		t.Errorf("master again after %v, want %v", got, want)
 	}
 }
 
@@ -392,6 +400,14 @@ func TestFallOfTheMasterIsTakenOverAtOnce(t *testing.T) {
 }
 
 func fall(m, _ *node) { m.in().SetPriority(m.net.now, 80) }
+
+func TestFallOfAMasterOfEqualPriority(t *testing.T) {
+	m, b := pair(t, config4(1, 100), config4(2, 100))
+	m.in().SetPriority(m.net.now, 99)
+	if got := b.until(StateMaster); !near(got, 611*time.Millisecond) {
+		t.Errorf("%v", got)
+	}
+}
 
 func TestBackupsOfAFallenMasterAreInOrder(t *testing.T) {
 	m, b := pair(t, config4(1, 200), config4(2, 100))

@@ -116,13 +116,11 @@ func pseudoSum(src, dst netip.Addr, length int) uint32 {
 	return sum(sum(uint32(length)+protoVRRP, src.AsSlice()), dst.AsSlice())
 }
 
-// sum adds the 16-bit words of b to a sum: RFC 1071. It holds up to 64 KiB.
+// sum adds the 16-bit words of b to a sum: RFC 1071. It holds up to 64 KiB. All that is
+// summed here has an even length.
 func sum(s uint32, b []byte) uint32 {
 	for ; len(b) > 1; b = b[2:] {
 		s += uint32(b[0])<<8 | uint32(b[1])
-	}
-	if len(b) == 1 {
-		s += uint32(b[0]) << 8
 	}
 	return s
 }

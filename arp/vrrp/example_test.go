@@ -17,13 +17,13 @@ type host struct {
 	peer  *vrrp.Instance
 }
 
-func (h *host) say(in *vrrp.Instance, what any) {
+func (h *host) print(in *vrrp.Instance, what any) {
 	fmt.Printf("%5.2fs %s: %v\n", h.now.Sub(h.begin).Seconds(), in.Name(), what)
 }
 
 func (h *host) Send(in *vrrp.Instance, dst netip.Addr, packet []byte) {
 	if in.State() != vrrp.StateMaster {
-		h.say(in, fmt.Sprintf("first advert to %s, %d bytes", dst, len(packet)))
+		h.print(in, fmt.Sprintf("first advert to %s, %d bytes", dst, len(packet)))
 	}
 	if h.peer != nil {
 		h.peer.Receive(*h.now, packet)
@@ -31,12 +31,12 @@ func (h *host) Send(in *vrrp.Instance, dst netip.Addr, packet []byte) {
 }
 
 func (h *host) Become(in *vrrp.Instance, s vrrp.State, why vrrp.Cause) {
-	h.say(in, fmt.Sprintf("%s, %s", s, why))
+	h.print(in, fmt.Sprintf("%s, %s", s, why))
 }
 
-func (h *host) Announce(in *vrrp.Instance, addr netip.Addr) { h.say(in, "announce "+addr.String()) }
+func (h *host) Announce(in *vrrp.Instance, addr netip.Addr) { h.print(in, "announce "+addr.String()) }
 
-func (h *host) Report(in *vrrp.Instance, e vrrp.Event) { h.say(in, e.Text) }
+func (h *host) Report(in *vrrp.Instance, e vrrp.Event) { h.print(in, e.Text) }
 
 // Two routers share an address. The first one dies, the second one takes over.
 func Example() {

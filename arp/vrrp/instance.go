@@ -45,7 +45,7 @@ type Instance struct {
 
 	timer          time.Time     // Backup: when the master is down. Master: the next advert. Zero: never
 	masterInterval time.Duration // of the master's adverts
-	master         heard
+	master         masterAdvert
 	cause          Cause     // why it is going to be master at timer
 	preemptAt      time.Time // end of the preempt delay; zero while it does not run
 	lookingSince   time.Time // Backup: when a pause ended, while nothing was heard since
@@ -67,8 +67,8 @@ type Instance struct {
 	told      map[told]bool
 }
 
-// heard is the last advert that counted.
-type heard struct {
+// masterAdvert is the last advert that counted.
+type masterAdvert struct {
 	addr     netip.Addr
 	priority uint8
 	at       time.Time

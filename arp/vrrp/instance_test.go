@@ -85,7 +85,7 @@ func TestSetPriority(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		base     uint8
-		late     bool
+		delayed  bool
 		priority int
 		want     uint8
 		sent     int // adverts at once
@@ -98,7 +98,7 @@ func TestSetPriority(t *testing.T) {
 		{"as keepalived", 150, true, 80, 80, 0},
 	} {
 		cfg := config4(1, c.base)
-		cfg.Keepalived.LatePriority = c.late
+		cfg.Keepalived.LatePriority = c.delayed
 		m, _ := pair(t, cfg, config4(2, 100))
 		m.in().SetPriority(m.net.now, c.priority)
 		if len(m.sent) != c.sent {
@@ -138,6 +138,16 @@ func TestReleaseAloneIsMasterAgain(t *testing.T) {
 	x.in().Release(x.net.now)
 	if got := x.until(StateMaster); !near(got, 3414*time.Millisecond) {
 		t.Errorf("after %v", got)
+	}
+}
+
+func TestReleaseOfAnOwner(t *testing.T) {
+	c := config4(1, 255)
+	c.StartMaster = true
+	x := newNetwork().add(c).start(t)
+	x.in().Release(x.net.now)
+	if got := x.until(StateMaster); !near(got, 3004*time.Millisecond) {
+		t.Errorf("master again after %v", got)
 	}
 }
 
@@ -323,7 +333,7 @@ func TestStoppedBackupTakesOverWhereNobodyIs(t *testing.T) {
 	b.resume()
 	// Pauses while it listens count only when they are long.
 	b.paused = true
-	m.net.run(2200 * time.Millisecond)
+	m.net.run(2900 * time.Millisecond)
 	b.resume()
 	if !b.master() {
 		t.Errorf("%s: %q", b.in().State(), b.log)
@@ -340,5 +350,97 @@ func TestPauseIsIgnoredAsKeepalived(t *testing.T) {
 	m.resume()
 	if !m.master() || len(m.sent) == 0 {
 		t.Errorf("%q", m.log)
+	}
+}
+
+// TestStoppedBackupHearsThatTheMasterLeaves while it listens: then it need not listen
+// longer than its skew time, whoever else is there.
+func TestStoppedBackupHearsThatTheMasterLeaves(t *testing.T) {
+	m, b := pair(t, config4(1, 150), config4(2, 100))
+	b.paused, b.lostQueue = true, true
+	m.net.run(5*time.Second + 500*time.Millisecond)
+	b.resume()
+	m.in().Shutdown(m.net.now)
+	m.up = false
+	m.net.run(2 * time.Millisecond)
+	b.receive(advertBytes(config4(3, 50), 50))
+	if got := b.until(StateMaster); !near(got, 610*time.Millisecond) {
+		t.Errorf("after %v", got)
+	}
+}
+
+// TestStoppedBackupListensEachTime: having heard somebody ends the first time.
+func TestStoppedBackupListensEachTime(t *testing.T) {
+	m, b := pair(t, config4(1, 150), config4(2, 100))
+	m.crash()
+	pause := func(d time.Duration) {
+		b.paused = true
+		b.net.run(d)
+		b.resume()
+	}
+	pause(10 * time.Second)
+	b.receive(advertBytes(config4(3, 50), 50))
+	pause(5 * time.Second) // 1.4 s longer than its timer
+	if b.master() {
+		t.Error("takes over without listening")
+	}
+}
+
+func TestStartAndReleaseTwiceDoNothing(t *testing.T) {
+	m, b := pair(t, config4(1, 150), config4(2, 100))
+	m.in().Start(m.net.now)
+	b.in().Release(b.net.now)
+	m.in().TakeOver(m.net.now)
+	if len(m.log) > 0 || len(b.log) > 0 || b.in().released {
+		t.Errorf("%q, %q", m.log, b.log)
+	}
+}
+
+func TestReconfigureForgetsLearnedChecksums(t *testing.T) {
+	c := config4(1, 100)
+	c.Version = 3
+	x := newNetwork().add(c).start(t)
+	a := advertOf(c, 50)
+	a.Src, a.Checksum = netip.MustParseAddr("192.0.2.2"), ChecksumPlain
+	x.in().Receive(x.net.now, a.Append(nil))
+	c = x.in().Config()
+	if err := x.in().Reconfigure(x.net.now, c); err != nil || x.in().Status().Checksum != ChecksumPlain {
+		t.Errorf("%v, %+v", err, x.in().Status())
+	}
+	c.Checksum = ChecksumPseudo
+	if err := x.in().Reconfigure(x.net.now, c); err != nil || x.in().Status().Checksum != ChecksumPseudo {
+		t.Errorf("%v, %+v", err, x.in().Status())
+	}
+}
+
+// TestLearnedChecksumIsOfPeers: who is none changes nothing, though its adverts are
+// taken.
+func TestLearnedChecksumIsOfPeers(t *testing.T) {
+	c := config4(1, 100)
+	c.Version, c.Peers, c.Keepalived.AnySource = 3, []Peer{{Addr: netip.MustParseAddr("192.0.2.2")}}, true
+	x := newNetwork().add(c).start(t)
+	a := advertOf(c, 50)
+	a.Src, a.Dst, a.Checksum = netip.MustParseAddr("192.0.2.3"), c.Source, ChecksumPlain
+	if got := x.in().Receive(x.net.now, a.Append(nil)); got != ReasonNone || len(x.in().checksums) > 0 {
+		t.Errorf("%q, %v", got, x.in().checksums)
+	}
+}
+
+func TestStatesCausesAndChecksumsHaveNames(t *testing.T) {
+	seen := map[string]bool{}
+	check := func(kind, name string) {
+		if seen[kind+name] {
+			t.Errorf("%s %q is there twice", kind, name)
+		}
+		seen[kind+name] = true
+	}
+	for s := StateInitialize; s <= StateFault+1; s++ {
+		check("state", s.String())
+	}
+	for c := CauseStart; c <= CauseShutdown+1; c++ {
+		check("cause", c.String())
+	}
+	for c := ChecksumUnknown; c <= ChecksumPseudoMulticast; c++ {
+		check("checksum", c.String())
 	}
 }

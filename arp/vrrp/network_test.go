@@ -10,15 +10,15 @@ import (
 // network is nodes on one switch in virtual time. All that happens does so in one order:
 // that of time and, at one time, packets before timers.
 type network struct {
-	now     time.Time
-	nodes   []*node
-	flying  []packet
-	delay   func() time.Duration // of a packet
-	lose    func() bool          // whether a packet is lost
-	late    func() time.Duration // how late timers are
-	linked  func(a, b *node) bool
-	changed func(*node) // a node has another state
-	quiet   bool        // keep no logs
+	now      time.Time
+	nodes    []*node
+	flying   []packet
+	delay    func() time.Duration // of a packet
+	lose     func() bool          // whether a packet is lost
+	lateness func() time.Duration // how late timers are
+	linked   func(a, b *node) bool
+	changed  func(*node) // a node has another state
+	quiet    bool        // keep no logs
 }
 
 type packet struct {
@@ -54,12 +54,12 @@ type sentAdvert struct {
 
 func newNetwork() *network {
 	return &network{
-		now:     epoch,
-		delay:   func() time.Duration { return time.Millisecond },
-		lose:    func() bool { return false },
-		late:    func() time.Duration { return 0 },
-		linked:  func(a, b *node) bool { return true },
-		changed: func(*node) {},
+		now:      epoch,
+		delay:    func() time.Duration { return time.Millisecond },
+		lose:     func() bool { return false },
+		lateness: func() time.Duration { return 0 },
+		linked:   func(a, b *node) bool { return true },
+		changed:  func(*node) {},
 	}
 }
 
@@ -161,7 +161,7 @@ func (x *node) deadline() time.Time {
 		return d
 	}
 	if d != x.due {
-		x.due, x.lateness = d, x.net.late()
+		x.due, x.lateness = d, x.net.lateness()
 	}
 	return d.Add(x.lateness)
 }

@@ -43,6 +43,7 @@ func TestReceiveChecks(t *testing.T) {
 		{"TTL", nil, func(a *Advert) { a.TTL = 254 }, ReasonTTL},
 		{"TTL of unicast", unicast, adverts(toUs, func(a *Advert) { a.TTL = 60 }), ReasonNone},
 		{"TTL below the peer's", func(c *Config) { c.Peers = []Peer{{peer, 255, 0}} }, adverts(toUs, func(a *Advert) { a.TTL = 254 }), ReasonPeerTTL},
+		{"TTL within the peer's", func(c *Config) { c.Peers = []Peer{{peer, 64, 64}} }, adverts(toUs, func(a *Advert) { a.TTL = 64 }), ReasonNone},
 		{"TTL above the peer's", func(c *Config) { c.Peers = []Peer{{peer, 0, 64}} }, adverts(toUs, func(a *Advert) { a.TTL = 65 }), ReasonPeerTTL},
 		{"version", nil, func(a *Advert) { a.Version = 3 }, ReasonVersion},
 		{"version before TTL is not", nil, func(a *Advert) { a.Version, a.TTL = 3, 1 }, ReasonTTL},
@@ -53,6 +54,7 @@ func TestReceiveChecks(t *testing.T) {
 		{"wrong password", pass, password("secre"), ReasonPassword},
 		{"right password", pass, password("secret"), ReasonNone},
 		{"AH type without AH", nil, func(a *Advert) { a.AuthType = AuthAH }, ReasonAuthDiffers},
+		{"AH without its type", nil, func(a *Advert) { a.AH = &AH{} }, ReasonAuthDiffers},
 		{"interval, version 2", nil, func(a *Advert) { a.Interval = 2 * time.Second }, ReasonInterval},
 		{"interval, version 3", version3, func(a *Advert) { a.Version, a.Interval = 3, 2*time.Second }, ReasonNone},
 		{"password before interval", pass, func(a *Advert) { a.Interval = 0 }, ReasonAuthDiffers},
@@ -102,19 +104,19 @@ func TestReceiveChecks(t *testing.T) {
 	}
 }
 
-// TestReceiveTakesAnything gives an instance what Decode refuses, and fragments of good
+// TestReceiveTakesAnything gives an instance what Decode refuses, and fragments of valid
 // packets.
 func TestReceiveTakesAnything(t *testing.T) {
 	x := newNetwork().add(config4(1, 100)).start(t)
-	good := advertBytes(config4(2, 150), 150)
-	for n := range good {
-		if got := x.in().Receive(x.net.now, good[:n]); got == ReasonNone {
+	valid := advertBytes(config4(2, 150), 150)
+	for n := range valid {
+		if got := x.in().Receive(x.net.now, valid[:n]); got == ReasonNone {
 			t.Errorf("%d bytes are taken", n)
 		}
 	}
-	for i := range good {
+	for i := range valid {
 		for bit := range 8 {
-			p := append([]byte(nil), good...)
+			p := append([]byte(nil), valid...)
 			p[i] ^= 1 << bit
 			a, _ := Decode(p)
 			if got := x.in().Receive(x.net.now, p); got == ReasonNone && a.DF == false {
@@ -209,6 +211,21 @@ func TestMismatchesAreReportedOncePerMaster(t *testing.T) {
 	}
 	if got := x.events[0].Text; got != "192.0.2.2 has addresses [192.0.2.100 192.0.2.101], we have [192.0.2.100]" {
 		t.Error(got)
+	}
+}
+
+func TestDropsAreReportedOncePerState(t *testing.T) {
+	x := newNetwork().add(config4(1, 100)).start(t)
+	bad := advertOf(config4(2, 150), 150)
+	bad.TTL = 1
+	for _, s := range []State{StateBackup, StateMaster} {
+		x.until(s)
+		for range 3 {
+			x.in().Receive(x.net.now, bad.Append(nil))
+		}
+	}
+	if got := x.reported(EventDropped); got != 2 {
+		t.Errorf("reported %d times", got)
 	}
 }
 

@@ -26,12 +26,12 @@ type nodeConf struct {
 	tracked []string // scripts that the instances track
 }
 
-// confParser reads words.
+// confParser reads fields.
 type confParser struct {
-	words []string
-	node  byte // a, b, c
-	old   bool // keepalived 2.2
-	out   nodeConf
+	fields []string
+	node   byte // a, b, c
+	old    bool // keepalived 2.2
+	out    nodeConf
 
 	global   Config // what global_defs say for all instances
 	version  uint8
@@ -42,9 +42,9 @@ type confParser struct {
 
 // parseConf reads the keepalived.conf of a node.
 func parseConf(text string, node byte, old bool) (nodeConf, error) {
-	p := &confParser{words: strings.Fields(text), node: node, old: old, version: 2, memberOf: map[string]string{}}
+	p := &confParser{fields: strings.Fields(text), node: node, old: old, version: 2, memberOf: map[string]string{}}
 	p.out.scripts = map[string]script{}
-	for len(p.words) > 0 {
+	for len(p.fields) > 0 {
 		if err := p.block(p.next()); err != nil {
 			return nodeConf{}, err
 		}
@@ -56,11 +56,11 @@ func parseConf(text string, node byte, old bool) (nodeConf, error) {
 }
 
 func (p *confParser) next() string {
-	if len(p.words) == 0 {
+	if len(p.fields) == 0 {
 		return "}"
 	}
-	w := p.words[0]
-	p.words = p.words[1:]
+	w := p.fields[0]
+	p.fields = p.fields[1:]
 	return w
 }
 
@@ -74,7 +74,7 @@ func (p *confParser) seconds() time.Duration {
 	return seconds(f)
 }
 
-// list returns the words of { ... }.
+// list returns the fields of { ... }.
 func (p *confParser) list() []string {
 	p.next()
 	var l []string
@@ -149,7 +149,7 @@ func (p *confParser) globalWord(w string) error {
 	return nil
 }
 
-// shared reads words that stand in global_defs, with vrrp_ before them, and in instances.
+// shared reads fields that stand in global_defs, with vrrp_ before them, and in instances.
 func (p *confParser) shared(c *Config, w string) error {
 	a := &c.Announce
 	switch w {
@@ -310,9 +310,9 @@ func (p *confParser) hmac(c *Config) error {
 }
 
 // addresses drops the prefix lengths.
-func addresses(words []string) []netip.Addr {
+func addresses(fields []string) []netip.Addr {
 	var l []netip.Addr
-	for _, w := range words {
+	for _, w := range fields {
 		a, _, _ := strings.Cut(w, "/")
 		if addr, err := netip.ParseAddr(a); err == nil {
 			l = append(l, addr)

@@ -18,12 +18,12 @@ const tolerance = 20 * time.Millisecond
 // adverts of the other nodes when they were recorded and what was done to the node, and
 // must send what keepalived sent when keepalived sent it. That is done twice, with the
 // settings that have keepalived's way, and with the defaults. The differences that there
-// are must be in the list of known ones, each with its reason.
+// are must be in the list of listed ones, each with its reason.
 //
 // VRRP_RECORDINGS names a directory with other recordings.
 func TestReplay(t *testing.T) {
 	for _, mode := range []string{asKeepalived, byDefaults} {
-		var same, known, failed int
+		var same, listed, failed int
 		for _, r := range recordings(t) {
 			for _, node := range slices.Sorted(maps.Keys(r.Conf)) {
 				t.Run(mode+"/"+r.Name+"/"+node, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestReplay(t *testing.T) {
 					case diff == "" && !expected:
 						same++
 					case diff == "" && (d.extra || d.slow > 0), diff != "" && d.from > 0 && !d.extra && at >= d.from:
-						known++
+						listed++
 						t.Logf("differs as listed: %s\n%s", d.reason, diff)
 					case diff == "":
 						failed++
@@ -48,7 +48,7 @@ func TestReplay(t *testing.T) {
 				})
 			}
 		}
-		t.Logf("%s: %d nodes the same, %d differ as listed, %d fail", mode, same, known, failed)
+		t.Logf("%s: %d nodes the same, %d differ as listed, %d fail", mode, same, listed, failed)
 	}
 }
 
@@ -216,9 +216,9 @@ func (p *replayer) bootTime(want []sending) (time.Duration, error) {
 	}
 	for i := range p.rec.Packets {
 		x := &p.rec.Packets[i]
-		after := x.at() - start
-		if (x.Kind == "igmp" || x.Kind == "hopopt") && x.from() == p.node && after > 0 && after < longest {
-			return max(after-10*time.Millisecond, 0), nil
+		elapsed := x.at() - start
+		if (x.Kind == "igmp" || x.Kind == "hopopt") && x.from() == p.node && elapsed > 0 && elapsed < longest {
+			return max(elapsed-10*time.Millisecond, 0), nil
 		}
 	}
 	probe := *p
@@ -269,14 +269,14 @@ func (p *replayer) scheduled(due time.Duration) time.Duration {
 	other := due // an advert that comes before our own
 	for i := range p.rec.Packets {
 		x := &p.rec.Packets[i]
-		after := x.at() - due
+		elapsed := x.at() - due
 		switch {
-		case x.Kind != "vrrp" || after <= 0 || after > p.tolerance:
+		case x.Kind != "vrrp" || elapsed <= 0 || elapsed > p.tolerance:
 		case p.mine(x.Src) && other > due && x.at()-other < onItsWay:
 			return max(other-1, due)
 		case p.mine(x.Src):
 			return x.at()
-		case after <= busy && other == due:
+		case elapsed <= busy && other == due:
 			other = x.at()
 		}
 	}
@@ -356,7 +356,7 @@ func (p *replayer) do(what string) error {
 		p.failing, p.results = false, 0
 	default:
 		other, ok := strings.CutPrefix(what, "SIG")
-		if _, rest, found := strings.Cut(other, " to keepalived on "); ok && found && len(rest) == 1 ||
+		if _, version, found := strings.Cut(other, " to keepalived on "); ok && found && len(version) == 1 ||
 			strings.HasPrefix(what, "start keepalived on ") || strings.HasPrefix(what, "bridge: ip link set p") ||
 			strings.HasPrefix(what[1:], ": ip link set eth0 ") {
 			return nil // to another node

@@ -303,6 +303,14 @@ func TestSyncGroupAnnouncesForAllAfterALowerAdvert(t *testing.T) {
 	if w.a.count("eth0: announce") != 5 || w.a.count("eth1: announce") != 5 || w.a.count("eth1: send") != 0 {
 		t.Errorf("%q", w.a.log)
 	}
+
+	w.a.router.Instances()[1].Shutdown(w.now)
+	w.run(time.Second)
+	w.a.log = nil
+	w.a.router.Receive(w.now, "eth0", lower.Append(nil))
+	if w.a.count("eth0: announce") != 5 || w.a.count("eth1: announce") != 0 {
+		t.Errorf("with one of them shut down: %q", w.a.log)
+	}
 }
 
 func TestSyncGroupOfOwnersStartsAtOnce(t *testing.T) {

@@ -103,14 +103,14 @@ func (w *world) told() string {
 	return s
 }
 
-func (w *world) tell(format string, args ...any) {
+func (w *world) logf(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf("%8.3f ", w.now.Sub(epoch).Seconds())+fmt.Sprintf(format, args...))
 }
 
 func (w *world) fail(format string, args ...any) {
 	if w.err == nil {
 		w.err = fmt.Errorf(format, args...)
-		w.tell("FAIL")
+		w.logf("FAIL")
 	}
 }
 
@@ -168,7 +168,7 @@ func (w *world) setUp() {
 		w.add(cfgs[i])
 	}
 	w.network.delay = func() time.Duration { return time.Duration(w.rnd.Int64N(int64(2 * time.Millisecond))) }
-	w.network.late = func() time.Duration { return time.Duration(w.rnd.Int64N(int64(5 * time.Millisecond))) }
+	w.network.lateness = func() time.Duration { return time.Duration(w.rnd.Int64N(int64(5 * time.Millisecond))) }
 	w.network.lose = func() bool { return w.loss > 0 && w.chance(w.loss) }
 	w.network.linked = func(a, b *node) bool { return !w.cut[w.index(a)][w.index(b)] && !a.in().fault && !b.in().fault }
 	w.network.changed = func(x *node) {
@@ -304,7 +304,7 @@ func (w *world) makePeace() {
 		}
 		w.stepClock(x, -x.wallOffset)
 	}
-	w.tell("peace")
+	w.logf("peace")
 	w.calm = later(w.calm, w.now)
 	w.pass(w.calm.Sub(w.now))
 }
@@ -316,7 +316,7 @@ func (w *world) disturb() {
 	w.calm = later(w.calm, w.now)
 	what := w.rnd.IntN(12)
 	if !x.up {
-		w.tell("start %d", i)
+		w.logf("start %d", i)
 		x.start(w.t)
 		return
 	}
@@ -331,38 +331,38 @@ func (w *world) disturb() {
 			cut := j != i && w.chance(0.7)
 			w.cut[i][j], w.cut[j][i] = cut, cut
 		}
-		w.tell("cut %v", w.cut)
+		w.logf("cut %v", w.cut)
 	case 2, 3:
 		w.cut, w.loss = [3][3]bool{}, 0
-		w.tell("heal")
+		w.logf("heal")
 	case 4:
 		w.loss = w.rnd.Float64()
-		w.tell("lose %.2f", w.loss)
+		w.logf("lose %.2f", w.loss)
 	case 5:
-		w.tell("crash %d", i)
+		w.logf("crash %d", i)
 		x.crash()
 		w.stale[i] = false
 	case 6:
-		w.tell("stop %d", i)
+		w.logf("stop %d", i)
 		x.stop()
 	case 7:
 		w.pause(i)
 	case 8:
 		fault := !x.in().fault
-		w.tell("fault of %d: %t", i, fault)
+		w.logf("fault of %d: %t", i, fault)
 		x.in().SetFault(w.now, fault)
 	case 9:
 		p := 1 + w.rnd.IntN(254)
-		w.tell("priority of %d: %d", i, p)
+		w.logf("priority of %d: %d", i, p)
 		x.in().SetPriority(w.now, p)
 	case 10:
 		w.stepClock(x, time.Duration(w.rnd.Int64N(int64(120*time.Second)))-60*time.Second)
 	case 11:
 		if x.in().State() == StateMaster {
-			w.tell("release %d", i)
+			w.logf("release %d", i)
 			x.in().Release(w.now)
 		} else {
-			w.tell("take over %d", i)
+			w.logf("take over %d", i)
 			x.in().TakeOver(w.now)
 		}
 	}
@@ -371,12 +371,12 @@ func (w *world) disturb() {
 func (w *world) pause(i int) {
 	x := w.nodes[i]
 	x.paused, x.lostQueue = true, w.chance(0.5)
-	w.tell("pause %d, packets lost: %t", i, x.lostQueue)
+	w.logf("pause %d, packets lost: %t", i, x.lostQueue)
 }
 
 func (w *world) resume(i int) {
 	x := w.nodes[i]
-	w.tell("resume %d", i)
+	w.logf("resume %d", i)
 	in := x.in()
 	w.stale[i] = in.State() == StateMaster && w.now.Sub(in.sent) >= 3*x.cfgs[0].Interval
 	x.resume()
@@ -389,7 +389,7 @@ func (w *world) stepClock(x *node, d time.Duration) {
 	if w.hmac == nil || d == 0 {
 		return
 	}
-	w.tell("clock of %d: %v", w.index(x), d)
+	w.logf("clock of %d: %v", w.index(x), d)
 	if w.hmac.Monotonic {
 		// A node that starts again has to reach the numbers of before.
 		i := w.index(x)

@@ -26,7 +26,7 @@ func (in *Instance) become(now time.Time, s State, why Cause) {
 		in.stats.LeftMaster++
 	}
 	in.state, in.since, in.timer = s, now, time.Time{}
-	in.masterInterval, in.master, in.cause = in.cfg.Interval, heard{}, CauseSilence
+	in.masterInterval, in.master, in.cause = in.cfg.Interval, masterAdvert{}, CauseSilence
 	in.preemptAt, in.lookingSince, in.wants, in.released = time.Time{}, time.Time{}, false, false
 	in.answered, in.owners = time.Time{}, owners{}
 	in.announcer.stop()
@@ -79,7 +79,7 @@ func (in *Instance) enterFault(now time.Time, why Cause) {
 }
 
 // leaveFault announces the address of a unicast instance itself, which its peers may
-// have taken out of their neighbor tables: their adverts would come too late.
+// have taken out of their neighbor tables: their adverts would come too delay.
 func (in *Instance) leaveFault(now time.Time, why Cause) {
 	in.enterBackup(now, why)
 	if in.cfg.unicast() {
@@ -169,8 +169,8 @@ const smallPause = 50 * time.Millisecond
 // in a socket. Both listen for one and a half intervals and the skew time: a master is
 // heard by then. If none is, the role is free.
 func (in *Instance) noticePause(now time.Time) {
-	late := now.Sub(in.timer)
-	if in.cfg.Keepalived.IgnorePause || in.timer.IsZero() || late <= 0 {
+	delay := now.Sub(in.timer)
+	if in.cfg.Keepalived.IgnorePause || in.timer.IsZero() || delay <= 0 {
 		return
 	}
 	switch in.state {
@@ -186,10 +186,10 @@ func (in *Instance) noticePause(now time.Time) {
 		if !in.lookingSince.IsZero() {
 			enough = time.Duration(in.cfg.DownAdverts) * in.masterInterval
 		}
-		if late < enough {
+		if delay < enough {
 			return
 		}
-		in.reportPause(late)
+		in.reportPause(delay)
 	default:
 		return
 	}

@@ -112,13 +112,13 @@ func (s *site) translate(ctx context.Context) error {
 	return run(ctx, s.balancer, exec.CommandContext(ctx, path, "-f", "-"), rules.String())
 }
 
-// run runs a program that ends of its own accord.
+// run runs a program that ends by itself.
 func run(ctx context.Context, h *lab.Host, cmd *exec.Cmd, input string) error {
 	p, err := launch(h, filepath.Base(cmd.Path), cmd)
 	if err != nil {
 		return err
 	}
-	if err := p.tell(input); err != nil {
+	if err := p.writeLine(input); err != nil {
 		return errors.Join(err, p.stop())
 	}
 	_ = p.in.Close()

@@ -14,22 +14,22 @@ import (
 
 // spent is processor time.
 type spent struct {
-	// own is that of the balancer's processes: what their threads did, softirqs that ran meanwhile included. 0 for those
-	// that have none.
-	own time.Duration
-	// lab is that of this process, all that it started, and the kernel's ksoftirqd: everything, wherever softirqs ran, but
-	// for those that interrupted other programs or an idle processor.
+	// balancer is that of the balancer's processes: all that their threads took, softirqs that ran meanwhile included. 0 for
+	// a balancer in the kernel, which has none.
+	balancer time.Duration
+	// lab is that of this process, of all that it started, and of the kernel's ksoftirqd. Softirqs that interrupted other
+	// programs or an idle processor are missing.
 	lab time.Duration
 	// machine is all that was not idle, other programs included, in steps of 10 ms (/proc/stat).
 	machine time.Duration
 }
 
 func (a spent) minus(b spent) spent {
-	return spent{own: a.own - b.own, lab: a.lab - b.lab, machine: a.machine - b.machine}
+	return spent{balancer: a.balancer - b.balancer, lab: a.lab - b.lab, machine: a.machine - b.machine}
 }
 
 // meter reads processor time. Processes that start later do not count.
-type meter struct{ own, lab []int }
+type meter struct{ balancer, lab []int }
 
 func newMeter(balancer *process) (meter, error) {
 	parents, names, err := processes()
@@ -38,7 +38,7 @@ func newMeter(balancer *process) (meter, error) {
 	}
 	m := meter{lab: descendants(parents, os.Getpid())}
 	if balancer != nil {
-		m.own = descendants(parents, balancer.cmd.Process.Pid)
+		m.balancer = descendants(parents, balancer.cmd.Process.Pid)
 	}
 	for pid, name := range names {
 		if strings.HasPrefix(name, "ksoftirqd/") {
@@ -49,7 +49,7 @@ func newMeter(balancer *process) (meter, error) {
 }
 
 func (m meter) read() (s spent, err error) {
-	if s.own, err = timeOf(m.own); err != nil {
+	if s.balancer, err = timeOf(m.balancer); err != nil {
 		return s, err
 	}
 	if s.lab, err = timeOf(m.lab); err != nil {
@@ -101,12 +101,12 @@ func parseStat(b []byte) (pid int, name string, parent int, ok bool) {
 	if open < 0 || shut < open {
 		return 0, "", 0, false
 	}
-	rest := strings.Fields(string(b[shut+1:]))
-	if len(rest) < 2 {
+	fields := strings.Fields(string(b[shut+1:]))
+	if len(fields) < 2 {
 		return 0, "", 0, false
 	}
 	pid, err1 := strconv.Atoi(strings.TrimSpace(string(b[:open])))
-	parent, err2 := strconv.Atoi(rest[1])
+	parent, err2 := strconv.Atoi(fields[1])
 	return pid, string(b[open+1 : shut]), parent, err1 == nil && err2 == nil
 }
 

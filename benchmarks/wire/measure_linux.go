@@ -30,8 +30,8 @@ type bench struct {
 }
 
 const (
-	// settle is how long a load runs before it is measured, at most.
-	settle = 200 * time.Millisecond
+	// warmUp is how long a load runs before it is measured, at most.
+	warmUp = 200 * time.Millisecond
 	// patience is how long to wait for what should come at once.
 	patience = 30 * time.Second
 )
@@ -188,24 +188,24 @@ func awaitService(ctx context.Context, s *site, b *balancing) error {
 
 // window lets a client warm up and then measures.
 func (b *bench) window(ctx context.Context, client *process, balancer *balancing) (result load.Result, used spent, err error) {
-	if err := sleep(ctx, min(settle, b.Time)); err != nil {
+	if err := sleep(ctx, min(warmUp, b.Time)); err != nil {
 		return result, used, err
 	}
 	m, err := newMeter(balancer.process)
 	if err != nil {
 		return result, used, err
 	}
-	if err := client.tell("begin"); err != nil {
+	if err := client.writeLine("begin"); err != nil {
 		return result, used, err
 	}
 	if line, err := client.line(); err != nil || line != "begun" {
 		return result, used, errors.Join(fmt.Errorf("client says %q", line), err)
 	}
 	before, err := m.read()
-	if err = errors.Join(err, sleep(ctx, b.Time), client.tell("end")); err != nil {
+	if err = errors.Join(err, sleep(ctx, b.Time), client.writeLine("end")); err != nil {
 		return result, used, err
 	}
-	after, err := m.read()
+	end, err := m.read()
 	if err != nil {
 		return result, used, err
 	}
@@ -217,7 +217,7 @@ func (b *bench) window(ctx context.Context, client *process, balancer *balancing
 	if err == nil && result.Done == 0 {
 		err = fmt.Errorf("nothing got through: %s", line)
 	}
-	used = after.minus(before)
+	used = end.minus(before)
 	b.count(used, result.Elapsed)
 	return result, used, err
 }
@@ -240,7 +240,7 @@ func record(to *report.Row, metric string, r load.Result, used spent, process bo
 		to.Add(keyConnections, rate)
 		to.Add(keyConnectionLab, us(used.lab)/float64(r.Done))
 		if process {
-			to.Add(keyConnectionOwn, us(used.own)/float64(r.Done))
+			to.Add(keyConnectionOwn, us(used.balancer)/float64(r.Done))
 		}
 	case metricRequests:
 		to.Add(keyRequests, rate)

@@ -18,14 +18,14 @@ const profile = "cmd/golb/release.pgo"
 
 // goRun is the command that began this process, and whether that named the profile.
 func goRun(args []string) (command string, profiled bool) {
-	words := []string{"go run"}
+	line := []string{"go run"}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		profiled = slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "-pgo" })
 	}
 	if profiled {
-		words = append(words, "-pgo", profile)
+		line = append(line, "-pgo", profile)
 	}
-	return strings.Join(append(append(words, "./benchmarks/wire"), args...), " "), profiled
+	return strings.Join(append(append(line, "./benchmarks/wire"), args...), " "), profiled
 }
 
 // outcome is all that a run has to say.

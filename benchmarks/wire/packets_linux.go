@@ -24,7 +24,7 @@ func (b *bench) packets(ctx context.Context, r row, to *report.Row) error {
 	to.Add(keyRate, n/f.elapsed.Seconds())
 	to.Add(keyPacketCPU, float64(f.used.lab-time.Duration(f.sent)*b.frameCost)/n)
 	if f.process {
-		to.Add(keyPacketOwn, float64(f.used.own)/n)
+		to.Add(keyPacketOwn, float64(f.used.balancer)/n)
 	}
 	return nil
 }
@@ -37,7 +37,7 @@ func (b *bench) workers(ctx context.Context, r row, to *report.Row) error {
 	}
 	n := float64(f.received)
 	to.Add(keyWorkers, n/f.elapsed.Seconds())
-	to.Add(keyWorkersOwn, float64(f.used.own)/n)
+	to.Add(keyWorkersOwn, float64(f.used.balancer)/n)
 	return nil
 }
 
@@ -100,8 +100,8 @@ func (b *bench) flood(ctx context.Context, s *site, balancer *balancing, arrive 
 	if err != nil {
 		return f, err
 	}
-	defer sender.kill()
-	if err := sleep(ctx, min(settle, b.Time)); err != nil {
+	defer sender.end()
+	if err := sleep(ctx, min(warmUp, b.Time)); err != nil {
 		return f, err
 	}
 	m, err := newMeter(balancer.process)
@@ -109,7 +109,7 @@ func (b *bench) flood(ctx context.Context, s *site, balancer *balancing, arrive 
 		return f, err
 	}
 	start := time.Now()
-	look := func() (f flooded, err error) {
+	readCounters := func() (f flooded, err error) {
 		f.elapsed, f.process = time.Since(start), balancer.process != nil
 		if f.used, err = m.read(); err != nil {
 			return f, err
@@ -120,7 +120,7 @@ func (b *bench) flood(ctx context.Context, s *site, balancer *balancing, arrive 
 		f.received, _, err = frames(s.server, "eth0")
 		return f, err
 	}
-	before, err := look()
+	before, err := readCounters()
 	if err != nil {
 		return f, err
 	}
@@ -128,11 +128,11 @@ func (b *bench) flood(ctx context.Context, s *site, balancer *balancing, arrive 
 		if err := sleep(ctx, b.Time); err != nil {
 			return f, err
 		}
-		after, err := look()
-		if f = after.minus(before); err != nil {
+		now, err := readCounters()
+		if f = now.minus(before); err != nil {
 			return f, err
 		}
-		if f.received > 0 || !arrive && f.sent > 0 || after.elapsed > patience {
+		if f.received > 0 || !arrive && f.sent > 0 || now.elapsed > patience {
 			b.count(f.used, f.elapsed)
 			return f, nil
 		}

@@ -67,13 +67,13 @@ func (p *process) line() (string, error) {
 	return p.out.Text(), nil
 }
 
-func (p *process) tell(line string) error {
+func (p *process) writeLine(line string) error {
 	_, err := io.WriteString(p.in, line+"\n")
 	return err
 }
 
-// kill ends what has nothing to say.
-func (p *process) kill() {
+// end kills a process that has no result to report.
+func (p *process) end() {
 	_ = p.cmd.Process.Kill() // fails only where it has ended
 	for p.out.Scan() {
 	}
@@ -86,8 +86,8 @@ func (p *process) stop() error {
 	if p.cmd.Args[0] != "/proc/self/exe" {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails only where it has ended
 	}
-	kill := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
-	defer kill.Stop()
+	timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	defer timer.Stop()
 	for p.out.Scan() { // Wait closes the pipe
 	}
 	return p.ended(p.cmd.Wait())

@@ -147,7 +147,7 @@ func ask(ctx context.Context, o order) error {
 		for start := time.Now(); c.Idle() && time.Since(start) < patience; { // where a busy machine has let nobody run
 			time.Sleep(time.Millisecond)
 		}
-		result = c.End()
+		result = c.StopMeasuring()
 		break
 	}
 	cancel()

@@ -160,7 +160,7 @@ func withLink(h *lab.Host, iface string, f func(*netlink.Handle, netlink.Link) e
 }
 
 // deafen gives the server another MAC address, so that its kernel drops at the door what is sent to the old one: a sink that
-// costs the same for all and next to nothing. Neighbours that are known stay so for a while.
+// costs the same for all and next to nothing. Neighbors that are known stay so for a while.
 func (s *site) deafen() error {
 	return withLink(s.server, "eth0", func(nl *netlink.Handle, link netlink.Link) error {
 		return nl.LinkSetHardwareAddr(link, net.HardwareAddr{2, 0xde, 0xaf, 0, 0, 1})

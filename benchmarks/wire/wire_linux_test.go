@@ -72,8 +72,8 @@ func TestProcessorTimeOfThisProcessGrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for after := before; after <= before; { // how long it takes is the machine's affair
-		if after, err = timeOf([]int{os.Getpid()}); err != nil {
+	for now := before; now <= before; { // how long it takes is the machine's affair
+		if now, err = timeOf([]int{os.Getpid()}); err != nil {
 			t.Fatal(err)
 		}
 	}

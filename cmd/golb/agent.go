@@ -20,13 +20,13 @@ func newAgentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agent [-- PROGRAM [ARGUMENT ...]]",
 		Short: "Tell balancers how busy this server is",
-		Long: `Answer who asks how much room this server has left, from 0% to 100%, until SIGINT
-or SIGTERM. The answer is the least of
+		Long: `Answer balancers with the capacity that this server has left, from 0% to 100%, until
+SIGINT or SIGTERM. The answer is the least of
   - how idle the processors were since the last question (--cpu),
   - the part of the memory that is available (--memory),
   - the number from 0 to 100 that a program prints, if one is named,
-measured at most once a second. What fails is left out; where all fail the answer
-is down with the reason.
+measured at most once a second. A source that fails is left out; where all fail, the
+answer is down with the reason.
 
 In golb's config it is asked by
   agent: {type: tcp}      or, with --http: {type: http}
@@ -65,8 +65,8 @@ and by HAProxy with agent-check. It needs no privileges.`,
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", fmt.Sprintf(":%d", agent.Port), "`ADDRESS:PORT` to listen on")
-	cmd.Flags().BoolVar(&overHTTP, "http", false, "answer HTTP requests; else each TCP connection gets a line")
-	cmd.Flags().BoolVar(&cpu, "cpu", cpu, "how idle the processors are")
-	cmd.Flags().BoolVar(&memory, "memory", false, "how much memory is available")
+	cmd.Flags().BoolVar(&overHTTP, "http", false, "answer HTTP requests, in place of a line per TCP connection")
+	cmd.Flags().BoolVar(&cpu, "cpu", cpu, "measure how idle the processors are")
+	cmd.Flags().BoolVar(&memory, "memory", false, "measure how much memory is available")
 	return cmd
 }

@@ -17,10 +17,10 @@ func newCheckCommand() *cobra.Command {
 		Short: "Find every mistake in a config",
 		Long: `Read a config as run would, and print every mistake in it, one a line:
 
-  file:line:column: path: "value": problem; allowed: what is
+  file:line:column: path: "value": problem; allowed: the values that are
 
-The file is also held against this host: its interfaces must be there, and a VIP
-must not be an address of the host. Nothing is opened and nothing is changed.`,
+The config must also suit this host: its interfaces must exist, and a VIP must not be
+an address of the host. Nothing is opened and nothing is changed.`,
 		Example: `  golb check golb.yaml
   golb check --host=false golb.yaml    # for another host`,
 		Args: cobra.ExactArgs(1),
@@ -41,7 +41,7 @@ must not be an address of the host. Nothing is opened and nothing is changed.`,
 	return cmd
 }
 
-// summary says how much a config holds.
+// summary counts what a config has.
 func summary(c *lb.Config) string {
 	servers := 0
 	for _, s := range c.Services {

@@ -15,7 +15,8 @@ import (
 	"github.com/golb/golb/lb/api"
 )
 
-// tableQuery is what of the connection table a command is about.
+// tableQuery is the part of the connection table that a command is about, and what it does
+// with it.
 type tableQuery struct {
 	client api.Client
 	filter api.Filter
@@ -30,10 +31,10 @@ func newConnectionsCommand() *cobra.Command {
 		Use:   "connections",
 		Short: "List, count or end connections of the running golb",
 		Long: `List the connections in the table of the golb that runs on this host, each with
-its state and the seconds until it is dropped if nothing comes.
+its state and the seconds after which it expires if no packet comes.
 
---delete ends them. A client's next segment is then answered by a reset; a SYN
-starts a connection anew.`,
+--delete ends them. The client's next segment is then answered by a reset; a SYN
+starts a new connection.`,
 		Example: `  golb connections --client 203.0.113.0/24
   golb connections --server 192.0.2.11 --count
   golb connections --client 203.0.113.7 --delete`,
@@ -44,13 +45,14 @@ func newTemplatesCommand() *cobra.Command {
 	return newTableCommand(&cobra.Command{
 		Use:   "templates",
 		Short: "List, count or end the persistence of clients of the running golb",
-		Long: `List the persistence templates of the golb that runs on this host: which client, or
-network of clients, sticks to which server, and for how many seconds more after its
-last new connection. A template of a service by mark shows the mark for a VIP; one of
-engine sip shows a hash of the Call-ID for a client.
+		Long: `List the persistence templates of the golb that runs on this host: the client, or
+network of clients, its server, and the seconds after which the template expires if
+the client makes no new connection. In the templates of a service with a mark the
+mark stands in place of the VIP; with the engine sip a hash of the Call-ID stands in
+place of the client.
 
---delete ends them: such a client's next connection is scheduled anew. Connections
-that there are go on.`,
+--delete ends them: the client's next connection is scheduled anew. Connections that
+exist go on.`,
 		Example: `  golb templates --vip 192.0.2.100:80
   golb templates --server 192.0.2.11 --count
   golb templates --client 203.0.113.7 --delete`,
@@ -62,15 +64,15 @@ func newTableCommand(cmd *cobra.Command, e *tableQuery) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return e.run(cmd) }
 	bindSocket(cmd, &e.client.Path)
 	f := cmd.Flags()
-	f.StringVar(&e.filter.Protocol, "protocol", "", "only of this `protocol`: tcp, udp or sctp")
-	f.StringVar(&e.filter.Client, "client", "", "only of this `address` or prefix")
-	f.StringVar(&e.filter.VIP, "vip", "", "only of this `address` or address:port")
-	f.StringVar(&e.filter.Server, "server", "", "only of this `address` or address:port")
-	f.StringVar(&e.filter.Service, "service", "", "only of this service, by `name`")
-	f.BoolVar(&e.count, "count", false, "print how many there are")
-	f.BoolVar(&e.remove, "delete", false, "end them, and print how many")
-	f.BoolVar(&e.all, "all", false, "with --delete and nothing else: end all")
-	f.BoolVar(&e.asJSON, "json", false, "print an object a line as JSON")
+	f.StringVar(&e.filter.Protocol, "protocol", "", "only those of this `protocol`: tcp, udp or sctp")
+	f.StringVar(&e.filter.Client, "client", "", "only those from this `address` or prefix")
+	f.StringVar(&e.filter.VIP, "vip", "", "only those to this VIP, an `address` or address:port")
+	f.StringVar(&e.filter.Server, "server", "", "only those on this server, an `address` or address:port")
+	f.StringVar(&e.filter.Service, "service", "", "only those of the service of this `name`")
+	f.BoolVar(&e.count, "count", false, "print their number")
+	f.BoolVar(&e.remove, "delete", false, "end them, and print their number")
+	f.BoolVar(&e.all, "all", false, "with --delete and no filter: end all")
+	f.BoolVar(&e.asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }
 
@@ -79,11 +81,11 @@ func (e *tableQuery) run(cmd *cobra.Command) error {
 	every := e.filter == api.Filter{Templates: e.filter.Templates}
 	switch {
 	case e.count && e.remove, e.count && e.asJSON, e.remove && e.asJSON:
-		return usageError{errors.New("--count, --delete, --json: one of them")}
+		return usageError{errors.New("--count, --delete, --json: at most one of them is allowed")}
 	case e.all && (!e.remove || !every):
-		return usageError{errors.New("--all: with --delete only, and with nothing that says which")}
+		return usageError{errors.New("--all: allowed with --delete only, and without a filter")}
 	case e.remove && every && !e.all:
-		return usageError{errors.New("--delete: say which, or --all")}
+		return usageError{errors.New("--delete: needs a filter, or --all")}
 	case e.remove:
 		n, err := e.client.DeleteConnections(ctx, e.filter)
 		if err == nil {
@@ -126,7 +128,7 @@ func printConnections(w io.Writer, list []lb.Connection) error {
 	return tw.Flush()
 }
 
-// protocolOf is "ip" for a template of a mark.
+// protocolOf returns the protocol's name; "ip" for the template of a mark, which has none.
 func protocolOf(c *lb.Connection) string {
 	if c.Protocol == 0 {
 		return "ip"
@@ -134,7 +136,8 @@ func protocolOf(c *lb.Connection) string {
 	return c.Protocol.String()
 }
 
-// clientOf is address and port; of a template a prefix, or a hash of the Call-ID.
+// clientOf returns the client's address and port; for a template its prefix, or the hash of
+// its Call-ID.
 func clientOf(c *lb.Connection) string {
 	switch {
 	case c.Call != "":
@@ -145,7 +148,7 @@ func clientOf(c *lb.Connection) string {
 	return c.Client.String()
 }
 
-// vipOf is address and port, or a mark.
+// vipOf returns the VIP's address and port, or the mark.
 func vipOf(c *lb.Connection) string {
 	if c.Mark != 0 {
 		return fmt.Sprintf("mark %d", c.Mark)

@@ -31,14 +31,14 @@ func newDemoCommand() *cobra.Command {
 		Short: "Balance real traffic in a lab of network namespaces, and kill a server",
 		Long: `Build a small network inside this process, with a kernel network stack for each
 host: a client, three web servers and golb before them. Drive HTTP requests
-through golb, measure them, have one server die and bring it back, and count what
-its clients see of that.
+through golb, measure them, have one server fail and bring it back, and count the
+requests that fail meanwhile.
 
 Nothing needs to be configured or installed, and nothing is left behind. Root is
 not needed where the system allows user namespaces.
 
-The exit code is 0 only if no request failed but those that a dying server takes
-with it. Progress goes to standard error, the result to standard output.`,
+The exit code is 0 only if no request failed but those that the server had when it
+failed. Progress goes to standard error, the result to standard output.`,
 		Example: `  golb demo
   golb demo -6 --json
   golb demo --mode tun --fault vip
@@ -48,12 +48,12 @@ with it. Progress goes to standard error, the result to standard output.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.Mode, "mode", f.Mode, "how packets reach servers: "+strings.Join(demo.Modes(), ", "))
-	flags.StringVar(&f.Fault, "fault", f.Fault, "what befalls a server: "+strings.Join(demo.Faults(), ", "))
+	flags.StringVar(&f.Fault, "fault", f.Fault, "how a server fails: "+strings.Join(demo.Faults(), ", "))
 	flags.BoolVarP(&f.IPv6, "ipv6", "6", false, "IPv6 instead of IPv4")
 	flags.IntVarP(&f.Requests, "requests", "n", 6000, "number of HTTP requests")
 	flags.StringVar(&f.size, "size", "128M", "bytes of the large upload and download; K, M and G are binary")
 	flags.BoolVar(&f.json, "json", false, "print the result as one JSON object")
-	flags.BoolVar(&f.keep, "keep", false, "leave the lab up until Ctrl-C, and say how to enter its hosts")
+	flags.BoolVar(&f.keep, "keep", false, "leave the lab up until Ctrl-C, and print how to enter its hosts")
 	return cmd
 }
 

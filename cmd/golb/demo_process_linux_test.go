@@ -182,9 +182,9 @@ func TestKeptLabCanBeEntered(t *testing.T) {
 			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 				t.Fatal(err)
 			}
-			rest, _ := io.ReadAll(stderr) // ends when all that had it open have ended
+			output, _ := io.ReadAll(stderr) // ends when all that had it open have ended
 			if err := cmd.Wait(); err != nil {
-				t.Errorf("after SIGINT: %v\n%s", err, rest)
+				t.Errorf("after SIGINT: %v\n%s", err, output)
 			}
 		})
 	}

@@ -151,8 +151,8 @@ func TestDemoLeavesItsHostAlone(t *testing.T) {
 	if code, _, stderr := golb(t, strings.Fields("demo -n 60 --size 1K")...); code != exitOK {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
-	if after := interfaces(t); after != before {
-		t.Errorf("interfaces before\n%s\nafter\n%s", before, after)
+	if now := interfaces(t); now != before {
+		t.Errorf("interfaces before\n%s\nafter\n%s", before, now)
 	}
 }
 

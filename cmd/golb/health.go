@@ -19,23 +19,24 @@ import (
 func newHealthCommand() *cobra.Command {
 	return newReportCommand(&cobra.Command{
 		Use:   "health",
-		Short: "Show how the servers of the running golb are, and why",
-		Long: `Ask the golb that runs on this host how its servers are: since when each is up or
-down and why, its weight, what its check found last and how long that took, the
-last results from left to right (+ passed, - failed, ? could not be made), and when the next check is.
+		Short: "Show which servers of the running golb are up, and why others are down",
+		Long: `Show the health of the servers of the golb that runs on this host: up or down, for
+how long and why, weight, the time since the last check and how long it took, the
+last results, the latest on the right (+ passed, - failed, ? could not be made), and
+the time until the next check.
 
-It speaks to golb's socket, as golb's user or root; curl can too:
+It asks golb's socket, which root and golb's user may do; curl can too:
   curl --unix-socket /run/golb.sock http://golb/v1/health`,
 		Example: `  golb health
   golb health --json | jq '.services[].servers[] | select(.up | not)'`,
-	}, "print all that is known as JSON", (*api.Client).Health, func(w io.Writer, h api.Health) error {
+	}, "print it all as JSON", (*api.Client).Health, func(w io.Writer, h api.Health) error {
 		return printHealth(w, h, time.Now())
 	})
 }
 
-// newReportCommand makes a command that asks the running golb for something, and
-// prints it for people or, as asJSON says, as JSON.
-func newReportCommand[T any](cmd *cobra.Command, asJSON string, ask func(*api.Client, context.Context) (T, error), print func(io.Writer, T) error) *cobra.Command {
+// newReportCommand makes a command that asks the running golb for a report, and prints it
+// as text or, with --json, whose help is jsonHelp, as JSON.
+func newReportCommand[T any](cmd *cobra.Command, jsonHelp string, ask func(*api.Client, context.Context) (T, error), print func(io.Writer, T) error) *cobra.Command {
 	var client api.Client
 	var raw bool
 	cmd.Args = cobra.NoArgs
@@ -53,17 +54,16 @@ func newReportCommand[T any](cmd *cobra.Command, asJSON string, ask func(*api.Cl
 		return print(cmd.OutOrStdout(), answer)
 	}
 	bindSocket(cmd, &client.Path)
-	cmd.Flags().BoolVar(&raw, "json", false, asJSON)
+	cmd.Flags().BoolVar(&raw, "json", false, jsonHelp)
 	return cmd
 }
 
-// bindSocket adds the flag that says where golb's socket is.
+// bindSocket adds the flag for the path of golb's socket.
 func bindSocket(cmd *cobra.Command, path *string) {
-	cmd.Flags().StringVar(path, "socket", api.DefaultPath(), "`path` of the running golb's socket; GOLB_SOCKET says it too")
+	cmd.Flags().StringVar(path, "socket", api.DefaultPath(), "`path` of the running golb's socket; the variable GOLB_SOCKET sets the default")
 }
 
-// printHealth prints a table per service, with the reason below a server that is not
-// well.
+// printHealth prints a table per service, with the reason below each server that fails.
 func printHealth(w io.Writer, h api.Health, now time.Time) error {
 	for i, v := range h.Services {
 		if i > 0 {
@@ -93,7 +93,7 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 	fmt.Fprintln(tw, "  server\tis\tfor\tweight\tchecked\ttook\tlast results\tnext\tcheck")
 	for _, r := range servers {
 		fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, condition(r.Up, r.State), ago(now, r.Since), r.Weight,
-			ago(now, r.Check.Checked), took(&r.Check), row(r.Check.Recent), next(now, &r.Check), r.Check.Description)
+			ago(now, r.Check.Checked), took(&r.Check), resultSigns(r.Check.Recent), next(now, &r.Check), r.Check.Description)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -125,16 +125,17 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 	return nil
 }
 
-// pathLine is what the check of the true path found, beside a reason that was told.
-func pathLine(now time.Time, c *lb.CheckHealth, told string) string {
-	s := fmt.Sprintf("true path: %s, %s (%s ago), last results %s", c.State, took(c), ago(now, c.Checked), row(c.Recent))
-	if c.Reason != "" && c.Reason != told {
+// pathLine returns the result of the true path check, with its reason unless that has been
+// printed already.
+func pathLine(now time.Time, c *lb.CheckHealth, printed string) string {
+	s := fmt.Sprintf("true path: %s, %s (%s ago), last results %s", c.State, took(c), ago(now, c.Checked), resultSigns(c.Recent))
+	if c.Reason != "" && c.Reason != printed {
 		s += ": " + c.Reason
 	}
 	return s
 }
 
-// agentLine is what an agent reported, and why it does not answer.
+// agentLine returns an agent's last report, and the reason where it does not answer.
 func agentLine(now time.Time, a *lb.AgentHealth) string {
 	s := fmt.Sprintf("agent %s: ", a.Check.Description)
 	if a.Reported.IsZero() {
@@ -148,7 +149,7 @@ func agentLine(now time.Time, a *lb.AgentHealth) string {
 	return s
 }
 
-// condition is up or down, and what an operator did to the server.
+// condition is up or down, and the state that an operator has set where it is not active.
 func condition(up bool, state lb.ServerState) string {
 	s := "down"
 	if up {
@@ -160,7 +161,7 @@ func condition(up bool, state lb.ServerState) string {
 	return s
 }
 
-// ago is how long a time is past; "-" where it is not known.
+// ago is the time from t to now; "-" where t is not known.
 func ago(now time.Time, t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -191,8 +192,8 @@ func took(c *lb.CheckHealth) string {
 	return fmt.Sprintf("%.1f ms", float64(c.Latency.Microseconds())/1000)
 }
 
-// row is a character per result.
-func row(results []lb.CheckResult) string {
+// resultSigns returns a character per result.
+func resultSigns(results []lb.CheckResult) string {
 	if len(results) == 0 {
 		return "-"
 	}

@@ -18,15 +18,15 @@ import (
 func newListCommand() *cobra.Command {
 	return newReportCommand(&cobra.Command{
 		Use:   "list",
-		Short: "List the services and servers of the running golb, and what they count",
-		Long: `Ask the golb that runs on this host for its services: what each takes, its
-scheduler, and of each server how packets reach it, its weight, its active and
-other connections and persistence templates now, and the connections, packets and
-bytes of clients that it got since golb started; and the frames that golb did not
-forward, by reason.`,
+		Short: "List the services and servers of the running golb, with their counters",
+		Long: `List the services of the golb that runs on this host, each with the packets that
+it takes and its scheduler. For each server: method, weight, state, the active and
+inactive connections and persistence templates of now, and the connections, and
+packets and bytes from clients, since golb started. The last line counts the frames
+that golb did not forward, by reason; there is none where it forwarded all.`,
 		Example: `  golb list
   golb list --json | jq '.drops'`,
-	}, "print all that is counted as JSON", (*api.Client).Stats, func(w io.Writer, st lb.Stats) error {
+	}, "print all counters as JSON", (*api.Client).Stats, func(w io.Writer, st lb.Stats) error {
 		if err := printServices(w, st.Services); err != nil {
 			return err
 		}
@@ -40,7 +40,7 @@ func printServices(w io.Writer, services []lb.ServiceStats) error {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintln(w, titleOf(&v))
+		fmt.Fprintln(w, serviceTitle(&v))
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(tw, "  server\tmethod\tweight\tis\tactive\tinactive\ttemplates\tconnections\tpackets\tbytes")
 		for _, r := range v.Servers {
@@ -56,9 +56,9 @@ func printServices(w io.Writer, services []lb.ServiceStats) error {
 	return nil
 }
 
-// titleOf is a service's name, what it takes where the name does not say so, and how
-// it schedules.
-func titleOf(v *lb.ServiceStats) string {
+// serviceTitle returns a service's name, its matches where the name does not tell them, and
+// its scheduler.
+func serviceTitle(v *lb.ServiceStats) string {
 	s := v.Name
 	matches := make([]string, len(v.Match))
 	for i, m := range v.Match {

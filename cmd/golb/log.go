@@ -9,7 +9,7 @@ import (
 	"github.com/golb/golb/lb/conf"
 )
 
-// isTerminal says whether a person may be reading.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -48,7 +48,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // usageError is a mistake in the command line.
 type usageError struct{ error }
 
-// loggedError is one that the log has told already.
+// loggedError is an error that has been logged already.
 type loggedError struct{ error }
 
 // printError prints mistakes in a file the way compilers do, so that editors find
@@ -69,7 +69,7 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "golb",
 		Short:         "Layer-4 load balancer in userspace",
-		Long:          help,
+		Long:          rootHelp,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -80,12 +80,12 @@ func newRootCommand() *cobra.Command {
 	return root
 }
 
-const help = `golb balances TCP, UDP and SCTP connections over servers at layer 4: what IPVS,
+const rootHelp = `golb balances TCP, UDP and SCTP connections over servers at layer 4: what IPVS,
 ldirectord and keepalived do for a Linux box, in one program without a kernel
 module. It takes the packets of a virtual IP address (VIP) from a network
 interface, picks a server for each new connection, and passes packets on.
 
-The VIP is configured nowhere on this host: golb answers ARP and neighbour
+The VIP is configured nowhere on this host: golb answers ARP and neighbor
 solicitations for it. With direct server return (dsr, the default) each server has
 the VIP on its loopback interface, does not answer ARP for it, and replies to
 clients itself.
@@ -95,8 +95,8 @@ Try it:
   golb check golb.yaml      every mistake in a file, each with its line
   golb probe tcp HOST:PORT  check one server once, as the health monitor would
   golb run -c golb.yaml     balance; reload with SIGHUP, end with SIGTERM
-  golb health               how the servers of the running golb are, and why
-  golb list                 what is balanced, and how much; also connections, templates
+  golb health               which servers are up, and why others are down
+  golb list                 services, servers and counters; also connections, templates
   golb drain SERVER         no new connections to it; also halt, activate, weight
   golb agent                on a server: tell golb how busy it is
 
@@ -104,8 +104,8 @@ A config:
 ` + minimalConfig + `
 Exit codes:
   0  success; run was ended by SIGINT or SIGTERM
-  1  failure: mistakes in a config, what the host refuses, failed requests of demo,
-     a server that probe finds down
+  1  failure: mistakes in a config, a refusal by the host, failed requests in demo,
+     a server that is down in probe
   2  a mistake in the command line`
 
 // minimalConfig is indented as help shows it.

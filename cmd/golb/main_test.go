@@ -45,7 +45,7 @@ func write(t *testing.T, text string) string {
 }
 
 func TestExitCodesAndOutput(t *testing.T) {
-	good := write(t, minimalConfig)
+	file := write(t, minimalConfig)
 	bad := write(t, strings.ReplaceAll(minimalConfig, "port: 80", "port: 70000"))
 	tests := []struct {
 		args           string
@@ -57,7 +57,7 @@ func TestExitCodesAndOutput(t *testing.T) {
 		{"help run", exitOK, "SIGHUP", ""},
 		{"run --help", exitOK, "CAP_NET_RAW", ""},
 		{"version", exitOK, "golb ", ""},
-		{"check --host=false " + good, exitOK, good + ": ok: 1 service, 2 servers, on eth0\n", ""},
+		{"check --host=false " + file, exitOK, file + ": ok: 1 service, 2 servers, on eth0\n", ""},
 		{"check --host=false " + bad, exitFailed, "", bad + `:4:13: services[0].port: "70000": out of range; allowed: a whole number, 0 to 65535` + "\n"},
 		{"check " + filepath.Join(t.TempDir(), "none"), exitFailed, "", "no such file"},
 		{"run -c " + bad, exitFailed, "", `"level":"ERROR","msg":"out of range","file":"` + bad + `","line":4,"column":13,"path":"services[0].port","value":"70000"`},
@@ -66,8 +66,8 @@ func TestExitCodesAndOutput(t *testing.T) {
 		{"check a b", exitUsage, "", "see golb check --help"},
 		{"check --hots a", exitUsage, "", "unknown flag: --hots"},
 		{"run", exitUsage, "", "-c FILE"},
-		{"run x -c " + good, exitUsage, "", "see golb run --help"},
-		{"run -c " + good + " --log-level loud", exitUsage, "", "loud"},
+		{"run x -c " + file, exitUsage, "", "see golb run --help"},
+		{"run -c " + file + " --log-level loud", exitUsage, "", "loud"},
 		{"version now", exitUsage, "", "see golb version --help"},
 	}
 	for _, tt := range tests {
@@ -86,13 +86,13 @@ func TestExitCodesAndOutput(t *testing.T) {
 }
 
 func TestHelpTeaches(t *testing.T) {
-	_, help, _ := golb(t, "--help")
+	_, text, _ := golb(t, "--help")
 	for _, want := range []string{"golb demo", "golb check golb.yaml", "golb run -c golb.yaml", minimalConfig, "\n  0  ", "\n  1  ", "\n  2  "} {
-		if !strings.Contains(help, want) {
+		if !strings.Contains(text, want) {
 			t.Errorf("help lacks %q", want)
 		}
 	}
-	for line := range strings.Lines(help) {
+	for line := range strings.Lines(text) {
 		if len(line) > 90 {
 			t.Errorf("long line: %s", line)
 		}

@@ -23,7 +23,7 @@ const (
 	linkRaw      = 101 // IP packets
 )
 
-// maxPcapFrame is more than any capture has; a larger length is a damaged file.
+// maxPcapFrame is more than the frame of any capture; a larger length means a damaged file.
 const maxPcapFrame = 1 << 20
 
 func newPcapReader(in io.Reader) (*pcapReader, error) {
@@ -50,8 +50,8 @@ func newPcapReader(in io.Reader) (*pcapReader, error) {
 	return p, nil
 }
 
-// next returns the next IP packet and when it was captured; nil for a frame without
-// one, and io.EOF at the end.
+// next returns the next IP packet and its time of capture; nil for a frame that holds none,
+// and io.EOF at the end.
 func (p *pcapReader) next() (time.Time, []byte, error) {
 	var header [16]byte
 	if _, err := io.ReadFull(p.in, header[:]); errors.Is(err, io.EOF) {

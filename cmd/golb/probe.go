@@ -27,7 +27,7 @@ type probe struct {
 	registry *health.Registry
 	timeout  duration
 	json     bool
-	service  string // for types that are told of it
+	service  string // the virtual service, for types with PerService
 }
 
 func newProbeCommand() *cobra.Command {
@@ -35,19 +35,19 @@ func newProbeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "probe TYPE HOST:PORT [--KEY VALUE ...]",
 		Short: "Check one server once, as the health monitor would",
-		Long: `Check one server once, as the health monitor would, and print the verdict in one
+		Long: `Check one server once, as the health monitor would, and print the result in one
 line: up or down, the time the check took, and why the server is down.
 
-The port may be left out where the type has one of its own. A name stands for the
-first of its addresses, and is asked for where the protocol has a place for it
-(Host, SNI). Keys are those of a check in a config; what is true or false is written
---tls or --tls=false, and a list is its key given several times.
+The port may be left out where the type has a default. A name is resolved, its first
+address is checked, and protocols that carry a name (Host, SNI) get it. Keys are those
+of a check in a config; a key that is true or false is written --tls or --tls=false,
+and a list is its key given several times.
 
 The exit code is 0 where the server is up, 1 where it is down, its name has no
 address, or it could not be checked, and 2 for a mistake in the command line.`,
 		Example: `  golb probe http 192.0.2.1:80 --path /check.txt --expect OK --timeout 1s
   golb probe --list                    # every type, its keys and their defaults
-  golb probe http --help               # those of one`,
+  golb probe http --help               # the keys of one type`,
 		Args: func(_ *cobra.Command, args []string) error { return p.noType(args) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
@@ -59,7 +59,7 @@ address, or it could not be checked, and 2 for a mistake in the command line.`,
 			return listTypes(cmd.OutOrStdout(), p.registry)
 		},
 	}
-	// The keys of a type that is not there are unknown too, but not what is wrong.
+	// Where the type is unknown, so are its keys: the type is the mistake to report.
 	cmd.SetFlagErrorFunc(func(failed *cobra.Command, err error) error {
 		if failed != cmd {
 			return flagError(failed, err)
@@ -71,7 +71,7 @@ address, or it could not be checked, and 2 for a mistake in the command line.`,
 	})
 	cmd.Flags().BoolVar(&list, "list", false, "print every type with its keys")
 	cmd.PersistentFlags().Var(&p.timeout, "timeout", "how long the check may take")
-	cmd.PersistentFlags().BoolVar(&p.json, "json", false, "print the verdict as JSON: type, target, up, reason, ms")
+	cmd.PersistentFlags().BoolVar(&p.json, "json", false, "print the result as JSON: type, target, up, reason, ms")
 	for _, t := range p.registry.Types() {
 		cmd.AddCommand(p.newTypeCommand(t))
 	}
@@ -87,10 +87,10 @@ func (p *probe) noType(args []string) error {
 	return err
 }
 
-// flagError adds what is allowed where that is not what a flag's value says itself.
+// flagError adds the flags that are allowed to the error of an unknown flag.
 func flagError(cmd *cobra.Command, err error) error {
-	var unknown *pflag.NotExistError
-	if !errors.As(err, &unknown) {
+	var notExist *pflag.NotExistError
+	if !errors.As(err, &notExist) {
 		return err
 	}
 	var allowed []string
@@ -141,7 +141,7 @@ func bindKey(flags *pflag.FlagSet, k health.Key, v *values) {
 	}
 }
 
-// keyHelp is what a key is for, and its values where their kind does not say it.
+// keyHelp returns a key's help, with its values where they are not just any text.
 func keyHelp(k health.Key) string {
 	s := k.About
 	if !k.Flag && !strings.HasPrefix(k.Allowed, "text") {
@@ -156,7 +156,7 @@ func keyHelp(k health.Key) string {
 	return s
 }
 
-// targetSyntax is what a type wants beside its keys.
+// targetSyntax returns the argument of a type beside its keys.
 func targetSyntax(t health.Type) string {
 	switch {
 	case t.Transport == "icmp":
@@ -169,10 +169,10 @@ func targetSyntax(t health.Type) string {
 	return "[HOST:PORT]"
 }
 
-// verdict is what a check found out, as --json prints it.
-type verdict struct {
+// probeResult is the result of a check as --json prints it.
+type probeResult struct {
 	Type   string  `json:"type"`
-	Target string  `json:"target"` // address and port that were asked; "" where none was
+	Target string  `json:"target"` // the address and port that were checked; "" where none was
 	Up     bool    `json:"up"`
 	Reason string  `json:"reason"`
 	MS     float64 `json:"ms"`
@@ -181,14 +181,14 @@ type verdict struct {
 	notTried bool
 }
 
-// after is v with the time it took.
-func (v verdict) after(took time.Duration) verdict {
+// withLatency returns v with the time that the check took.
+func (v probeResult) withLatency(took time.Duration) probeResult {
 	v.took = took.Round(time.Microsecond)
 	v.MS = float64(v.took.Microseconds()) / 1000
 	return v
 }
 
-func (v verdict) String() string {
+func (v probeResult) String() string {
 	word, reason := "up", ""
 	if !v.Up {
 		word, reason = "down", ": "+v.Reason
@@ -210,7 +210,7 @@ func (p *probe) run(cmd *cobra.Command, t health.Type, args []string, params map
 	if err != nil {
 		return usageError{err}
 	}
-	// Mistakes are told before anything is sent, a look-up too.
+	// Mistakes are reported before anything is sent, DNS queries included.
 	placeholder := peer
 	named := peer.Name != "" && (t.Transport != "" || t.PerService)
 	if named {
@@ -225,8 +225,8 @@ func (p *probe) run(cmd *cobra.Command, t health.Type, args []string, params map
 		if ctx.Err() != nil {
 			return errInterrupted
 		}
-		if err != nil { // which names the host
-			return p.print(cmd.OutOrStdout(), verdict{Type: t.Name, Reason: err.Error()}.after(time.Since(began)))
+		if err != nil { // it names the host
+			return p.print(cmd.OutOrStdout(), probeResult{Type: t.Name, Reason: err.Error()}.withLatency(time.Since(began)))
 		}
 	}
 	_, checker, err := p.registry.New(t.Name, peer, params)
@@ -237,7 +237,7 @@ func (p *probe) run(cmd *cobra.Command, t health.Type, args []string, params map
 	if err != nil {
 		return errInterrupted
 	}
-	return p.print(cmd.OutOrStdout(), newVerdict(t, peer, result))
+	return p.print(cmd.OutOrStdout(), newProbeResult(t, peer, result))
 }
 
 // parseTarget splits the argument of a check; the port is 0 where there is none.
@@ -253,15 +253,15 @@ func parseTarget(t health.Type, args []string) (host string, port uint16, err er
 		return "", 0, fmt.Errorf("%s: %s must be given", t.Name, want)
 	}
 	host = args[0]
-	bare := host
-	if strings.HasPrefix(host, "[") { // with a port behind it, a zone would seem to be all of "eth0]:80"
-		bare, _ = strings.CutSuffix(host[1:], "]")
-		if bare == host[1:] {
-			bare = ""
+	addr := host
+	if strings.HasPrefix(host, "[") { // ParseAddr would read all of "eth0]:80" as a zone
+		addr, _ = strings.CutSuffix(host[1:], "]")
+		if addr == host[1:] {
+			addr = ""
 		}
 	}
-	if _, err := netip.ParseAddr(bare); err == nil {
-		return bare, 0, nil
+	if _, err := netip.ParseAddr(addr); err == nil {
+		return addr, 0, nil
 	}
 	if !strings.Contains(host, ":") && host != "" {
 		return host, 0, nil
@@ -279,7 +279,7 @@ func parseTarget(t health.Type, args []string) (host string, port uint16, err er
 	return host, uint16(n), nil
 }
 
-// peer is what a check is pointed at, without an address where host is a name.
+// peer returns the server to check, without an address where host is a name.
 func (p *probe) peer(host string, port uint16) (health.Peer, error) {
 	var peer health.Peer
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -297,8 +297,7 @@ func (p *probe) peer(host string, port uint16) (health.Peer, error) {
 	return peer, nil
 }
 
-// lookUp returns the address of a peer that has a name; it takes as long as a check
-// may.
+// lookUp returns the first address of the peer's name. The check's timeout bounds it.
 func (p *probe) lookUp(ctx context.Context, peer health.Peer) (netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(p.timeout))
 	defer cancel()
@@ -309,11 +308,11 @@ func (p *probe) lookUp(ctx context.Context, peer health.Peer) (netip.AddrPort, e
 	return netip.AddrPortFrom(addrs[0].Unmap(), peer.Addr.Port()), nil
 }
 
-// errInterrupted is that of a probe which has found out nothing yet.
+// errInterrupted is the error of a probe that a signal ended before it had a result.
 var errInterrupted = errors.New("probe: interrupted")
 
-func newVerdict(t health.Type, peer health.Peer, r health.Result) verdict {
-	v := verdict{Type: t.Name, Up: r.Reason == "", Reason: r.Reason, notTried: r.NotTried}.after(r.Latency)
+func newProbeResult(t health.Type, peer health.Peer, r health.Result) probeResult {
+	v := probeResult{Type: t.Name, Up: r.Reason == "", Reason: r.Reason, notTried: r.NotTried}.withLatency(r.Latency)
 	addr, port := peer.Addr.Addr(), peer.Addr.Port()
 	if port == 0 {
 		port = t.Port
@@ -328,8 +327,8 @@ func newVerdict(t health.Type, peer health.Peer, r health.Result) verdict {
 	return v
 }
 
-// print prints a verdict; that the server is down is its error.
-func (p *probe) print(w io.Writer, v verdict) error {
+// print prints a result; it returns an error where the server is down.
+func (p *probe) print(w io.Writer, v probeResult) error {
 	var err error
 	if p.json {
 		enc := json.NewEncoder(w)
@@ -374,7 +373,7 @@ func listTypes(w io.Writer, r *health.Registry) error {
 	return nil
 }
 
-// values are what a key is given, in order; the registry judges them.
+// values are the values of a key, in order; the registry validates them.
 type values struct {
 	all  []string
 	flag bool
@@ -389,7 +388,7 @@ func (v *values) Type() string {
 	return "value"
 }
 
-// duration is a time that a check may take.
+// duration is the value of --timeout.
 type duration time.Duration
 
 func (d *duration) Set(s string) error {

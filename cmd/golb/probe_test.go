@@ -191,7 +191,7 @@ func TestProbeFailsWhereANameHasNoAddress(t *testing.T) {
 	if code != exitFailed || !regexp.MustCompile(`^down in [0-9.]+(s|ms|µs): lookup no\.\.name: .*\n$`).MatchString(stdout) || stderr != "" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
-	var v verdict
+	var v probeResult
 	code, stdout, stderr = golb(t, "probe", "--json", "tcp", "no..name:80")
 	if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != exitFailed || v.Up || v.Type != "tcp" || !strings.HasPrefix(v.Reason, "lookup no..name: ") || stderr != "" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
@@ -229,8 +229,8 @@ func TestProbeListHasEveryTypeAndKey(t *testing.T) {
 			if def == "" {
 				def = "-"
 			}
-			words := strings.Fields(rows[j])
-			if words[0] != "--"+k.Name || words[1] != def || !strings.Contains(rows[j], k.About) {
+			columns := strings.Fields(rows[j])
+			if columns[0] != "--"+k.Name || columns[1] != def || !strings.Contains(rows[j], k.About) {
 				t.Errorf("%s: row of %s is %q", typ.Name, k.Name, rows[j])
 			}
 		}
@@ -251,22 +251,22 @@ func TestProbeOptionsHideNoKey(t *testing.T) {
 }
 
 func TestProbeHelpOfATypeHasItsKeys(t *testing.T) {
-	_, help, _ := golb(t, "probe", "http", "--help")
+	_, text, _ := golb(t, "probe", "http", "--help")
 	for _, want := range []string{"golb probe http HOST[:PORT]", "--path value", "(default /)", "also --request", "--timeout duration"} {
-		if !strings.Contains(help, want) {
-			t.Errorf("help lacks %q:\n%s", want, help)
+		if !strings.Contains(text, want) {
+			t.Errorf("help lacks %q:\n%s", want, text)
 		}
 	}
-	if strings.Contains(help, "--request value") {
-		t.Errorf("help has a key twice:\n%s", help)
+	if strings.Contains(text, "--request value") {
+		t.Errorf("help has a key twice:\n%s", text)
 	}
 }
 
 func TestProbeExampleOfHelpWorks(t *testing.T) {
-	_, help, _ := golb(t, "probe", "--help")
-	example := regexp.MustCompile(`(?m)^  golb (probe http .* --timeout 1s)$`).FindStringSubmatch(help)
+	_, text, _ := golb(t, "probe", "--help")
+	example := regexp.MustCompile(`(?m)^  golb (probe http .* --timeout 1s)$`).FindStringSubmatch(text)
 	if example == nil {
-		t.Fatalf("no example:\n%s", help)
+		t.Fatalf("no example:\n%s", text)
 	}
 	line := strings.Replace(example[1], "192.0.2.1:80", serveHTTP(t), 1)
 	line = strings.Replace(line, "--timeout 1s", "--timeout 10s", 1) // a busy machine
@@ -275,7 +275,7 @@ func TestProbeExampleOfHelpWorks(t *testing.T) {
 	}
 }
 
-// A check that is interrupted has no verdict.
+// A check that is interrupted has no result.
 func TestProbeEndsWithItsContext(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()

@@ -192,8 +192,8 @@ func TestREADMEConfigBalances(t *testing.T) {
 	}
 
 	t.Setenv("GOLB_SOCKET", filepath.Join(dir, "golb.sock")) // others may run
-	words := strings.Fields(strings.TrimPrefix(readmeRun, "sudo "))
-	cmd := exec.Command(words[0], words[1:]...)
+	args := strings.Fields(strings.TrimPrefix(readmeRun, "sudo "))
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = dir
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

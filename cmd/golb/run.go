@@ -27,11 +27,11 @@ func newRunCommand() *cobra.Command {
 		Long: `Take over the VIPs of a config and balance until SIGINT or SIGTERM.
 
 SIGHUP reads the file again and applies it, all or nothing: connections go on, and
-a file with mistakes is refused while the old config stays. Interfaces, workers
-and the size of the connection table change at a restart only.
+where it has mistakes or the host refuses it, the old config stays. Interfaces,
+workers and the size of the connection table change at a restart only.
 
-Through a Unix socket, for root and golb's user only, golb health, list, drain and
-others see and steer it.
+golb health, list, drain and others reach it through a Unix socket, which only root
+and golb's user may use.
 
 The log goes to standard error, as text on a terminal and as JSON elsewhere.
 golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
@@ -70,25 +70,25 @@ golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 	return cmd
 }
 
-// server is the run command at work.
+// server is a run of the run command.
 type server struct {
 	file   string
 	log    *slog.Logger
 	env    lb.Env
 	check  func(*lb.Config) error // against the host
 	socket string                 // of the API; "" is none
-	wanted bool                   // it was asked for by name
+	wanted bool                   // the command line names it
 }
 
-// listen opens the socket of the API; nil is none. golb goes on without one that
-// nobody asked for.
+// listen opens the socket of the API; nil where there is none. Failing to open it is an error
+// only if the command line names it.
 func (s *server) listen() (net.Listener, error) {
 	if s.socket == "" {
 		return nil, nil
 	}
 	l, err := api.Listen(s.socket)
 	if err != nil && !s.wanted {
-		s.log.Warn("golb health, list, drain and others will not reach it", "reason", err.Error())
+		s.log.Warn("no API socket: golb health, list, drain and others cannot reach this golb", "socket", s.socket, "err", err)
 		return nil, nil
 	}
 	return l, err
@@ -140,7 +140,7 @@ func (s *server) read() (*conf.Document, error) {
 	return conf.ReadIn(s.env, s.file, s.check)
 }
 
-// reload applies the file as it is now, or says why it does not.
+// reload reads the file and applies it, or logs why it does not.
 func (s *server) reload(ctx context.Context, b *lb.Balancer) {
 	doc, err := s.read()
 	if err == nil {

@@ -59,13 +59,13 @@ func (e *entries) next(message string) []map[string]any {
 	e.t.Helper()
 	var seen []map[string]any
 	for e.lines.Scan() {
-		var entry map[string]any
-		if err := json.Unmarshal(e.lines.Bytes(), &entry); err != nil {
+		var line map[string]any
+		if err := json.Unmarshal(e.lines.Bytes(), &line); err != nil {
 			e.t.Fatalf("%s: %v", e.lines.Text(), err)
 		}
-		delete(entry, "time")
-		seen = append(seen, entry)
-		if entry["msg"] == message {
+		delete(line, "time")
+		seen = append(seen, line)
+		if line["msg"] == message {
 			return seen
 		}
 	}

@@ -14,12 +14,12 @@ func newSimulateCommand() *cobra.Command {
 	text := false
 	cmd := &cobra.Command{
 		Use:   "simulate FILE...",
-		Short: "Play packets through the balancer in memory, and say where each goes",
-		Long: `Read scenarios, one JSON object a line: services as ipvsadm commands, then events.
-Play each through the real engine on a wire in memory, with a clock of its own,
-and write the same lines with answers: which server each connection is bound to,
-its state and the seconds it has left, what each server counts, and the frames
-sent, byte for byte. FILE - is standard input.
+		Short: "Run packets through the balancer in memory, and print where each goes",
+		Long: `Read scenarios, one JSON object per line: services as ipvsadm commands, then events.
+Run each through the real data plane, on simulated interfaces and a simulated clock,
+and write the same lines with the results: each connection's server, state and
+seconds until it expires, each server's counters, and the frames sent, byte for
+byte. FILE - is standard input.
 
   {"name":"two servers",
    "setup":["-A -t 10.0.0.100:80 -s rr",
@@ -35,17 +35,18 @@ sent, byte for byte. FILE - is standard input.
 
   syn, ack, fin, rst, synack   a TCP segment from src to dst; fin carries ACK too
   udp                          a UDP datagram from src to dst
-    with "key":"CLIENT VIP"    the same from a server, of that connection
+    with "key":"CLIENT VIP"    as above, from the server of that connection
   raw                          "in": an IP packet in hex
   cmd                          an ipvsadm command
   sleep                        "s" seconds; other events are 5 ms apart
   dump                         the servers and their connections
 
-The balancer has the interface 10.9.0.1/16 and fd00:9::1/64, MTU 1500. Servers are
-10.9.1.N and fd00:9::1:N with the MAC 02:00:00:00:00:NN; all else is behind the
-gateway, 02:00:00:00:00:fe. Settings are ip_vs's (ipvs_compat) but for sysctl.
+The balancer has an interface with 10.9.0.1/16 and fd00:9::1/64, MTU 1500. Servers
+are 10.9.1.N and fd00:9::1:N with the MAC 02:00:00:00:00:NN; all else is behind the
+gateway, 02:00:00:00:00:fe. The settings are ip_vs's defaults (ipvs_compat) with the
+scenario's sysctls.
 
-A line that cannot be played is told with its number; the rest goes on, and the
+A line that cannot be run is reported with its number; the others are run, and the
 exit code is 1.`,
 		Example: `  golb simulate recording.jsonl > answers.jsonl
   golb simulate --text - < recording.jsonl`,
@@ -74,7 +75,7 @@ func runSimulate(cmd *cobra.Command, files []string, format simulate.Format) err
 		}
 	}
 	if failed > 0 {
-		return loggedError{fmt.Errorf("%s could not be played", count(failed, "line"))}
+		return loggedError{fmt.Errorf("%s could not be run", count(failed, "line"))}
 	}
 	return nil
 }

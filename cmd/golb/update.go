@@ -13,22 +13,22 @@ import (
 	"github.com/golb/golb/lb/api"
 )
 
-// newUpdateCommands are those that tell the running golb what to do with a server.
+// newUpdateCommands returns the commands that change a server of the running golb.
 func newUpdateCommands() []*cobra.Command {
 	return []*cobra.Command{newWeightCommand(), newDrainCommand(), newHaltCommand(), newActivateCommand()}
 }
 
 const updateHelp = `
 
-SERVER is a server's name, its address, or address:port. It is meant in every
-service that has it; --service names one.`
+SERVER is a server's name, its address, or address:port. The command changes it in
+every service that has it, or in the one that --service names.`
 
 func newWeightCommand() *cobra.Command {
 	return newUpdateCommand(&cobra.Command{
 		Use:   "weight SERVER WEIGHT",
 		Short: "Change the weight of a server of the running golb",
-		Long: `Change a server's share of new connections: 0 to 65535, 0 for none. It stays until
-the config has another weight for the server.` + updateHelp,
+		Long: `Change a server's share of new connections: 0 to 65535, 0 for none. A reload keeps
+it, unless the config has a new weight for the server.` + updateHelp,
 		Example: "  golb weight 192.0.2.11 3",
 		Args:    cobra.ExactArgs(2),
 	}, func(u *api.ServerUpdate, args []string) error {
@@ -44,8 +44,8 @@ the config has another weight for the server.` + updateHelp,
 func newHaltCommand() *cobra.Command {
 	return newUpdateCommand(&cobra.Command{
 		Use:   "halt SERVER",
-		Short: "Cut a server's connections at once, and let no new ones to it",
-		Long: `Let no new connections to a server, and cut those that there are: clients get a reset,
+		Short: "Cut a server's connections at once, and give it no new ones",
+		Long: `Give a server no new connections, and cut those that it has: clients get a reset,
 with NAT the server too. golb activate undoes it.` + updateHelp,
 		Example: "  golb halt 192.0.2.11",
 		Args:    cobra.ExactArgs(1),
@@ -58,8 +58,8 @@ with NAT the server too. golb activate undoes it.` + updateHelp,
 func newActivateCommand() *cobra.Command {
 	return newUpdateCommand(&cobra.Command{
 		Use:     "activate SERVER",
-		Short:   "Let a server that is drained or halted have new connections again",
-		Long:    "Let a server have new connections again, as its weight says." + updateHelp,
+		Short:   "Give a drained or halted server new connections again",
+		Long:    "Give a drained or halted server new connections again, in proportion to its weight." + updateHelp,
 		Example: "  golb activate 192.0.2.11",
 		Args:    cobra.ExactArgs(1),
 	}, func(u *api.ServerUpdate, _ []string) error {
@@ -69,10 +69,10 @@ func newActivateCommand() *cobra.Command {
 }
 
 // newUpdateCommand makes a command that updates servers, and then shows them.
-func newUpdateCommand(cmd *cobra.Command, update func(u *api.ServerUpdate, args []string) error, show shower) *cobra.Command {
+func newUpdateCommand(cmd *cobra.Command, update func(u *api.ServerUpdate, args []string) error, show showUpdated) *cobra.Command {
 	client, u := api.Client{}, api.ServerUpdate{}
 	bindSocket(cmd, &client.Path)
-	cmd.Flags().StringVar(&u.Service, "service", "", "the only service that is meant, by `name`")
+	cmd.Flags().StringVar(&u.Service, "service", "", "change the server in the service of this `name` only")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		u.Server = args[0]
 		if err := update(&u, args); err != nil {
@@ -87,11 +87,11 @@ func newUpdateCommand(cmd *cobra.Command, update func(u *api.ServerUpdate, args 
 	return cmd
 }
 
-// shower shows the servers that were updated.
-type shower func(ctx context.Context, w io.Writer, client *api.Client, of []lb.ServiceStats) error
+// showUpdated shows the servers that an update changed.
+type showUpdated func(ctx context.Context, w io.Writer, client *api.Client, updated []lb.ServiceStats) error
 
-func printUpdated(_ context.Context, w io.Writer, _ *api.Client, of []lb.ServiceStats) error {
-	return printServices(w, of)
+func printUpdated(_ context.Context, w io.Writer, _ *api.Client, updated []lb.ServiceStats) error {
+	return printServices(w, updated)
 }
 
 func newDrainCommand() *cobra.Command {
@@ -99,47 +99,48 @@ func newDrainCommand() *cobra.Command {
 	var wait bool
 	cmd := &cobra.Command{
 		Use:   "drain SERVER",
-		Short: "Let no new connections to a server, and those that there are finish",
-		Long: `Let no new connections to a server; those that there are go on. --within bounds how
-long: what is left then is cut, as golb halt does. --wait tells how many are left,
-each second in which that changes, and ends when none is: also one that the client
-has closed is left for two minutes, since the server may still answer.` + updateHelp,
+		Short: "Give a server no new connections, and let those that it has finish",
+		Long: `Give a server no new connections; those that it has go on. --within is the time for
+them to finish: then the rest is cut, as by golb halt. --wait prints the number of
+connections that are left, at most once a second and when it changes, until none is
+left. A connection that the client has closed counts for two more minutes, since the
+server may still answer.` + updateHelp,
 		Example: "  golb drain 192.0.2.11 --within 10m --wait",
 		Args:    cobra.ExactArgs(1),
 	}
 	flags := cmd.Flags()
-	flags.DurationVar(&within, "within", 0, "cut what is left after this `time`, as 10m")
-	flags.BoolVar(&wait, "wait", false, "wait until no connection is left, and tell how many are")
+	flags.DurationVar(&within, "within", 0, "cut the connections that are left after this `time`, as 10m")
+	flags.BoolVar(&wait, "wait", false, "wait until no connection is left, and print how many are")
 	return newUpdateCommand(cmd, func(u *api.ServerUpdate, _ []string) error {
 		u.State = lb.StateDrain
 		if flags.Changed("within") {
 			u.Within = within.String()
 		}
 		return nil
-	}, func(ctx context.Context, w io.Writer, client *api.Client, of []lb.ServiceStats) error {
+	}, func(ctx context.Context, w io.Writer, client *api.Client, updated []lb.ServiceStats) error {
 		if wait {
-			return waitDrained(ctx, w, client, of)
+			return waitDrained(ctx, w, client, updated)
 		}
-		return printServices(w, of)
+		return printServices(w, updated)
 	})
 }
 
-// waitDrained tells how many connections servers have left until none has any. One
-// that is not draining any more is not waited for.
-func waitDrained(ctx context.Context, w io.Writer, client *api.Client, of []lb.ServiceStats) error {
+// waitDrained prints the number of connections that the servers have left until it is 0.
+// A server that does not drain any more, by another command, is not waited for.
+func waitDrained(ctx context.Context, w io.Writer, client *api.Client, updated []lb.ServiceStats) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	told := left{-1, -1}
+	printed := connectionCount{-1, -1}
 	for {
-		l, err := client.Stats(ctx)
+		stats, err := client.Stats(ctx)
 		if err != nil {
 			return err
 		}
-		if n := leftOn(l.Services, of); n != told {
+		if n := countDraining(stats.Services, updated); n != printed {
 			fmt.Fprintf(w, "%d left, %d of them active\n", n.all, n.active)
-			told = n
+			printed = n
 		}
-		if told.all == 0 {
+		if printed.all == 0 {
 			return nil
 		}
 		select {
@@ -150,21 +151,20 @@ func waitDrained(ctx context.Context, w io.Writer, client *api.Client, of []lb.S
 	}
 }
 
-// left is how many connections there are.
-type left struct{ all, active int64 }
+// connectionCount is a number of connections, and how many of them are active.
+type connectionCount struct{ all, active int64 }
 
-// leftOn counts the connections of those servers that are draining.
-func leftOn(now, of []lb.ServiceStats) (n left) {
-	type key struct{ service, server string }
-	meant := map[key]bool{}
-	for _, v := range of {
+// countDraining counts the connections that the updated servers have now, where they drain.
+func countDraining(now, updated []lb.ServiceStats) (n connectionCount) {
+	servers := map[lb.ServerRef]bool{}
+	for _, v := range updated {
 		for _, r := range v.Servers {
-			meant[key{v.Name, r.Name}] = true
+			servers[lb.ServerRef{Service: v.Name, Server: r.Name}] = true
 		}
 	}
 	for _, v := range now {
 		for _, r := range v.Servers {
-			if meant[key{v.Name, r.Name}] && r.State == lb.StateDrain {
+			if servers[lb.ServerRef{Service: v.Name, Server: r.Name}] && r.State == lb.StateDrain {
 				n.all += r.Active + r.Inactive
 				n.active += r.Active
 			}

@@ -19,21 +19,27 @@ import (
 	"github.com/golb/golb/lb/simulate"
 )
 
-// serveTestBalancer serves a balancer, on which two clients have a connection each, at a socket;
-// after each answer it calls answered.
+// serveTestBalancer serves a balancer at a socket, and calls answered after each response. Two
+// clients have a connection each; two packets to a port without a service, and one to an address
+// that is no VIP, were dropped.
 func serveTestBalancer(t *testing.T, answered func(*http.Request)) (*lb.Balancer, string) {
 	t.Helper()
-	vip := netip.MustParseAddrPort("10.0.0.100:80")
 	sim, err := simulate.New(lb.Config{Services: []lb.Service{{
-		Name: "web", VIP: vip.Addr(), Port: 80, Scheduler: "rr", Check: lb.Check{Type: "none"},
+		Name: "web", VIP: netip.MustParseAddr("10.0.0.100"), Port: 80, Scheduler: "rr", Check: lb.Check{Type: "none"},
 		Persistence: lb.Persistence{Timeout: 90 * time.Second},
 		Servers:     []lb.Server{{Name: "s1", Address: netip.MustParseAddr("10.9.1.1")}, {Name: "s2", Address: netip.MustParseAddr("10.9.1.2")}},
 	}}}, simulate.World{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, client := range []string{"192.0.2.1:4000", "192.0.2.2:4000"} {
-		syn := lbtest.Packet{Protocol: lb.TCP, Flags: forward.FlagSYN, Src: netip.MustParseAddrPort(client), Dst: vip}
+	for _, p := range []struct{ client, to string }{
+		{"192.0.2.1:4000", "10.0.0.100:80"},
+		{"192.0.2.2:4000", "10.0.0.100:80"},
+		{"192.0.2.1:4001", "10.0.0.99:80"},
+		{"192.0.2.1:4000", "10.0.0.100:81"},
+		{"192.0.2.2:4000", "10.0.0.100:81"},
+	} {
+		syn := lbtest.Packet{Protocol: lb.TCP, Flags: forward.FlagSYN, Src: netip.MustParseAddrPort(p.client), Dst: netip.MustParseAddrPort(p.to)}
 		if _, err := sim.Send(syn.Bytes()); err != nil {
 			t.Fatal(err)
 		}
@@ -74,8 +80,10 @@ func TestTheRunningBalancerIsListedAndOperated(t *testing.T) {
   server  method  weight  is  active  inactive  templates  connections  packets  bytes
   s1      dsr     1       up  1       0         1          1            1        40
   s2      dsr     1       up  1       0         1          1            1        40
+
+frames not forwarded: no_service 2, not_vip 1
 `},
-		{"list --json", `(?s)\{\n  "services": \[.*"connections": 4,\n  "drops": \{\}\n\}\n`},
+		{"list --json", `(?s)\{\n  "services": \[.*"connections": 4,\n  "drops": \{\n    "no_service": 2,\n    "not_vip": 1\n  \}\n\}\n`},
 		{"connections", `protocol  client          VIP            server       method  state     expires  packets
 tcp       192.0.2.1:4000  10.0.0.100:80  10.9.1.2:80  dsr     SYN_RECV  60s      1
 tcp       192.0.2.2:4000  10.0.0.100:80  10.9.1.1:80  dsr     SYN_RECV  60s      1
@@ -83,6 +91,8 @@ tcp       192.0.2.2:4000  10.0.0.100:80  10.9.1.1:80  dsr     SYN_RECV  60s     
 		{"connections --server 10.9.1.1 --json", `\{"service":"web","protocol":"tcp","client":"192.0.2.2:4000","vip":"10.0.0.100:80","mark":0,"server":"10.9.1.1:80","method":"dsr","state":"SYN_RECV",.*"expires_ns":60000000000,"packets":1\}
 `},
 		{"connections --client 192.0.2.0/30 --count", "2\n"},
+		{"connections --service web --count", "2\n"},
+		{"connections --service ftp --count", "0\n"},
 		{"connections --client 192.0.2.2 --delete", "1\n"},
 		{"connections --count", "1\n"},
 		{"templates", `protocol  client        VIP            server       method  state  expires  packets
@@ -106,25 +116,25 @@ tcp       192.0.2.2/32  10.0.0.100:80  10.9.1.1:80  dsr     NONE   90s      0
 	}
 }
 
-func TestWaitingForADrainTellsHowManyAreLeft(t *testing.T) {
-	told := make(chan *lb.Balancer, 1)
+func TestWaitingForADrainPrintsTheConnectionsLeft(t *testing.T) {
+	pending := make(chan *lb.Balancer, 1)
 	b, socket := serveTestBalancer(t, func(r *http.Request) {
-		if r.Method == http.MethodGet { // how many are left
+		if r.Method == http.MethodGet { // the command has the number of connections
 			select {
-			case b := <-told:
+			case b := <-pending:
 				b.DeleteConnections(lb.ConnectionFilter{})
 			default:
 			}
 		}
 	})
-	told <- b
+	pending <- b
 	_, got, stderr := golb(t, "drain", "s2", "--wait", "--socket", socket)
 	if got != "1 left, 1 of them active\n0 left, 0 of them active\n" || stderr != "" {
-		t.Errorf("told %q, %s", got, stderr)
+		t.Errorf("printed %q, %s", got, stderr)
 	}
 }
 
-func TestOrdersThatCannotBeCarriedOut(t *testing.T) {
+func TestCommandsThatFailSayWhy(t *testing.T) {
 	_, socket := serveTestBalancer(t, func(*http.Request) {})
 	for args, want := range map[string]struct {
 		code   int
@@ -136,10 +146,10 @@ func TestOrdersThatCannotBeCarriedOut(t *testing.T) {
 		"halt s3":                    {exitFailed, "server s3: no service has it"},
 		"drain s1 --service ftp":     {exitFailed, "server s1 of service ftp: there is none"},
 		"drain s1 --within 0s":       {exitFailed, `within: "0s": allowed: a time above 0, as 5m`},
-		"connections --delete":       {exitUsage, "--delete: say which, or --all"},
-		"connections --all":          {exitUsage, "--all: with --delete only, and with nothing that says which"},
+		"connections --delete":       {exitUsage, "--delete: needs a filter, or --all"},
+		"connections --all":          {exitUsage, "--all: allowed with --delete only, and without a filter"},
 		"templates --client one":     {exitFailed, `client: "one": allowed: an address or a prefix`},
-		"templates --count --delete": {exitUsage, "--count, --delete, --json: one of them"},
+		"templates --count --delete": {exitUsage, "--count, --delete, --json: at most one of them is allowed"},
 		"list --socket /nowhere":     {exitFailed, "no balancer at /nowhere: golb does not run, or serves another socket"},
 	} {
 		line := strings.Fields(args)
@@ -148,6 +158,25 @@ func TestOrdersThatCannotBeCarriedOut(t *testing.T) {
 		}
 		if code, stdout, stderr := golb(t, line...); code != want.code || stdout != "" || !strings.Contains(stderr, want.stderr) {
 			t.Errorf("golb %s: exit code %d, want %d\n%s%swant %s", args, code, want.code, stdout, stderr, want.stderr)
+		}
+	}
+}
+
+func TestDropsAreListedFromTheMostFrequentOn(t *testing.T) {
+	for _, tt := range []struct {
+		drops lb.Drops
+		want  string
+	}{
+		{nil, ""},
+		{lb.Drops{}, ""},
+		{lb.Drops{lb.NoServer: 3}, "\nframes not forwarded: no_server 3\n"},
+		{lb.Drops{lb.NoServer: 3, lb.NotVIP: 12, lb.TableFull: 5}, "\nframes not forwarded: not_vip 12, table_full 5, no_server 3\n"},
+		{lb.Drops{lb.TableFull: 1, lb.NotVIP: 1, lb.NoServer: 1}, "\nframes not forwarded: not_vip 1, no_server 1, table_full 1\n"},
+	} {
+		var b strings.Builder
+		printDrops(&b, tt.drops)
+		if b.String() != tt.want {
+			t.Errorf("%v: printed %q, want %q", tt.drops, b.String(), tt.want)
 		}
 	}
 }

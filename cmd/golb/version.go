@@ -26,8 +26,8 @@ func newVersionCommand() *cobra.Command {
 // here.
 const version = "v0.1.0"
 
-// versionLine says version, toolchain and commit in one line. info is nil in a program
-// built without modules; a module fetched by version has that instead of a commit.
+// versionLine returns version, toolchain and commit in one line. info is nil in a program
+// built without modules. A module that was downloaded has a version and no commit.
 func versionLine(info *debug.BuildInfo) string {
 	built := []string{runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}
 	if info != nil {

@@ -34,13 +34,13 @@ func newVRRPWatchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch {--interface IF | --read FILE}",
 		Short: "Print the VRRP adverts on a wire",
-		Long: `Print the adverts of VRRP 2 and 3 that are on the wire of an interface, until SIGINT
-or SIGTERM, or those in a capture (pcap, as tcpdump -w writes it; FILE - is standard
-input): each with its fields, and whether a golb would take it, or why not.
+		Long: `Print the adverts of VRRP 2 and 3 on the wire of an interface, until SIGINT or
+SIGTERM, or those in a capture (pcap, as tcpdump -w writes it; FILE - is standard
+input): each with its fields, and the reason where golb would drop it.
 
-That is said as far as an advert alone shows it: whether it fits an instance, or is
-authenticated with the right password or key, depends on that instance. The time is
-in seconds since the begin, or since the first packet of the capture.
+A reason is one that the advert alone shows: whether it fits an instance, or has the
+right password or key, depends on that instance. The time is in seconds since the
+start, or since the first packet of the capture.
 
 Watching an interface needs CAP_NET_RAW.`,
 		Example: `  golb vrrp watch --interface eth0
@@ -50,27 +50,27 @@ Watching an interface needs CAP_NET_RAW.`,
 			if (ifname == "") == (file == "") {
 				return usageError{errors.New("vrrp watch: allowed: one of --interface IF and --read FILE")}
 			}
-			show := showAdvert
+			print := printAdvert
 			if asJSON {
-				show = writeAdvert
+				print = printAdvertJSON
 			}
 			if file != "" {
-				return readAdverts(cmd, file, show)
+				return readAdverts(cmd, file, print)
 			}
-			return watchAdverts(cmd, ifname, show)
+			return watchAdverts(cmd, ifname, print)
 		},
 	}
-	cmd.Flags().StringVar(&ifname, "interface", "", "print what is on the wire of this `INTERFACE`")
-	cmd.Flags().StringVar(&file, "read", "", "print what is in this capture `FILE`")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a line")
+	cmd.Flags().StringVar(&ifname, "interface", "", "print the adverts on the wire of this `INTERFACE`")
+	cmd.Flags().StringVar(&file, "read", "", "print the adverts in this capture `FILE`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }
 
-// showFrame prints a frame that is an advert, and nothing else.
-type showFrame func(w io.Writer, at time.Duration, packet []byte) error
+// printPacket prints a packet that is an advert, and ignores any other.
+type printPacket func(w io.Writer, at time.Duration, packet []byte) error
 
-// seenAdvert is an advert as --json has it. Fields are never removed or renamed.
-type seenAdvert struct {
+// advertJSON is an advert as --json prints it. Fields are never removed or renamed.
+type advertJSON struct {
 	At         float64      `json:"at"` // seconds
 	Src        netip.Addr   `json:"src"`
 	Dst        netip.Addr   `json:"dst"`
@@ -85,13 +85,13 @@ type seenAdvert struct {
 	Reason     string       `json:"reason"`
 }
 
-// seen decodes an IP packet; false is that it is no advert.
-func seen(at time.Duration, packet []byte) (seenAdvert, bool) {
+// decodeAdvert decodes an IP packet; ok is false where it is no advert.
+func decodeAdvert(at time.Duration, packet []byte) (s advertJSON, ok bool) {
 	a, reason := vrrp.Decode(packet)
 	if reason == vrrp.ReasonNotVRRP || !a.Src.IsValid() {
-		return seenAdvert{}, false
+		return advertJSON{}, false
 	}
-	s := seenAdvert{
+	s = advertJSON{
 		At: at.Seconds(), Src: a.Src, Dst: a.Dst, Version: a.Version, VRID: a.VRID, Priority: a.Priority,
 		IntervalMS: a.Interval.Milliseconds(), Addresses: a.Addresses,
 		Auth: a.Auth(), Checksum: a.Checksum.String(), Valid: reason == vrrp.ReasonNone, Reason: reason.String(),
@@ -102,16 +102,16 @@ func seen(at time.Duration, packet []byte) (seenAdvert, bool) {
 	return s, true
 }
 
-func writeAdvert(w io.Writer, at time.Duration, packet []byte) error {
-	s, ok := seen(at, packet)
+func printAdvertJSON(w io.Writer, at time.Duration, packet []byte) error {
+	s, ok := decodeAdvert(at, packet)
 	if !ok {
 		return nil
 	}
 	return json.NewEncoder(w).Encode(s)
 }
 
-func showAdvert(w io.Writer, at time.Duration, packet []byte) error {
-	s, ok := seen(at, packet)
+func printAdvert(w io.Writer, at time.Duration, packet []byte) error {
+	s, ok := decodeAdvert(at, packet)
 	if !ok {
 		return nil
 	}
@@ -119,13 +119,13 @@ func showAdvert(w io.Writer, at time.Duration, packet []byte) error {
 	for _, a := range s.Addresses {
 		addrs = append(addrs, a.String())
 	}
-	verdict := "ok"
+	result := "ok"
 	if !s.Valid {
-		verdict = "dropped: " + s.Reason
+		result = "dropped: " + s.Reason
 	}
 	_, err := fmt.Fprintf(w, "%10.3f  %s > %s  version %d  VRID %d  priority %d  every %v  [%s]  auth %s  checksum %s  %s\n",
 		s.At, s.Src, s.Dst, s.Version, s.VRID, s.Priority, time.Duration(s.IntervalMS)*time.Millisecond,
-		strings.Join(addrs, " "), s.Auth, s.Checksum, verdict)
+		strings.Join(addrs, " "), s.Auth, s.Checksum, result)
 	return err
 }
 
@@ -149,7 +149,7 @@ func ipPacket(frame []byte) []byte {
 }
 
 // readAdverts prints the adverts of a capture.
-func readAdverts(cmd *cobra.Command, file string, show showFrame) error {
+func readAdverts(cmd *cobra.Command, file string, print printPacket) error {
 	in := cmd.InOrStdin()
 	if file != "-" {
 		f, err := os.Open(file)
@@ -175,14 +175,14 @@ func readAdverts(cmd *cobra.Command, file string, show showFrame) error {
 		if first.IsZero() {
 			first = at
 		}
-		if err := show(cmd.OutOrStdout(), at.Sub(first), packet); err != nil {
+		if err := print(cmd.OutOrStdout(), at.Sub(first), packet); err != nil {
 			return err
 		}
 	}
 }
 
 // watchAdverts prints the adverts on a wire until a signal ends it.
-func watchAdverts(cmd *cobra.Command, ifname string, show showFrame) error {
+func watchAdverts(cmd *cobra.Command, ifname string, print printPacket) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	wire, err := openVRRPWire(ifname)
@@ -205,7 +205,7 @@ func watchAdverts(cmd *cobra.Command, ifname string, show showFrame) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", ifname, err)
 		}
-		if err := show(cmd.OutOrStdout(), time.Since(begin), ipPacket(buf[:n])); err != nil {
+		if err := print(cmd.OutOrStdout(), time.Since(begin), ipPacket(buf[:n])); err != nil {
 			return err
 		}
 	}

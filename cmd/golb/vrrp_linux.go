@@ -19,8 +19,8 @@ func (w vrrpWire) Read(buf []byte) (int, error) {
 	return n, err
 }
 
-// openVRRPWire returns what is on the wire of an interface, of which it need not have a
-// group or an address.
+// openVRRPWire opens an interface for reading VRRP's frames. The interface needs no address,
+// and need not be a member of VRRP's multicast groups.
 func openVRRPWire(ifname string) (io.ReadCloser, error) {
 	ifi, err := net.InterfaceByName(ifname)
 	if err != nil {
@@ -59,7 +59,7 @@ func vrrpFilter() []bpf.Instruction {
 	}
 }
 
-// receiveGroups lets the groups of VRRP in, as long as the socket is open.
+// receiveGroups joins VRRP's multicast groups until the socket is closed.
 func receiveGroups(c *packet.Conn, ifi *net.Interface) error {
 	raw, err := c.SyscallConn()
 	if err != nil {

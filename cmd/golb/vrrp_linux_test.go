@@ -56,7 +56,7 @@ func TestVRRPWatchSeesTheWire(t *testing.T) {
 	if code := <-ended; code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
-	var got seenAdvert
+	var got advertJSON
 	if err := json.Unmarshal(line, &got); err != nil || !got.Valid || got.VRID != 7 || got.Src != netip.MustParseAddr("192.0.2.1") {
 		t.Errorf("%v: %s", err, line)
 	}

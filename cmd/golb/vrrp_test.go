@@ -20,15 +20,15 @@ import (
 const recordedVRRP = repository + "/arp/vrrp/testdata/recordings/"
 
 // watched runs golb vrrp watch --json over a capture.
-func watched(t *testing.T, file string) []seenAdvert {
+func watched(t *testing.T, file string) []advertJSON {
 	t.Helper()
 	code, stdout, stderr := golb(t, "vrrp", "watch", "--json", "--read", file)
 	if code != exitOK || stderr != "" {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
-	var l []seenAdvert
+	var l []advertJSON
 	for _, line := range strings.Split(strings.TrimSpace(stdout), "\n") {
-		var s seenAdvert
+		var s advertJSON
 		if err := json.Unmarshal([]byte(line), &s); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
@@ -43,17 +43,17 @@ func TestVRRPWatchReadsCaptures(t *testing.T) {
 		t.Fatalf("%d adverts, want 25", len(got))
 	}
 	addr := netip.MustParseAddr
-	want := []seenAdvert{
+	want := []advertJSON{
 		{At: 3.476645, Src: addr("fe80::ff:fe00:a"), Dst: addr("ff02::12"), Version: 3, VRID: 54, Priority: 140, IntervalMS: 1000,
 			Addresses: []netip.Addr{addr("fe80::54")}, Auth: "none", Checksum: "pseudo", Valid: true},
 		{At: 3.593700, Src: addr("192.0.2.1"), Dst: addr("224.0.0.18"), Version: 2, VRID: 52, Priority: 110, IntervalMS: 1000,
 			Addresses: []netip.Addr{addr("192.0.2.102")}, Auth: "pass", Checksum: "plain", Valid: true},
 	}
 	near := cmpopts.EquateApprox(0, 0.05) // the first packet is not the begin of the recording
-	if d := cmp.Diff(want, []seenAdvert{got[0], got[3]}, near, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+	if d := cmp.Diff(want, []advertJSON{got[0], got[3]}, near, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 		t.Error(d)
 	}
-	for name, want := range map[string]seenAdvert{
+	for name, want := range map[string]advertJSON{
 		"new-hmac-v2": {Auth: "hmac", Checksum: "plain"}, "v2-auth-ah": {Auth: "ah", Checksum: "plain"},
 		"v3-unicast-old-checksum": {Auth: "none", Checksum: "pseudo-multicast"},
 	} {
@@ -78,9 +78,9 @@ func capture(order binary.AppendByteOrder, magic, link uint32) []byte {
 		Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("224.0.0.18"), TTL: 255,
 		Version: 3, Type: 1, VRID: 7, Priority: 100, Interval: 1500 * time.Millisecond,
 	}
-	good := a.Append(nil)
+	valid := a.Append(nil)
 	a.TTL = 1
-	frames := [][]byte{{1, 2, 3}, good, a.Append(nil), good[:20]}
+	frames := [][]byte{{1, 2, 3}, valid, a.Append(nil), valid[:20]}
 	b := order.AppendUint32(nil, magic)
 	b = append(b, make([]byte, 16)...)
 	b = order.AppendUint32(b, link)
@@ -126,8 +126,8 @@ func TestVRRPWatchTellsWhatItCannotDo(t *testing.T) {
 		}
 		return path
 	}
-	whole := capture(binary.LittleEndian, 0xa1b2c3d4, linkRaw)
-	huge := bytes.Clone(whole)
+	complete := capture(binary.LittleEndian, 0xa1b2c3d4, linkRaw)
+	huge := bytes.Clone(complete)
 	binary.LittleEndian.PutUint32(huge[32:], 1<<30)
 	for _, c := range []struct {
 		args, want string
@@ -137,11 +137,11 @@ func TestVRRPWatchTellsWhatItCannotDo(t *testing.T) {
 		{"vrrp watch --interface a --read b", "allowed: one of", exitUsage},
 		{"vrrp watch --interface golb-none", "golb-none: ", exitFailed},
 		{"vrrp watch --read " + filepath.Join(dir, "none"), "no such file", exitFailed},
-		{"vrrp watch --read " + file("short", whole[:20]), "short: not a pcap file", exitFailed},
+		{"vrrp watch --read " + file("short", complete[:20]), "short: not a pcap file", exitFailed},
 		{"vrrp watch --read " + file("other", make([]byte, 30)), "other: not a pcap file: begins with 00000000", exitFailed},
 		{"vrrp watch --read " + file("link", capture(binary.LittleEndian, 0xa1b2c3d4, 105)), "link: link type 105: want Ethernet (1) or raw IP (101)", exitFailed},
-		{"vrrp watch --read " + file("cut", whole[:len(whole)-1]), "cut: truncated", exitFailed},
-		{"vrrp watch --read " + file("cuthead", whole[:30]), "cuthead: truncated", exitFailed},
+		{"vrrp watch --read " + file("cut", complete[:len(complete)-1]), "cut: truncated", exitFailed},
+		{"vrrp watch --read " + file("cuthead", complete[:30]), "cuthead: truncated", exitFailed},
 		{"vrrp watch --read " + file("huge", huge), "huge: a frame of 1073741824 bytes: damaged", exitFailed},
 	} {
 		code, _, stderr := golb(t, strings.Fields(c.args)...)

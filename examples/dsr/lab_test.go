@@ -121,13 +121,13 @@ func greeter(t *testing.T, h *lab.Host, name string) {
 			if err != nil {
 				return
 			}
-			greet(c, name)
+			serve(c, name)
 		}
 	}()
 	t.Cleanup(func() { ln.Close(); <-done })
 }
 
-func greet(c net.Conn, name string) {
+func serve(c net.Conn, name string) {
 	defer c.Close()
 	_, _ = io.WriteString(c, name) // fails for health checks that hang up at once
 }

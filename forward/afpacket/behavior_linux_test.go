@@ -302,8 +302,8 @@ func TestFramesThatFindNoRoomAreCounted(t *testing.T) {
 	}
 	st := b.Stats()
 	must(t, b.Close())
-	if after := b.Stats(); after != st {
-		t.Errorf("after Close %+v, before %+v", after, st)
+	if now := b.Stats(); now != st {
+		t.Errorf("after Close %+v, before %+v", now, st)
 	}
 }
 
@@ -311,19 +311,19 @@ func TestRefusedFramesDoNotHoldUpOthers(t *testing.T) {
 	ha, hb := newLink(t)
 	a := openPort(t, ha, Config{Interface: "eth0", Batch: 3})
 	b := openPort(t, hb, allIP("eth0"))
-	good := func(payload string) forward.Frame {
+	valid := func(payload string) forward.Frame {
 		return asFrames(udpFrame(b.MAC(), server4, 1, 1, payload))[0]
 	}
 	long := asFrames(udpFrame(b.MAC(), server4, 1, 1, string(make([]byte, 1600))))[0]
-	wrong := good("wrong")
+	wrong := valid("wrong")
 	wrong.Offload = forward.Offload{NeedsCsum: true, CsumStart: 34, CsumOffset: 60000}
-	noGSO := good("no GSO")
+	noGSO := valid("no GSO")
 	noGSO.Offload = forward.Offload{GSO: 77, GSOSize: 10}
-	short := good("short")
+	short := valid("short")
 	short.Tail = 13
-	outside := good("outside")
+	outside := valid("outside")
 	outside.Tail = len(outside.Buf) + 1
-	frames := []forward.Frame{long, good("1"), wrong, short, good("2"), noGSO, long, good("3"), good("end"), outside}
+	frames := []forward.Frame{long, valid("1"), wrong, short, valid("2"), noGSO, long, valid("3"), valid("end"), outside}
 	n, err := a.Send(frames)
 	if n != 4 || err != nil {
 		t.Errorf("sent %d: %v", n, err)

@@ -317,7 +317,7 @@ func echo(b *testing.B, h *lab.Host, pace time.Duration) {
 	defer runtime.UnlockOSThread()
 	fd := blocking(b, h, client4, server4)
 	buf := make([]byte, 32)
-	once := func() (time.Duration, bool) {
+	oneRound := func() (time.Duration, bool) {
 		start := time.Now()
 		if _, err := unix.Write(fd, buf); err != nil {
 			return 0, false
@@ -326,7 +326,7 @@ func echo(b *testing.B, h *lab.Host, pace time.Duration) {
 		return time.Since(start), err == nil
 	}
 	for i := 0; ; i++ { // until addresses are resolved
-		if _, ok := once(); ok {
+		if _, ok := oneRound(); ok {
 			break
 		}
 		if i == 50 {
@@ -341,7 +341,7 @@ func echo(b *testing.B, h *lab.Host, pace time.Duration) {
 			ts := unix.NsecToTimespec(pace.Nanoseconds())
 			_ = unix.Nanosleep(&ts, nil)
 		}
-		d, ok := once()
+		d, ok := oneRound()
 		if ok {
 			times = append(times, d)
 		}

@@ -165,11 +165,12 @@ func (a *assembler) protocols(protos []uint32, off uint32, next, drop label) lab
 	return a.emit(bpf.LoadAbsolute{Off: off, Size: 1})
 }
 
-// span is a range of values of one 32-bit word of an address. If rest is nil, it stands
-// for every address with such a word. Otherwise lo equals hi, and the next word decides.
+// span is a range of values of one 32-bit word of an address. If longer is nil, it stands
+// for every address with such a word. Otherwise lo equals hi, and the next word decides:
+// longer are the prefixes that go on beyond this word.
 type span struct {
 	lo, hi uint32
-	rest   []netip.Prefix
+	longer []netip.Prefix
 }
 
 // ranges turns prefixes, sorted and none inside another, into disjoint ascending spans of
@@ -181,7 +182,7 @@ func ranges(prefixes []netip.Prefix, word int) []span {
 		s := span{lo: v, hi: v}
 		bits := p.Bits() - word*wordBits
 		if bits > wordBits {
-			s.rest = []netip.Prefix{p}
+			s.longer = []netip.Prefix{p}
 		} else {
 			s.hi |= uint32(1<<(wordBits-bits) - 1)
 		}
@@ -189,9 +190,9 @@ func ranges(prefixes []netip.Prefix, word int) []span {
 		switch {
 		case last < 0:
 			spans = append(spans, s)
-		case s.rest != nil && spans[last].rest != nil && spans[last].lo == v:
-			spans[last].rest = append(spans[last].rest, p)
-		case s.rest == nil && spans[last].rest == nil && spans[last].hi+1 == v:
+		case s.longer != nil && spans[last].longer != nil && spans[last].lo == v:
+			spans[last].longer = append(spans[last].longer, p)
+		case s.longer == nil && spans[last].longer == nil && spans[last].hi+1 == v:
 			spans[last].hi = s.hi
 		default:
 			spans = append(spans, s)
@@ -211,12 +212,12 @@ func split(prefixes []netip.Prefix) (v4, v6 []netip.Prefix) {
 		sorted = append(sorted, p.Masked())
 	}
 	slices.SortFunc(sorted, netip.Prefix.Compare)
-	for i, p := range sorted {
+	for _, p := range sorted {
 		family := &v6
 		if p.Addr().Is4() {
 			family = &v4
 		}
-		if n := len(*family); i > 0 && n > 0 && (*family)[n-1].Overlaps(p) {
+		if n := len(*family); n > 0 && (*family)[n-1].Overlaps(p) {
 			continue
 		}
 		*family = append(*family, p)

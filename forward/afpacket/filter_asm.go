@@ -65,10 +65,10 @@ func (a *assembler) search(prefixes []netip.Prefix, base uint32, word int, hit, 
 		return miss
 	}
 	a.tree(ranges(prefixes, word), func(s span) label {
-		if s.rest == nil {
+		if s.longer == nil {
 			return hit
 		}
-		return a.search(s.rest, base, word+1, hit, miss)
+		return a.search(s.longer, base, word+1, hit, miss)
 	}, miss)
 	return a.emit(bpf.LoadAbsolute{Off: base + uint32(word*wordLen), Size: wordLen})
 }

@@ -213,28 +213,28 @@ func TestPortOnADeletedInterfaceFails(t *testing.T) {
 
 func TestPortKnowsItsInterfaceAndLeavesItAsItWas(t *testing.T) {
 	_, hb := newLink(t)
-	look := func() (link netlink.Link) {
+	readLink := func() (link netlink.Link) {
 		must(t, hb.Do(func() (err error) {
 			link, err = netlink.LinkByName("eth0")
 			return err
 		}))
 		return link
 	}
-	before := look().Attrs()
+	before := readLink().Attrs()
 	ports := openPorts(t, hb, Config{Interface: "eth0"}, 2)
 	for _, p := range ports {
 		if p.Name() != "eth0" || p.Index() != before.Index || p.MTU() != before.MTU || p.MAC() != forward.MAC(before.HardwareAddr) {
 			t.Errorf("%s %d %d %v, want %+v", p.Name(), p.Index(), p.MTU(), p.MAC(), before)
 		}
 	}
-	if open := look().Attrs(); open.Promisc != 0 || open.RawFlags != before.RawFlags {
+	if open := readLink().Attrs(); open.Promisc != 0 || open.RawFlags != before.RawFlags {
 		t.Errorf("promiscuity %d, flags %#x, before %#x", open.Promisc, open.RawFlags, before.RawFlags)
 	}
 	for _, p := range ports {
 		must(t, p.Close())
 	}
-	if after := look().Attrs(); after.Promisc != 0 || after.RawFlags != before.RawFlags {
-		t.Errorf("promiscuity %d, flags %#x, before %#x", after.Promisc, after.RawFlags, before.RawFlags)
+	if now := readLink().Attrs(); now.Promisc != 0 || now.RawFlags != before.RawFlags {
+		t.Errorf("promiscuity %d, flags %#x, before %#x", now.Promisc, now.RawFlags, before.RawFlags)
 	}
 }
 
@@ -293,8 +293,8 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%+v, %d ports: %v, want %s", tt.cfg, tt.n, err, tt.want)
 		}
 	}
-	if after := descriptors(); after > before {
-		t.Errorf("%d descriptors open, %d before", after, before)
+	if now := descriptors(); now > before {
+		t.Errorf("%d descriptors open, %d before", now, before)
 	}
 }
 

@@ -46,11 +46,11 @@ func Parse(line string) (Report, error) {
 	r := Report{Percent: -1, MaxConn: -1}
 	text, reason, _ := strings.Cut(line, "#")
 	r.Reason = printable.Line(reason, maxReason)
-	words := strings.FieldsFunc(text, func(c rune) bool { return c == ' ' || c == '\t' || c == ',' || c == '\r' })
-	if len(words) == 0 {
+	tokens := strings.FieldsFunc(text, func(c rune) bool { return c == ' ' || c == '\t' || c == ',' || c == '\r' })
+	if len(tokens) == 0 {
 		return Report{}, fmt.Errorf("agent: got %s, want a percentage or a word", quote(line))
 	}
-	for _, word := range words {
+	for _, word := range tokens {
 		if err := r.set(strings.ToLower(word)); err != nil {
 			return Report{}, fmt.Errorf("agent: got %s: %w", quote(line), err)
 		}

@@ -149,9 +149,9 @@ func (c *Command) Free(ctx context.Context) (float64, error) {
 }
 
 func parsePercentage(what string, out []byte) (float64, error) {
-	words := strings.Fields(string(out))
-	if len(words) > 0 {
-		if n, err := strconv.ParseFloat(strings.TrimSuffix(words[0], "%"), 64); err == nil && n >= 0 && n <= 100 {
+	tokens := strings.Fields(string(out))
+	if len(tokens) > 0 {
+		if n, err := strconv.ParseFloat(strings.TrimSuffix(tokens[0], "%"), 64); err == nil && n >= 0 && n <= 100 {
 			return n, nil
 		}
 	}

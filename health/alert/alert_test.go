@@ -184,8 +184,8 @@ func TestErrorsArePrintable(t *testing.T) {
 			}
 		}
 		var failed []error
-		own := SenderFunc(func(context.Context, Message) error { return errors.New(evil) })
-		during(Config{Senders: []Sender{own}, OnError: func(err error) { failed = append(failed, err) }}, func(n *Notifier) {
+		custom := SenderFunc(func(context.Context, Message) error { return errors.New(evil) })
+		during(Config{Senders: []Sender{custom}, OnError: func(err error) { failed = append(failed, err) }}, func(n *Notifier) {
 			n.Add(down("a"))
 			time.Sleep(time.Minute)
 		})

@@ -1,5 +1,5 @@
-// Package api shows a running balancer to programs on its host, and lets them steer it:
-// JSON over HTTP on a Unix socket. The results are those of package lb.
+// Package api serves a running balancer to programs on its host, as JSON over HTTP on a Unix
+// socket: its state, and changes to it. The JSON is that of package lb's types.
 //
 //	l, err := api.Listen(api.DefaultPath())
 //	if err != nil {
@@ -7,20 +7,19 @@
 //	}
 //	go api.Serve(ctx, l, api.Handler(balancer))
 //
-// Handler alone serves it in a program's own server. What there is:
+// A program with an HTTP server of its own mounts Handler there. The resources:
 //
-//	GET    /v1/health         how each server is, and why: [Health]
-//	GET    /v1/services       services, servers and what they count: [lb.Stats]
+//	GET    /v1/health         up or down, and why, by server: [Health]
+//	GET    /v1/services       services and servers with their counters: [lb.Stats]
 //	POST   /v1/servers        weight, drain, halt: [ServerUpdate], answered by [UpdateResult]
-//	GET    /v1/connections    the connection table, an [lb.Connection] a line
+//	GET    /v1/connections    the connection table, an [lb.Connection] per line
 //	DELETE /v1/connections    ends connections or templates: [Deleted]
 //
-// The last two take a query, each part of which may be missing: protocol=tcp,
+// The last two take a query of any of these parameters: protocol=tcp,
 // client=192.0.2.0/24, vip=192.0.2.100:80, server=192.0.2.11, service=NAME, and
 // templates=true for persistence templates in place of connections.
 //
-// A mistake is answered with a status of 4xx and {"error": "..."}, which names the
-// field.
+// A mistake is answered with a status of 4xx and {"error": "..."}; the text names the field.
 package api
 
 import (
@@ -44,21 +43,21 @@ const (
 type Balancer interface {
 	Health() []lb.ServiceHealth
 	Stats() lb.Stats
-	SetWeight(ref lb.ServerRef, weight int) error
-	Drain(ref lb.ServerRef, within time.Duration) error
-	Halt(ref lb.ServerRef) error
-	Activate(ref lb.ServerRef) error
+	SetWeight(name lb.ServerRef, weight int) error
+	Drain(name lb.ServerRef, within time.Duration) error
+	Halt(name lb.ServerRef) error
+	Activate(name lb.ServerRef) error
 	Connections(yield func(lb.Connection) bool)
 	DeleteConnections(f lb.ConnectionFilter) int
 	DeleteTemplates(f lb.ConnectionFilter) int
 }
 
-// Health is how the servers of all services are.
+// Health is the health of all services and their servers.
 type Health struct {
 	Services []lb.ServiceHealth `json:"services"`
 }
 
-// Handler serves a balancer. It does not check who asks.
+// Handler serves a balancer. It does not authenticate clients.
 func Handler(b Balancer) http.Handler {
 	mux := http.NewServeMux()
 	for path, methods := range map[string]map[string]http.HandlerFunc{
@@ -92,7 +91,7 @@ func Handler(b Balancer) http.Handler {
 	return mux
 }
 
-// failure is the body of an answer to a mistake.
+// failure is the body of a response to a mistake.
 type failure struct {
 	Error string `json:"error"`
 }

@@ -15,27 +15,29 @@ import (
 	"github.com/golb/golb/lb"
 )
 
-// maxAnswer bounds an answer in bytes: that of some 50,000 servers.
+// maxAnswer bounds a response in bytes; it is enough for some 50,000 servers.
 const maxAnswer = 256 << 20
 
-// Client asks the balancer behind a socket.
+// Client is a client of the balancer that serves a socket. Its methods are safe for
+// concurrent use. They fail with ErrNotRunning where no balancer serves the socket, and with
+// RefusedError where it finds a mistake in the request.
 type Client struct {
 	Path string // "" means DefaultPath
 }
 
-// Health asks how all servers are.
+// Health returns the health of all services and servers.
 func (c *Client) Health(ctx context.Context) (Health, error) {
 	var h Health
 	return h, c.get(ctx, pathHealth, &h)
 }
 
-// Stats asks for all services, their servers, and what they count.
+// Stats returns all services and servers with their counters.
 func (c *Client) Stats(ctx context.Context) (lb.Stats, error) {
 	var st lb.Stats
 	return st, c.get(ctx, pathServices, &st)
 }
 
-// UpdateServers changes what an operator says of servers.
+// UpdateServers changes the weight or state of servers.
 func (c *Client) UpdateServers(ctx context.Context, u ServerUpdate) (UpdateResult, error) {
 	body, err := json.Marshal(u)
 	if err != nil {
@@ -45,8 +47,8 @@ func (c *Client) UpdateServers(ctx context.Context, u ServerUpdate) (UpdateResul
 	return done, c.call(ctx, http.MethodPost, pathServers, body, &done)
 }
 
-// Connections calls yield with each connection that is meant, in no order, until it
-// returns false.
+// Connections calls yield with each connection that the filter chooses, in no order, until
+// it returns false.
 func (c *Client) Connections(ctx context.Context, f Filter, yield func(lb.Connection) bool) error {
 	what := pathConnections + "?" + f.query().Encode()
 	return c.ask(ctx, http.MethodGet, what, nil, func(body io.Reader) error {
@@ -65,8 +67,8 @@ func (c *Client) Connections(ctx context.Context, f Filter, yield func(lb.Connec
 	})
 }
 
-// DeleteConnections ends the connections or templates that are meant, and returns how
-// many.
+// DeleteConnections ends the connections or templates that the filter chooses, and returns
+// how many.
 func (c *Client) DeleteConnections(ctx context.Context, f Filter) (int, error) {
 	var n Deleted
 	err := c.call(ctx, http.MethodDelete, pathConnections+"?"+f.query().Encode(), nil, &n)
@@ -77,7 +79,7 @@ func (c *Client) get(ctx context.Context, what string, into any) error {
 	return c.call(ctx, http.MethodGet, what, nil, into)
 }
 
-// call asks for what is answered soon, and by one value.
+// call makes a request whose response is one JSON value.
 func (c *Client) call(ctx context.Context, method, what string, body []byte, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -86,7 +88,7 @@ func (c *Client) call(ctx context.Context, method, what string, body []byte, int
 	})
 }
 
-// ask reads an answer by read.
+// ask makes a request, and has read read the response.
 func (c *Client) ask(ctx context.Context, method, what string, body []byte, read func(io.Reader) error) error {
 	path := c.Path
 	if path == "" {
@@ -118,7 +120,7 @@ func (c *Client) ask(ctx context.Context, method, what string, body []byte, read
 	return nil
 }
 
-// RefusedError is a balancer's answer to a mistake.
+// RefusedError is a balancer's response to a mistake.
 type RefusedError struct {
 	Status int // of HTTP, 400 to 499
 	Reason string
@@ -126,10 +128,10 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return e.Reason }
 
-// ErrNotRunning is what calls fail with where no balancer serves a socket.
+// ErrNotRunning is the error of calls where no balancer serves the socket.
 var ErrNotRunning = errors.New("golb does not run, or serves another socket")
 
-// unreachable says why nobody answers at a socket.
+// unreachable returns the error of a socket that cannot be reached.
 func unreachable(ctx context.Context, path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):

@@ -13,14 +13,15 @@ import (
 	"github.com/golb/golb/lb"
 )
 
-// Filter says which connections are meant, in words. Each empty field means any.
+// Filter chooses connections; its fields are strings, as people write them. An empty field
+// matches any.
 type Filter struct {
 	Protocol string // tcp, udp or sctp
 	Client   string // address or prefix
 	VIP      string // address or address:port
 	Server   string // address or address:port
-	Service  string // by name
-	// Templates means persistence templates in place of connections.
+	Service  string // its name
+	// Templates chooses persistence templates in place of connections.
 	Templates bool
 }
 
@@ -88,8 +89,8 @@ func addrPort(s string) (netip.AddrPort, error) {
 	return p, nil
 }
 
-// listConnections writes the connections that a query means, an object a line as they are
-// found: there may be millions.
+// listConnections writes the connections that a query chooses, one object per line, as they
+// are found: there may be millions.
 func listConnections(b Balancer, w http.ResponseWriter, r *http.Request) {
 	f, templates, err := filterOf(r.URL.Query())
 	if err != nil {
@@ -102,19 +103,19 @@ func listConnections(b Balancer, w http.ResponseWriter, r *http.Request) {
 		if c.Template != templates || c.Void || !f.Match(&c) {
 			return true
 		}
-		if n++; n%1000 == 1 { // of a reader that is slow, not of one that is gone
+		if n++; n%1000 == 1 { // a slow reader gets more time, one that has gone does not
 			_ = control.SetWriteDeadline(time.Now().Add(patience))
 		}
 		return enc.Encode(c) == nil
 	})
 }
 
-// Deleted is how many connections or templates were ended.
+// Deleted is the number of connections or templates that were ended.
 type Deleted struct {
 	Deleted int `json:"deleted"`
 }
 
-// deleteConnections ends the connections or templates that a query means.
+// deleteConnections ends the connections or templates that a query chooses.
 func deleteConnections(b Balancer, w http.ResponseWriter, r *http.Request) {
 	f, templates, err := filterOf(r.URL.Query())
 	if err != nil {

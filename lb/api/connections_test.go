@@ -151,7 +151,7 @@ func TestAReaderThatIsGoneEndsAList(t *testing.T) {
 	}
 }
 
-// broken is a client that has gone.
+// brokenWriter is the connection to a client that has gone.
 type brokenWriter struct {
 	*httptest.ResponseRecorder
 	writes int

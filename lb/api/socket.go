@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// DefaultPath is where the socket of this user's balancer is: what GOLB_SOCKET says,
-// else golb.sock in XDG_RUNTIME_DIR, for those who have one and are not root, else in
-// /run.
+// DefaultPath returns the path of this user's balancer's socket: the variable GOLB_SOCKET;
+// or golb.sock in XDG_RUNTIME_DIR, where that is set and the user is not root; or
+// /run/golb.sock.
 func DefaultPath() string {
 	if path := os.Getenv("GOLB_SOCKET"); path != "" {
 		return path
@@ -27,7 +27,7 @@ func DefaultPath() string {
 	return filepath.Join(dir, "golb.sock")
 }
 
-// patience is how long either side waits for the other.
+// patience is the time that either side waits for the other.
 const patience = 5 * time.Second
 
 // Listen opens a Unix socket that only its owner, and root, can use. A socket that
@@ -38,9 +38,10 @@ func Listen(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("api: socket %s: another process serves it", path)
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
-		return nil, fmt.Errorf("api: socket %s: there is something else", path)
+		return nil, fmt.Errorf("api: socket %s: a file that is not a socket is in its place", path)
 	}
-	// It is made where nobody else can reach it, and moved when its mode is right.
+	// It is made in a private directory and moved once its mode is set, so that no other
+	// user can connect in between.
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".golb")
 	if err != nil {
 		return nil, fmt.Errorf("api: socket %s: %w", path, err)
@@ -52,15 +53,15 @@ func Listen(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("api: socket %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
-	own, err := publish(private, path)
+	created, err := publish(private, path)
 	if err != nil {
 		_ = l.Close()
 		return nil, fmt.Errorf("api: socket %s: %w", path, err)
 	}
-	return &listener{UnixListener: l, path: path, own: own}, nil
+	return &listener{UnixListener: l, path: path, created: created}, nil
 }
 
-// publish moves a socket to where it is to be found.
+// publish sets the mode of a socket and moves it to its path.
 func publish(from, to string) (os.FileInfo, error) {
 	if err := os.Chmod(from, 0o600); err != nil {
 		return nil, err
@@ -71,18 +72,18 @@ func publish(from, to string) (os.FileInfo, error) {
 	return os.Lstat(to)
 }
 
-// listener removes its socket, unless another has taken the place.
+// listener removes its socket when it is closed, unless another is at the path by then.
 type listener struct {
 	*net.UnixListener
-	path string
-	own  os.FileInfo
-	once sync.Once
+	path       string
+	created    os.FileInfo
+	removeOnce sync.Once
 }
 
 // Close ends the listener.
 func (l *listener) Close() error {
-	l.once.Do(func() {
-		if info, err := os.Lstat(l.path); err == nil && os.SameFile(info, l.own) {
+	l.removeOnce.Do(func() {
+		if info, err := os.Lstat(l.path); err == nil && os.SameFile(info, l.created) {
 			_ = os.Remove(l.path)
 		}
 	})

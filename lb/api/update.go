@@ -11,18 +11,18 @@ import (
 	"github.com/golb/golb/lb"
 )
 
-// ServerUpdate changes what an operator says of servers.
+// ServerUpdate changes the weight or state of servers.
 type ServerUpdate struct {
 	Server  string `json:"server"`  // name, address or address:port, in every service that has it
-	Service string `json:"service"` // by name, where only one service is meant
+	Service string `json:"service"` // the name of the only service to change it in; "" means every service
 
 	Weight *int           `json:"weight"` // nil leaves it
 	State  lb.ServerState `json:"state"`  // "" leaves it
-	Within string         `json:"within"` // drain: what is left then is cut, as "5m"; "" is never
+	Within string         `json:"within"` // for drain: the time after which connections that are left are cut, as "5m"; "" means never
 }
 
-// UpdateResult is the services with the servers that a ServerUpdate was about, as they
-// are now.
+// UpdateResult has the servers that a ServerUpdate changed, in their services, as they are
+// now.
 type UpdateResult struct {
 	Services []lb.ServiceStats `json:"services"`
 }
@@ -30,8 +30,8 @@ type UpdateResult struct {
 // maxUpdate bounds a ServerUpdate in bytes.
 const maxUpdate = 64 << 10
 
-// updateServers reads a ServerUpdate and does it, to all servers or, where it makes no
-// sense, to none.
+// updateServers reads a ServerUpdate and applies it: to all its servers, or, where it has a
+// mistake, to none.
 func updateServers(b Balancer, w http.ResponseWriter, r *http.Request) {
 	var u ServerUpdate
 	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxUpdate))
@@ -55,17 +55,17 @@ func updateServers(b Balancer, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var failed []error
-	for _, ref := range refs {
-		failed = append(failed, u.apply(b, ref, within))
+	for _, name := range refs {
+		failed = append(failed, u.apply(b, name, within))
 	}
 	if err := errors.Join(failed...); err != nil {
-		answer(w, http.StatusConflict, failure{err.Error()}) // a config applied meanwhile took it away
+		answer(w, http.StatusConflict, failure{err.Error()}) // a config applied meanwhile has removed it
 		return
 	}
 	answer(w, http.StatusOK, UpdateResult{u.only(b.Stats())})
 }
 
-// check finds what is wrong with an update by itself.
+// check finds the mistakes in an update that do not depend on the balancer.
 func (u *ServerUpdate) check() (within time.Duration, err error) {
 	const maxWeight = 65535
 	switch {
@@ -88,13 +88,13 @@ func (u *ServerUpdate) check() (within time.Duration, err error) {
 	return within, nil
 }
 
-// means reports whether the update is about a server of a service.
+// means reports whether the update is to change a server of a service.
 func (u *ServerUpdate) means(v *lb.ServiceStats, s *lb.ServerStats) bool {
 	return (u.Service == "" || u.Service == v.Name) &&
 		(u.Server == s.Name || u.Server == s.Address.String() || u.Server == netip.AddrPortFrom(s.Address, s.Port).String())
 }
 
-// find returns the servers that the update is about.
+// find returns the servers that the update is to change.
 func (u *ServerUpdate) find(st lb.Stats) (refs []lb.ServerRef) {
 	for i := range st.Services {
 		v := &st.Services[i]
@@ -107,8 +107,8 @@ func (u *ServerUpdate) find(st lb.Stats) (refs []lb.ServerRef) {
 	return refs
 }
 
-// only returns the services that have servers which the update is about, with these
-// alone.
+// only returns the services that have servers which the update is to change, with these
+// servers alone.
 func (u *ServerUpdate) only(st lb.Stats) []lb.ServiceStats {
 	list := []lb.ServiceStats{}
 	for i := range st.Services {
@@ -127,19 +127,19 @@ func (u *ServerUpdate) only(st lb.Stats) []lb.ServiceStats {
 	return list
 }
 
-func (u *ServerUpdate) apply(b Balancer, ref lb.ServerRef, within time.Duration) error {
+func (u *ServerUpdate) apply(b Balancer, name lb.ServerRef, within time.Duration) error {
 	if u.Weight != nil {
-		if err := b.SetWeight(ref, *u.Weight); err != nil {
+		if err := b.SetWeight(name, *u.Weight); err != nil {
 			return err
 		}
 	}
 	switch u.State {
 	case lb.StateActive:
-		return b.Activate(ref)
+		return b.Activate(name)
 	case lb.StateDrain:
-		return b.Drain(ref, within)
+		return b.Drain(name, within)
 	case lb.StateHalt:
-		return b.Halt(ref)
+		return b.Halt(name)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func TestChecksTakeEveryTypeAndKey(t *testing.T) {
 				}
 			}
 			check := func(more string) error {
-				_, err := Parse("f", []byte(strings.Replace(good, "    servers:", "    check:\n      type: "+name+"\n"+must+more+"    servers:", 1)))
+				_, err := Parse("f", []byte(strings.Replace(valid, "    servers:", "    check:\n      type: "+name+"\n"+must+more+"    servers:", 1)))
 				return err
 			}
 			if err := check(""); err != nil {
@@ -76,15 +76,15 @@ services:
 	if diff := cmp.Diff(want, c.Params); diff != "" {
 		t.Error(diff)
 	}
-	own := map[string]any{"request": "/one", "header": []any{"X-C: d", "X-D: e"}}
-	if diff := cmp.Diff(own, cfg.Services[0].Servers[0].Check.Params); diff != "" {
+	params := map[string]any{"request": "/one", "header": []any{"X-C: d", "X-D: e"}}
+	if diff := cmp.Diff(params, cfg.Services[0].Servers[0].Check.Params); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestChecksMayBeOfTheEnvironmentsTypes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "golb.yaml")
-	text := strings.Replace(good, "    servers:", "    check: {type: mine, colour: red}\n    servers:", 1)
+	text := strings.Replace(valid, "    servers:", "    check: {type: mine, color: red}\n    servers:", 1)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -92,8 +92,8 @@ func TestChecksMayBeOfTheEnvironmentsTypes(t *testing.T) {
 		t.Errorf("without it: %v", err)
 	}
 	env := lb.Env{Checks: health.NewRegistry(append(health.Builtin(), health.Type{Name: "mine", About: "my own", Bind: func(k *health.Keys, _ health.Peer) health.Checker {
-		colour := ""
-		k.Choice(&colour, "colour", "blue", "which", "red", "blue")
+		color := ""
+		k.Choice(&color, "color", "blue", "which", "red", "blue")
 		return health.On
 	}})...)}
 	doc, err := ReadIn(env, path)

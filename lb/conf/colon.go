@@ -11,8 +11,8 @@ import (
 // In a flow collection a colon in the middle of a plain scalar is text (YAML 1.2.2
 // §7.3.3): [2001:db8::1, 192.0.2.1:80, 12:30]. The lexer takes it for the colon of a
 // mapping wherever a { is open, except behind another such colon and before a slash.
-// So it is shown another character in place of those colons, of the same width, and
-// they are put back into its tokens.
+// So the lexer is given another character of the same width in place of those colons,
+// and they are put back into its tokens.
 
 // textColon stands for a colon that is text. No file has it: invalidText refuses it.
 const textColon = '\x01'
@@ -21,14 +21,14 @@ const textColon = '\x01'
 // character that a plain scalar in a flow collection may go on with. Only behind a
 // quoted key, or one that is a flow collection itself, does such a colon separate.
 // Within quotes, blocks and comments it is text as well, so that none of them needs to
-// be known here. What is missed, and read as ever, is a colon right behind a quote or
-// bracket that belongs to a plain scalar.
+// be recognized here. A colon right behind a quote or bracket that belongs to a plain
+// scalar is missed, and read as the lexer reads it.
 func hideColons(text string) string {
 	if !strings.Contains(text, "{") {
 		return text
 	}
 	b := []byte(text)
-	last := byte(0) // but blanks and newlines
+	last := byte(0) // the last character that is not blank or newline
 	for i, c := range b {
 		if c == ':' && i+1 < len(b) && !strings.ContainsRune(" \t\n,[]{}", rune(b[i+1])) && !strings.ContainsRune(`"']}`, rune(last)) {
 			b[i] = textColon

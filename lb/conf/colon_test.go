@@ -65,7 +65,7 @@ func TestMistakesBehindColonsHaveTheirPlace(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Parse("f", []byte(tt.new+"\n"+good))
+			_, err := Parse("f", []byte(tt.new+"\n"+valid))
 			if err == nil || !strings.HasPrefix(err.Error(), "f:"+tt.want) {
 				t.Errorf("got  %v\nwant f:%s", err, tt.want)
 			}

@@ -42,7 +42,13 @@ func Load(path string) (lb.Config, error) {
 // Parse is Load of content that is already in memory; name stands for the file in
 // errors.
 func Parse(name string, data []byte) (lb.Config, error) {
-	d, err := ReadBytes(name, data)
+	return ParseIn(lb.Env{}, name, data)
+}
+
+// ParseIn is Parse of the Config of a balancer that is to live in env, whose schedulers and
+// types of health checks it may name.
+func ParseIn(env lb.Env, name string, data []byte) (lb.Config, error) {
+	d, err := readBytes(env, name, data, nil)
 	if err != nil {
 		return lb.Config{}, err
 	}
@@ -65,8 +71,8 @@ func Read(path string, checks ...func(*lb.Config) error) (*Document, error) {
 	return ReadIn(lb.Env{}, path, checks...)
 }
 
-// ReadIn is Read of the Config of a balancer that is to live in env, whose types of
-// health checks it may name.
+// ReadIn is Read of the Config of a balancer that is to live in env, whose schedulers and
+// types of health checks it may name.
 func ReadIn(env lb.Env, path string, checks ...func(*lb.Config) error) (*Document, error) {
 	f, err := os.Open(path)
 	if err != nil {

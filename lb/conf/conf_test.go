@@ -17,8 +17,8 @@ import (
 	"github.com/golb/golb/lb/internal/fields"
 )
 
-// good is valid; tests break one thing in it.
-const good = `interfaces: [eth0]
+// valid is a config without mistakes; tests break one thing in it.
+const valid = `interfaces: [eth0]
 services:
   - vip: 192.0.2.1
     port: 80
@@ -139,8 +139,8 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			text := tt.new
 			if tt.old != "" {
-				text = strings.Replace(good, tt.old, tt.new, 1)
-				if text == good {
+				text = strings.Replace(valid, tt.old, tt.new, 1)
+				if text == valid {
 					t.Fatal("nothing changed")
 				}
 			}
@@ -175,7 +175,7 @@ func TestMistakesComeInTheOrderOfTheFile(t *testing.T) {
 }
 
 func TestByteOrderMarkIsAccepted(t *testing.T) {
-	if _, err := Parse("f", []byte("\ufeff"+good)); err != nil {
+	if _, err := Parse("f", []byte("\ufeff"+valid)); err != nil {
 		t.Error(err)
 	}
 }
@@ -224,7 +224,7 @@ func TestPlacesHoldInEveryLayout(t *testing.T) {
 }
 
 func TestLocateFindsPlacesLater(t *testing.T) {
-	d, err := ReadBytes("f", []byte(good))
+	d, err := ReadBytes("f", []byte(valid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,14 +255,14 @@ func TestFurtherChecksAreReportedTogether(t *testing.T) {
 			{Path: "services[0].servers[0].address", Problem: "the result of another"},
 		}
 	}
-	_, err := ReadBytes("f", []byte(strings.Replace(good, "10.0.0.1", "x", 1)), host, again)
+	_, err := ReadBytes("f", []byte(strings.Replace(valid, "10.0.0.1", "x", 1)), host, again)
 	want := `f:1:14: interfaces[0]: "eth0": no such interface
 f:6:18: services[0].servers[0].address: "x": unable to parse IP; allowed: an IPv4 or IPv6 address`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 	other := errors.New("other")
-	if _, err := ReadBytes("f", []byte(good), func(*lb.Config) error { return other }); err != other {
+	if _, err := ReadBytes("f", []byte(valid), func(*lb.Config) error { return other }); err != other {
 		t.Errorf("got %v, want %v", err, other)
 	}
 }
@@ -279,7 +279,7 @@ func TestLoadNamesTheFile(t *testing.T) {
 	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+":1:1: ") {
 		t.Errorf("got %v, want errors of %s", err, path)
 	}
-	if err := os.WriteFile(path, []byte(good), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(valid), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if cfg, err := Load(path); err != nil || len(cfg.Services) != 1 {

@@ -15,17 +15,17 @@ import (
 type decoder struct {
 	file   string
 	errs   Errors
-	path   path            // of the node at hand
-	places *places         // notes where each path stands; nil does not
-	failed map[string]bool // paths without the value that the file meant
-	around map[string]bool // all that contain a failed path
+	path   path            // of the present node
+	places *places         // gets the place of each path; may be nil
+	failed map[string]bool // paths whose value could not be read
+	around map[string]bool // all paths that contain a failed path
 }
 
 func newDecoder(file string) *decoder {
 	return &decoder{file: file, failed: map[string]bool{}, around: map[string]bool{}}
 }
 
-// placesOf finds where the parts of a file stand.
+// placesOf finds the places of all paths in a file.
 func placesOf(body ast.Node) *places {
 	d, cfg := newDecoder(""), reflect.New(reflect.TypeFor[lb.Config]()).Elem()
 	d.places = &places{values: map[string]position{}, keys: map[string]position{}}
@@ -33,23 +33,23 @@ func placesOf(body ast.Node) *places {
 	return d.places
 }
 
-// note collects a mistake.
+// note adds a mistake.
 func (d *decoder) note(at position, e lb.ConfigError) {
 	d.errs = append(d.errs, Error{d.file, at.line, at.column, e})
 }
 
-// fail collects a mistake that leaves the path without its value.
+// fail adds a mistake because of which the path's value cannot be read.
 func (d *decoder) fail(at position, e lb.ConfigError) {
 	d.lack(e.Path)
 	d.note(at, e)
 }
 
-// problem is the mistake of the node at hand.
+// problem returns a mistake about the present node.
 func (d *decoder) problem(problem, allowed string) lb.ConfigError {
 	return lb.ConfigError{Path: d.path.String(), Problem: problem, Allowed: allowed}
 }
 
-// lack marks a path as without the value that the file meant.
+// lack marks a path as one whose value could not be read.
 func (d *decoder) lack(path string) {
 	d.failed[path] = true
 	for p := path; p != "" && !d.around[p]; {
@@ -58,8 +58,8 @@ func (d *decoder) lack(path string) {
 	}
 }
 
-// follows says whether a mistake at path may be no more than the result of one
-// already collected: in it, at it or around it.
+// follows reports whether a mistake at path may only be the result of another one in it, at
+// it or around it.
 func (d *decoder) follows(path string) bool {
 	if d.around[path] {
 		return true
@@ -72,8 +72,8 @@ func (d *decoder) follows(path string) bool {
 	return d.failed[""]
 }
 
-// enter takes a node for what it is, notes where it stands, and refuses one that is
-// nothing; key is then the node to point at.
+// enter resolves a node, notes its place, and refuses an empty one; the mistake then points
+// at key.
 func (d *decoder) enter(key, n ast.Node, allowed func() string) (ast.Node, bool) {
 	n, ok := d.resolve(n)
 	if !ok {
@@ -90,8 +90,7 @@ func (d *decoder) enter(key, n ast.Node, allowed func() string) (ast.Node, bool)
 	return n, !isNull(n)
 }
 
-// decode sets v, which must be settable, from n. key is the node to point at where
-// n is nothing.
+// decode sets v, which must be settable, from n. A mistake about an empty n points at key.
 func (d *decoder) decode(t *fields.Type, key, n ast.Node, v reflect.Value) {
 	n, ok := d.enter(key, n, func() string { return fields.Allowed(t.Go) })
 	if !ok {
@@ -128,8 +127,8 @@ func (d *decoder) scalar(t *fields.Type, n ast.Node, v reflect.Value) {
 	}
 }
 
-// resolve refuses what only abbreviates or types other nodes, and takes off what
-// can be taken off so that the rest is looked at as well.
+// resolve refuses anchors, aliases and tags, and removes those that it can, so that the
+// value is decoded too.
 func (d *decoder) resolve(n ast.Node) (ast.Node, bool) {
 	for {
 		problem := ""
@@ -168,7 +167,7 @@ func pairs(n ast.Node) ([]*ast.MappingValueNode, bool) {
 	return nil, false
 }
 
-// keyName is what a key is called.
+// keyName returns the name of a key.
 func keyName(key ast.Node) (string, bool) {
 	switch key.(type) {
 	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.InfinityNode, *ast.NanNode:
@@ -177,7 +176,7 @@ func keyName(key ast.Node) (string, bool) {
 	return "", false
 }
 
-// noName collects the mistake of a key that has no name.
+// noName adds the mistake of a key that has no name.
 func (d *decoder) noName(key ast.Node) {
 	if _, merge := key.(*ast.MergeKeyNode); merge {
 		d.path.in("<<")
@@ -188,7 +187,7 @@ func (d *decoder) noName(key ast.Node) {
 	d.note(start(key), d.problem("complex key", "a plain word before a colon"))
 }
 
-// twice collects the mistake of a key whose name is that of an earlier one.
+// twice adds the mistake of a key with the name of an earlier one.
 func (d *decoder) twice(key ast.Node, before int) {
 	d.note(start(key), d.problem(fmt.Sprintf("key given twice, first on line %d", before), ""))
 }
@@ -201,7 +200,7 @@ func (d *decoder) structure(t *fields.Type, n ast.Node, v reflect.Value) {
 		return
 	}
 	given := make([]bool, len(t.Fields))
-	var others map[string]int // lines of keys that are no field's
+	var others map[string]int // lines of keys that belong to no field
 	for i, p := range ps {
 		name, ok := keyName(p.Key)
 		if !ok {
@@ -209,10 +208,10 @@ func (d *decoder) structure(t *fields.Type, n ast.Node, v reflect.Value) {
 			continue
 		}
 		d.path.in(name)
-		switch f, known := t.Find(name); {
-		case known && given[f]:
+		switch f, ok := t.Find(name); {
+		case ok && given[f]:
 			d.fieldTwice(t, ps[:i], p.Key, name, f)
-		case known:
+		case ok:
 			given[f] = true
 			field := &t.Fields[f]
 			d.path[len(d.path)-1].key = field.Name
@@ -227,14 +226,14 @@ func (d *decoder) structure(t *fields.Type, n ast.Node, v reflect.Value) {
 			if t.Inline != nil {
 				d.inline(name, p, v.Field(t.Inline.Index))
 			} else {
-				d.unknown(t, ps, p.Key)
+				d.unknownKey(t, ps, p.Key)
 			}
 		}
 		d.path.up()
 	}
 }
 
-// fieldTwice collects the mistake of a key whose field one of the keys before has.
+// fieldTwice adds the mistake of a key for a field that an earlier key has set.
 func (d *decoder) fieldTwice(t *fields.Type, before []*ast.MappingValueNode, key ast.Node, name string, f int) {
 	first := ""
 	for _, p := range before {
@@ -246,28 +245,28 @@ func (d *decoder) fieldTwice(t *fields.Type, before []*ast.MappingValueNode, key
 			d.twice(key, start(p.Key).line)
 			return
 		}
-		if i, known := t.Find(other); known && i == f && first == "" {
+		if i, ok := t.Find(other); ok && i == f && first == "" {
 			first = other
 		}
 	}
 	d.note(start(key), d.problem("given twice: the same as "+first, ""))
 }
 
-// unknown collects the mistake of a key of none of the fields of t.
-func (d *decoder) unknown(t *fields.Type, all []*ast.MappingValueNode, key ast.Node) {
+// unknownKey adds the mistake of a key that no field of t has.
+func (d *decoder) unknownKey(t *fields.Type, all []*ast.MappingValueNode, key ast.Node) {
 	m, meant := t.Unknown(d.path.String())
 	if meant != "" && !has(all, t, meant) {
-		d.lack(fields.Join(d.path[:len(d.path)-1].String(), meant)) // that it is missing is this mistake again
+		d.lack(fields.Join(d.path[:len(d.path)-1].String(), meant)) // "missing" would be the same mistake again
 	}
 	d.note(start(key), lb.ConfigError(m))
 }
 
-// has reports whether one of the keys of a mapping is a field's.
+// has reports whether one of the keys of a mapping belongs to a field.
 func has(all []*ast.MappingValueNode, t *fields.Type, field string) bool {
 	want, _ := t.Find(field)
 	for _, p := range all {
 		if name, ok := keyName(p.Key); ok {
-			if f, known := t.Find(name); known && f == want {
+			if f, ok := t.Find(name); ok && f == want {
 				return true
 			}
 		}
@@ -275,9 +274,8 @@ func has(all []*ast.MappingValueNode, t *fields.Type, field string) bool {
 	return false
 }
 
-// inline adds a key that is none of a struct's own to the map that takes those. What
-// they mean is known to who reads the map: each value is text as it is written, or a
-// list or mapping of such.
+// inline adds a key that no field of the struct has to its inline map. The map's reader
+// interprets the values: each is the text as written, or a list or mapping of texts.
 func (d *decoder) inline(name string, p *ast.MappingValueNode, v reflect.Value) {
 	if v.IsNil() {
 		v.Set(reflect.MakeMap(v.Type()))
@@ -333,8 +331,7 @@ func (d *decoder) dictionary(t *fields.Type, n ast.Node, v reflect.Value) {
 	})
 }
 
-// entries calls use for each key of a mapping, without those that are given again or
-// are no plain keys.
+// entries calls use for each key of a mapping that is a plain key and not a repeated one.
 func (d *decoder) entries(t reflect.Type, n ast.Node, use func(name string, p *ast.MappingValueNode)) {
 	ps, ok := pairs(n)
 	if !ok {

@@ -135,7 +135,7 @@ f:16:6: odd: "1": a chan int cannot be set in a file`
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(good)
+	f.Add(valid)
 	f.Add("a: &a [*a]\n<<: *a\n")                                 // cycle
 	f.Add("services: [[[[{}]]]]\n? {a: b}\n: c\n")                // complex keys
 	f.Add("%YAML 1.2\n---\nworkers: 1\n...\n---\n!!int 5")        // directives, documents

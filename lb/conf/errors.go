@@ -20,11 +20,11 @@ type Error struct {
 
 // Error prints file:line:column, path, value, problem and what is allowed in one line.
 func (e Error) Error() string {
-	rest := e.ConfigError.Error()
+	text := e.ConfigError.Error()
 	if e.Path == "" {
-		rest = strings.TrimPrefix(rest, ": ")
+		text = strings.TrimPrefix(text, ": ")
 	}
-	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, rest)
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, text)
 }
 
 // Errors is every mistake in a file, in the order of the file.
@@ -45,7 +45,7 @@ func (es Errors) sort() {
 	})
 }
 
-// locate gives each of lb's mistakes its place; nil where err holds none.
+// locate gives each of lb's mistakes its place; it returns nil where err has none.
 func (x *places) locate(file string, err error) Errors {
 	found := mistakes(err)
 	errs := make(Errors, len(found))
@@ -65,7 +65,7 @@ func (x *places) locate(file string, err error) Errors {
 	return errs
 }
 
-// mistakes are those of lb in an error.
+// mistakes returns lb's mistakes in an error.
 func mistakes(err error) lb.ConfigErrors {
 	var found lb.ConfigErrors
 	var one lb.ConfigError

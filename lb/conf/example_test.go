@@ -8,6 +8,7 @@ import (
 
 	"github.com/golb/golb/lb"
 	"github.com/golb/golb/lb/conf"
+	"github.com/golb/golb/sched"
 )
 
 const file = `interfaces: [eth0]
@@ -52,6 +53,30 @@ services:
 	// line 3, column 10: services[0].vip is wrong: IPv4 field has value >255
 	// line 4, column 5: services[0].prot is wrong: unknown key, did you mean "port"?
 	// line 7, column 17: services[0].servers[0].weight is wrong: out of range
+}
+
+// A file may name what the program adds: here, a scheduler.
+func ExampleParseIn() {
+	env := lb.Env{Schedulers: map[string]func(sched.Options) (sched.Scheduler, error){
+		"two-choices": func(o sched.Options) (sched.Scheduler, error) { return sched.New("twos", o) },
+	}}
+	text := []byte(`interfaces: [eth0]
+services:
+  - vip: 192.0.2.100
+    port: 80
+    scheduler: two-choices
+`)
+	cfg, err := conf.ParseIn(env, "golb.yaml", text)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(cfg.Services[0].Scheduler)
+	_, err = conf.Parse("golb.yaml", text)
+	fmt.Println(err != nil)
+	// Output:
+	// two-choices
+	// true
 }
 
 // A Config that a program made, as a file.

@@ -11,14 +11,14 @@ import (
 	"github.com/golb/golb/lb/internal/fields"
 )
 
-// Marshal writes a Config as a file that Parse reads back as the same: all that differs
-// from the zero value, in the order of lb.Config's fields, durations as 5s. The Config
-// need not be valid. Marshal fails with lb.ConfigErrors on what no file can say, such as
+// Marshal writes a Config as YAML that Parse reads back as an equal Config: all fields that
+// differ from their zero values, in the order of lb.Config, durations as 5s. The Config need
+// not be valid. Marshal fails with lb.ConfigErrors for values that YAML cannot hold, such as
 // text that is not UTF-8. Numbers and booleans among a check's parameters come back as
-// their text, which means the same.
+// strings, which mean the same.
 //
-// The same in JSON, with the same keys, is encoding/json's: json.Marshal(cfg), or any
-// part of it. Parse reads that too.
+// For JSON with the same keys use encoding/json: json.Marshal(cfg), or any part of it. Parse
+// reads that too.
 func Marshal(cfg lb.Config) ([]byte, error) {
 	n, wrong := fields.Tree(reflect.ValueOf(cfg))
 	if len(wrong) > 0 {
@@ -36,11 +36,11 @@ func Marshal(cfg lb.Config) ([]byte, error) {
 	return w.b.Bytes(), nil
 }
 
-// yamlWriter writes blocks, but for lists of scalars, and quotes what another reader of
-// YAML, or an older one, could take for something else.
+// yamlWriter writes blocks, except that lists of scalars are flow collections. It quotes text
+// that any version of YAML could read as something else.
 type yamlWriter struct{ b bytes.Buffer }
 
-// mapping writes keys and values; the first key stands where the writer is.
+// mapping writes keys and values; the first key goes to the present line.
 func (w *yamlWriter) mapping(n *fields.Node, indent int) {
 	for i, item := range n.Items {
 		if i > 0 {
@@ -109,8 +109,8 @@ func (w *yamlWriter) flow(n *fields.Node) {
 	}
 }
 
-// plainText is text that every reader of YAML takes for that without quotes, but for
-// the words of notText; plainWord is an address, a duration, a name of golb's or the like.
+// plainText matches text that every reader of YAML takes for text without quotes, except for
+// the words of notText. plainWord matches an address, a duration, a name and their like.
 var (
 	plainText = regexp.MustCompile(`^[A-Za-z_/][A-Za-z0-9_./@+-]*$`)
 	plainWord = regexp.MustCompile(`^[A-Za-z0-9]+([A-Za-z0-9./%-]|:+[A-Za-z0-9])*$`)

@@ -13,10 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/golb/golb/lb/lbtest/seeded"
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb"
 	"github.com/golb/golb/lb/internal/fields"
+	"github.com/golb/golb/lb/lbtest/seeded"
 )
 
 // decodeConfig is Parse without validation.
@@ -195,7 +195,7 @@ func drawFree(t *rapid.T, label string, depth int) any {
 // What a fuzzer makes of a file: whatever can be read, valid or not, is written and read
 // as the same.
 func FuzzMarshal(f *testing.F) {
-	f.Add(good)
+	f.Add(valid)
 	f.Add(`{"interfaces":["a:b"],"alerts":{"name":"\u0001:","hold":"-1h0m0.5s"},"services":[{"check":{"x":["a",{"b":1.10}]},"match":[{"vip":"::/0","ports":"80,1-2"}]}]}`)
 	f.Add("services:\n- fallback:\n    page: |\n      HTTP/1.1 200\n\n  alerts: {mail: []}\n  servers: [{weight: 0}]\n")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -293,7 +293,7 @@ func TestMarshalRefusesWhatNoFileSays(t *testing.T) {
 		{service(lb.Service{Protocol: 9}), "services[0].protocol: protocol(9) has no name; allowed: tcp, udp or sctp"},
 		{service(lb.Service{Match: []lb.Match{{Protocols: []lb.Protocol{0}}}}), "services[0].match[0].protocols[0]: no value; allowed: tcp, udp or sctp"},
 		{service(lb.Service{Match: []lb.Match{{VIP: lb.VIP{Prefix: netip.MustParsePrefix("192.0.2.1/24")}}}}), "services[0].match[0].vip: 192.0.2.1/24 is neither"},
-		{service(lb.Service{Match: []lb.Match{{Ports: lb.Ports{{First: 2, Last: 1}}}}}), "services[0].match[0].ports: 2-1 is no range"},
+		{service(lb.Service{Match: []lb.Match{{Ports: lb.Ports{{First: 2, Last: 1}}}}}), "services[0].match[0].ports: 2-1 is not a range"},
 		{check("interval", "5s"), "services[0].check.interval: a key of golb's own"},
 		{check("checkport", 5), "services[0].check.checkport: a key of golb's own"},
 		{check("a", nil), "services[0].check.a: no value"},

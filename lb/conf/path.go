@@ -10,8 +10,8 @@ import (
 // position is a place in a file, both numbers from 1.
 type position struct{ line, column int }
 
-// path is where in a file the decoder is. Most of them nobody asks for, so that they
-// become text only where somebody does.
+// path is the decoder's place in a file. It becomes text only when it is asked for, since
+// most paths never are.
 type path []step
 
 // step is a key, or an item of a list by its number.
@@ -38,15 +38,15 @@ func (p path) String() string {
 	return b.String()
 }
 
-// in goes to a key and up comes back, as at does for an item.
+// in descends to a key, at to an item of a list; up returns.
 func (p *path) in(key string) { *p = append(*p, step{key: key}) }
 func (p *path) at(item int)   { *p = append(*p, step{item: item, isItem: true}) }
 func (p *path) up()           { *p = (*p)[:len(*p)-1] }
 
-// places is where the parts of a file stand.
+// places are the places of a file's parts.
 type places struct {
 	values map[string]position // by path
-	keys   map[string]position // of values whose keys may be unknown to who reads them
+	keys   map[string]position // of the keys of values that another package interprets
 }
 
 // find returns the place of a path, or of the nearest part of the file around it.
@@ -66,8 +66,8 @@ func parent(path string) string {
 	return path[:max(strings.LastIndexAny(path, ".["), 0)]
 }
 
-// start is the place of a node's first character. The parser keeps for a block
-// mapping the token of its first colon, which is not what a reader looks for.
+// start returns the place of a node's first character. Of a block mapping the parser keeps
+// the token of the first colon only.
 func start(n ast.Node) position {
 	switch m := n.(type) {
 	case *ast.MappingNode:

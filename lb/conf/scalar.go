@@ -10,7 +10,7 @@ import (
 	"github.com/golb/golb/lb/internal/fields"
 )
 
-// textOf returns a scalar as it is meant and how it is written, a block as if in
+// textOf returns the value of a scalar and its text in the file, that of a block as if in
 // quotes; ok is false for lists and mappings.
 func textOf(n ast.Node) (text string, form fields.Form, ok bool) {
 	switch s := n.(type) {
@@ -29,7 +29,7 @@ func textOf(n ast.Node) (text string, form fields.Form, ok bool) {
 	return "", 0, false
 }
 
-// mismatch collects that n is of a kind that cannot become a t.
+// mismatch adds the mistake of a node whose kind does not suit t.
 func (d *decoder) mismatch(n ast.Node, t reflect.Type) {
 	text, _, scalar := textOf(n)
 	got := fields.List

@@ -9,7 +9,6 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/golb/golb/lb"
@@ -24,7 +23,7 @@ func parse(name, text string) (body ast.Node, err error) {
 	fail := func(at position, problem, allowed string) error {
 		return Errors{{name, at.line, at.column, lb.ConfigError{Problem: problem, Allowed: allowed}}}
 	}
-	// The parser is not ours; whatever it does with broken input is the input's fault.
+	// A panic of the parser, which is not ours, counts as a syntax error.
 	defer func() {
 		if r := recover(); r != nil {
 			body, err = nil, fail(position{1, 1}, fmt.Sprintf("not YAML (the parser failed: %v)", r), "")
@@ -40,7 +39,7 @@ func parse(name, text string) (body ast.Node, err error) {
 	if at, ok := tooDeep(tokens); ok {
 		return nil, fail(at, "nested too deep", fmt.Sprintf("%d levels", maxDepth))
 	}
-	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	file, err := parseTokens(tokens, longList)
 	if err != nil {
 		at, problem := syntaxError(err)
 		return nil, fail(at, problem, "")
@@ -67,8 +66,8 @@ func normalize(text string) string {
 	var b strings.Builder
 	b.Grow(len(text))
 	for line := range strings.Lines(text) {
-		bare := strings.TrimRight(line, " \t\n")
-		b.WriteString(bare)
+		trimmed := strings.TrimRight(line, " \t\n")
+		b.WriteString(trimmed)
 		if strings.HasSuffix(line, "\n") {
 			b.WriteByte('\n')
 		}

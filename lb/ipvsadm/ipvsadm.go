@@ -1,6 +1,6 @@
 // Package ipvsadm reads the command lines of ipvsadm 1.31: its commands and options in
-// all their spellings, what is legal with what, its defaults and its error messages.
-// It says what a line asks for and does nothing about it.
+// all their spellings, which options are allowed together, its defaults and its error
+// messages. It only parses a line, and runs nothing.
 //
 //	cmd, err := ipvsadm.Parse([]string{"-a", "-t", "192.0.2.1:80", "-r", "10.0.0.1", "-m", "-w3"})
 //	// cmd.Op == ipvsadm.AddServer, cmd.Server.Port == 80, cmd.Server.Weight == 3
@@ -9,9 +9,9 @@
 // server's port is copied from a service that is already named, -M is read in the
 // family of the service named before it, and naming an IPv6 service after -M undoes -M.
 //
-// Two things differ. What is in brackets must be an IPv6 address, where ipvsadm takes
-// an IPv4 address or a name and forgets the port; and an IPv4 address must end where
-// it ends, where ipvsadm ignores what follows a blank.
+// Two things differ: in brackets only an IPv6 address is allowed, where ipvsadm accepts an
+// IPv4 address or a name and forgets the port; and nothing may follow an IPv4 address, where
+// ipvsadm ignores the text behind a blank.
 package ipvsadm
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/golb/golb/lb"
 )
 
-// Op is what a command does.
+// Op is the operation of a command.
 type Op uint8
 
 // The commands, by their options.
@@ -48,7 +48,7 @@ const (
 // Command is one command line.
 type Command struct {
 	Op         Op
-	HasService bool    // List and Zero: of Service, not of all
+	HasService bool    // List and Zero: Service alone, not all services
 	Service    Service // of commands that name one
 	Server     Server  // of commands that name one
 	List       Listing
@@ -70,8 +70,8 @@ type Service struct {
 	Scheduler   string
 	Flags       Flags
 	Persistence time.Duration // 0 is none
-	// Mask is what of a client's address counts for persistence. IPv4 takes any, not
-	// prefixes only.
+	// Mask has the bits of a client's address that count for persistence. With IPv4 it need
+	// not be a prefix.
 	Mask      netip.Addr
 	OnePacket bool
 	Engine    string // of persistence; "" is none
@@ -137,7 +137,7 @@ type Tunnel struct {
 	Checksum Checksum
 }
 
-// Checksum is what protects the inside of a GUE or GRE tunnel.
+// Checksum is the kind of checksum over the payload of a GUE or GRE tunnel.
 type Checksum uint8
 
 // The kinds of checksum (IP_VS_TUNNEL_ENCAP_FLAG_*).
@@ -147,7 +147,7 @@ const (
 	RemoteChecksum                 // --tun-remcsum, GUE
 )
 
-// Listing is what List shows.
+// Listing are the options of List.
 type Listing struct {
 	Connections    bool // -c
 	Timeouts       bool // --timeout
@@ -161,8 +161,8 @@ type Listing struct {
 	Exact          bool // -X
 }
 
-// Daemon is a synchronisation daemon to start or to stop. What is zero has the
-// kernel's default.
+// Daemon is a synchronization daemon to start or to stop. A zero field means the kernel's
+// default.
 type Daemon struct {
 	Backup    bool // else master
 	Interface string

@@ -14,8 +14,8 @@ func (r *reader) finish() error {
 			return err
 		}
 	}
-	if len(r.rest) > 0 {
-		return fail("unexpected argument %s", r.rest[0])
+	if len(r.operands) > 0 {
+		return fail("unexpected argument %s", r.operands[0])
 	}
 	if err := r.schedulerFlags(); err != nil {
 		return err
@@ -37,17 +37,17 @@ func (r *reader) finish() error {
 }
 
 func (r *reader) timeouts() error {
-	if len(r.rest) < 3 {
+	if len(r.operands) < 3 {
 		return fail("--set option requires 3 timeout values")
 	}
-	for i, text := range r.rest[:3] {
+	for i, text := range r.operands[:3] {
 		seconds, ok := number(text, 0, maxTimeout)
 		if !ok {
 			return fail("invalid timeout value `%s' specified", text)
 		}
 		r.cmd.Timeouts[i] = time.Duration(seconds) * time.Second
 	}
-	r.rest = r.rest[3:]
+	r.operands = r.operands[3:]
 	return nil
 }
 
@@ -74,7 +74,7 @@ func (r *reader) schedulerFlags() error {
 	return nil
 }
 
-// legal holds the options against what the command takes.
+// legal checks the options against those that the command takes.
 func (r *reader) legal() error {
 	rule := &rules[r.cmd.Op]
 	for i := range ids {

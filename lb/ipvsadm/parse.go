@@ -22,9 +22,9 @@ type Parser struct {
 // Parse reads a command line, without the program's name. Errors are *Error.
 func Parse(args []string) (Command, error) { return new(Parser).Parse(args) }
 
-// ParseLine reads a line of what ipvsadm -S writes, as -R does: words are what blanks
-// separate, there are no quotes, and the word ipvsadm before a command is ignored. Op is
-// None for a blank line.
+// ParseLine reads a line of the output of ipvsadm -S, as -R does: words are separated by
+// blanks, there are no quotes, and the word ipvsadm before a command is ignored. Op is None
+// for a blank line.
 func ParseLine(line string) (Command, error) { return new(Parser).ParseLine(line) }
 
 // ParseLine is the function ParseLine with the parser's lookups.
@@ -101,7 +101,7 @@ func (r *reader) read() error {
 	}
 }
 
-// begin takes the command, and sets what the kernel is told where options are silent.
+// begin reads the command, and sets the values for options that are not given.
 func (r *reader) begin(g given) error {
 	r.cmd.Op = g.op
 	switch g.op {
@@ -275,7 +275,7 @@ func (r *reader) serverOption(g given) error {
 	return nil
 }
 
-// portGiven says whether an address that was read names a port.
+// portGiven reports whether an address that was read names a port.
 func portGiven(text string, a netip.Addr) bool {
 	return strings.HasPrefix(text, "[") || !a.Is6() && strings.Contains(text, ":")
 }

@@ -18,14 +18,14 @@ var (
 	vip    = netip.MustParseAddr("192.0.2.1")
 	vip6   = netip.MustParseAddr("2001:db8::1")
 	real1  = netip.MustParseAddr("10.0.0.1")
-	whole  = netip.MustParseAddr("255.255.255.255")
+	mask32 = netip.MustParseAddr("255.255.255.255")
 	whole6 = netip.MustParseAddr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
 )
 
 func TestLinesMeanWhatTheySay(t *testing.T) {
 	tcp80 := Service{Protocol: lb.TCP, Address: vip, Port: 80}
 	web := tcp80
-	web.Scheduler, web.Mask = "wlc", whole
+	web.Scheduler, web.Mask = "wlc", mask32
 	tests := []struct {
 		line string
 		want Command

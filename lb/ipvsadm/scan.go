@@ -5,11 +5,11 @@ import "strings"
 // scanner takes options off a command line the way the popt library does. Arguments
 // between them are put aside.
 type scanner struct {
-	args  []string // what is left
-	short string   // what is left of a bundle of short options
-	last  string   // the argument taken last, which is what messages show
-	rest  []string // arguments that belong to no option
-	ended bool     // by --
+	args     []string // what is left
+	short    string   // what is left of a bundle of short options
+	last     string   // the argument taken last, which is what messages show
+	operands []string // arguments that belong to no option
+	ended    bool     // by --
 }
 
 // given is an option with its argument.
@@ -33,7 +33,7 @@ func (s *scanner) next() (g given, done bool, err error) {
 		arg := s.take()
 		switch {
 		case s.ended, arg == "-", !strings.HasPrefix(arg, "-"):
-			s.rest = append(s.rest, arg)
+			s.operands = append(s.operands, arg)
 		case arg == "--":
 			s.ended = true
 		case strings.HasPrefix(arg, "--"):

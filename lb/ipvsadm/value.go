@@ -39,7 +39,7 @@ func (p *Parser) hostAndPort(text string, proto lb.Protocol) (netip.Addr, uint16
 		return a, 0, nil
 	}
 	host, service, hasPort := strings.Cut(text, ":")
-	if _, bare := number(text, -1<<62, 1<<62); bare || host == "" {
+	if _, isNumber := number(text, -1<<62, 1<<62); isNumber || host == "" {
 		return netip.Addr{}, 0, errSyntax // a port that its address was left out of
 	}
 	a, err := p.host(host)

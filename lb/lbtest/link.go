@@ -11,7 +11,7 @@ import (
 
 // Link is ARP and ND on a Wire by a table: an lb.Link that needs no packets.
 type Link struct {
-	// MAC says where an address is; ok is false for one that nobody has.
+	// MAC returns the MAC of an address; ok is false for one that no station has.
 	MAC func(addr netip.Addr) (mac forward.MAC, ok bool)
 
 	mu        sync.Mutex
@@ -32,7 +32,7 @@ func (l *Link) Stats() lb.LinkStats { return lb.LinkStats{} }
 // SetVIPs does nothing: stations on the wire know where the VIPs are.
 func (l *Link) SetVIPs([]lb.LinkVIP) error { return nil }
 
-// Probe finds nobody.
+// Probe finds no conflict.
 func (l *Link) Probe(context.Context, ...netip.Addr) error { return nil }
 
 // Announce remembers the addresses for Announced.

@@ -8,8 +8,8 @@ import (
 	"github.com/golb/golb/lb"
 )
 
-// Packet describes a TCP or UDP packet to build. The zero value of each field but
-// the addresses has a meaning that is good for most tests.
+// Packet describes a TCP or UDP packet to build. The zero values of all fields but the
+// addresses suit most tests.
 type Packet struct {
 	SrcMAC, DstMAC forward.MAC
 	Src, Dst       netip.AddrPort // both IPv4 or both IPv6

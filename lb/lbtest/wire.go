@@ -10,7 +10,7 @@ import (
 	"github.com/golb/golb/lb"
 )
 
-// Clock is a clock that stands still until it is turned. It is safe for concurrent
+// Clock is a clock that stands still until Advance is called. It is safe for concurrent
 // use.
 type Clock struct {
 	mu  sync.Mutex
@@ -20,21 +20,21 @@ type Clock struct {
 // NewClock makes a clock that shows start.
 func NewClock(start time.Time) *Clock { return &Clock{now: start} }
 
-// Now returns the time that the clock shows; it is good for lb.Env.Now.
+// Now returns the clock's time. lb.Env.Now can be this method.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-// Advance turns the clock on.
+// Advance moves the clock forward.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
 
-// Frame is a frame that went over a Wire: a copy, the receiver's to keep.
+// Frame is a frame that went over a Wire. It is a copy, which the receiver may keep.
 type Frame struct {
 	Data    []byte
 	Offload forward.Offload
@@ -43,9 +43,9 @@ type Frame struct {
 // dst is the address that the frame goes to.
 func (f Frame) dst() forward.MAC { return forward.MAC(f.Data) }
 
-// Wire is an Ethernet segment in memory: a switch that knows who is where. Frames
-// go to the ports and stations with their destination address, group frames to
-// all, and those that nobody has are lost. Only Inject sets frames in motion.
+// Wire is an Ethernet segment in memory: a switch that knows all addresses. A frame goes to
+// the ports and stations with its destination address, a group frame to all, and a frame to
+// an unknown address is lost. Only Inject delivers frames.
 type Wire struct {
 	pump sync.Mutex // one Inject at a time
 
@@ -56,7 +56,7 @@ type Wire struct {
 	sniff    func(Frame)
 }
 
-// NewWire makes a segment with nobody on it.
+// NewWire makes an empty segment.
 func NewWire() *Wire {
 	return &Wire{ports: map[forward.MAC]*Port{}, stations: map[forward.MAC]func(Frame){}}
 }
@@ -115,7 +115,7 @@ func (w *Wire) Inject(frames ...Frame) {
 		}
 		f := w.queue[0]
 		w.queue = w.queue[1:]
-		ports, stations, sniff := w.receivers(f.dst())
+		ports, stations, sniff := w.receiversLocked(f.dst())
 		w.mu.Unlock()
 		if sniff != nil {
 			sniff(f)
@@ -129,8 +129,8 @@ func (w *Wire) Inject(frames ...Frame) {
 	}
 }
 
-// receivers are those that a frame to dst reaches. The lock is held.
-func (w *Wire) receivers(dst forward.MAC) (ports []*Port, stations []func(Frame), sniff func(Frame)) {
+// receiversLocked returns the ports and stations that a frame to dst reaches.
+func (w *Wire) receiversLocked(dst forward.MAC) (ports []*Port, stations []func(Frame), sniff func(Frame)) {
 	for mac, p := range w.ports {
 		if mac == dst || dst.IsGroup() {
 			ports = append(ports, p)
@@ -152,11 +152,11 @@ type Port struct {
 	buf  []byte
 	busy bool // Recv has lent a frame
 
-	in     chan Frame
-	idle   chan struct{} // Recv is back after a frame
-	wake   chan struct{}
-	once   sync.Once
-	closed chan struct{}
+	in        chan Frame
+	idle      chan struct{} // Recv is back after a frame
+	wake      chan struct{}
+	closeOnce sync.Once
+	closed    chan struct{}
 
 	received, receivedBytes, sent, sentBytes atomic.Uint64
 }
@@ -240,6 +240,6 @@ func (p *Port) MTU() int { return p.mtu }
 
 // Close takes the port off the wire.
 func (p *Port) Close() error {
-	p.once.Do(func() { close(p.closed) })
+	p.closeOnce.Do(func() { close(p.closed) })
 	return nil
 }

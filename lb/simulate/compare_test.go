@@ -135,9 +135,9 @@ func canonical(list []simulate.Sent) []map[string]string {
 	return out
 }
 
-// own are the addresses that the director itself sends from: of its interface and
+// directorAddrs are the addresses that the director itself sends from: its interface's and
 // the VIPs.
-var own = []string{"0a090001", "fd000009000000000000000000000001", "0a000064", "fd000001000000000000000000000100"}
+var directorAddrs = []string{"0a090001", "fd000009000000000000000000000001", "0a000064", "fd000001000000000000000000000100"}
 
 func canonicalPacket(text string) map[string]string {
 	p, err := parsePacket(text)
@@ -149,7 +149,7 @@ func canonicalPacket(text string) map[string]string {
 		"ttl": fmt.Sprint(p.ttl), "tos": fmt.Sprint(p.tos), "df": fmt.Sprint(p.df), "proto": fmt.Sprint(p.proto),
 		"checksum": fmt.Sprint(p.headerOK), "length": fmt.Sprint(len(p.raw) - p.total),
 	}
-	mine := slices.Contains(own, m["src"])
+	mine := slices.Contains(directorAddrs, m["src"])
 	switch {
 	case p.isTunnel() && p.isFragment():
 		m["kind"] = "outer fragment"
@@ -229,13 +229,13 @@ func reassemble(list []simulate.Sent) map[string][]byte {
 		b, _ := hex.DecodeString(s.Packet)
 		take(s.DstMAC, b)
 	}
-	for key, payload := range outer.whole() {
+	for key, payload := range outer.join() {
 		mac, _, _ := strings.Cut(key, " ")
 		var proto uint8
 		fmt.Sscan(key[strings.LastIndex(key, " "):], &proto)
 		take(mac, decapsulate(proto, payload))
 	}
-	got := inner.whole()
+	got := inner.join()
 	for key, b := range got {
 		if strings.HasSuffix(key, "proto 17") && len(b) >= 8 {
 			b[6], b[7] = 0, 0 // may be 0, or right
@@ -254,8 +254,8 @@ func (p parts) add(key string, offset int, b []byte) {
 	p[key][offset] = b
 }
 
-// whole joins fragments; a hole shows as such.
-func (p parts) whole() map[string][]byte {
+// join joins fragments; "hole" stands for a missing one.
+func (p parts) join() map[string][]byte {
 	out := map[string][]byte{}
 	for key, at := range p {
 		offsets := []int{}

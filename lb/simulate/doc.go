@@ -8,9 +8,16 @@
 //	}
 //	defer s.Close()
 //	step, err := s.Send(packet)
-//	fmt.Println(step.Server, step.Reason, len(step.Frames))
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	if step.Connection != nil {
+//		fmt.Println("goes to", step.Connection.Server)
+//	} else {
+//		fmt.Println("dropped:", step.Reason)
+//	}
 //
-// A Simulator takes any lb.Config. A Scenario is a story told in ipvsadm commands
+// A Simulator takes any lb.Config, and by [World] a program's own hooks. A Scenario is a story told in ipvsadm commands
 // and packets, of which Play answers each event as a Linux director running IPVS
 // would; Run reads and writes them as JSON, a line each.
 package simulate

@@ -9,7 +9,7 @@ import (
 	"io"
 )
 
-// LineError is a line that could not be played.
+// LineError is the error of a line that could not be run.
 type LineError struct {
 	File string
 	Line int // from 1
@@ -18,15 +18,15 @@ type LineError struct {
 
 func (e *LineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err) }
 
-// Unwrap returns what is wrong with the line.
+// Unwrap returns the cause.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// Format writes a played scenario. line is the line it was read from.
+// Format writes a scenario with its answers. line is the line that it was read from.
 type Format func(w io.Writer, line []byte, sc *Scenario, played []Played) error
 
-// Run plays the scenarios of r, a JSON object a line, each in a world of its own,
-// and writes them in the same order. A line that cannot be played is left out and
-// told to bad; the rest goes on. The error is that of reading or writing.
+// Run runs the scenarios of r, one JSON object per line, each in a world of its own, and
+// writes them in the same order. A line that cannot be run is left out, and bad is called
+// with its error. Run itself returns the error of reading or writing.
 func Run(file string, r io.Reader, w io.Writer, format Format, bad func(*LineError)) error {
 	in, out := bufio.NewReader(r), bufio.NewWriter(w)
 	for n := 1; ; n++ {

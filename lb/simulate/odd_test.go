@@ -115,7 +115,7 @@ func TestCornersWhereIPVSsRulesMeet(t *testing.T) {
 }
 
 func event(t *testing.T, text string) simulate.Event {
-	first, rest, _ := strings.Cut(text, " ")
+	first, args, _ := strings.Cut(text, " ")
 	var seconds float64
 	if n, _ := fmt.Sscanf(text, "%g s", &seconds); n == 1 {
 		return simulate.Event{Type: "sleep", Seconds: seconds}
@@ -123,7 +123,7 @@ func event(t *testing.T, text string) simulate.Event {
 	if strings.HasPrefix(first, "-") {
 		return simulate.Event{Type: "cmd", Command: text}
 	}
-	host, port, ok := strings.Cut(rest, ":")
+	host, port, ok := strings.Cut(args, ":")
 	if !ok {
 		port = "4000"
 	}

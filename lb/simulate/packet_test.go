@@ -90,7 +90,7 @@ func (p *packet) isTunnel() bool {
 	case 4, 41, 47:
 		return true
 	case 17:
-		return slices.Contains(own[:2], hex.EncodeToString(p.src))
+		return slices.Contains(directorAddrs[:2], hex.EncodeToString(p.src))
 	}
 	return false
 }

@@ -19,7 +19,7 @@ type rules struct {
 	services []lb.Service
 }
 
-// Why a command is refused, in ipvsadm's words.
+// The errors of commands, in ipvsadm's words.
 var (
 	errServiceExists = errors.New("service already exists")
 	errNoService     = errors.New("no such service")
@@ -27,7 +27,7 @@ var (
 	errNoServer      = errors.New("no such destination")
 )
 
-// clone copies what apply changes.
+// clone returns a copy whose parts apply may change.
 func (r *rules) clone() rules {
 	c := *r
 	c.services = slices.Clone(r.services)
@@ -66,7 +66,7 @@ func parse(line string) (*ipvsadm.Command, error) {
 	return &c, nil
 }
 
-// apply does what a command says.
+// apply runs a command.
 func (r *rules) apply(c *ipvsadm.Command) error {
 	at := slices.IndexFunc(r.services, func(s lb.Service) bool {
 		return s.VIP == c.Service.Address && s.Port == c.Service.Port && s.Protocol == c.Service.Protocol
@@ -123,7 +123,7 @@ func applyServer(s *lb.Service, c *ipvsadm.Command) error {
 	return nil
 }
 
-// serviceOf fails where golb has nothing of the kind.
+// serviceOf returns the service of a command; it fails where golb has no such service.
 func serviceOf(s *ipvsadm.Service) (lb.Service, error) {
 	service := lb.Service{
 		VIP: s.Address, Port: s.Port, Protocol: s.Protocol,

@@ -73,7 +73,7 @@ func TestAnswersAreWrittenIntoTheLine(t *testing.T) {
 }
 
 func TestABadLineIsToldAndTheRestGoesOn(t *testing.T) {
-	good := scenarioLine(syn)
+	valid := scenarioLine(syn)
 	for _, tc := range []struct{ line, want string }{
 		{`{`, "JSON"},
 		{`[]`, "cannot unmarshal array"},
@@ -90,7 +90,7 @@ func TestABadLineIsToldAndTheRestGoesOn(t *testing.T) {
 		{`{"name":"x","sysctl":["net.ipv4.vs.nosuch=1"],"events":[]}`, `sysctl "net.ipv4.vs.nosuch=1": no setting of golb`},
 		{`{"name":"x","sysctl":["net.ipv4.vs.sloppy_tcp"],"events":[]}`, "allowed: NAME=NUMBER"},
 	} {
-		got, bad := run(t, simulate.JSON, good, "", tc.line, good)
+		got, bad := run(t, simulate.JSON, valid, "", tc.line, valid)
 		if len(bad) != 1 || !strings.HasPrefix(bad[0], "in:3: ") || !strings.Contains(bad[0], tc.want) {
 			t.Errorf("%s\ntold %q, want in:3: … %s", tc.line, bad, tc.want)
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/golb/golb/lb/lbtest"
 )
 
-// Scenario is a story: services and servers, then what happens.
+// Scenario is a sequence of events on a set of services and servers.
 type Scenario struct {
 	Name string `json:"name"`
 	// Setup are ipvsadm command lines without the word ipvsadm.
@@ -29,9 +29,9 @@ type Scenario struct {
 // EventGap is the time from one event to the next.
 const EventGap = 5 * time.Millisecond
 
-// Event is one thing that happens, and what came of it.
+// Event is one event of a scenario, with its answer.
 type Event struct {
-	// Type says which: a TCP segment from Src to Dst (syn, ack, fin, rst, synack,
+	// Type is the kind of event: a TCP segment from Src to Dst (syn, ack, fin, rst, synack,
 	// and st, a reset), a udp datagram, a raw IP packet, a cmd, a dump of the
 	// servers, or a sleep.
 	Type string `json:"t"`
@@ -47,7 +47,7 @@ type Event struct {
 	Answer
 }
 
-// Answer is what an event brought about; which fields it has depends on its type.
+// Answer is the result of an event; which fields it has depends on the event's type.
 type Answer struct {
 	// Got is the server that the packet's connection is bound to, or none.
 	Got     string `json:"got,omitempty"`

@@ -48,8 +48,9 @@ type Step struct {
 // maxConnections is the size of the table where the config names none.
 const maxConnections = 1 << 14
 
-// New makes a simulator of a config. The interfaces, the number of workers
-// are the world's; all else is the config's.
+// New makes a simulator of a config. The interfaces and the number of workers are the
+// world's; all else is the config's. Health checks are too: give them the type none where
+// no server is there to answer.
 func New(cfg lb.Config, w World) (*Simulator, error) {
 	s := &Simulator{world: w.withDefaults(), wire: lbtest.NewWire(), ready: make(chan struct{})}
 	s.clock = lbtest.NewClock(s.world.Start)
@@ -73,22 +74,23 @@ func (s *Simulator) fit(cfg lb.Config) lb.Config {
 
 // env is the world as a balancer takes it.
 func (s *Simulator) env() lb.Env {
-	return lb.Env{
-		Now:  s.clock.Now,
-		Rand: random(s.world.Seed),
-		OnEvent: func(e lb.Event) {
-			if e.Kind == lb.EventReady {
-				close(s.ready)
-			}
-		},
-		OpenPorts: func(lb.PortConfig) ([]lb.Port, error) {
-			return []lb.Port{s.wire.Port(s.world.MAC, s.world.MTU)}, nil
-		},
-		OpenLink: func(lb.LinkConfig) (lb.Link, error) {
-			return &lbtest.Link{MAC: func(a netip.Addr) (forward.MAC, bool) { return s.world.MACOf(a), true }}, nil
-		},
-		Route: s.world.route,
+	env := s.world.Env
+	env.Now, env.Rand, env.Route = s.clock.Now, random(s.world.Seed), s.world.route
+	env.OnEvent = func(e lb.Event) {
+		if s.world.Env.OnEvent != nil {
+			s.world.Env.OnEvent(e)
+		}
+		if e.Kind == lb.EventReady {
+			close(s.ready)
+		}
 	}
+	env.OpenPorts = func(lb.PortConfig) ([]lb.Port, error) {
+		return []lb.Port{s.wire.Port(s.world.MAC, s.world.MTU)}, nil
+	}
+	env.OpenLink = func(lb.LinkConfig) (lb.Link, error) {
+		return &lbtest.Link{MAC: func(a netip.Addr) (forward.MAC, bool) { return s.world.MACOf(a), true }}, nil
+	}
+	return env
 }
 
 // random is lb.Env.Rand: the same numbers for the same seed.

@@ -66,7 +66,7 @@ func (e *Event) title() string {
 	return e.Type + " " + from
 }
 
-// decision says what was made of a packet.
+// decision returns the text of what golb did with a packet.
 func (e *Played) decision() string {
 	var parts []string
 	if c := e.Connection; c != nil {

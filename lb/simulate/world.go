@@ -26,6 +26,11 @@ type World struct {
 	MACOf     func(netip.Addr) forward.MAC // who answers for an address of those networks
 	Start     time.Time                    // the clock's; the zero Time means 2000-01-01
 	Seed      uint64                       // of all that is random
+	// Env has what a program adds to the balancer: its Schedulers, Checks, Checker, Admit,
+	// ClientKey, OnConnection, OnEvent, Logger. The world replaces Now, Rand, OpenPorts,
+	// OpenLink and Route. Checks run in real time, and reach the host's network unless
+	// Dial and Listen are set.
+	Env lb.Env
 }
 
 func (w World) withDefaults() World {

@@ -21,7 +21,7 @@ const waitDelay = 50 * time.Millisecond
 // for.
 func Run(cmd *exec.Cmd) error {
 	setGroup(cmd)
-	cmd.Cancel = func() error { return kill(cmd) }
+	cmd.Cancel = func() error { return killGroup(cmd) }
 	cmd.WaitDelay = waitDelay
 	finish, err := copyOutput(cmd)
 	if err != nil {
@@ -29,7 +29,7 @@ func Run(cmd *exec.Cmd) error {
 	}
 	err = cmd.Run()
 	if cmd.Process != nil {
-		_ = kill(cmd) // fails where the group is empty
+		_ = killGroup(cmd) // fails where the group is empty
 	}
 	finish()
 	if errors.Is(err, exec.ErrWaitDelay) {

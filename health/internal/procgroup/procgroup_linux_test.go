@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// late is a writer that is slower than the command.
-type late struct{ strings.Builder }
+// slowWriter is a writer that is slower than the command.
+type slowWriter struct{ strings.Builder }
 
-func (l *late) Write(p []byte) (int, error) {
+func (l *slowWriter) Write(p []byte) (int, error) {
 	time.Sleep(4 * waitDelay)
 	return l.Builder.Write(p)
 }
@@ -25,7 +25,7 @@ func TestOutputIsWholeHoweverLateItIsRead(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", tt.script)
-			var out late
+			var out slowWriter
 			cmd.Stdout, cmd.Stderr = &out, &out
 			if err := Run(cmd); err != nil || out.String() != tt.want {
 				t.Errorf("got %q, %v; want %q", out.String(), err, tt.want)

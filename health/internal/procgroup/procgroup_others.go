@@ -10,6 +10,6 @@ import (
 
 func setGroup(*exec.Cmd) {}
 
-func kill(cmd *exec.Cmd) error { return cmd.Process.Kill() }
+func killGroup(cmd *exec.Cmd) error { return cmd.Process.Kill() }
 
 func copyRest(io.Writer, *os.File) {}

@@ -2,12 +2,12 @@ package dataplane
 
 import "github.com/golb/golb/forward"
 
-// arenaSize is what a worker has for frames that it makes itself: some hundred
+// arenaSize is a worker's memory in bytes for frames that it makes itself: some hundred
 // segments, or thousands of answers.
 const arenaSize = 1 << 19
 
-// lend returns a frame of at most size bytes with headroom, good until the batch
-// is sent.
+// lend returns an empty frame for at most size bytes, with headroom, valid until the next
+// flush. It flushes where the arena is full.
 func (w *Worker) lend(size int) forward.Frame {
 	need := forward.Headroom + size
 	w.reserve(need)
@@ -16,8 +16,8 @@ func (w *Worker) lend(size int) forward.Frame {
 	return forward.Frame{Buf: buf, Head: forward.Headroom, Tail: forward.Headroom}
 }
 
-// reserve makes sure that lending so many bytes, room for headers included, reuses
-// nothing that was lent since.
+// reserve makes sure that frames of so many bytes in all, headroom included, can be lent
+// without a flush between.
 func (w *Worker) reserve(bytes int) {
 	if w.arenaUsed+bytes > len(w.arena) {
 		w.flush()

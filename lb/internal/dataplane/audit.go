@@ -4,11 +4,11 @@ import "fmt"
 
 // Audit recounts the table: index, wheels, free list, and the counts of servers and
 // templates have to agree with the entries. It takes no lock: nothing else may use the
-// plane meanwhile. late allows entries to be examined after their deadline, as they may
+// plane during the call. allowOverdue allows entries to be examined after their deadline, as they may
 // be where several workers have used them at once (see update).
-func (p *Plane) Audit(late bool) error {
+func (p *Plane) Audit(allowOverdue bool) error {
 	a := auditor{
-		plane: p, table: p.table, late: late, live: map[uint32]bool{},
+		plane: p, table: p.table, allowOverdue: allowOverdue, live: map[uint32]bool{},
 		counts: map[uint32][3]int64{}, controls: map[uint32]int32{}, refs: map[indexRef]uint64{},
 	}
 	a.readEntries()
@@ -20,15 +20,15 @@ func (p *Plane) Audit(late bool) error {
 	return nil
 }
 
-// auditor is what the entries say.
+// auditor is the sums over all entries.
 type auditor struct {
-	plane    *Plane
-	table    *table
-	late     bool
-	live     map[uint32]bool
-	counts   map[uint32][3]int64 // active, inactive, templates by server
-	controls map[uint32]int32
-	refs     map[indexRef]uint64 // by what must be in the index: its hash
+	plane        *Plane
+	table        *table
+	allowOverdue bool
+	live         map[uint32]bool
+	counts       map[uint32][3]int64 // active, inactive, templates by server
+	controls     map[uint32]int32
+	refs         map[indexRef]uint64 // by what must be in the index: its hash
 }
 
 func (a *auditor) readEntries() {
@@ -90,7 +90,7 @@ func (a *auditor) checkIndex() error {
 		found++
 		hash, ok := a.refs[at]
 		if !ok || t.bucket(hash) != &t.buckets[bucket] || tagged && tag != tagOf(hash) {
-			return fmt.Errorf("ref %d (reply %v) in bucket %d: known %v, hash %x", at.conn(), at.reply(), bucket, ok, hash)
+			return fmt.Errorf("ref %d (reply %v) in bucket %d: in the table %v, hash %x", at.conn(), at.reply(), bucket, ok, hash)
 		}
 		return nil
 	}
@@ -138,7 +138,7 @@ func (a *auditor) checkWheels() error {
 						return fmt.Errorf("entry %d is filed twice", c)
 					case t.shardOf(c) != sh:
 						return fmt.Errorf("entry %d is in the wrong wheel, %d", c, i)
-					case end.before(due) && due != sh.now+1 && !a.late:
+					case end.before(due) && due != sh.now+1 && !a.allowOverdue:
 						return fmt.Errorf("at %d, entry %d is examined at %d, and ends at %d", sh.now, c, due, end)
 					}
 					seen[c] = true
@@ -164,8 +164,8 @@ func (a *auditor) checkFree() error {
 			free[c] = true
 			n++
 		}
-		if int(sh.spare.Load()) != n {
-			return fmt.Errorf("shard %d has %d entries free, and counts %d", i, n, sh.spare.Load())
+		if int(sh.freeCount.Load()) != n {
+			return fmt.Errorf("shard %d has %d entries free, and counts %d", i, n, sh.freeCount.Load())
 		}
 	}
 	if got := len(free) + len(a.live); got != int(t.used())-1 {

@@ -18,7 +18,7 @@ type Entry struct {
 	Method     Method
 	State      string // as ipvsadm -Lc prints it
 	Template   bool
-	Clients    netip.Prefix // of a template: whom it is for, as the service's mask now is
+	Clients    netip.Prefix // of a template: the clients that it serves, by the service's present mask
 	CallID     bool         // of a template: Client's address is a hash of the Call-ID
 	Expires    time.Duration
 	Packets    uint16 // from the client, modulo 65,536
@@ -35,7 +35,7 @@ type Entry struct {
 	rearm    Tick
 }
 
-// Deadline is the tick at which the entry ends, if nothing comes.
+// Deadline is the tick at which the entry ends, if no packet comes.
 func (e *Entry) Deadline() Tick { return e.end }
 
 // Rearm is how long a template lives after its last new connection.
@@ -47,23 +47,23 @@ func (p *Plane) Controller(e *Entry) (controller Entry, ok bool) {
 	if e.template == 0 {
 		return Entry{}, false
 	}
-	return controller, p.entry(&controller, e.template, p.tick())
+	return controller, p.tryReadEntry(&controller, e.template, p.tick())
 }
 
 // Service is that of the entry's server.
 func (e *Entry) Service() *Service { return e.Server.service }
 
-// ID is what NewService was told.
+// ID is the id given to NewService.
 func (v *Service) ID() string { return v.id }
 
 // Entries calls yield with each entry of the table, in no order, until it returns false.
-// Entries that come or go meanwhile may be among them or not.
+// Entries that begin or end during the call may be among them or not.
 func (p *Plane) Entries(yield func(*Entry) bool) {
 	now := p.tick()
 	p.expire(now)
 	var e Entry
 	for c := uint32(1); c < p.table.used(); c++ {
-		if p.entry(&e, c, now) && !yield(&e) {
+		if p.tryReadEntry(&e, c, now) && !yield(&e) {
 			return
 		}
 	}
@@ -82,11 +82,11 @@ func (p *Plane) Entry(proto uint8, client, vip netip.AddrPort) (e Entry, ok bool
 	if r == 0 {
 		return Entry{}, false
 	}
-	return e, p.entry(&e, r.conn(), now)
+	return e, p.tryReadEntry(&e, r.conn(), now)
 }
 
-// entry reads an entry; it fails where there is none, or it ends meanwhile.
-func (p *Plane) entry(e *Entry, c uint32, now Tick) bool {
+// tryReadEntry reads entry c; it fails where there is none, or it ends during the call.
+func (p *Plane) tryReadEntry(e *Entry, c uint32, now Tick) bool {
 	m := p.table.conns[c].load()
 	if !m.has(flagLive) {
 		return false
@@ -116,8 +116,9 @@ func (p *Plane) readEntry(e *Entry, c uint32, m meta, now Tick) {
 	}
 }
 
-// clients are those whom a template of that client is for. The template may be older
-// than the service's mask: where it has bits beyond that, it is for that client.
+// clients is the prefix of clients that a template for a masked address serves. The
+// template may be older than the service's mask: if it has bits outside the mask, it
+// serves that address alone.
 func (v *Service) clients(client netip.Addr) netip.Prefix {
 	set := v.settings.Load()
 	n := 0
@@ -158,7 +159,7 @@ func (p *Plane) deleteEntries(templates bool, match func(*Entry) bool, end func(
 	p.expire(now)
 	var e Entry
 	for c := uint32(1); c < p.table.used(); c++ {
-		if p.entry(&e, c, now) && e.Template == templates && !e.Orphan && match(&e) && end(e.id) {
+		if p.tryReadEntry(&e, c, now) && e.Template == templates && !e.Orphan && match(&e) && end(e.id) {
 			n++
 		}
 	}

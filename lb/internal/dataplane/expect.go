@@ -2,9 +2,9 @@ package dataplane
 
 import "github.com/golb/golb/forward"
 
-// An expectation is a connection that is about to begin: in state LISTEN, with port 0
-// where the peer has not chosen one yet (IP_VS_CONN_F_NO_CPORT). No packet's tuple
-// finds it; newFlow looks for it with that port left out.
+// An expectation is a connection that is about to begin: an entry in state LISTEN, with
+// port 0 for the peer that has not chosen one yet (IP_VS_CONN_F_NO_CPORT). Its kind keeps
+// packets' tuples from finding it; newFlow looks it up with that port left out.
 
 // expectFromServer expects the server to connect to a port of the client of control
 // connection x.
@@ -34,33 +34,33 @@ func (w *Worker) expectFromClient(k *ftpControl, x *rxPacket, dport uint16) (vpo
 				return vport, true
 			}
 		}
-		const dynamic = 49152 // first of the ports that nobody has for good (RFC 6335 §6)
+		const dynamic = 49152 // first of the Dynamic Ports (RFC 6335 §6)
 		vport = dynamic | uint16(w.plane.rand())
 	}
 	return 0, false
 }
 
-// expect enters an expectation of control connection x in the place of an older one. It
-// fails, with the zero connID, where the table is full, or has another expectation of
-// the same ports.
+// expect enters an expectation of control connection x, and ends an older one. It fails,
+// with the zero connID, where the table is full or has another expectation of the same
+// ports.
 func (w *Worker) expect(old connID, x *rxPacket, n *newConn) connID {
 	p := w.plane
 	if old.index != 0 {
 		p.deleteOne(old)
 	}
 	control := x.meta.id(x.conn)
-	if !p.attach(control) {
+	if !p.addControlled(control) {
 		return connID{}
 	}
 	p.ftp.expected.Add(1)
 	n.server = x.server
 	n.server.count(false)
 	n.hash = n.key.hash(p.table.seed)
-	n.meta = flagInactive | meta(NAT)<<metaMethod | meta(tcpListen)
+	n.meta = flagInactive | meta(NAT)<<methodShift | meta(tcpListen)
 	n.template = control.index
 	n.timeout = n.server.service.settings.Load().timeouts.tcp[tcpListen]
-	c, m, fresh := p.table.insert(n, w.now, p.servers.all())
-	if !fresh {
+	c, m, created := p.table.insert(n, w.now, p.servers.all())
+	if !created {
 		n.server.uncount(false)
 		p.ftp.expected.Add(-1)
 		p.table.cold[control.index].controls.Add(-1)
@@ -70,8 +70,9 @@ func (w *Worker) expect(old connID, x *rxPacket, n *newConn) connID {
 	return m.id(c)
 }
 
-// attach has a connection control one more, unless it has ended.
-func (p *Plane) attach(id connID) bool {
+// addControlled counts one more entry that a connection controls. It fails where the
+// connection has ended (ip_vs_control_add).
+func (p *Plane) addControlled(id connID) bool {
 	sh := p.table.shardOf(id.index)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -82,9 +83,10 @@ func (p *Plane) attach(id connID) bool {
 	return true
 }
 
-// redeem ends an expectation that has come true; the caller now holds the control
-// connection in its place. It fails where another packet was first.
-func (p *Plane) redeem(id connID) (control uint32, ok bool) {
+// takeExpectation ends an expectation and returns the number of its control connection,
+// which now counts one more for what the caller enters in its place. It fails where
+// another packet was first.
+func (p *Plane) takeExpectation(id connID) (control uint32, ok bool) {
 	sh := p.table.shardOf(id.index)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -98,8 +100,7 @@ func (p *Plane) redeem(id connID) (control uint32, ok bool) {
 	return control, true
 }
 
-// expected finds the expectation of a packet that opens a connection, by its tuple
-// without the sender's port.
+// expected finds the expectation of a SYN, by its tuple without the source port.
 func (w *Worker) expected(p *forward.Packet) (indexRef, meta) {
 	if p.Proto != forward.ProtoTCP || p.TCPFlags&(forward.FlagSYN|forward.FlagACK|forward.FlagRST) != forward.FlagSYN {
 		return 0, 0
@@ -109,28 +110,28 @@ func (w *Worker) expected(p *forward.Packet) (indexRef, meta) {
 	return w.plane.table.find(&key, key.hash(w.plane.table.seed), w.plane.servers.all())
 }
 
-// fulfil makes a packet's connection of what was expected of its control
-// connection. ok is false where nothing was.
-func (w *Worker) fulfil(x *rxPacket) (r Reason, ok bool) {
+// openExpected enters the connection of a packet that an expectation matches, and
+// forwards the packet. ok is false where none matches.
+func (w *Worker) openExpected(x *rxPacket) (r Reason, ok bool) {
 	e, m := w.expected(&x.packet)
 	if e == 0 || w.plane.servers.get(m.server()).gone.Load() {
 		return 0, false
 	}
 	if e.reply() {
-		return w.fulfilFromServer(x, e.conn(), m)
+		return w.openExpectedFromServer(x, e.conn(), m)
 	}
 	x.dport = w.plane.table.conns[e.conn()].dport()
-	r, ok = w.replace(x, m.id(e.conn()), m.server(), &x.key, x.hash)
+	r, ok = w.enterExpected(x, m.id(e.conn()), m.server(), &x.key, x.hash)
 	if !ok || r != forwarded {
 		return r, ok
 	}
-	return w.transmit(x), true
+	return w.toServer(x), true
 }
 
-// fulfilFromServer is fulfil for a server that connects to a client. The client
-// sees it come from the port below the service's, if it does come from the one
-// below the server's, or else from the server's own.
-func (w *Worker) fulfilFromServer(x *rxPacket, expected uint32, m meta) (Reason, bool) {
+// openExpectedFromServer is openExpected for a server that connects to a client (PORT,
+// EPRT). A source port one below the server's control port (RFC 959 §3.2) becomes one
+// below the service's; any other stays.
+func (w *Worker) openExpectedFromServer(x *rxPacket, expected uint32, m meta) (Reason, bool) {
 	p, t := &x.packet, w.plane.table
 	key := t.key(expected)
 	control := t.cold[expected].template.Load()
@@ -140,7 +141,7 @@ func (w *Worker) fulfilFromServer(x *rxPacket, expected uint32, m meta) (Reason,
 	}
 	key[4] = packPorts(p.DstPort, vport, forward.ProtoTCP, kindConn)
 	x.dport = p.SrcPort
-	r, ok := w.replace(x, m.id(expected), m.server(), &key, key.hash(t.seed))
+	r, ok := w.enterExpected(x, m.id(expected), m.server(), &key, key.hash(t.seed))
 	if !ok || r != forwarded {
 		return r, ok
 	}
@@ -152,10 +153,10 @@ func (w *Worker) fulfilFromServer(x *rxPacket, expected uint32, m meta) (Reason,
 	return w.toClient(x), true
 }
 
-// replace turns an expectation of a server into the connection of packet x, to x.dport.
-// ok is false where another packet was first.
-func (w *Worker) replace(x *rxPacket, expected connID, server uint32, key *flowKey, hash uint64) (r Reason, ok bool) {
-	control, ok := w.plane.redeem(expected)
+// enterExpected turns an expectation of a server into the connection of packet x, to
+// x.dport. ok is false where another packet was first.
+func (w *Worker) enterExpected(x *rxPacket, expected connID, server uint32, key *flowKey, hash uint64) (r Reason, ok bool) {
+	control, ok := w.plane.takeExpectation(expected)
 	if !ok {
 		return 0, false
 	}

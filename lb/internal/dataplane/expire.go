@@ -6,26 +6,27 @@ import (
 	"time"
 )
 
-// expiry removes connections whose time is over. When millions are over at once, it
-// removes them in bursts, so that a worker which shares its processor, or needs a shard
-// that it holds, waits for one burst at most; and the workers help, each with as many as
-// it has packets, so that no more connections begin than end.
+// expiry removes connections whose time is over. When millions expire at once, it
+// removes them in bursts: a worker that shares its processor, or waits for a shard,
+// waits for one burst at most. Until all are removed, each worker removes as many
+// connections per batch as it has packets, so that no more begin than end.
 type expiry struct {
-	behind atomic.Bool // there is more to do: workers help
+	behind atomic.Bool // workers remove connections too
 	_      line
-	mu     sync.Mutex // one at a time, and for what follows
+	mu     sync.Mutex // one expiry at a time; guards what follows
 
-	done  Tick      // up to which all is done
-	begin time.Time // of the burst
+	doneUpTo   Tick      // tick up to which all shards are done
+	burstStart time.Time // of the burst under way
 }
 
 const (
-	// expireBudget is how many connections may expire before the shard's lock is let go
-	// for workers that wait for it.
+	// expireBudget is how many connections are examined before the shard's lock is
+	// released.
 	expireBudget = 32
 
-	// expireApart is how many ticks are gone through one by one at most.
-	expireApart = TicksPerSecond
+	// maxTicksApart bounds how many ticks are gone through one at a time: the last ones
+	// since the previous expiry. Earlier ones are gone through at once.
+	maxTicksApart = TicksPerSecond
 
 	expireBurst = 100 * time.Microsecond
 	expirePause = 100 * time.Microsecond
@@ -41,21 +42,21 @@ func (p *Plane) expire(now Tick) {
 
 	p.expiry.mu.Lock()
 	defer p.expiry.mu.Unlock()
-	if p.orphans.Swap(false) && p.snap.Load().settings.ExpireNodestConn {
-		p.endOrphans()
+	if p.serversGone.Swap(false) && p.snap.Load().settings.ExpireNodestConn {
+		p.endConnsOfGoneServers()
 	}
-	p.expiry.begin = time.Now()
-	// Tick by tick, so that a template does not wait for a connection that ends before
-	// it in another shard; but not through what was slept over.
-	at := p.expiry.done + 1
-	if (at + expireApart).before(now) {
-		at = now - expireApart
+	p.expiry.burstStart = time.Now()
+	// All shards at one tick before the next: a template is then examined after its
+	// connections that end earlier, whatever their shards.
+	at := p.expiry.doneUpTo + 1
+	if (at + maxTicksApart).before(now) {
+		at = now - maxTicksApart
 	}
 	for ; !now.before(at); at++ {
 		for i := range p.table.shards {
 			p.expireShard(&p.table.shards[i], at)
 		}
-		p.expiry.done = at
+		p.expiry.doneUpTo = at
 	}
 	p.expiry.behind.Store(false)
 }
@@ -66,21 +67,22 @@ func (p *Plane) expireShard(sh *shard, now Tick) {
 		sh.mu.Lock()
 		left = p.expireSomeLocked(sh, now, expireBudget)
 		sh.mu.Unlock()
-		if left == 0 && time.Since(p.expiry.begin) > expireBurst {
+		if left == 0 && time.Since(p.expiry.burstStart) > expireBurst {
 			p.expiry.behind.Store(true)
 			time.Sleep(expirePause)
-			p.expiry.begin = time.Now()
+			p.expiry.burstStart = time.Now()
 		}
 	}
 }
 
-// expireSomeLocked is expire for one shard, whose lock is held, with a bound on the work:
-// 0 is left of it where there may be more to do.
+// expireSomeLocked examines at most budget connections of a shard, and returns what is
+// left of the budget: 0 where there may be more to do.
 func (p *Plane) expireSomeLocked(sh *shard, now Tick, budget int) (left int) {
 	return sh.advance(p.table, now, budget, func(c uint32) { p.dueLocked(sh, c, now) })
 }
 
-// expireShare expires as many connections at most as n packets may begin.
+// expireShare examines at most n connections of one shard, the next one once that has
+// no more.
 func (w *Worker) expireShare(n int) {
 	sh := &w.plane.table.shards[w.expireShard%shardCount]
 	if n == 0 || !sh.mu.TryLock() {
@@ -93,10 +95,10 @@ func (w *Worker) expireShare(n int) {
 	}
 }
 
-// endOrphans ends the connections and templates of servers that left their service
-// (ip_vs_expire_nodest_conn_flush): a template that controls connections with the last
-// of them.
-func (p *Plane) endOrphans() {
+// endConnsOfGoneServers ends the connections and templates of servers that left their service
+// (ip_vs_expire_nodest_conn_flush). A template that controls connections ends with the
+// last of them.
+func (p *Plane) endConnsOfGoneServers() {
 	for c := uint32(1); c < p.table.used(); c++ {
 		m := p.table.conns[c].load()
 		for id := m.id(c); m.has(flagLive) && p.servers.get(m.server()).gone.Load(); {

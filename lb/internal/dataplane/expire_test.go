@@ -11,7 +11,7 @@ import (
 // TestWorkersHelpToExpire sees that what a worker does of expiry is bounded by its
 // packets, and that it gets all of it done.
 func TestWorkersHelpToExpire(t *testing.T) {
-	r := newRig(t, 1<<13, 0)
+	r := newTestPlane(t, 1<<13, 0)
 	const n = 5000
 	for i := range n {
 		r.handle(netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 4000), forward.FlagSYN)
@@ -45,7 +45,7 @@ func TestWorkersHelpToExpire(t *testing.T) {
 // TestTemplatesEndWithTheirLastConnection whichever shards the two are in, though the
 // time of both is over when they are examined.
 func TestTemplatesEndWithTheirLastConnection(t *testing.T) {
-	r := newRig(t, 1<<13, time.Minute)
+	r := newTestPlane(t, 1<<13, time.Minute)
 	for i := range 100 {
 		r.handle(netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 4000), forward.FlagSYN)
 	}
@@ -61,7 +61,7 @@ func TestTemplatesEndWithTheirLastConnection(t *testing.T) {
 
 // TestEntryEndsOnce where two workers end it at once.
 func TestEntryEndsOnce(t *testing.T) {
-	r := newRig(t, 1<<10, 0)
+	r := newTestPlane(t, 1<<10, 0)
 	r.handle(netip.MustParseAddrPort("198.51.100.1:4000"), forward.FlagSYN)
 	var id connID
 	r.Entries(func(e *Entry) bool { id = e.id; return true })

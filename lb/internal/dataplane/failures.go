@@ -6,8 +6,8 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// failureCounts are what the connections of a server show: those that failed, and those
-// that were established.
+// failureCounts counts the connections of a server that failed, and those that were
+// established.
 type failureCounts struct {
 	established atomic.Uint64 // that were half open before
 	unanswered  atomic.Uint64 // the client repeated its SYN
@@ -27,7 +27,7 @@ func (c *failureCounts) read() FailureCounts {
 	return FailureCounts{c.established.Load(), c.unanswered.Load(), c.refused.Load(), c.unreachable.Load()}
 }
 
-// countRepeatedSYN counts an opening packet of a connection that has had one.
+// countRepeatedSYN counts the second SYN of a connection that its server has not answered.
 func (w *Worker) countRepeatedSYN(x *rxPacket) {
 	if x.packet.Proto == forward.ProtoTCP && x.meta.state() == tcpSynRecv && !x.meta.has(flagAnswered) &&
 		timer(w.plane.table.conns[x.conn].timer.Load()).packets() == 1 {
@@ -35,7 +35,7 @@ func (w *Worker) countRepeatedSYN(x *rxPacket) {
 	}
 }
 
-// leftSynRecv counts what became of a connection in SYN_RECV.
+// leftSynRecv counts how a connection left SYN_RECV.
 func (p *Plane) leftSynRecv(c uint32, s *Server, old, m meta) {
 	if p.table.conns[c].proto() != forward.ProtoTCP {
 		return

@@ -2,8 +2,9 @@ package dataplane
 
 import "github.com/golb/golb/forward"
 
-// fallBack finds where a packet that begins a connection goes which no server takes.
-func (w *Worker) fallBack(x *rxPacket, v *Service) Reason {
+// scheduleFallback enters the connection of a packet that the scheduler found no server
+// for: to the fallback server, or else to the fallback page.
+func (w *Worker) scheduleFallback(x *rxPacket, v *Service) Reason {
 	p, set, s := &x.packet, v.settings.Load(), v.fallback.Load()
 	switch {
 	case set.refuse && v.closed.Load():
@@ -24,8 +25,8 @@ func (w *Worker) fallBack(x *rxPacket, v *Service) Reason {
 	return reason
 }
 
-// EndDatagramFlows ends what has no end of its own on a server: datagrams of a client
-// that goes on sending would go there for good.
+// EndDatagramFlows ends the UDP connections of a server. UDP has no end of a connection:
+// a client that goes on sending would stay at the server.
 func (p *Plane) EndDatagramFlows(s *Server) {
 	for c := uint32(1); c < p.table.used(); c++ {
 		m := p.table.conns[c].load()

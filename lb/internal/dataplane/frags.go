@@ -6,8 +6,8 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// fragments lets the later fragments of a datagram follow its first one, on
-// whatever worker they arrive.
+// fragments holds the verdicts on first fragments for the later ones of the datagram,
+// which may arrive on any worker.
 type fragments struct {
 	mu    sync.Mutex
 	table *forward.FragTable
@@ -19,8 +19,9 @@ func (x *fragments) start(seed uint64) {
 	x.table = forward.NewFragTable(forward.FragConfig{Timeout: fragmentTimeout, Seed: seed})
 }
 
-// fragVerdict is what becomes of a datagram, as its first fragment found out: a
-// connection, by generation and number, and which way; or one of the others below.
+// fragVerdict is how the fragments of a datagram are forwarded, as decided for the first:
+// by a connection, as generation and number, and in which direction; or one of the others
+// below.
 type fragVerdict uint64
 
 const (
@@ -65,14 +66,14 @@ func (w *Worker) fragment(x *rxPacket) Reason {
 		}
 		return Reason(r)
 	}
-	first := x.packet // as parsed: rewriting changes it
-	x.verdict = verdictNone
+	first := x.packet // as parsed, before it is rewritten
+	x.forFragments = verdictNone
 	reason := w.datagram(x)
-	if x.verdict == verdictNone || reason != forwarded && reason != consumed {
+	if x.forFragments == verdictNone || reason != forwarded && reason != consumed {
 		return reason
 	}
 	frags.mu.Lock()
-	r := frags.table.First(&first, uint32(w.now), uint64(x.verdict))
+	r := frags.table.First(&first, uint32(w.now), uint64(x.forFragments))
 	frags.mu.Unlock()
 	if r != forward.None {
 		return Reason(r)
@@ -80,7 +81,7 @@ func (w *Worker) fragment(x *rxPacket) Reason {
 	if reason == forwarded {
 		w.send(x.frame)
 	}
-	w.sendWaiting(x.snap, &first, x.verdict)
+	w.sendWaiting(x.snap, &first, x.forFragments)
 	return consumed
 }
 
@@ -88,9 +89,9 @@ func (w *Worker) fragment(x *rxPacket) Reason {
 func (w *Worker) sendWaiting(snap *Snapshot, first *forward.Packet, v fragVerdict) {
 	x, frags := &w.scratch, &w.plane.frags
 	for {
-		// Room for the fragment, and for what it may be cut into in turn.
+		// For the fragment, and for the fragments that it may be cut into.
 		w.reserve(3 * forward.MaxFrame)
-		out := &w.follower
+		out := &w.waitingFragment
 		*out = w.lend(forward.MaxFrame)
 		frags.mu.Lock()
 		ok := frags.table.Take(first, out)

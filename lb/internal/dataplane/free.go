@@ -1,69 +1,69 @@
 package dataplane
 
 // The numbers of connections are handed out by the shards, each under its own lock:
-// returned ones first, then some that were never used, so that memory that
-// was never needed is never touched. A shard that has none, when all have been used
-// once, takes some of another's, so that the table is full only when all are in use.
+// first those that were freed, then unused ones, so that memory is touched only once it
+// is needed. When all have been used, a shard without free ones takes some of another's,
+// so that the table is full only when all are in use.
 
 // freeBatch is how many numbers a shard takes at a time.
 const freeBatch = 32
 
 // allocLocked takes a free number for a connection of sh, or 0 where the table is
-// full. The lock of sh is held.
+// full.
 func (t *table) allocLocked(sh *shard) uint32 {
-	if sh.freeList == 0 && !t.takeFreshLocked(sh) && !t.takeOthersLocked(sh) {
+	if sh.freeList == 0 && !t.takeUnusedLocked(sh) && !t.stealLocked(sh) {
 		return 0
 	}
 	c := sh.freeList
 	sh.freeList = t.cold[c].next
-	sh.spare.Add(-1)
+	sh.freeCount.Add(-1)
 	sh.inUse.Add(1)
 	return c
 }
 
-// freeLocked gives back the number of a connection of sh, whose lock is held.
+// freeLocked frees the number of a connection of sh.
 func (t *table) freeLocked(sh *shard, c uint32) {
-	sh.giveLocked(t, c)
+	sh.pushFreeLocked(t, c)
 	sh.inUse.Add(-1)
 }
 
-func (sh *shard) giveLocked(t *table, c uint32) {
+func (sh *shard) pushFreeLocked(t *table, c uint32) {
 	t.cold[c].next = sh.freeList
 	sh.freeList = c
-	sh.spare.Add(1)
+	sh.freeCount.Add(1)
 }
 
-// takeFreshLocked gives sh numbers that were never used, the lowest on top.
-func (t *table) takeFreshLocked(sh *shard) bool {
+// takeUnusedLocked gives sh numbers that were never used, the lowest on top.
+func (t *table) takeUnusedLocked(sh *shard) bool {
 	for {
-		at := t.fresh.Load()
+		at := t.nextUnused.Load()
 		n := min(freeBatch, uint32(len(t.conns))-at)
 		if n == 0 {
 			return false
 		}
-		if t.fresh.CompareAndSwap(at, at+n) {
+		if t.nextUnused.CompareAndSwap(at, at+n) {
 			for c := at + n - 1; c >= at; c-- {
-				sh.giveLocked(t, c)
+				sh.pushFreeLocked(t, c)
 			}
 			return true
 		}
 	}
 }
 
-// takeOthersLocked gives sh some of another shard's. It does not wait for that one's lock,
-// since it holds the lock of sh: shards that are busy are passed over.
-func (t *table) takeOthersLocked(sh *shard) bool {
+// stealLocked gives sh free numbers of another shard. It skips shards that are locked:
+// to wait for a second shard's lock could deadlock.
+func (t *table) stealLocked(sh *shard) bool {
 	for i := range t.shards {
 		from := &t.shards[i]
-		if from == sh || from.spare.Load() == 0 || !from.mu.TryLock() {
+		if from == sh || from.freeCount.Load() == 0 || !from.mu.TryLock() {
 			continue
 		}
 		n := 0
 		for ; n < freeBatch && from.freeList != 0; n++ {
 			c := from.freeList
 			from.freeList = t.cold[c].next
-			from.spare.Add(-1)
-			sh.giveLocked(t, c)
+			from.freeCount.Add(-1)
+			sh.pushFreeLocked(t, c)
 		}
 		from.mu.Unlock()
 		if n > 0 {
@@ -73,8 +73,8 @@ func (t *table) takeOthersLocked(sh *shard) bool {
 	return false
 }
 
-// used is one more than the highest number ever handed out to a shard.
-func (t *table) used() uint32 { return t.fresh.Load() }
+// used is one more than the highest number that a shard has, or had.
+func (t *table) used() uint32 { return t.nextUnused.Load() }
 
 // inUse is how many connections and templates there are.
 func (t *table) inUse() (n int64) {

@@ -40,8 +40,8 @@ func (s *Snapshot) matchFTP(proto uint8, vip forward.Addr, port uint16) *Service
 
 const firstUnprivileged = 1024
 
-// ftp is what is known of the control connections of method NAT. Only they, and new
-// connections while there are expectations, pay for its locks.
+// ftp is the state of the control connections of method NAT. Only their packets, and new
+// connections while there are expectations, take its locks.
 type ftp struct {
 	expected atomic.Int64 // expectations in the table
 
@@ -49,8 +49,7 @@ type ftp struct {
 	controls map[connID]*ftpControl
 }
 
-// ftpControl is a control connection. Locks of shards are taken while its own is
-// held, never the other way.
+// ftpControl is a control connection. Its lock comes before those of shards.
 type ftpControl struct {
 	mu              sync.Mutex
 	client, server  lineReader
@@ -58,13 +57,13 @@ type ftpControl struct {
 	passive, active connID        // the last expectation of each kind
 }
 
-// ftpControl returns what is known of a control connection. One that has not ended is
-// made known if its packet is to be read.
+// ftpControl returns the state of a control connection, or nil. Where there is none, read
+// has it made, unless the connection has ended.
 func (p *Plane) ftpControl(id connID, read bool) *ftpControl {
 	p.ftp.mu.Lock()
 	defer p.ftp.mu.Unlock()
 	k := p.ftp.controls[id]
-	// One that ends now waits for the lock in drop.
+	// If it ends now, drop waits for the lock.
 	if k == nil && read && p.exists(id) {
 		if p.ftp.controls == nil {
 			p.ftp.controls = map[connID]*ftpControl{}
@@ -75,24 +74,24 @@ func (p *Plane) ftpControl(id connID, read bool) *ftpControl {
 	return k
 }
 
-// drop forgets a control connection that has ended.
+// drop deletes the state of a control connection that has ended.
 func (x *ftp) drop(id connID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.controls, id)
 }
 
-// lineReader tells where in one direction of a control connection lines begin, so
-// that no text within a line passes for a command or reply.
+// lineReader finds where lines begin in one direction of a control connection, so that
+// text within a line is not read as a command or reply.
 type lineReader struct {
-	next  uint32 // sequence number of the last line that has begun
-	known bool
+	next   uint32 // sequence number of the last line that has begun
+	synced bool
 }
 
 // lines calls each with the lines that begin in a segment, as far as they are in it.
 func (l *lineReader) lines(seq uint32, b []byte, each func(at uint32, line []byte)) {
-	if !l.known {
-		l.next, l.known = seq, true
+	if !l.synced {
+		l.next, l.synced = seq, true
 	}
 	if l.next == seq {
 		each(seq, b)
@@ -111,7 +110,8 @@ func (l *lineReader) lines(seq uint32, b []byte, each func(at uint32, line []byt
 	}
 }
 
-// readable reports whether a segment may be read: it is whole, and not damaged.
+// readable reports whether a segment's payload may be read: it is no fragment, and its
+// checksum is right.
 func readable(f *forward.Frame, p *forward.Packet) bool {
 	return p.Frag == forward.NotFrag && p.PayloadLen() > 0 && p.TCPFlags&forward.FlagSYN == 0 && forward.ChecksumOK(f, p)
 }
@@ -120,8 +120,8 @@ func sequence(f *forward.Frame, p *forward.Packet) uint32 {
 	return binary.BigEndian.Uint32(f.Bytes()[p.L4+4:])
 }
 
-// ftpCommand reads what the client of a control connection sends, and makes it fit
-// what the server has sent. It comes before translation.
+// ftpCommand reads a segment of the client of a control connection, and maps its
+// acknowledgment to the server's sequence numbers. It must come before translation.
 func (w *Worker) ftpCommand(x *rxPacket) {
 	p, f := &x.packet, x.frame
 	k := w.plane.ftpControl(x.meta.id(x.conn), p.PayloadLen() > 0)
@@ -142,9 +142,9 @@ func (w *Worker) ftpCommand(x *rxPacket) {
 	})
 }
 
-// ftpReply reads what the server of a control connection sends and puts the VIP's
-// address in the place of its own. It comes before translation. mtu is the one to the
-// client.
+// ftpReply reads a segment of the server of a control connection, and replaces the
+// server's address in it by the VIP's. It must come before translation. mtu is that of the
+// hop to the client.
 func (w *Worker) ftpReply(x *rxPacket, mtu int) Reason {
 	p, f := &x.packet, x.frame
 	k := w.plane.ftpControl(x.meta.id(x.conn), p.PayloadLen() > 0)

@@ -5,9 +5,9 @@ import (
 	"github.com/golb/golb/sched"
 )
 
-// Hooks let a program take part in what workers do. Workers call them, several at a time,
-// OnConnection with a lock held: they must not block, not call the data plane, and not
-// keep the flow. nil does nothing.
+// Hooks are a program's functions that workers call, several at a time and OnConnection
+// with a lock held: they must not block, call the data plane, or keep the flow or entry.
+// A nil hook does nothing.
 type Hooks struct {
 	// Admit reports whether a new connection may begin; one that may not is dropped with
 	// the reason NotAdmitted.
@@ -15,8 +15,8 @@ type Hooks struct {
 	// ClientKey is what stands for the client in persistence, in place of its address; the
 	// service's mask is applied to it.
 	ClientKey func(f *sched.Flow) forward.Addr
-	// OnConnection is told of the begin and the end of one of SampleEvery connections, chosen
-	// by a hash of its addresses and ports.
+	// OnConnection is called at the begin and the end of one in SampleEvery connections,
+	// chosen by a hash of addresses and ports.
 	OnConnection func(kind ConnEventKind, e *Entry)
 	SampleEvery  uint32 // 0 and 1 mean all
 }
@@ -30,8 +30,8 @@ const (
 	ConnEnded
 )
 
-// tellConnection tells the hook of a connection, if that is one of the sample.
-func (p *Plane) tellConnection(kind ConnEventKind, c uint32, m meta) {
+// notifyConnection calls the hook for a connection, if that is one of the sample.
+func (p *Plane) notifyConnection(kind ConnEventKind, c uint32, m meta) {
 	if every := p.hooks.SampleEvery; every > 1 && p.table.cold[c].hash.Load()/shardCount%every != 0 {
 		return
 	}

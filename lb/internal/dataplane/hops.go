@@ -17,13 +17,13 @@ type Hop struct {
 
 // hopTable numbers the hops that clients' packets come from, so that a connection
 // remembers its own in 16 bits; NAT's replies go back there. There are few: routers, and
-// the clients on the link. They are never forgotten; those beyond the last number get 0,
-// which is none.
+// the clients on the link. Numbers are never freed; hops beyond maxHops get 0, which is
+// none.
 type hopTable struct {
 	list atomic.Pointer[[]Hop] // by number; replaced, never changed
 
-	mu      sync.Mutex
-	numbers map[Hop]uint16
+	mu    sync.Mutex
+	byHop map[Hop]uint16
 }
 
 const maxHops = 1<<16 - 1
@@ -32,11 +32,11 @@ const maxHops = 1<<16 - 1
 func (x *hopTable) number(h Hop) uint16 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if n, ok := x.numbers[h]; ok {
+	if n, ok := x.byHop[h]; ok {
 		return n
 	}
-	if x.numbers == nil {
-		x.numbers = map[Hop]uint16{}
+	if x.byHop == nil {
+		x.byHop = map[Hop]uint16{}
 		x.list.Store(&[]Hop{{}})
 	}
 	old := *x.list.Load()
@@ -46,7 +46,7 @@ func (x *hopTable) number(h Hop) uint16 {
 	// Appending writes behind what readers of the old list can see.
 	list := append(old, h)
 	x.list.Store(&list)
-	x.numbers[h] = uint16(len(old))
+	x.byHop[h] = uint16(len(old))
 	return uint16(len(old))
 }
 
@@ -58,8 +58,7 @@ func (x *hopTable) get(n uint16) *Hop {
 	return &(*x.list.Load())[n]
 }
 
-// hopCache is one worker's memory of the numbers it saw last: of most packets the
-// number is known without a lock.
+// hopCache is one worker's cache of the hopTable, so that most packets need no lock.
 type hopCache [hopSlots]struct {
 	hop    uint64 // MAC above port
 	number uint16

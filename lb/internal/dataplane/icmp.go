@@ -3,15 +3,14 @@ package dataplane
 import "github.com/golb/golb/forward"
 
 // answer sends what a host would send in place of a frame that was not forwarded:
-// RST, port unreachable, time exceeded, too big. The setting answer_rate bounds what
-// golb sends that nobody forwards through it.
+// RST, port unreachable, time exceeded, too big. The setting answer_rate bounds them.
 func (w *Worker) answer(x *rxPacket, reason Reason) {
 	switch reason {
 	case NoService, NoConnection, NoServer, TTLExceeded, MTUExceeded:
 	default:
 		return
 	}
-	if !forward.MayAnswer(x.frame, &x.packet) || !w.mayAnswer(x.snap) {
+	if !forward.MayAnswer(x.frame, &x.packet) || !w.takeAnswerToken(x.snap) {
 		return
 	}
 	out := w.lend(forward.MaxReply)
@@ -43,33 +42,34 @@ func (w *Worker) writeAnswer(out *forward.Frame, x *rxPacket, reason Reason) boo
 
 // ping answers an echo request to a VIP, in place.
 func (w *Worker) ping(x *rxPacket) Reason {
-	if !w.mayAnswer(x.snap) {
+	if !w.takeAnswerToken(x.snap) {
 		return PingRateLimited
 	}
 	if !forward.EchoReply(x.frame, &x.packet, w.nextID()) {
 		return BadPing
 	}
-	x.verdict = verdictPing
+	x.forFragments = verdictPing
 	x.frame.Port = w.in
 	return forwarded
 }
 
-// mayAnswer draws from the worker's bucket of answers: it holds a second's worth.
-func (w *Worker) mayAnswer(snap *Snapshot) bool {
+// takeAnswerToken takes a token of the worker's bucket, which answer_rate fills and which
+// holds those of one second. It reports whether there was one.
+func (w *Worker) takeAnswerToken(snap *Snapshot) bool {
 	rate := int64(snap.settings.AnswerRate)
 	if since := int64(w.now - w.refilled); since > 0 {
-		w.answers = min(rate, w.answers+rate*since/TicksPerSecond)
+		w.answerTokens = min(rate, w.answerTokens+rate*since/TicksPerSecond)
 		w.refilled = w.now
 	}
-	if w.answers <= 0 {
+	if w.answerTokens <= 0 {
 		return false
 	}
-	w.answers--
+	w.answerTokens--
 	return true
 }
 
-// icmpError forwards an ICMP error to a VIP or to the host; done is false where it is
-// none of golb's.
+// icmpError handles an ICMP error to a VIP or to the host; done is false where it
+// concerns no connection or tunnel of golb.
 func (w *Worker) icmpError(x *rxPacket) (reason Reason, done bool) {
 	snap := x.snap
 	switch {
@@ -85,10 +85,10 @@ func (w *Worker) icmpError(x *rxPacket) (reason Reason, done bool) {
 	return 0, false
 }
 
-// related carries an ICMP error to the end of the connection that the quoted
-// packet belongs to: to the server what is about packets to the client, and through
-// NAT the other way too (ip_vs_in_icmp, ip_vs_out_icmp). The connection's timer
-// is not restarted.
+// related forwards an ICMP error to the sender of the quoted packet: to the server if it
+// quotes a packet to the client, and with NAT to the client if it quotes one to the
+// server (ip_vs_core.c, ip_vs_in_icmp and ip_vs_out_icmp). The connection's timer is not
+// restarted.
 func (w *Worker) related(x *rxPacket) Reason {
 	p, q, t := &x.packet, &w.quoted, w.plane.table
 	if !forward.ChecksumOK(x.frame, p) {
@@ -97,7 +97,7 @@ func (w *Worker) related(x *rxPacket) Reason {
 	if r := forward.ParseEmbedded(x.frame, p, q); r != forward.None {
 		return Reason(r)
 	}
-	key := reverseKeyOf(q) // the packet that drew the error went the other way
+	key := reverseKeyOf(q) // the quoted packet went the other way
 	hash := key.hash(t.seed)
 	r, m := t.find(&key, hash, w.plane.servers.all())
 	switch {
@@ -124,8 +124,8 @@ func (w *Worker) related(x *rxPacket) Reason {
 	return w.deliver(x, true)
 }
 
-// relatedReply carries an error about a client's packet, which q quotes, from the server
-// or a router on the way to it, to the client.
+// relatedReply forwards an error from the server, or a router on the way to it, to the
+// client whose packet q it quotes.
 func (w *Worker) relatedReply(x *rxPacket, q *forward.Packet) Reason {
 	p := &x.packet
 	vip, vport := w.plane.table.conns[x.conn].vipAddr()
@@ -141,5 +141,5 @@ func (w *Worker) relatedReply(x *rxPacket, q *forward.Packet) Reason {
 		return Reason(r)
 	}
 	w.countOut(x)
-	return w.routeBy(x, hop)
+	return w.sendToHop(x, hop)
 }

@@ -24,11 +24,11 @@ func (r indexRef) reply() bool  { return r&1 != 0 }
 const slotsPerBucket = 8
 
 // bucket is one cache line of the index: refs, and of each a tag of its tuple's
-// hash, so that one look tells which connections are worth reading. What does not
-// fit hangs on a chain through the connections themselves.
+// hash, so that most connections that do not match need not be read. More refs
+// than slots are on a chain through the connections themselves.
 //
-// Readers take no lock: while a connection is there its slot does not change, and a
-// reader that takes one for another sees that by the key. Writers hold busy.
+// Readers take no lock: a connection's ref stays in its slot while it exists, and a reader
+// compares the key of what a ref leads to. Writers lock busy.
 type bucket struct {
 	tags  [2]atomic.Uint64 // of slot i in word i%2, 16 bits from bit i/2*16; 0 is none
 	refs  [slotsPerBucket]atomic.Uint32
@@ -46,7 +46,7 @@ const (
 )
 
 // matching returns the slots whose tag is that of hash, and perhaps others, as a set
-// that first and rest take apart.
+// that first and withoutFirst take apart.
 func (b *bucket) matching(hash uint64) slots {
 	// A lane of x that is 0 borrows (Mycroft's test for a zero byte).
 	all := tagOf(hash) * tagLow
@@ -62,7 +62,7 @@ func (s slots) first() int {
 	return (at>>3 | at&1) % slotsPerBucket
 }
 
-func (s slots) rest() slots { return s & (s - 1) }
+func (s slots) withoutFirst() slots { return s & (s - 1) }
 
 func (s slots) has(i int) bool { return s>>(i/2*16+i%2)&1 != 0 }
 
@@ -73,8 +73,8 @@ func (b *bucket) putLocked(i int, tag uint64, r indexRef) {
 	word.Store(word.Load()&^(0xffff<<shift) | tag<<shift)
 }
 
-// lock spins: a bucket is held for some tens of nanoseconds. The holder may have
-// lost its processor, so a long wait gives way.
+// lock spins: a bucket is locked for some tens of nanoseconds. It yields at times, since
+// the holder may not be running.
 func (b *bucket) lock() {
 	for i := 1; !b.busy.CompareAndSwap(0, 1); i++ {
 		if i%64 == 0 {
@@ -101,21 +101,21 @@ func (t *table) link(hash uint64, r indexRef) {
 
 // linkReply enters r for the tuple of a server's replies, which other connections
 // may have too: those of the same client with other VIPs of the same server. The
-// newest is found first, as in ip_vs, since the others are most likely over: each
-// takes the slot of the next newest, and none of them is asked for meanwhile.
+// newest is found first, as in ip_vs, since the others are most likely over: r takes the
+// slot of the newest of them, that one the slot of the next, and so on.
 func (t *table) linkReply(k *flowKey, r indexRef, servers []*Server) {
 	hash := k.hash(t.seed)
 	b := t.bucket(hash)
 	b.lock()
 	defer b.unlock()
-	like := b.matching(hash)
+	sameTag := b.matching(hash)
 	for i := range b.refs {
 		other := indexRef(b.refs[i].Load())
 		if other == 0 {
 			b.putLocked(i, tagOf(hash), r)
 			return
 		}
-		if !like.has(i) || !other.reply() {
+		if !sameTag.has(i) || !other.reply() {
 			continue
 		}
 		if _, same := t.match(other, k, servers); same {
@@ -132,7 +132,7 @@ func (t *table) chainLocked(b *bucket, r indexRef) {
 	b.chain.Store(uint32(r))
 }
 
-// unlink takes r out again. Chained connections move into freed slots only when
+// unlink removes r. Chained connections move into freed slots only when
 // new ones come, so that a reader on the chain never loses its way to a
 // connection that is still there.
 func (t *table) unlink(hash uint64, r indexRef) {

@@ -1,8 +1,7 @@
 package dataplane
 
-// interner has services with equal settings share one copy, so that thousands of
-// services take no more of the cache for it than one does. What it holds is never
-// changed.
+// interner gives services with equal settings one copy of them, so that thousands of
+// services need no more of the processor's cache than one. The copies are immutable.
 type interner struct {
 	timeouts map[timeouts]*timeouts
 	settings map[serviceSettings]*serviceSettings
@@ -18,8 +17,8 @@ func (x *interner) intern(set *serviceSettings) *serviceSettings {
 	return firstEqual(x.settings, set)
 }
 
-// keep forgets all but the settings of these services.
-func (x *interner) keep(services map[*Service]struct{}) {
+// retain deletes all settings but those of these services.
+func (x *interner) retain(services map[*Service]struct{}) {
 	*x = newInterner()
 	for v := range services {
 		set := v.settings.Load()

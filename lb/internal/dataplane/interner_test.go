@@ -6,7 +6,7 @@ import (
 )
 
 func TestServicesWithEqualSettingsShareThem(t *testing.T) {
-	r := newRig(t, 1<<10, 0)
+	r := newTestPlane(t, 1<<10, 0)
 	a, b, c := r.NewService("a", 80, false), r.NewService("b", 81, false), r.NewService("c", 82, false)
 	a.Configure(ServiceConfig{})
 	b.Configure(ServiceConfig{})
@@ -24,7 +24,7 @@ func TestServicesWithEqualSettingsShareThem(t *testing.T) {
 }
 
 func TestSettingsThatNoServiceHasAreForgotten(t *testing.T) {
-	r := newRig(t, 1<<10, 0)
+	r := newTestPlane(t, 1<<10, 0)
 	v := r.NewService("a", 80, false)
 	for i := range 100 {
 		v.Configure(ServiceConfig{Rate: uint32(i)})

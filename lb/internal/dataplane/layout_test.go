@@ -7,17 +7,17 @@ import (
 
 const cacheLine = 64
 
-// TestWhatPacketsReadIsNotBesideWhatOthersWrite is about false sharing: a worker that
-// only reads must not lose the line to one that writes to something else.
-func TestWhatPacketsReadIsNotBesideWhatOthersWrite(t *testing.T) {
+// TestFieldsReadPerPacketShareNoLineWithWrittenOnes is about false sharing: a write to
+// one field must not take the cache line of another from the workers that read it.
+func TestFieldsReadPerPacketShareNoLineWithWrittenOnes(t *testing.T) {
 	for _, c := range []struct {
 		of      any
 		read    []string // by each packet
 		written []string // by connections that come, go and change, or under a lock
 	}{
 		{Server{}, []string{"addrWords", "service", "path", "counters", "gone"},
-			[]string{"Server", "upper", "lower", "templates", "failed", "methods", "quietSince"}},
-		{table{}, []string{"conns", "cold", "buckets", "seed"}, []string{"shards", "fresh", "cursor"}},
+			[]string{"Server", "upper", "lower", "templates", "failed", "methods", "unreferredSince"}},
+		{table{}, []string{"conns", "cold", "buckets", "seed"}, []string{"shards", "nextUnused", "cursor"}},
 		{Plane{}, []string{"snap", "table", "servers", "now", "start", "hooks"}, []string{"expiry", "frags", "hops", "ftp", "probes", "closedNAT", "dropped", "cut"}},
 		{expiry{}, []string{"behind"}, []string{"mu"}},
 	} {
@@ -45,14 +45,14 @@ func between(t *testing.T, of reflect.Type, a, b string) int {
 	return int(y.Offset) - int(x.Offset+x.Type.Size())
 }
 
-// TestEachWorkerHasLinesOfItsOwn: nothing that one worker writes for each packet is on
-// a line of another's.
-func TestEachWorkerHasLinesOfItsOwn(t *testing.T) {
+// TestWorkersShareNoWrittenLine: two workers write to no common cache line per packet,
+// but for those of connections.
+func TestWorkersShareNoWrittenLine(t *testing.T) {
 	if size := reflect.TypeFor[counters]().Size(); size != cacheLine {
 		t.Errorf("counters are %d bytes, not a line", size)
 	}
 	for n := 1; n <= 128; n++ {
-		list := newServer(rigServer, n).counters
+		list := newServer(testServer, n).counters
 		if at := reflect.ValueOf(&list[0]).Pointer(); at%cacheLine != 0 {
 			t.Errorf("counters of %d workers begin %d bytes into a line", n, at%cacheLine)
 		}
@@ -79,11 +79,11 @@ func TestEachWorkerHasLinesOfItsOwn(t *testing.T) {
 
 // TestSchedulersAndPacketsAgreeOnGone: gone is a copy of what schedulers read.
 func TestSchedulersAndPacketsAgreeOnGone(t *testing.T) {
-	s := newServer(rigServer, 1)
+	s := newServer(testServer, 1)
 	for _, gone := range []bool{true, false, true} {
 		s.setGone(gone)
 		if s.Gone() != gone || s.gone.Load() != gone {
-			t.Errorf("told %v: %v to schedulers, %v to packets", gone, s.Gone(), s.gone.Load())
+			t.Errorf("setGone(%v): %v to schedulers, %v to packets", gone, s.Gone(), s.gone.Load())
 		}
 	}
 }

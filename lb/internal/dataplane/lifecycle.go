@@ -3,8 +3,7 @@ package dataplane
 // How entries of the table end, and how their timers are filed.
 
 // dueLocked examines a connection at the tick that it is filed under: it may have been
-// prolonged, or be a template that still controls connections; else it ends. The lock
-// of sh is held.
+// prolonged, or be a template that still controls connections; else it ends.
 func (p *Plane) dueLocked(sh *shard, c uint32, now Tick) {
 	e, cold := &p.table.conns[c], &p.table.cold[c]
 	sh.unfile(p.table, c)
@@ -21,8 +20,8 @@ func (p *Plane) dueLocked(sh *shard, c uint32, now Tick) {
 	p.releaseLocked(c)
 }
 
-// releaseLocked ends a connection that is in no wheel any more. The lock of its shard is
-// held.
+// releaseLocked ends a connection that is in no wheel: takes it out of the index,
+// uncounts it at its server and template, and frees its number.
 func (p *Plane) releaseLocked(c uint32) {
 	s, m := p.unlinkLocked(c)
 	s.unbind(p.table.isTemplate(c), m.has(flagInactive))
@@ -48,7 +47,7 @@ func (p *Plane) unlinkLocked(c uint32) (*Server, meta) {
 	}
 	p.table.freeLocked(p.table.shardOf(c), c)
 	if p.hooks.OnConnection != nil && connKind(e.ports.Load()) == kindConn {
-		p.tellConnection(ConnEnded, c, m)
+		p.notifyConnection(ConnEnded, c, m)
 	}
 	return s, m
 }
@@ -71,7 +70,7 @@ func (p *Plane) deleteOne(id connID) (template connID, assured bool) {
 		return connID{}, false
 	}
 	if t := p.table.cold[id.index].template.Load(); t != 0 {
-		m := p.table.conns[t].load() // while the connection keeps it
+		m := p.table.conns[t].load() // valid as long as the connection exists
 		template, assured = m.id(t), m.has(flagAssured)
 	}
 	p.releaseLocked(id.index)
@@ -81,8 +80,8 @@ func (p *Plane) deleteOne(id connID) (template connID, assured bool) {
 // exists reports whether a connection has not ended.
 func (p *Plane) exists(id connID) bool { return p.table.conns[id.index].load().is(id) }
 
-// detachLocked takes a connection that is to end before its time out of the wheel, if it
-// has not ended, and controls no others. The lock of sh is held.
+// detachLocked takes a connection out of the wheel of sh, unless it has ended or controls
+// others; releaseLocked or unlinkLocked must follow.
 func (p *Plane) detachLocked(sh *shard, id connID) bool {
 	if !p.exists(id) || p.table.cold[id.index].controls.Load() > 0 {
 		return false
@@ -107,10 +106,11 @@ func (p *Plane) invalidate(id connID) {
 	}
 }
 
-// hold adds a connection to those that a template controls, and restarts its timer: a
-// tick longer than a connection of that time, so that one which ends with it does not
-// delay it. It fails where the template has ended.
-func (p *Plane) hold(id connID, now Tick) bool {
+// addControlledAndRearm counts one more connection that a template controls, and restarts
+// the template's timer, one tick longer than its timeout: a connection with the same
+// timeout then ends first and does not delay the template. It fails where the template
+// has ended.
+func (p *Plane) addControlledAndRearm(id connID, now Tick) bool {
 	cold := &p.table.cold[id.index]
 	sh := p.table.shardOf(id.index)
 	sh.mu.Lock()
@@ -120,7 +120,7 @@ func (p *Plane) hold(id connID, now Tick) bool {
 	}
 	cold.controls.Add(1)
 	e := &p.table.conns[id.index]
-	if end := now + Tick(cold.timeout.Load()) + 1; e.deadline().before(end) { // not with a slower worker's clock
+	if end := now + Tick(cold.timeout.Load()) + 1; e.deadline().before(end) { // a slower worker's clock must not shorten it
 		e.rearm(end)
 	}
 	return true
@@ -137,9 +137,9 @@ func (p *Plane) refile(id connID) {
 	}
 }
 
-// fileLocked enters a connection into the wheel by its deadline. A worker that shortens
-// the deadline reads afterwards where the connection is filed; here it is the other way
-// round, so that one of the two sees the other. The lock of sh is held.
+// fileLocked enters a connection into the wheel by its deadline. update writes a shorter
+// deadline and then reads the tick that the connection is filed under; here the order is
+// the reverse, so that at least one of the two sees what the other wrote.
 func (p *Plane) fileLocked(sh *shard, c uint32) {
 	e := &p.table.conns[c]
 	for {

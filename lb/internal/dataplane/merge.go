@@ -6,11 +6,11 @@ import "github.com/golb/golb/forward"
 type merger struct {
 	tcp, udp bool
 	misses   uint8 // batches in a row in which nothing could be merged
-	skip     uint8 // batches still to be sent as they are
+	skip     uint8 // batches to send unmerged before the next try
 }
 
-// mergerFor is that of a port: where GSO reports that the port takes super-packets which
-// nobody has received.
+// mergerFor makes the merger of a port: enabled where the port's method GSO, if any,
+// reports that it can send super-packets that golb makes.
 func mergerFor(p Port) (m merger) {
 	if g, ok := p.(interface{ GSO() (tcp, udp bool) }); ok {
 		m.tcp, m.udp = g.GSO()
@@ -18,8 +18,8 @@ func mergerFor(p Port) (m merger) {
 	return m
 }
 
-// merge merges what may be merged of the frames that are to leave by a port. Traffic
-// that comes merged, or has nothing to merge, is tried in one batch of sixteen.
+// merge merges frames of a port into super-packets where it can. After four batches in
+// which nothing could be merged, it tries only one batch in sixteen.
 func (w *Worker) merge(port int, frames []forward.Frame) []forward.Frame {
 	const maxMisses = 4
 	m := &w.mergers[port]

@@ -15,7 +15,7 @@ const pageWindow = 8192 // what a client may send ahead: requests, not uploads
 // at once (RFC 6928), of the least size.
 const MaxPage = 10 * 536
 
-// page is what a client gets in place of a server's answer: a whole HTTP response.
+// page is a whole HTTP response that golb sends in place of a server's.
 type page struct{ text []byte }
 
 // mayBePage reports whether a segment of no connection may be one of a connection to the
@@ -38,7 +38,7 @@ func (w *Worker) sendSYNACK(x *rxPacket) Reason {
 		return NoServer
 	case p.Frag != forward.NotFrag || !forward.MayAnswer(f, p) || !forward.ChecksumOK(f, p):
 		return BadPageSYN
-	case !w.mayAnswer(x.snap):
+	case !w.takeAnswerToken(x.snap):
 		return PageRateLimited
 	}
 	isn, _ := forward.Sequence(f, p)
@@ -49,8 +49,8 @@ func (w *Worker) sendSYNACK(x *rxPacket) Reason {
 	return consumed
 }
 
-// pageSegment answers a segment of a connection to the page; ok is false where it is
-// none of such.
+// pageSegment answers a segment of a connection to the page; ok is false for any other
+// segment.
 func (w *Worker) pageSegment(x *rxPacket, v *Service, pg *page) (ok bool) {
 	p, f := &x.packet, x.frame
 	if p.Frag != forward.NotFrag || p.TCPFlags&(forward.FlagSYN|forward.FlagRST|forward.FlagACK) != forward.FlagACK ||
@@ -58,17 +58,17 @@ func (w *Worker) pageSegment(x *rxPacket, v *Service, pg *page) (ok bool) {
 		return false
 	}
 	seq, ack := forward.Sequence(f, p)
-	cookie, has, ok := w.ackedBytes(pg, &x.key, ack)
+	cookie, acked, ok := w.ackedBytes(pg, &x.key, ack)
 	switch length := forward.SegmentLen(p); {
 	case !ok:
 		return false
-	case has > len(pg.text): // and the FIN
+	case acked > len(pg.text): // and the FIN
 		w.sendSegment(x, &forward.TCPSegment{Seq: ack, Ack: seq + length, Flags: forward.FlagACK})
 	case length == 0:
-	case cookieMark(cookie) != w.plane.pageKey.mark(seq-1): // not the first, which comes again
+	case cookieISNHash(cookie) != w.plane.pageKey.isnHash(seq-1): // not the first, which comes again
 	default:
 		v.pages.Add(1)
-		w.sendPage(x, pg, seq, ack, has, cookieSizeOf(cookie))
+		w.sendPage(x, pg, seq, ack, acked, cookieSizeOf(cookie))
 	}
 	return true
 }
@@ -76,21 +76,21 @@ func (w *Worker) pageSegment(x *rxPacket, v *Service, pg *page) (ok bool) {
 // ackedBytes finds the cookie of the connection that an acknowledgment number belongs
 // to, and how much of the page the client has: the end of some segment; one more than
 // the page is long where it has the FIN too.
-func (w *Worker) ackedBytes(pg *page, key *flowKey, ack uint32) (cookie uint32, has int, ok bool) {
+func (w *Worker) ackedBytes(pg *page, key *flowKey, ack uint32) (cookie uint32, acked int, ok bool) {
 	try := func(n int, size int) bool {
-		cookie, has = ack-1-uint32(n), n
+		cookie, acked = ack-1-uint32(n), n
 		return (size == 0 || cookieSizeOf(cookie) == size) && w.plane.pageKey.check(key, cookie, w.now)
 	}
 	total := len(pg.text)
 	for _, n := range [...]int{0, total + 1, total} {
 		if try(n, 0) {
-			return cookie, has, true
+			return cookie, acked, true
 		}
 	}
 	for _, size := range cookieSizes {
 		for n := int(size); n < total; n += int(size) {
 			if try(n, int(size)) {
-				return cookie, has, true
+				return cookie, acked, true
 			}
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// schedulePersistent is schedule for a persistent service: the client's template says
-// which server, and where there is none the scheduler's pick becomes one
-// (ip_vs_sched_persist).
+// schedulePersistent is schedule for a persistent service: the server is that of the
+// client's template, which is made for the scheduler's pick where there is none
+// (ip_vs_core.c, ip_vs_sched_persist).
 func (w *Worker) schedulePersistent(x *rxPacket, v *Service, set *serviceSettings) Reason {
 	tuple, ok := w.templateTuple(x, v, set)
 	if !ok {
@@ -27,7 +27,7 @@ func (w *Worker) schedulePersistent(x *rxPacket, v *Service, set *serviceSetting
 				return TableFull
 			}
 		}
-		if !w.plane.hold(m.id(c), w.now) {
+		if !w.plane.addControlledAndRearm(m.id(c), w.now) {
 			continue // expired in between
 		}
 		s := w.plane.servers.get(m.server())
@@ -47,11 +47,11 @@ func (w *Worker) schedulePersistent(x *rxPacket, v *Service, set *serviceSetting
 // is full.
 func (w *Worker) enterTemplate(v *Service, set *serviceSettings, s *Server, key *flowKey, hash uint64) (uint32, meta) {
 	s.count(true)
-	c, m, fresh := w.plane.table.insert(&newConn{
+	c, m, created := w.plane.table.insert(&newConn{
 		key: *key, hash: hash, server: s, dport: v.templatePort(s), timeout: set.persistence,
-		meta: meta(s.path.Load().method) << metaMethod,
+		meta: meta(s.path.Load().method) << methodShift,
 	}, w.now, w.plane.servers.all())
-	if fresh {
+	if created {
 		s.bind()
 	} else {
 		s.uncount(true)
@@ -74,9 +74,9 @@ func (w *Worker) template(x *rxPacket, key *flowKey, hash uint64) (uint32, meta)
 	return r.conn(), m
 }
 
-// templateTuple is the key of a client's template: its masked address, or what the hook
-// or the engine has in place of it; for a service of all ports, or FTP, any port. ok is
-// false for a packet without the Call-ID that it needs.
+// templateTuple is the tuple of a client's template: the client's masked address, or what
+// Hooks.ClientKey or the Call-ID gives in place of it; and the service's port, 0 for FTP
+// and services with several. ok is false for a packet without the Call-ID that it needs.
 func (w *Worker) templateTuple(x *rxPacket, v *Service, set *serviceSettings) (t tuple, ok bool) {
 	p := &x.packet
 	t = tuple{src: p.Src, dst: p.Dst, dstPort: v.port, proto: p.Proto, kind: kindTemplate}

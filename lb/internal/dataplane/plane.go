@@ -8,7 +8,7 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// Plane is the data plane of one balancer: what its workers share. Its methods may be
+// Plane is the data plane of one balancer: the state that its workers share. Its methods may be
 // called at any time from any goroutine, but for those that change services and
 // servers (AddServer, DropServer, NewService, Publish and the methods of Service and
 // Server): these go one at a time.
@@ -25,24 +25,24 @@ type Plane struct {
 	mtuLearned atomic.Uint32 // tick of the last path MTU learned, 0 never
 	fullAt     atomic.Uint32 // tick at which the table was last full, 0 never
 
-	_ line // what follows has locks
+	_ line // the fields below have locks
 
-	expiry    expiry
-	orphans   atomic.Bool // a server left its service: its connections may have to end
-	frags     fragments
-	hops      hopTable
-	ftp       ftp
-	probes    probes
-	closedNAT resetTable
-	nextHops  NextHops
-	workers   atomic.Pointer[[]*Worker]
-	stopped   atomic.Bool
-	_         line
+	expiry      expiry
+	serversGone atomic.Bool // a server left its service since the last expiry
+	frags       fragments
+	hops        hopTable
+	ftp         ftp
+	probes      probes
+	closedNAT   resetTable
+	nextHops    NextHops
+	workers     atomic.Pointer[[]*Worker]
+	stopped     atomic.Bool
+	_           line
 
-	// What control alone touches.
+	// Used by the control plane alone.
 	workerCount int
 	interner    interner
-	dropped     []*Server // that may still be referred to
+	dropped     []*Server // connections may still refer to them
 	marks       uint32    // given to services
 	cut         cutList
 }
@@ -58,9 +58,9 @@ type Config struct {
 	Hooks       Hooks
 }
 
-// NextHops finds the way to addresses that are no server's: clients, where replies do not
-// go back to the MAC that sent the request, and the peers of what NAT's servers send
-// themselves.
+// NextHops finds the next hop to addresses other than servers': clients, where replies do
+// not go back to the MAC that the request came from, and the peers of connections that
+// servers of method NAT open.
 type NextHops interface {
 	// NextHop returns the next hop to dst, nil where there is none or its MAC is not
 	// known, and the host's own address towards dst, zero where there is none. Workers
@@ -79,7 +79,7 @@ func New(c Config) *Plane {
 	return p
 }
 
-// tick reads the clock. The table's time starts at 1, so that 0 is never.
+// tick reads the clock. Ticks start at 1: 0 stands for never.
 func (p *Plane) tick() Tick { return Ticks(p.now().Sub(p.start)) + 1 }
 
 // InUse is how many connections and templates there are.
@@ -106,8 +106,8 @@ func (w *Worker) Drops() (d Drops) {
 	return d
 }
 
-// PathMTUsExpired reports, once, that path MTUs were learned and are to be forgotten: the
-// caller gives all servers the MTU of their route again.
+// PathMTUsExpired reports, once, that learned path MTUs have expired: the caller must give
+// all servers the MTU of their route again.
 func (p *Plane) PathMTUsExpired() bool {
 	at := p.mtuLearned.Load()
 	if at == 0 || p.tick().before(Tick(at)+pathMTUTimeout) {
@@ -117,5 +117,5 @@ func (p *Plane) PathMTUsExpired() bool {
 	return true
 }
 
-// ErrNotRunning is what fails where no worker runs.
+// ErrNotRunning is returned where no worker runs.
 var ErrNotRunning = errors.New("golb does not run")

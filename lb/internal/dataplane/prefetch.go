@@ -2,16 +2,16 @@ package dataplane
 
 import "github.com/golb/golb/forward"
 
-// rxPacket is all that a worker knows of a packet while it forwards it.
+// rxPacket is the state of a packet while a worker handles it.
 type rxPacket struct {
-	packet forward.Packet // as parsed; rewriting keeps it true
+	packet forward.Packet // as parsed; rewriters update it
 	frame  *forward.Frame
 	snap   *Snapshot
 
-	parsed forward.Reason // why it is not for golb
-	key    flowKey        // of its tuple
-	hash   uint64         // of key; of a packet without a tuple, any number that is its flow's
-	ref    indexRef       // of its connection, most likely; 0 where there is none
+	parsed    forward.Reason // None, or why golb does not take it
+	key       flowKey        // of its tuple
+	hash      uint64         // of key; of a later fragment, a number that is the same for the datagram
+	candidate indexRef       // first ref with the hash's tag; datagram compares its key
 
 	// Where it goes: a connection, or for one-packet services just a server, with conn 0.
 	conn   uint32
@@ -19,21 +19,21 @@ type rxPacket struct {
 	server *Server
 	dport  uint16 // at the server
 
-	verdict    fragVerdict  // for later fragments of the datagram
-	answerFrom forward.Addr // source of an answer to the packet
-	mtu        int          // bytes of IP packet that the packet exceeds, for such an answer
+	forFragments fragVerdict  // for later fragments of the datagram
+	answerFrom   forward.Addr // source of an answer to the packet
+	mtu          int          // of the next hop, in bytes of IP packet, for MTUExceeded
 }
 
-// prefetch parses a batch, and reads what its packets will need of the table. Each
-// packet alone would wait for memory twice, for the index and for its connection;
-// the loops here are so short that the processor waits for many at once.
+// prefetch parses a batch, and loads the cache lines of the table that its packets will
+// need. One packet alone waits for memory twice, for the index and for its connection;
+// these loops are so short that the processor waits for many lines at once.
 func (w *Worker) prefetch(snap *Snapshot, frames []forward.Frame) {
 	all, t := w.rx[:len(frames)], w.plane.table
 	for i := range all {
 		x := &all[i]
 		x.frame, x.snap = &frames[i], snap
 		if x.parsed = forward.Parse(x.frame, &x.packet); x.parsed == forward.None {
-			x.key.ofPacket(&x.packet)
+			x.key.setPacket(&x.packet)
 			x.hash = x.key.hash(t.seed)
 		}
 	}
@@ -43,23 +43,22 @@ func (w *Worker) prefetch(snap *Snapshot, frames []forward.Frame) {
 	for i := range all {
 		x := &all[i]
 		b := t.bucket(x.hash)
-		x.ref = indexRef(b.refs[b.matching(x.hash).first()].Load())
-		t.conns[x.ref.conn()].meta.Load()
+		x.candidate = indexRef(b.refs[b.matching(x.hash).first()].Load())
+		t.conns[x.candidate.conn()].meta.Load()
 	}
 	if len(w.plane.servers.all()) > fewServers {
 		w.prefetchServers(all)
 	}
 }
 
-// fewServers are so many that what packets read of them stays in the processor's own
-// cache.
+// fewServers is how many servers' lines stay in a processor's own cache.
 const fewServers = 512
 
-// prefetchServers reads what packets of known connections will need of their servers.
+// prefetchServers loads the lines of servers that packets of a batch will need.
 func (w *Worker) prefetchServers(all []rxPacket) {
 	var found [batchSize]*Server
 	for i := range all {
-		s := w.plane.servers.get(w.plane.table.conns[all[i].ref.conn()].load().server())
+		s := w.plane.servers.get(w.plane.table.conns[all[i].candidate.conn()].load().server())
 		if s != nil {
 			s.path.Load()
 		}

@@ -40,7 +40,7 @@ type Probe struct {
 	answer chan ProbeAnswer // room for one
 }
 
-// ProbeConfig says what a probe asks.
+// ProbeConfig is the path that a probe takes.
 type ProbeConfig struct {
 	Server *Server
 	Source forward.Addr // the host's own, of the VIP's family
@@ -48,7 +48,7 @@ type ProbeConfig struct {
 	Port   uint16
 }
 
-// ProbeAnswer is what came of a SYN.
+// ProbeAnswer is the kind of an answer to a SYN.
 type ProbeAnswer uint8
 
 // The answers to a SYN.
@@ -57,7 +57,7 @@ const (
 	ProbeReset
 )
 
-// NewProbe enters a probe, which has to be ended by EndProbe.
+// NewProbe makes a probe and reserves its source port until EndProbe.
 func (p *Plane) NewProbe(c ProbeConfig) (*Probe, error) {
 	b := &Probe{config: c, peer: c.VIP, dport: c.Port, iss: rand.Uint32(), answer: make(chan ProbeAnswer, 1)}
 	if c.Server.Method() == NAT {
@@ -69,17 +69,17 @@ func (p *Plane) NewProbe(c ProbeConfig) (*Probe, error) {
 	return b, p.probes.begin(b)
 }
 
-// EndProbe forgets a probe.
+// EndProbe frees the probe's port. Later answers are ignored.
 func (p *Plane) EndProbe(b *Probe) { p.probes.end(b) }
 
-// SendProbe has a worker send the SYN, once more where it was sent already. Sent is false
-// where it could not be, with the reason.
+// SendProbe has a worker send the probe's SYN, or send it again. sent is false where it
+// could not be sent, for the reason why.
 func (p *Plane) SendProbe(ctx context.Context, b *Probe) (sent bool, why Reason, err error) {
 	r, err := p.do(ctx, func(w *Worker) Reason { return w.sendProbe(b, forward.FlagSYN, b.iss) })
 	return err == nil && (r == forwarded || r == consumed), r, err
 }
 
-// Answer gets what came of the SYN, once.
+// Answer receives the answer to the SYN, once.
 func (b *Probe) Answer() <-chan ProbeAnswer { return b.answer }
 
 // begin enters a probe, and gives it a port.
@@ -120,7 +120,7 @@ func (x *probes) find(p *forward.Packet, ack uint32) *Probe {
 	return b
 }
 
-// probeAnswered deals with an answer to a probe; ok is false for any other packet.
+// probeAnswered handles an answer to a probe; ok is false for any other packet.
 func (w *Worker) probeAnswered(x *rxPacket) (ok bool) {
 	p := &x.packet
 	if p.Proto != forward.ProtoTCP || p.Frag != forward.NotFrag || p.TCPFlags&forward.FlagACK == 0 ||

@@ -7,10 +7,10 @@ import (
 )
 
 func TestSendingProbesAllocatesNothing(t *testing.T) {
-	r := newRig(t, 1<<10, 0)
+	r := newTestPlane(t, 1<<10, 0)
 	p, err := r.NewProbe(ProbeConfig{
-		Server: (*r.snap.Load().match(forward.ProtoTCP, forward.AddrFrom(rigVIP.Addr()), rigVIP.Port()).servers.Load())[0],
-		Source: forward.AddrFrom4([4]byte{192, 0, 2, 1}), VIP: forward.AddrFrom(rigVIP.Addr()), Port: rigVIP.Port(),
+		Server: (*r.snap.Load().match(forward.ProtoTCP, forward.AddrFrom(testVIP.Addr()), testVIP.Port()).servers.Load())[0],
+		Source: forward.AddrFrom4([4]byte{192, 0, 2, 1}), VIP: forward.AddrFrom(testVIP.Addr()), Port: testVIP.Port(),
 	})
 	if err != nil {
 		t.Fatal(err)

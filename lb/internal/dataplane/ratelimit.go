@@ -33,7 +33,7 @@ func (b *tokenBucket) take(rate uint32, now Tick) bool {
 
 // clientBuckets are those of clients, by a hash of their prefix. Clients that share
 // one share its rate: with as many buckets as there are that is rare, and memory
-// stays bounded whoever sends.
+// stays bounded.
 type clientBuckets [1 << 14]tokenBucket
 
 // clientPrefix is how much of an IPv6 address is one client's; of IPv4 all is.

@@ -10,7 +10,7 @@ import (
 // the frame is, come first; then those about what golb does with it.
 type Reason uint8
 
-// forwarded is the reason of frames that were.
+// forwarded means that the frame is to be sent through frame.Port.
 const forwarded = Reason(forward.None)
 
 // The reasons that are not in the frame itself.
@@ -33,7 +33,7 @@ const (
 	NoCallID                                            // to a service with persistence by Call-ID, without one
 	NotAdmitted                                         // a new connection that Env.Admit refused
 	NumReasons
-	consumed = NumReasons // not lost: other frames carry what it did
+	consumed = NumReasons // not dropped: other frames carry its data, or it waits or was answered
 )
 
 var reasonNames = [NumReasons - NotVIP]string{

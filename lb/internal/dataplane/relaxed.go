@@ -5,10 +5,10 @@ import (
 	"sync/atomic"
 )
 
-// relaxed is a word that others read at any time, and that a packet may write
-// without a memory barrier: a Store of sync/atomic is one, and costs as much as all
-// else that a look-up does. The Go memory model gives what is needed: a word is read
-// as it was written once. Of writes at the same time one may be lost.
+// relaxed is a word that any goroutine may read, and that a worker may write per packet
+// without a memory barrier: a Store of sync/atomic has one, which costs as much as the
+// rest of a look-up. The Go memory model guarantees that a read sees a whole written
+// word. Of two writes at once one may be lost.
 type relaxed struct{ v uint64 }
 
 // Load reads the word.

@@ -2,9 +2,40 @@ package dataplane
 
 import "github.com/golb/golb/forward"
 
-// reusable reports whether an opening packet with the tuple of a connection starts one
-// of its own, since the connection is over or its server is to get no new ones
-// (is_new_conn_expected).
+// isOpening reports whether the packet opens a connection.
+func isOpening(p *forward.Packet) bool {
+	switch p.Proto {
+	case forward.ProtoTCP:
+		return p.TCPFlags&forward.FlagSYN != 0
+	case forward.ProtoSCTP:
+		return p.SCTPChunk == sctpInitChunk
+	}
+	return false
+}
+
+// renewOrForward handles a packet that opens a connection which exists, or whose
+// server is gone: it begins a new connection, or goes to the server of the old one
+// (ip_vs_in).
+func (w *Worker) renewOrForward(x *rxPacket) Reason {
+	if isOpening(&x.packet) {
+		if w.reusable(x) {
+			return w.renew(x)
+		}
+		w.countRepeatedSYN(x)
+	}
+	if x.server.gone.Load() {
+		if !x.snap.settings.ExpireNodestConn {
+			return ServerGone
+		}
+		return w.renew(x)
+	}
+	x.dport = w.plane.table.conns[x.conn].dport()
+	return w.toServer(x)
+}
+
+// reusable reports whether an opening packet of a connection begins a new one with the
+// same tuple, since the old one is over or its server gets no new connections
+// (ip_vs_core.c, is_new_conn_expected).
 func (w *Worker) reusable(x *rxPacket) bool {
 	set, m := &x.snap.settings, x.meta
 	if set.ExpireNodestConn && x.server.Weight() == 0 {
@@ -23,11 +54,11 @@ func (w *Worker) reusable(x *rxPacket) bool {
 	return false
 }
 
-// renew ends a connection, and deals with its packet as one of no connection. As in
-// ip_vs, where the timer ends it a moment later (ip_vs_conn_expire_now), its server
-// still counts it when a new one is scheduled, and its template stays.
+// renew ends a connection, and schedules its packet as a new flow. As in ip_vs, where
+// the old connection's timer ends it a moment later (ip_vs_conn_expire_now), schedulers
+// still see it counted at its server, and its template stays.
 func (w *Worker) renew(x *rxPacket) Reason {
-	s, m := w.plane.supersede(x.meta.id(x.conn))
+	s, m := w.plane.endKeepingCount(x.meta.id(x.conn))
 	x.conn, x.meta, x.server = 0, 0, nil
 	reason := w.newFlow(x)
 	if s != nil {
@@ -36,9 +67,9 @@ func (w *Worker) renew(x *rxPacket) Reason {
 	return reason
 }
 
-// supersede ends a connection that its server is to count for a while. It spares what
-// controls others, and returns nil where nothing ended.
-func (p *Plane) supersede(id connID) (*Server, meta) {
+// endKeepingCount ends a connection, which stays counted at its server until the caller
+// uncounts it. It returns nil where the connection has ended or controls others.
+func (p *Plane) endKeepingCount(id connID) (*Server, meta) {
 	sh := p.table.shardOf(id.index)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

@@ -2,14 +2,15 @@ package dataplane
 
 import "github.com/golb/golb/forward"
 
-// Towards clients: replies of NAT's servers (ip_vs_out), and what these servers send
-// themselves.
+// Towards clients: replies of servers of method NAT, and packets of connections that
+// these servers open.
 
-// toClient sends a server's reply on to the client (ip_vs_out).
+// toClient counts a server's reply, updates its connection, and sends it to the client
+// (ip_vs_core.c, ip_vs_out).
 func (w *Worker) toClient(x *rxPacket) Reason {
 	w.countOut(x)
 	if x.packet.Frag != forward.NotFrag {
-		x.verdict = verdictOf(x, true)
+		x.forFragments = verdictOf(x, true)
 	}
 	w.plane.update(x, fromServer, 0, w.now)
 	return w.replyOut(x)
@@ -22,8 +23,9 @@ func (w *Worker) countOut(x *rxPacket) {
 	count.outBytes.bump(uint64(x.packet.End - x.packet.L3))
 }
 
-// replyOut makes a server's packet one of the VIP's, and sends it to the client. Errors
-// are told to the server about the packet as it sent it.
+// replyOut translates a server's packet to come from the VIP, and sends it to the client.
+// Errors are answered before translation, so that they quote the packet as the server
+// sent it.
 func (w *Worker) replyOut(x *rxPacket) Reason {
 	p := &x.packet
 	hop := w.hopToClient(x)
@@ -47,7 +49,7 @@ func (w *Worker) replyOut(x *rxPacket) Reason {
 	if r := forward.NATReply(x.frame, p, &vip, vport); r != forward.None {
 		return Reason(r)
 	}
-	return w.routeBy(x, hop)
+	return w.sendToHop(x, hop)
 }
 
 // hopToClient is the hop that the client's packets came from, or the next hop of the
@@ -66,8 +68,8 @@ func (w *Worker) tooLong(x *rxPacket, hop *Hop) bool {
 	return p.NetLen(x.frame) > w.mtus[hop.Port] && (p.DF || p.Version == 6)
 }
 
-// routeBy sends a finished packet on to a hop, as a router does.
-func (w *Worker) routeBy(x *rxPacket, hop *Hop) Reason {
+// sendToHop sends a finished packet on to a hop, as a router does.
+func (w *Worker) sendToHop(x *rxPacket, hop *Hop) Reason {
 	w.clampMSS(x, w.mtus[hop.Port])
 	forward.DecTTL(x.frame, &x.packet)
 	forward.SetMACs(x.frame, hop.MAC, w.macs[hop.Port])
@@ -82,7 +84,7 @@ func (w *Worker) routeOut(x *rxPacket) Reason {
 	if hop == nil {
 		return NotVIP
 	}
-	x.verdict = verdictRouteOut
+	x.forFragments = verdictRouteOut
 	switch {
 	case p.TTL <= 1:
 		_, x.answerFrom = w.plane.nextHops.NextHop(p.Src)
@@ -92,5 +94,5 @@ func (w *Worker) routeOut(x *rxPacket) Reason {
 		x.mtu = w.mtus[hop.Port]
 		return MTUExceeded
 	}
-	return w.routeBy(x, hop)
+	return w.sendToHop(x, hop)
 }

@@ -9,23 +9,23 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// A connection that is cut is answered by a reset with its next segment. An end that
-// waits for the other sends none, so it is asked for one: a SYN on a connection that is
-// established is answered by an ACK, whatever its number (challenge ACK, RFC 5961 §4.2),
-// and that by the reset, which so has the right number. With NAT both ends are asked; with
-// DSR and TUN the client alone, since what servers send does not pass through golb.
+// The next segment of a connection that was cut is answered by a reset. An end that sends
+// nothing gets a SYN with any sequence number: on an established connection it answers
+// with a challenge ACK (RFC 5961 §4.2), which holds the sequence number that the reset
+// needs. With NAT both ends get one; with DSR and TUN only the client does, since the
+// server's segments do not pass through golb.
 
 const (
-	maxCut      = 1 << 16             // connections that wait to be asked, or with NAT to be answered
-	closedFor   = 30 * TicksPerSecond // how long a server's segments are answered
+	maxCut      = 1 << 16             // connections whose ends are still to be reset
+	closedFor   = 30 * TicksPerSecond // how long a server's segments are reset
 	resetTries  = 12                  // calls of SendResets, while the client's MAC is not known
 	resetWindow = 1024
-	// resetShare of answer_rate is what is asked a second, so that there is room for
-	// the resets that follow.
+	// answer_rate/resetShare is how many SYNs are sent a second; the rest is for the
+	// resets that follow.
 	resetShare = 2
 )
 
-// cutList is the connections that were cut, whose ends are to be asked.
+// cutList is the connections that were cut and whose ends get a SYN next.
 type cutList struct {
 	mu    sync.Mutex
 	conns []cutConn
@@ -87,7 +87,7 @@ func (x *resetTable) expire(now Tick) {
 }
 
 // Cut ends all connections of a server, then those that controlled others, and then
-// the templates that led to it. Their ends are told by SendResets.
+// the templates that led to it. SendResets resets the ends of the connections.
 func (p *Plane) Cut(s *Server) {
 	for _, templates := range []bool{false, false, true} {
 		for c := uint32(1); c < p.table.used(); c++ {
@@ -104,8 +104,8 @@ func (p *Plane) Cut(s *Server) {
 	}
 }
 
-// resettable notes what has to be known of a connection once it is cut; wanted is false
-// where its ends need not be told.
+// resettable copies what a reset of connection c needs; wanted is false where its ends
+// need none: it is no TCP connection, or not established.
 func (p *Plane) resettable(c uint32, m meta, s *Server) (end cutConn, wanted bool) {
 	key := p.table.key(c)
 	if key.proto() != forward.ProtoTCP || key.kind() != kindConn {
@@ -122,7 +122,7 @@ func (p *Plane) resettable(c uint32, m meta, s *Server) (end cutConn, wanted boo
 	}, true
 }
 
-// queueReset has the ends of a connection that was cut told.
+// queueReset queues the resets of a connection that was cut.
 func (p *Plane) queueReset(end cutConn) {
 	if end.nat {
 		p.closedNAT.add(&end, p.tick()+closedFor)
@@ -134,8 +134,8 @@ func (p *Plane) queueReset(end cutConn) {
 	}
 }
 
-// SendResets asks as many ends of connections that were cut as the setting answer_rate
-// allows for the time since the last call, every.
+// SendResets sends SYNs to the ends of connections that were cut, as many as the setting
+// answer_rate allows for every, the time since the last call.
 func (p *Plane) SendResets(every time.Duration) {
 	p.closedNAT.expire(p.tick())
 	rate := p.snap.Load().settings.AnswerRate / resetShare
@@ -159,20 +159,20 @@ func (p *Plane) SendResets(every time.Duration) {
 		return consumed
 	})
 	if err != nil {
-		return // golb ends
+		return // the workers have stopped
 	}
 	p.cut.mu.Lock()
 	p.cut.conns = append(p.cut.conns, again...)
 	p.cut.mu.Unlock()
 }
 
-// sendChallengeSYN asks both ends of a connection; it is not done while the way to the
-// client is not known, for some tries.
+// sendChallengeSYN sends a SYN to the ends of a connection. done is false where the next
+// hop to the client is not known, up to resetTries times.
 func (w *Worker) sendChallengeSYN(end *cutConn) (done bool) {
 	t := tuple{src: end.client, dst: end.vip, srcPort: end.cport, dstPort: end.vport, proto: forward.ProtoTCP}
 	key := t.key()
 	if r, _ := w.plane.table.find(&key, key.hash(w.plane.table.seed), w.plane.servers.all()); r != 0 {
-		return true // the client has begun anew
+		return true // the client has opened a new connection
 	}
 	if end.nat && end.tries == 0 {
 		to := end.server.path.Load()
@@ -190,7 +190,7 @@ func (w *Worker) sendChallengeSYN(end *cutConn) (done bool) {
 	return true
 }
 
-// sendSYN sends a SYN that draws an ACK.
+// sendSYN sends a SYN that is answered by a challenge ACK.
 func (w *Worker) sendSYN(s *forward.TCPSegment, port int) {
 	if s.DstMAC.IsZero() {
 		return

@@ -10,11 +10,11 @@ import (
 const newTimeout = 3 * TicksPerSecond
 
 // schedule finds a server for the first packet of a connection, and enters the
-// connection (ip_vs_schedule).
+// connection (ip_vs_core.c, ip_vs_schedule).
 func (w *Worker) schedule(x *rxPacket, v *Service) Reason {
 	p := &x.packet
 	if p.SrcPort == ftpDataPort {
-		return NoService // a server's data connection: it is known or none
+		return NoService // a server's FTP data connection: it was expected, or is none
 	}
 	set := v.settings.Load()
 	if w.exceedsRate(x, v, set) {
@@ -23,7 +23,7 @@ func (w *Worker) schedule(x *rxPacket, v *Service) Reason {
 	if w.plane.hooks.Admit != nil && !w.plane.hooks.Admit(w.flowOf(x)) {
 		return NotAdmitted
 	}
-	if v.closed.Load() && (v.port != ftpPort || p.DstPort == ftpPort) { // transfers go where their control connection is
+	if v.closed.Load() && (v.port != ftpPort || p.DstPort == ftpPort) { // FTP data connections go to the control connection's server
 		return NoServer
 	}
 	if set.persistence != 0 {
@@ -31,7 +31,7 @@ func (w *Worker) schedule(x *rxPacket, v *Service) Reason {
 	}
 	if !v.grouped && v.port != p.DstPort {
 		if v.port == ftpPort {
-			return NoService // other ports are its with persistence only
+			return NoService // it takes other ports only with persistence
 		}
 		return NoServer
 	}
@@ -61,8 +61,8 @@ func (s *Server) dport(p *forward.Packet) uint16 {
 	return p.DstPort
 }
 
-// scheduleOnePacket counts a packet of a one-packet service as a connection that is over
-// at once.
+// scheduleOnePacket counts a packet of a one-packet service as a connection that begins
+// and ends with it (IP_VS_CONN_F_ONE_PACKET).
 func (w *Worker) scheduleOnePacket(x *rxPacket) Reason {
 	s := x.server
 	if s.upper.Load() != 0 {
@@ -75,7 +75,7 @@ func (w *Worker) scheduleOnePacket(x *rxPacket) Reason {
 	return forwarded
 }
 
-// flowOf is what schedulers and hooks are told of a packet, until the next call.
+// flowOf is a packet as schedulers and hooks see it. It is valid until the next call.
 func (w *Worker) flowOf(x *rxPacket) *sched.Flow {
 	p := &x.packet
 	w.flow = sched.Flow{Src: p.Src, Dst: p.Dst, SrcPort: p.SrcPort, DstPort: p.DstPort, Proto: p.Proto, Hash: uint32(x.hash)}
@@ -90,22 +90,23 @@ func (w *Worker) pick(x *rxPacket, v *Service) *Server {
 	return w.plane.servers.get(s.ID)
 }
 
-// enter makes the connection of a packet, to x.dport of a server, controlled by a
-// template, 0 for none. Where another worker was first, its connection is the one.
+// enter makes the connection of a packet to x.dport of a server, controlled by a
+// template or control connection, 0 for none. Where another worker has just entered the
+// same tuple, x gets that connection.
 func (w *Worker) enter(x *rxPacket, key *flowKey, hash uint64, s *Server, template uint32) Reason {
 	t, method := w.plane.table, s.path.Load().method
-	flags := flagInactive | meta(method)<<metaMethod
+	flags := flagInactive | meta(method)<<methodShift
 	if method != NAT {
 		flags |= flagNoOutput
 	} else if key.dstPort() == ftpPort && key.proto() == forward.ProtoTCP {
 		flags |= flagFTP
 	}
 	s.count(false)
-	c, m, fresh := t.insert(&newConn{
+	c, m, created := t.insert(&newConn{
 		key: *key, hash: hash, server: s, dport: x.dport, meta: flags,
 		template: template, timeout: newTimeout, replies: method == NAT,
 	}, w.now, w.plane.servers.all())
-	if !fresh {
+	if !created {
 		s.uncount(false)
 		if template != 0 {
 			t.cold[template].controls.Add(-1)
@@ -114,11 +115,11 @@ func (w *Worker) enter(x *rxPacket, key *flowKey, hash uint64, s *Server, templa
 	if c == 0 {
 		return TableFull
 	}
-	if fresh {
+	if created {
 		s.bind()
 		s.counters[w.id].conns.bump(1)
 		if w.plane.hooks.OnConnection != nil {
-			w.plane.tellConnection(ConnBegan, c, m)
+			w.plane.notifyConnection(ConnBegan, c, m)
 		}
 	}
 	w.setConn(x, c, m)

@@ -8,8 +8,8 @@ import (
 	"github.com/golb/golb/sched"
 )
 
-// Server is a real server of one service as packets see it (ip_vs_dest). It exists, also
-// after it was dropped from its service, until no connection refers to it.
+// Server is a real server of one service as packets see it (ip_vs_dest). After it was
+// dropped from its service, it exists until no connection refers to it.
 //
 // Workers read it without a lock; what changes is atomic. Its exported methods that
 // change something are called by one goroutine at a time.
@@ -23,21 +23,20 @@ type Server struct {
 	addrWords [2]uint64   // the address as words of a flowKey
 	_         line
 
-	// What connections write when they come, go and change.
+	// Written when connections begin, end or change state.
 	sched.Server
 	upper, lower atomic.Int64 // connection thresholds, 0 none
 	templates    atomic.Int64 // persistence templates (persistconns)
 	failed       failureCounts
 	_            line
 
-	// What control alone touches.
-	methods    uint8 // bits of all methods that a connection to it may have
-	quietSince Tick  // since when it is dropped, and nothing refers to it; 0 never
+	// Used by the control plane alone.
+	methods         uint8 // bits of all methods that a connection to it may have
+	unreferredSince Tick  // tick since which nothing refers to it, once dropped; 0: something does
 }
 
-// line keeps what is written apart from what others read: two fields that are not on
-// one line of the cache do not take it from each other. 64 bytes between them do,
-// wherever they are in memory.
+// line is padding between fields that are written and fields that others read: 64 bytes
+// between two fields keep them on different cache lines at any alignment.
 type line [64]byte
 
 // Method is how a packet reaches its server.
@@ -65,11 +64,11 @@ type path struct {
 	dst, src forward.MAC // dst is zero while the next hop's MAC is not known
 	port     int         // index of the port that they leave by
 	mtu      int         // bytes of IP packet
-	room     int         // bytes of IP packet that the tunnel takes
+	innerMTU int         // bytes of IP packet that the tunnel takes
 
 	tunnel Tunnel
 	source forward.Addr // the host's own towards the server
-	wrap   forward.Tunnel
+	encap  forward.Tunnel
 	_      [24]byte // up to a size that the heap aligns
 }
 
@@ -118,7 +117,7 @@ type Route struct {
 func (s *Server) SetRoute(r Route) {
 	s.editPath(func(to *path) {
 		to.port, to.src, to.mtu, to.source = r.Port, r.SrcMAC, r.MTU, r.Source
-		to.wrap = forward.Tunnel{
+		to.encap = forward.Tunnel{
 			Kind: to.tunnel.Kind, Csum: to.tunnel.Checksum, Port: to.tunnel.Port,
 			PMTUDisc: r.PMTUDisc, Local: r.Source, Remote: s.Addr,
 		}
@@ -136,7 +135,7 @@ func (s *Server) editPath(edit func(*path)) {
 		old := s.path.Load()
 		to := *old
 		edit(&to)
-		to.room = to.mtu - to.wrap.Overhead()
+		to.innerMTU = to.mtu - to.encap.Overhead()
 		if s.path.CompareAndSwap(old, &to) {
 			return
 		}
@@ -245,8 +244,8 @@ func (s *Server) SetThresholds(upper, lower int64) {
 	s.lower.Store(lower)
 }
 
-// activate moves one connection between the two counts.
-func (s *Server) activate(active bool) {
+// setActive moves one connection between the two counts.
+func (s *Server) setActive(active bool) {
 	if active {
 		s.AddConnections(1, -1)
 	} else {

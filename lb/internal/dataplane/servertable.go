@@ -24,7 +24,7 @@ func (x *serverTable) start() { x.list.Store(&[]*Server{nil}) }
 func (x *serverTable) all() []*Server { return *x.list.Load() }
 
 // get returns server n. It is not nil for the number of a connection that exists or
-// ended a moment before, nor for one that a scheduler returned (see quietTime).
+// ended a moment before, nor for one that a scheduler returned (see unreferredTime).
 func (x *serverTable) get(n uint32) *Server { return x.all()[n] }
 
 // add gives s a number, and its place among what schedulers read.
@@ -61,10 +61,10 @@ func (p *Plane) Servers() []*Server {
 	return slices.DeleteFunc(slices.Clone(p.servers.all()), func(s *Server) bool { return s == nil })
 }
 
-// quietTime is how long nothing must have referred to a dropped server before its
-// number is free: a worker may be about to enter a connection that it scheduled a
-// moment before, or still handle a packet of one that has just ended.
-const quietTime = 60 * TicksPerSecond
+// unreferredTime is how long nothing must have referred to a dropped server before its
+// number is free: a worker may still enter a connection that it has scheduled, or handle
+// a packet of one that has just ended.
+const unreferredTime = 60 * TicksPerSecond
 
 // AddServer makes a server of v, which schedulers do not see until Service.Add. One
 // that was dropped, but that connections still refer to, comes back with its counters
@@ -72,7 +72,7 @@ const quietTime = 60 * TicksPerSecond
 func (p *Plane) AddServer(v *Service, addr netip.AddrPort) *Server {
 	if s := v.trash[addr]; s != nil {
 		delete(v.trash, addr)
-		s.quietSince = 0
+		s.unreferredSince = 0
 		return s
 	}
 	s := newServer(addr, p.workerCount)
@@ -81,15 +81,15 @@ func (p *Plane) AddServer(v *Service, addr netip.AddrPort) *Server {
 	return s
 }
 
-// DropServer takes a server out of its service for good. Connections may still refer
-// to it.
+// DropServer removes a server from its service. Connections may still refer to it
+// (ip_vs_del_dest).
 func (p *Plane) DropServer(s *Server) {
 	v := s.service
 	if v.Has(s) {
 		v.Remove(s)
 	}
 	s.setGone(true)
-	p.orphans.Store(true)
+	p.serversGone.Store(true)
 	if v.trash == nil {
 		v.trash = map[netip.AddrPort]*Server{}
 	}
@@ -106,12 +106,12 @@ func (p *Plane) forgetDropped(now Tick) {
 		case v.trash[s.AddrPort()] != s: // it came back
 			return true
 		case s.referred():
-			s.quietSince = 0
+			s.unreferredSince = 0
 			return false
-		case s.quietSince == 0:
-			s.quietSince = now
+		case s.unreferredSince == 0:
+			s.unreferredSince = now
 			return false
-		case now.before(s.quietSince + quietTime):
+		case now.before(s.unreferredSince + unreferredTime):
 			return false
 		}
 		delete(v.trash, s.AddrPort())

@@ -30,7 +30,7 @@ type Service struct {
 
 	plane *Plane
 	id    string
-	trash map[netip.AddrPort]*Server // dropped, and not yet forgotten
+	trash map[netip.AddrPort]*Server // dropped, while they have their numbers
 	_     line
 	pages atomic.Uint64 // sent in place of a server's answer
 }
@@ -43,12 +43,12 @@ type ServiceConfig struct {
 	OnePacket        bool          // each packet is scheduled, none makes a connection
 	Rate, ClientRate uint32        // new connections a second; 0: no limit
 	Timeouts         []Timeouts    // each overrides those before
-	Refuse           bool          // while closed: also where there is a fallback
+	RefuseWhenDown   bool          // while closed: also where there is a fallback
 	Page             []byte        // a whole HTTP response of at most MaxPage bytes; nil where there is none
 }
 
-// serviceSettings is ServiceConfig as packets read it. It is a key of interner's map:
-// a slice here would not compile, and a pointer to equal values end the sharing.
+// serviceSettings is ServiceConfig as packets read it. It is a key of interner's map, so
+// it must be comparable, and pointers in it must be equal where their values are.
 type serviceSettings struct {
 	persistence      Tick
 	clientMask       forward.Addr
@@ -90,7 +90,7 @@ func (v *Service) Mark() uint32 { return v.mark }
 func (v *Service) Configure(c ServiceConfig) {
 	set := &serviceSettings{
 		persistence: Ticks(c.Persistence), clientMask: c.ClientMask, callID: c.CallID, onePacket: c.OnePacket,
-		rate: c.Rate, clientRate: c.ClientRate, refuse: c.Refuse, timeouts: defaultTimeouts(),
+		rate: c.Rate, clientRate: c.ClientRate, refuse: c.RefuseWhenDown, timeouts: defaultTimeouts(),
 	}
 	for i := range c.Timeouts {
 		set.timeouts.override(&c.Timeouts[i])
@@ -133,8 +133,8 @@ func schedulerServers(servers []*Server) []*sched.Server {
 	return list
 }
 
-// SetScheduler gives the service another scheduler, which is told of the servers that
-// there are (ip_vs_bind_scheduler).
+// SetScheduler gives the service another scheduler, and adds its servers to that
+// (ip_vs_bind_scheduler).
 func (v *Service) SetScheduler(s sched.Scheduler) {
 	list := schedulerServers(*v.servers.Load())
 	for _, r := range slices.Backward(list) {
@@ -143,7 +143,7 @@ func (v *Service) SetScheduler(s sched.Scheduler) {
 	v.sched.Store(&s)
 }
 
-// Add puts s at the head of the list and tells the scheduler.
+// Add puts s at the head of the list and adds it to the scheduler.
 func (v *Service) Add(s *Server) {
 	s.setGone(false)
 	list := append([]*Server{s}, *v.servers.Load()...)
@@ -151,18 +151,18 @@ func (v *Service) Add(s *Server) {
 	v.scheduler().Added(schedulerServers(list), &s.Server)
 }
 
-// Remove takes s off the list and tells the scheduler. Connections to s stay, or end
+// Remove takes s off the list and out of the scheduler. Connections to s stay, or end
 // with the next expiry, as the setting says.
 func (v *Service) Remove(s *Server) {
 	s.setGone(true)
 	list := slices.DeleteFunc(slices.Clone(*v.servers.Load()), func(o *Server) bool { return o == s })
 	v.servers.Store(&list)
 	v.scheduler().Removed(schedulerServers(list), &s.Server)
-	v.plane.orphans.Store(true)
+	v.plane.serversGone.Store(true)
 }
 
-// SetWeight changes the weight that the scheduler sees and tells it, also where the
-// weight stays.
+// SetWeight changes the weight that the scheduler sees. It calls the scheduler's Edited,
+// also where the weight stays the same.
 func (v *Service) SetWeight(s *Server, weight int32) {
 	s.Server.SetWeight(weight)
 	if v.Has(s) {

@@ -7,7 +7,7 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// maxCallID is the longest Call-ID in bytes that is told from others.
+// maxCallID is the longest Call-ID in bytes that is used; longer ones count as missing.
 const maxCallID = 255
 
 // callKey is what a template has in the place of the client's address: half of a
@@ -33,10 +33,10 @@ func callKey(f *forward.Frame, p *forward.Packet, client forward.Addr) (key forw
 // callID returns the value of the first Call-ID header field of a SIP message (RFC
 // 3261 §20.8, i for short), or nil. Its line has to end in the message.
 func callID(message []byte) []byte {
-	_, rest, ok := headerLine(message) // the request or status line
+	_, tail, ok := headerLine(message) // the request or status line
 	for ok {
 		var line []byte
-		line, rest, ok = headerLine(rest)
+		line, tail, ok = headerLine(tail)
 		if !ok || len(line) == 0 {
 			return nil
 		}
@@ -46,7 +46,7 @@ func callID(message []byte) []byte {
 			continue
 		}
 		value = bytes.Trim(value, " \t")
-		if folded, _, ok := headerLine(rest); len(value) == 0 && ok && len(bytes.TrimLeft(folded, " \t")) < len(folded) {
+		if folded, _, ok := headerLine(tail); len(value) == 0 && ok && len(bytes.TrimLeft(folded, " \t")) < len(folded) {
 			value = bytes.Trim(folded, " \t") // RFC 3261 §7.3.1
 		}
 		return value
@@ -55,14 +55,14 @@ func callID(message []byte) []byte {
 }
 
 // headerLine cuts the first line off; ok is false where it has no end.
-func headerLine(b []byte) (line, rest []byte, ok bool) {
+func headerLine(b []byte) (line, tail []byte, ok bool) {
 	end := bytes.IndexAny(b, "\r\n")
 	if end < 0 {
 		return nil, nil, false
 	}
-	line, rest = b[:end], b[end+1:]
+	line, tail = b[:end], b[end+1:]
 	if b[end] == '\r' {
-		rest = bytes.TrimPrefix(rest, []byte("\n"))
+		tail = bytes.TrimPrefix(tail, []byte("\n"))
 	}
-	return line, rest, true
+	return line, tail, true
 }

@@ -67,7 +67,7 @@ func (p *Plane) Publish(s *Snapshot) {
 			s.tunnels[r.Addr] = struct{}{}
 		}
 	}
-	p.interner.keep(s.all)
+	p.interner.retain(s.all)
 	p.snap.Store(s)
 }
 

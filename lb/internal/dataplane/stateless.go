@@ -6,16 +6,16 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// When the table is full, existing connections have precedence over new ones: first
-// half-open connections are looked for and dropped; where none is found, packets are
-// spread by a hash of the flow, which needs no memory and sends each packet of a
-// flow to the same server as long as the servers stay the same. NAT cannot do that
-// and refuses new connections.
+// When the table is full, established connections have precedence over new ones: first
+// half-open connections are dropped. Where none is found, a hash of the flow chooses the
+// server, without state: each packet of a flow goes to the same server as long as the
+// servers stay the same. NAT needs state, and new connections are dropped.
 
 // dropTries is how many connections one packet may look at in search of a half-open one.
 const dropTries = 32
 
-// dropHalfOpen drops half-open connections, if it comes upon any.
+// dropHalfOpen ends the half-open ones of the next dropTries connections, and reports
+// whether there was one.
 func (p *Plane) dropHalfOpen() bool {
 	found := false
 	limit := p.table.used()
@@ -30,17 +30,18 @@ func (p *Plane) dropHalfOpen() bool {
 	return found
 }
 
-// noteFull remembers that connections may have begun that the table does not know.
+// noteFull records that connections may have begun that are not in the table.
 func (p *Plane) noteFull(now Tick) { p.fullAt.Store(uint32(now)) }
 
-// wasFull reports whether segments of unknown connections may belong to such.
+// wasFull reports whether a connection that is not in the table may have begun while it
+// was full.
 func (p *Plane) wasFull(v *Service, now Tick) bool {
 	at := Tick(p.fullAt.Load())
 	return at != 0 && now.before(at+v.settings.Load().timeouts.tcp[tcpEstablished])
 }
 
-// rendezvous is the server of a flow where none is remembered: of those that may get
-// connections, the one with the highest weighted hash (rendezvous hashing).
+// rendezvous is the server of a flow without a connection: of the eligible servers the
+// one with the highest weighted hash (rendezvous hashing). It is nil where there is none.
 func (v *Service) rendezvous(hash uint64) *Server {
 	var best *Server
 	highest := math.Inf(-1)
@@ -59,7 +60,7 @@ func (v *Service) rendezvous(hash uint64) *Server {
 	return best
 }
 
-// forwardStateless finds a server for a packet whose connection cannot be remembered.
+// forwardStateless finds a server for a packet whose connection has no room in the table.
 func (w *Worker) forwardStateless(x *rxPacket, v *Service) Reason {
 	w.plane.noteFull(w.now)
 	s := v.rendezvous(x.hash)
@@ -84,5 +85,5 @@ func (w *Worker) pickupMidstream(x *rxPacket, v *Service) Reason {
 	if reason != forwarded {
 		return reason
 	}
-	return w.transmit(x)
+	return w.toServer(x)
 }

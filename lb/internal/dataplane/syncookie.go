@@ -5,17 +5,17 @@ import (
 	"encoding/binary"
 )
 
-// A cookie is the initial sequence number of a connection that golb answers without
-// remembering it: what has to be known later is in it (RFC 4987 §3.6). From the top:
-// 3 bits of the time, 3 bits that say which segment size, 8 bits by which the client's
-// first segment is known, and 18 bits of a keyed hash over these and the tuple, without
-// which nobody who has not seen the cookie can acknowledge it.
+// A SYN cookie is the initial sequence number of a connection that golb answers without
+// state: it holds what has to be known later (RFC 4987 §3.6). From the top: 3 bits of the
+// time, 3 bits for the segment size, 8 bits of a hash of the client's initial sequence
+// number, and 18 bits of a keyed hash over these and the tuple, so that only a host that
+// received the cookie can acknowledge it.
 
-// cookieKey is the secret.
+// cookieKey is the secret of the hashes.
 type cookieKey [2]uint64
 
-// cookieSizes are the segment sizes in bytes that a cookie can tell: what Ethernet takes
-// by IPv4 and IPv6, and what usual tunnels and old hosts leave of it.
+// cookieSizes are the segment sizes in bytes that a cookie can hold: those of Ethernet
+// with IPv4 and IPv6, of usual tunnels, and of the default (RFC 9293 §3.7.1).
 var cookieSizes = [8]uint16{536, 1024, 1220, 1300, 1360, 1400, 1440, 1460}
 
 const (
@@ -38,12 +38,12 @@ func cookieSize(mss uint16) (size uint8, ok bool) {
 // make makes the cookie of a client's SYN with sequence number isn.
 func (k *cookieKey) make(key *flowKey, isn uint32, size uint8, now Tick) uint32 {
 	slot := uint32(now / cookieSlot)
-	head := slot&7<<29 | uint32(size)<<26 | uint32(k.mark(isn))<<18
+	head := slot&7<<29 | uint32(size)<<26 | uint32(k.isnHash(isn))<<18
 	return head | k.hash(key, slot, head)
 }
 
-// mark is what a cookie has of the client's initial sequence number.
-func (k *cookieKey) mark(isn uint32) uint8 { return uint8(fold(k[0]^uint64(isn), k[1]|1)) }
+// isnHash is the hash that a cookie has of the client's initial sequence number.
+func (k *cookieKey) isnHash(isn uint32) uint8 { return uint8(fold(k[0]^uint64(isn), k[1]|1)) }
 
 // check reports whether c is a cookie of the tuple, and not too old.
 func (k *cookieKey) check(key *flowKey, c uint32, now Tick) bool {
@@ -56,9 +56,11 @@ func (k *cookieKey) check(key *flowKey, c uint32, now Tick) bool {
 	return c == head|k.hash(key, slot-age, head)
 }
 
-// cookieSizeOf is the segment size that a cookie tells, cookieMark its mark.
-func cookieSizeOf(c uint32) int { return int(cookieSizes[c>>26&7]) }
-func cookieMark(c uint32) uint8 { return uint8(c >> 18) }
+// cookieSizeOf is the segment size in a cookie, cookieISNHash its hash of the client's
+// initial sequence number.
+func cookieSizeOf(c uint32) int    { return int(cookieSizes[c>>26&7]) }
+func cookieISNHash(c uint32) uint8 { return uint8(c >> 18) }
+
 func (k *cookieKey) hash(key *flowKey, slot, head uint32) uint32 {
 	var b [64]byte
 	binary.LittleEndian.PutUint64(b[0:], k[0])

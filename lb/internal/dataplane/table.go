@@ -9,8 +9,8 @@ import (
 )
 
 // conn is what every packet of a connection touches: one cache line, no pointer.
-// Its flowKey are read without a lock; meta tells whether what was read belongs
-// together (see table.match).
+// Its words are read without a lock. They belong to one connection if the generation in
+// meta is the same before and after they are read (see table.match).
 //
 // A connection's key is the tuple of the client's packets: client, VIP. The
 // server's replies find it by the tuple (server, client), which follows from
@@ -20,14 +20,14 @@ type conn struct {
 	vip    [2]atomic.Uint64 // address
 	ports  atomic.Uint64    // packPorts of client and VIP, with dport in bits 16 to 31
 	meta   atomic.Uint64    // meta
-	timer  relaxed          // Tick of expiry in the upper half, packets from the client in the lower
+	timer  relaxed          // timer
 	links  atomic.Uint64    // index chains, see table.next
 }
 
 // connCold is the rest of a connection: what only its creation, end and timer need.
 // The shard's lock guards all but the atomics.
 type connCold struct {
-	next, prev uint32        // in the wheel's slot, or next in the free list
+	next, prev uint32        // in the list of the wheel's slot; next also in the free list
 	filed      uint32        // level and slot of the wheel
 	due        atomic.Uint32 // tick it is filed under
 	hash       atomic.Uint32 // lower half of its tuple's hash: its shard
@@ -41,27 +41,27 @@ type connCold struct {
 type meta uint64
 
 const (
-	flagInactive  meta = 1 << 8  // counted as inactive (IP_VS_CONN_F_INACTIVE)
-	flagNoOutput  meta = 1 << 9  // no reply has been seen (IP_VS_CONN_F_NOOUTPUT)
-	flagAssured   meta = 1 << 10 // was established; a template: one of its connections was
-	flagReply     meta = 1 << 11 // also found by its reply tuple
-	flagLive      meta = 1 << 12 // in the index
-	flagOrphan    meta = 1 << 13 // template whose key is void: no new connection finds it
-	flagFTP       meta = 1 << 14 // FTP control connection of method NAT
-	flagAnswered  meta = 1 << 17 // the server's packets have been seen
-	metaMethod         = 15      // first bit of the method, which stays whatever becomes of the server's
-	metaServer         = 24      // first bit of the server's number
-	metaServerLen      = 24
-	metaGen            = 48 // first bit of the generation
-	maxServerID        = 1<<metaServerLen - 1
+	flagInactive meta = 1 << 8  // counted as inactive (IP_VS_CONN_F_INACTIVE)
+	flagNoOutput meta = 1 << 9  // no reply has been seen (IP_VS_CONN_F_NOOUTPUT)
+	flagAssured  meta = 1 << 10 // was established; a template: one of its connections was
+	flagReply    meta = 1 << 11 // also found by its reply tuple
+	flagLive     meta = 1 << 12 // neither free nor ended
+	flagOrphan   meta = 1 << 13 // template that is not in the index: no new connection finds it
+	flagFTP      meta = 1 << 14 // FTP control connection of method NAT
+	flagAnswered meta = 1 << 17 // the server's packets have been seen
+	methodShift       = 15      // first bit of the method, which never changes; the server's may
+	serverShift       = 24      // first bit of the server's number
+	serverBits        = 24
+	genShift          = 48 // first bit of the generation
+	maxServerID       = 1<<serverBits - 1
 )
 
 func (m meta) state() state           { return state(m & 0xff) }
 func (m meta) withState(s state) meta { return m&^0xff | meta(s) }
-func (m meta) server() uint32         { return uint32(m>>metaServer) & maxServerID }
-func (m meta) method() Method         { return Method(m >> metaMethod & 3) }
+func (m meta) server() uint32         { return uint32(m>>serverShift) & maxServerID }
+func (m meta) method() Method         { return Method(m >> methodShift & 3) }
 func (m meta) has(f meta) bool        { return m&f != 0 }
-func (m meta) gen() uint16            { return uint16(m >> metaGen) }
+func (m meta) gen() uint16            { return uint16(m >> genShift) }
 
 // is reports whether m is the state of connection id, and that is still in the index.
 func (m meta) is(id connID) bool { return m.gen() == id.gen && m.has(flagLive) }
@@ -105,25 +105,25 @@ const dportMask = 0xffff << 16
 // table holds connections and templates of all workers. Lookups take no lock; creating
 // and ending a connection locks one shard. Its size is fixed when it is made.
 type table struct {
-	conns   []conn // 0 is nobody
+	conns   []conn // 0 is never used
 	cold    []connCold
 	buckets []bucket
 	seed    uint64
 	_       line
 	shards  [shardCount]shard
 
-	fresh  atomic.Uint32 // next number never used
-	cursor atomic.Uint32 // of the search for half-open connections
+	nextUnused atomic.Uint32 // next number never used
+	cursor     atomic.Uint32 // of the search for half-open connections
 }
 
 const shardCount = 64
 
 // shard guards the timers and the free connections of a part of the hash space.
 type shard struct {
-	mu       sync.Mutex
-	freeList uint32       // first of the free numbers, linked by connCold.next
-	spare    atomic.Int32 // length of freeList
-	inUse    atomic.Int64
+	mu        sync.Mutex
+	freeList  uint32       // first of the free numbers, linked by connCold.next
+	freeCount atomic.Int32 // length of freeList
+	inUse     atomic.Int64
 	wheel
 	_ line
 }
@@ -145,7 +145,7 @@ func newTable(limit, buckets int, seed uint64, now Tick) *table {
 		buckets: hugepages.Make[bucket](buckets),
 		seed:    seed,
 	}
-	t.fresh.Store(1)
+	t.nextUnused.Store(1)
 	for i := range t.shards {
 		t.shards[i].wheel.start(now)
 	}
@@ -165,7 +165,7 @@ const maxChain = 64
 // find does not.
 func (t *table) peek(k *flowKey, hash uint64, servers []*Server) (indexRef, meta) {
 	b := t.bucket(hash)
-	for s := b.matching(hash); s != 0; s = s.rest() {
+	for s := b.matching(hash); s != 0; s = s.withoutFirst() {
 		r := indexRef(b.refs[s.first()].Load())
 		if m, ok := t.match(r, k, servers); ok {
 			return r, m
@@ -189,24 +189,23 @@ func (t *table) find(k *flowKey, hash uint64, servers []*Server) (indexRef, meta
 	return t.peek(k, hash, servers)
 }
 
-// match reports whether r is the connection of k. The key is good if the connection
-// had the same generation before and after it was read.
+// match reports whether r leads to the connection of k, and returns its state.
 func (t *table) match(r indexRef, k *flowKey, servers []*Server) (meta, bool) {
 	c := &t.conns[r.conn()]
-	before := c.load()
-	if !before.has(flagLive) {
+	m := c.load()
+	if !m.has(flagLive) {
 		return 0, false
 	}
 	if r.reply() {
-		if !matchReply(c, before, k, servers) {
+		if !matchReply(c, m, k, servers) {
 			return 0, false
 		}
 	} else if c.client[1].Load() != k[1] || c.ports.Load()&^dportMask != k[4] ||
 		c.vip[1].Load() != k[3] || c.client[0].Load() != k[0] || c.vip[0].Load() != k[2] {
 		return 0, false
 	}
-	after := c.load()
-	return after, after.has(flagLive) && after>>metaServer == before>>metaServer
+	again := c.load()
+	return again, again.has(flagLive) && again>>serverShift == m>>serverShift
 }
 
 func matchReply(c *conn, m meta, k *flowKey, servers []*Server) bool {
@@ -242,7 +241,7 @@ func (t *table) isTemplate(c uint32) bool {
 	return k == kindTemplate || k == kindCall
 }
 
-// newConn is a connection that is about to be entered.
+// newConn is what insert makes a connection or template of.
 type newConn struct {
 	key      flowKey
 	hash     uint64
@@ -257,11 +256,11 @@ type newConn struct {
 // insert enters a connection and returns its number and state; the number is 0 where
 // the table is full. Where another worker entered the same tuple first, insert returns
 // that connection and false.
-func (t *table) insert(b *newConn, now Tick, servers []*Server) (c uint32, m meta, fresh bool) {
-	sh := t.shard(uint32(b.hash))
+func (t *table) insert(n *newConn, now Tick, servers []*Server) (c uint32, m meta, created bool) {
+	sh := t.shard(uint32(n.hash))
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if r, m := t.find(&b.key, b.hash, servers); r != 0 {
+	if r, m := t.find(&n.key, n.hash, servers); r != 0 {
 		return r.conn(), m, false
 	}
 	c = t.allocLocked(sh)
@@ -269,34 +268,33 @@ func (t *table) insert(b *newConn, now Tick, servers []*Server) (c uint32, m met
 		return 0, 0, false
 	}
 	e, cold := &t.conns[c], &t.cold[c]
-	e.client[0].Store(b.key[0])
-	e.client[1].Store(b.key[1])
-	e.vip[0].Store(b.key[2])
-	e.vip[1].Store(b.key[3])
-	e.ports.Store(b.key[4] | uint64(b.dport)<<16)
-	e.timer.Store(uint64(newTimer(now+b.timeout, 0, 0)))
+	e.client[0].Store(n.key[0])
+	e.client[1].Store(n.key[1])
+	e.vip[0].Store(n.key[2])
+	e.vip[1].Store(n.key[3])
+	e.ports.Store(n.key[4] | uint64(n.dport)<<16)
+	e.timer.Store(uint64(newTimer(now+n.timeout, 0, 0)))
 	e.links.Store(0)
-	cold.hash.Store(uint32(b.hash))
-	cold.timeout.Store(uint32(b.timeout))
-	cold.template.Store(b.template)
+	cold.hash.Store(uint32(n.hash))
+	cold.timeout.Store(uint32(n.timeout))
+	cold.template.Store(n.template)
 	cold.controls.Store(0)
 
-	m = b.meta | flagLive | meta(b.server.ID)<<metaServer | (e.load()>>metaGen+1)<<metaGen
-	if b.replies {
+	m = n.meta | flagLive | meta(n.server.ID)<<serverShift | (e.load()>>genShift+1)<<genShift
+	if n.replies {
 		m |= flagReply
 	}
 	e.meta.Store(uint64(m))
-	sh.file(t, c, now+b.timeout)
-	t.link(b.hash, makeIndexRef(c, false))
-	if b.replies {
-		k := t.replyKey(c, b.server)
+	sh.file(t, c, now+n.timeout)
+	t.link(n.hash, makeIndexRef(c, false))
+	if n.replies {
+		k := t.replyKey(c, n.server)
 		t.linkReply(&k, makeIndexRef(c, true), servers)
 	}
 	return c, m, true
 }
 
-// removeLocked takes a connection of server s out of the index. The lock of its shard is
-// held.
+// removeLocked takes a connection of server s out of the index.
 func (t *table) removeLocked(c uint32, m meta, s *Server) {
 	k := t.key(c)
 	t.unlink(k.hash(t.seed), makeIndexRef(c, false))

@@ -2,14 +2,14 @@ package dataplane
 
 import "context"
 
-// task is what a worker is asked to do between batches: only workers send.
+// task is a function that a worker runs between batches: only workers send frames.
 type task struct {
 	do   func(*Worker) Reason
 	done chan Reason // room for one
 }
 
-// taskRoom is how many tasks may wait.
-const taskRoom = 256
+// maxTasks is how many tasks may wait.
+const maxTasks = 256
 
 // do has the first worker run a task, and returns its result.
 func (p *Plane) do(ctx context.Context, do func(*Worker) Reason) (Reason, error) {

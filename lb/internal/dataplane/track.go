@@ -2,13 +2,13 @@ package dataplane
 
 import "github.com/golb/golb/forward"
 
-// update moves a connection on for a packet: state, counts, timer. hop is the number of
-// the client's hop, where a NAT connection needs it.
+// update changes a connection's state, counts and timer for a packet (set_tcp_state,
+// ip_vs_conn_put). hop is the number of the client's hop, where a NAT connection needs
+// it.
 //
-// The timer is written without asking whether another worker has just written it, or
-// whether the connection has ended meanwhile and its entry is used anew. The deadline of
-// two packets at once is that of either, and in the rarest of cases an entry is examined
-// at the later of both; never is an entry lost, or taken for another.
+// The timer is written without a check that no other worker has just written it, and
+// that the entry has not ended and been reused. Of two packets at once one sets the
+// deadline, and an entry may be examined late; no entry is lost or ends twice.
 func (p *Plane) update(x *rxPacket, d direction, hop uint16, now Tick) {
 	e, m := &p.table.conns[x.conn], x.meta
 	next := m
@@ -38,15 +38,15 @@ func (p *Plane) update(x *rxPacket, d direction, hop uint16, now Tick) {
 		e.timer.set(uint64(t))
 		return
 	}
-	// With a barrier, so that the due that is read next is not older.
+	// With a barrier, so that due is read after the write (see fileLocked).
 	e.timer.Store(uint64(t))
 	if end.before(Tick(p.table.cold[x.conn].due.Load())) {
 		p.refile(next.id(x.conn))
 	}
 }
 
-// unchanged reports whether the packet is one of those, most by far, for which next
-// returns the same state.
+// unchanged reports whether next returns m for the packet, for the packets that are
+// nearly all: TCP's on an established connection, and a client's of UDP.
 func (m meta) unchanged(p *forward.Packet, d direction) bool {
 	const mask, established = 0xff | flagInactive | flagAssured, meta(tcpEstablished) | flagAssured
 	const ending = forward.FlagFIN | forward.FlagSYN | forward.FlagRST
@@ -88,10 +88,10 @@ func (m meta) next(p *forward.Packet, d direction) meta {
 	return next | flagInactive
 }
 
-// onStateChange does what follows from a changed state.
+// onStateChange updates the counts of server and template after a change of state.
 func (p *Plane) onStateChange(c uint32, s *Server, old, m meta) {
 	if old.has(flagInactive) != m.has(flagInactive) {
-		s.activate(!m.has(flagInactive))
+		s.setActive(!m.has(flagInactive))
 	}
 	if old.state() == tcpSynRecv && m.state() != tcpSynRecv {
 		p.leftSynRecv(c, s, old, m)

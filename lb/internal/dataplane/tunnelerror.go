@@ -2,20 +2,19 @@ package dataplane
 
 import "github.com/golb/golb/forward"
 
-// The least path MTUs that an ICMP error is believed (net.ipv4.route.min_pmtu; RFC
-// 8200 §5).
+// The lowest path MTUs that are learned (net.ipv4.route.min_pmtu; RFC 8200 §5).
 const (
 	minPathMTU4 = 552
 	minPathMTU6 = 1280
 )
 
-// pathMTUTimeout is how long a learned path MTU is kept, until the path is tried anew
-// with the link's own (RFC 1191 §6.3).
+// pathMTUTimeout is how long a learned path MTU is kept before the route's is used again
+// (RFC 1191 §6.3).
 const pathMTUTimeout = 600 * TicksPerSecond
 
-// tunnelError deals with an ICMP error about a packet that golb sent into a tunnel:
-// it learns the path MTU to the server, and tells the client whose packet was
-// inside (RFC 2003 §4, RFC 2473 §8; ip_vs_in_icmp).
+// tunnelError handles an ICMP error about a packet that golb encapsulated: it learns the
+// path MTU to the server, and relays the error to the client whose packet was inside (RFC
+// 2003 §4, RFC 2473 §8; ip_vs_core.c, ip_vs_in_icmp).
 func (w *Worker) tunnelError(x *rxPacket) Reason {
 	f, p, q := x.frame, &x.packet, &w.quoted
 	if !forward.ChecksumOK(f, p) {
@@ -38,7 +37,7 @@ func (w *Worker) tunnelError(x *rxPacket) Reason {
 		return Reason(parsed)
 	}
 	w.countUnreachableInside(p, &inner)
-	if mtu != 0 && inner.Version == 4 && !inner.DF || !x.snap.isVIP(inner.Dst) || !w.mayAnswer(x.snap) {
+	if mtu != 0 && inner.Version == 4 && !inner.DF || !x.snap.isVIP(inner.Dst) || !w.takeAnswerToken(x.snap) {
 		return NotVIP
 	}
 	hop, _ := w.plane.nextHops.NextHop(inner.Src)
@@ -46,13 +45,13 @@ func (w *Worker) tunnelError(x *rxPacket) Reason {
 		return NoNeighbor
 	}
 	out := w.lend(forward.MaxReply)
-	told := false
+	built := false
 	if mtu != 0 {
-		told = forward.TooBig(&out, f, &inner, inner.Dst, w.nextID(), mtu-overhead)
+		built = forward.TooBig(&out, f, &inner, inner.Dst, w.nextID(), mtu-overhead)
 	} else if inner.Version == p.Version {
-		told = forward.RelayICMPError(&out, f, &inner, inner.Dst, w.nextID(), p.ICMPType, p.ICMPCode)
+		built = forward.RelayICMPError(&out, f, &inner, inner.Dst, w.nextID(), p.ICMPType, p.ICMPCode)
 	}
-	if !told {
+	if !built {
 		return NotVIP
 	}
 	forward.SetMACs(&out, hop.MAC, w.macs[hop.Port])
@@ -61,8 +60,8 @@ func (w *Worker) tunnelError(x *rxPacket) Reason {
 	return consumed
 }
 
-// learnMTU notes the MTU of the path to the server that q was sent to, and returns
-// what is believed of it.
+// learnMTU lowers the path MTU to the server that q was sent to, and returns it, not below
+// the lowest that is learned.
 func (w *Worker) learnMTU(q *forward.Packet, mtu int) int {
 	if q.Version == 4 {
 		mtu = max(mtu, minPathMTU4)

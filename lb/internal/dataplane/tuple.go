@@ -40,10 +40,10 @@ func (t *tuple) key() flowKey {
 	}
 }
 
-// ofPacket makes k the key of the packet's tuple. It reads and writes whole words,
+// setPacket makes k the key of the packet's tuple. It reads and writes whole words,
 // each as it was written and will be read: store-to-load forwarding fails where the
 // pieces differ.
-func (k *flowKey) ofPacket(p *forward.Packet) {
+func (k *flowKey) setPacket(p *forward.Packet) {
 	k[0] = binary.LittleEndian.Uint64(p.Src[:8])
 	k[1] = binary.LittleEndian.Uint64(p.Src[8:])
 	k[2] = binary.LittleEndian.Uint64(p.Dst[:8])
@@ -53,7 +53,7 @@ func (k *flowKey) ofPacket(p *forward.Packet) {
 
 // keyOf is the key of a packet's tuple.
 func keyOf(p *forward.Packet) (k flowKey) {
-	k.ofPacket(p)
+	k.setPacket(p)
 	return k
 }
 
@@ -100,7 +100,8 @@ func addrOf(hi, lo uint64) (a forward.Addr) {
 	return a
 }
 
-// putAddr is addrOf in place: what was just written in halves is slow to copy whole.
+// putAddr is addrOf in place: to copy what was just written in halves stalls on
+// store-to-load forwarding.
 func putAddr(a *forward.Addr, hi, lo uint64) {
 	binary.LittleEndian.PutUint64(a[:8], hi)
 	binary.LittleEndian.PutUint64(a[8:], lo)

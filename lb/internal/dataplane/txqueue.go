@@ -2,17 +2,17 @@ package dataplane
 
 import "github.com/golb/golb/forward"
 
-// txQueue is what a worker is about to send through one port, in order. As long as that
-// is a piece of the batch as it was received, frames is that piece itself; then copies of
-// frames.
+// txQueue is the frames that a worker is about to send through one port, in order. While
+// they are neighbors in the received batch, frames is a slice of it; otherwise frames is a
+// slice of copies.
 type txQueue struct {
 	frames  []forward.Frame
-	own     []forward.Frame // memory for copies
-	inPlace bool            // frames are a piece of the batch,
-	next    int             // and what would follow it is number next
+	copies  []forward.Frame // memory for copies
+	inPlace bool            // frames is a slice of the batch,
+	next    int             // which frame next of the batch would extend
 }
 
-func newTxQueue() txQueue { return txQueue{own: make([]forward.Frame, 0, batchSize)} }
+func newTxQueue() txQueue { return txQueue{copies: make([]forward.Frame, 0, batchSize)} }
 
 // queueReceived queues frame i of the batch for its port.
 func (w *Worker) queueReceived(frames []forward.Frame, i int) {
@@ -33,24 +33,24 @@ func (w *Worker) queueReceived(frames []forward.Frame, i int) {
 func (w *Worker) send(f *forward.Frame) {
 	q := &w.out[f.Port]
 	if q.inPlace {
-		q.frames, q.inPlace = append(q.own[:0], q.frames...), false
+		q.frames, q.inPlace = append(q.copies[:0], q.frames...), false
 	}
 	q.frames = append(q.frames, *f)
 }
 
-// flush sends what is queued; then all that was lent may be used anew.
+// flush sends the queued frames. Frames that lend returned are invalid afterwards.
 func (w *Worker) flush() {
 	for i := range w.out {
 		q := &w.out[i]
 		if len(q.frames) == 0 {
 			continue
 		}
-		// What a port refuses it counts itself.
+		// The port counts frames that it could not send.
 		_, _ = w.ports[i].Send(w.merge(i, q.frames))
 		if !q.inPlace {
-			q.own = q.frames
+			q.copies = q.frames
 		}
-		q.frames, q.inPlace = q.own[:0], false
+		q.frames, q.inPlace = q.copies[:0], false
 	}
 	w.arenaUsed = 0
 }

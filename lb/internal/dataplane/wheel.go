@@ -22,11 +22,11 @@ func (t Tick) Until(now Tick) time.Duration {
 	return time.Duration(t-now) * time.Second / TicksPerSecond
 }
 
-// wheel files connections by the tick at which they may expire: three wheels of
-// 256 slots, of one, 256 and 65,536 ticks a slot (16 s, 68 min, 12 days around);
-// what lies further off goes into the farthest slot and is filed anew from there.
-// A packet that prolongs a connection leaves it where it is filed: it is examined
-// at that tick and filed anew. The shard's lock guards the wheel.
+// wheel files connections by the tick at which they may expire (a hierarchical timing
+// wheel): three levels of 256 slots, of 1, 256 and 65,536 ticks a slot (16 s, 68 min, 12
+// days in all). A later tick goes into the last slot, and is filed again from there. A
+// packet that prolongs a connection does not move it: it is examined at the old tick and
+// filed again. The shard's lock guards the wheel.
 type wheel struct {
 	now   Tick
 	slots [wheelLevels][wheelSlots]uint32 // first connection of a doubly linked list
@@ -41,8 +41,8 @@ const (
 
 func (w *wheel) start(now Tick) { w.now = now }
 
-// place returns where a tick is filed, seen from a tick not after it.
-func place(from, at Tick) (level int, slot Tick) {
+// slotAt returns where tick at is filed, seen from a tick not after it.
+func slotAt(from, at Tick) (level int, slot Tick) {
 	d := at - from
 	if d >= wheelSpan {
 		at, d = from+wheelSpan-1, wheelSpan-1
@@ -65,7 +65,7 @@ func (w *wheel) file(t *table, c uint32, at Tick) {
 }
 
 func (w *wheel) insert(t *table, c uint32, from, at Tick) {
-	level, slot := place(from, at)
+	level, slot := slotAt(from, at)
 	head := &w.slots[level][slot]
 	cold := &t.cold[c]
 	cold.filed, cold.next, cold.prev = uint32(level)<<wheelBits|uint32(slot), *head, 0
@@ -90,7 +90,7 @@ func (w *wheel) unfile(t *table, c uint32) {
 }
 
 // advance moves on to tick now and calls due for each connection whose tick has
-// come; due unfiles it or files it anew. It examines at most budget connections
+// come; due unfiles it, and may file it again. It examines at most budget connections
 // and returns the rest of the budget: 0 means there may be more to do.
 func (w *wheel) advance(t *table, now Tick, budget int, due func(c uint32)) int {
 	for w.now.before(now) {
@@ -113,8 +113,8 @@ func (w *wheel) advance(t *table, now Tick, budget int, due func(c uint32)) int 
 	return budget
 }
 
-// cascade files the connections of a coarse slot anew, in finer ones: none comes back
-// to the slot, so that it can be emptied in several calls.
+// cascade moves the connections of a slot to lower levels. None comes back to the slot,
+// so that it can be emptied in several calls.
 func (w *wheel) cascade(t *table, level int, next Tick, budget int) int {
 	head := &w.slots[level][next>>(level*wheelBits)%wheelSlots]
 	for ; *head != 0 && budget > 0; budget-- {

@@ -26,9 +26,8 @@ type Port interface {
 	MTU() int
 }
 
-// Worker receives from one port and sends through any. It is one locked thread, and
-// shares nothing that is written per packet with others but the connections
-// themselves.
+// Worker receives from one port and sends through any. It runs on one locked thread. Of
+// what it writes per packet, it shares only connections with other workers.
 type Worker struct {
 	plane *Plane
 	id    int
@@ -45,9 +44,9 @@ type Worker struct {
 	tasks chan task
 
 	rx       [batchSize]rxPacket
-	scratch  rxPacket       // of a packet that is none of the batch
-	quoted   forward.Packet // memory for the packet that an ICMP error quotes
-	flow     sched.Flow     // memory for what schedulers and hooks are asked
+	scratch  rxPacket       // for a packet that is not of the batch
+	quoted   forward.Packet // the packet that an ICMP error quotes
+	flow     sched.Flow     // see flowOf
 	hopCache hopCache
 
 	segments  forward.Segmenter
@@ -55,17 +54,17 @@ type Worker struct {
 	mergers   []merger // by port
 	merging   forward.Merger
 
-	segment, follower, probe forward.Frame // lent ones that are being made
+	segment, waitingFragment, probe forward.Frame // frames that are being made
 
-	arena     []byte // memory of frames that it makes itself
+	arena     []byte // memory of frames that it makes itself (see lend)
 	arenaUsed int
 	ipID      uint16
 	idStep    uint16
 
-	expireShard int   // number of the shard that it helps to expire
-	answers     int64 // left in the bucket
-	refilled    Tick
-	_           line
+	expireShard  int   // number of the shard that expireShare is at
+	answerTokens int64 // see takeAnswerToken
+	refilled     Tick
+	_            line
 }
 
 // batchSize is how many frames a worker takes at once at most.
@@ -86,7 +85,7 @@ func (p *Plane) AddWorker(c WorkerConfig) *Worker {
 		batch: make([]forward.Frame, batchSize),
 		arena: make([]byte, arenaSize),
 		ipID:  uint16(len(workers)), idStep: uint16(p.workerCount),
-		tasks: make(chan task, taskRoom),
+		tasks: make(chan task, maxTasks),
 	}
 	w.out = make([]txQueue, len(c.Ports))
 	for i, port := range c.Ports {
@@ -119,8 +118,8 @@ func (w *Worker) Run() error {
 	}
 }
 
-// Handle forwards a batch of at most 64 frames. It is what Run does with what it
-// received; tests call it in Run's place.
+// Handle forwards a batch of at most 64 frames. Run calls it for what it receives; tests
+// call it directly. The frames are not used after it returns.
 func (w *Worker) Handle(frames []forward.Frame) {
 	snap := w.plane.snap.Load()
 	w.now = w.plane.tick()
@@ -143,7 +142,8 @@ func (w *Worker) Handle(frames []forward.Frame) {
 	w.flush()
 }
 
-// forward turns a frame into what is to be sent through frame.Port.
+// forward rewrites a frame and sets frame.Port to the port to send it through, or returns
+// why it is not sent.
 func (w *Worker) forward(x *rxPacket) Reason {
 	if x.parsed != forward.None {
 		return Reason(x.parsed)
@@ -154,14 +154,14 @@ func (w *Worker) forward(x *rxPacket) Reason {
 	return w.datagram(x)
 }
 
-// datagram forwards a datagram, or the first fragment of one.
+// datagram forwards a whole datagram, or the first fragment of one.
 func (w *Worker) datagram(x *rxPacket) Reason {
 	if x.packet.IsRelated() {
 		if reason, done := w.icmpError(x); done {
 			return reason
 		}
 	}
-	t, r := w.plane.table, x.ref
+	t, r := w.plane.table, x.candidate
 	m, ok := t.match(r, &x.key, w.plane.servers.all())
 	if !ok {
 		if r, m = t.find(&x.key, x.hash, w.plane.servers.all()); r == 0 {
@@ -169,17 +169,21 @@ func (w *Worker) datagram(x *rxPacket) Reason {
 		}
 	}
 	x.conn, x.meta, x.server = r.conn(), m, w.plane.servers.get(m.server())
-	if r.reply() {
+	switch {
+	case r.reply():
 		return w.toClient(x)
+	case isOpening(&x.packet) || x.server.gone.Load():
+		return w.renewOrForward(x)
 	}
+	x.dport = w.plane.table.conns[x.conn].dport()
 	return w.toServer(x)
 }
 
-// newFlow deals with a packet of no connection: it may begin one.
+// newFlow handles a packet of no connection: it may begin one.
 func (w *Worker) newFlow(x *rxPacket) Reason {
 	p := &x.packet
 	if w.plane.ftp.expected.Load() != 0 {
-		if r, ok := w.fulfil(x); ok {
+		if r, ok := w.openExpected(x); ok {
 			return r
 		}
 	}
@@ -208,15 +212,15 @@ func (w *Worker) newFlow(x *rxPacket) Reason {
 	}
 	reason := w.schedule(x, v)
 	if reason == NoServer {
-		reason = w.fallBack(x, v)
+		reason = w.scheduleFallback(x, v)
 	}
 	if reason != forwarded {
 		return reason
 	}
-	return w.transmit(x)
+	return w.toServer(x)
 }
 
-// noService deals with a packet that no service takes.
+// noService handles a packet that no service matches.
 func (w *Worker) noService(x *rxPacket) Reason {
 	p := &x.packet
 	switch {

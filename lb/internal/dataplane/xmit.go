@@ -2,43 +2,14 @@ package dataplane
 
 import "github.com/golb/golb/forward"
 
-// Towards servers: packets of clients' connections (ip_vs_in, ip_vs_xmit.c).
+// Towards servers (ip_vs_core.c, ip_vs_in; ip_vs_xmit.c).
 
-// toServer forwards a client's packet of a connection, after the checks that may end the
-// connection instead (ip_vs_in).
+// toServer counts a client's packet, updates its connection, and sends it to its server.
+// x has its connection, or for a packet without one just the server, and dport.
 func (w *Worker) toServer(x *rxPacket) Reason {
-	if isOpening(&x.packet) {
-		if w.reusable(x) {
-			return w.renew(x)
-		}
-		w.countRepeatedSYN(x)
-	}
-	if x.server.gone.Load() {
-		if !x.snap.settings.ExpireNodestConn {
-			return ServerGone
-		}
-		return w.renew(x)
-	}
-	x.dport = w.plane.table.conns[x.conn].dport()
-	return w.transmit(x)
-}
-
-// isOpening reports whether the packet opens a connection.
-func isOpening(p *forward.Packet) bool {
-	switch p.Proto {
-	case forward.ProtoTCP:
-		return p.TCPFlags&forward.FlagSYN != 0
-	case forward.ProtoSCTP:
-		return p.SCTPChunk == sctpInitChunk
-	}
-	return false
-}
-
-// transmit counts a packet, moves its connection on, and sends it to its server.
-func (w *Worker) transmit(x *rxPacket) Reason {
 	w.countIn(x)
 	if x.packet.Frag != forward.NotFrag {
-		x.verdict = verdictOf(x, false)
+		x.forFragments = verdictOf(x, false)
 	}
 	if x.conn != 0 {
 		hop := uint16(0)
@@ -57,7 +28,7 @@ func (w *Worker) countIn(x *rxPacket) {
 	count.inBytes.bump(uint64(x.packet.End - x.packet.L3))
 }
 
-// method is how the packet goes to its server: as its connection's first one did.
+// method is the connection's method, or without a connection the server's.
 func (x *rxPacket) method(to *path) Method {
 	if x.conn == 0 {
 		return to.method
@@ -65,9 +36,8 @@ func (x *rxPacket) method(to *path) Method {
 	return x.meta.method()
 }
 
-// deliver rewrites a frame by its connection's method and readies it for the server
-// (ip_vs_xmit.c). relayed says that it is an ICMP error in transit, which no other error
-// answers.
+// deliver rewrites a frame for its server, by its connection's method (ip_vs_xmit.c).
+// relayed says that it is an ICMP error, which is never answered by another.
 func (w *Worker) deliver(x *rxPacket, relayed bool) Reason {
 	p, f, to := &x.packet, x.frame, x.server.path.Load()
 	method := x.method(to)
@@ -80,21 +50,21 @@ func (w *Worker) deliver(x *rxPacket, relayed bool) Reason {
 	case p.HopByHop && method != TUN:
 		return HopByHop
 	}
-	room := to.mtu
+	mtu := to.mtu
 	if method == TUN {
-		room = to.room
+		mtu = to.innerMTU
 	}
-	fits := p.NetLen(f) <= room
+	fits := p.NetLen(f) <= mtu
 	if !relayed && !fits && x.mustNotFragment(method) {
 		forward.DecTTL(f, p) // the answer quotes what would have been sent
-		x.mtu = room
+		x.mtu = mtu
 		return MTUExceeded
 	}
 	switch method {
 	case NAT:
 		return w.nat(x, to, relayed)
 	case TUN:
-		return w.tunnel(x, to, room)
+		return w.tunnel(x, to, mtu)
 	}
 	forward.DSR(f, p, to.dst, to.src)
 	if fits {
@@ -104,9 +74,9 @@ func (w *Worker) deliver(x *rxPacket, relayed bool) Reason {
 	return w.fragmentTo(x, f, to.port, to.mtu)
 }
 
-// mustNotFragment reports whether a packet that is too long is answered instead: IPv6,
-// and IPv4 with Don't Fragment, unless a tunnel is to ignore that. Super-packets of TCP
-// can be cut to what a tunnel takes.
+// mustNotFragment reports whether a packet that is too long is answered with an ICMP
+// error: IPv6, and IPv4 with Don't Fragment unless PMTUDisc is off for a tunnel. Not so a
+// TCP super-packet into a tunnel: it is segmented to fit.
 func (x *rxPacket) mustNotFragment(method Method) bool {
 	p := &x.packet
 	if method == TUN && p.Proto == forward.ProtoTCP && x.frame.Offload.GSO != forward.GSONone {
@@ -115,8 +85,8 @@ func (x *rxPacket) mustNotFragment(method Method) bool {
 	return p.Version == 6 || p.DF && (method != TUN || x.snap.settings.PMTUDisc)
 }
 
-// nat sends a request on to a server of method NAT. What an ICMP error quotes has
-// been translated before, and its header with it.
+// nat translates a client's packet and sends it to the server. An ICMP error in relayed
+// has been translated before.
 func (w *Worker) nat(x *rxPacket, to *path, relayed bool) Reason {
 	p, f := &x.packet, x.frame
 	if !relayed {
@@ -133,20 +103,21 @@ func (w *Worker) nat(x *rxPacket, to *path, relayed bool) Reason {
 	return w.fragmentTo(x, f, to.port, to.mtu)
 }
 
-// tunnel sends a packet on inside others. Super-packets are cut first.
-func (w *Worker) tunnel(x *rxPacket, to *path, room int) Reason {
+// tunnel encapsulates a packet, at most mtu bytes long, and sends it on. Super-packets are
+// segmented first.
+func (w *Worker) tunnel(x *rxPacket, to *path, mtu int) Reason {
 	p, f := &x.packet, x.frame
-	w.clampMSS(x, room)
+	w.clampMSS(x, mtu)
 	forward.DecTTL(f, p)
 	srcPort := uint16(x.hash) | 0xc000 // in the range that RFC 6335 §6 leaves to senders
 	if f.Offload.GSO == forward.GSONone {
-		if r := forward.Encapsulate(f, p, &to.wrap, w.nextID(), srcPort); r != forward.None {
+		if r := forward.Encapsulate(f, p, &to.encap, w.nextID(), srcPort); r != forward.None {
 			return Reason(r)
 		}
 		forward.SetMACs(f, to.dst, to.src)
 		return w.fragmentTo(x, f, to.port, to.mtu)
 	}
-	if r := w.segments.Start(f, p, min(int(f.Offload.GSOSize), room-(p.Payload-p.L3))); r != forward.None {
+	if r := w.segments.Start(f, p, min(int(f.Offload.GSOSize), mtu-(p.Payload-p.L3))); r != forward.None {
 		return Reason(r)
 	}
 	for {
@@ -155,7 +126,7 @@ func (w *Worker) tunnel(x *rxPacket, to *path, room int) Reason {
 		if !w.segments.Next(out, p) {
 			return consumed
 		}
-		if r := forward.Encapsulate(out, p, &to.wrap, w.nextID(), srcPort); r != forward.None {
+		if r := forward.Encapsulate(out, p, &to.encap, w.nextID(), srcPort); r != forward.None {
 			return Reason(r)
 		}
 		forward.SetMACs(out, to.dst, to.src)
@@ -202,7 +173,8 @@ func lowerMSS(x *rxPacket, mtu int) {
 	forward.ClampMSS(x.frame, &x.packet, uint16(max(mss, 0)))
 }
 
-// nextID is an IPv4 identification that no other worker uses at the time (RFC 6864).
+// nextID is an IPv4 identification (RFC 6864). Workers start at different numbers and
+// step by their count, so that no two use the same number at a time.
 func (w *Worker) nextID() uint16 {
 	w.ipID += w.idStep
 	return w.ipID

@@ -169,12 +169,12 @@ func (r *jsonReader) structure(path string, t *Type, v reflect.Value) {
 	given := map[int]string{}
 	var more reflect.Value // a map of its own: the one that was there may be somebody else's
 	r.keys(path, func(key, at string) {
-		i, known := t.Find(key)
+		i, found := t.Find(key)
 		switch {
-		case known && given[i] != "":
+		case found && given[i] != "":
 			r.note(Mistake{Path: at, Problem: fmt.Sprintf("given twice: the same as %s", given[i])})
 			r.skip(r.token())
-		case known:
+		case found:
 			given[i] = key
 			f := &t.Fields[i]
 			r.value(Join(path, f.Name), f.Type, v.Field(f.Index))
@@ -183,7 +183,7 @@ func (r *jsonReader) structure(path string, t *Type, v reflect.Value) {
 				more = clone(v.Field(t.Inline.Index))
 				v.Field(t.Inline.Index).Set(more)
 			}
-			r.entry(at, t.Inline.Type, more, key)
+			r.field(at, t.Inline.Type, more, key)
 		default:
 			m, _ := t.Unknown(at)
 			r.note(m)
@@ -194,7 +194,7 @@ func (r *jsonReader) structure(path string, t *Type, v reflect.Value) {
 
 func (r *jsonReader) mapping(path string, t *Type, v reflect.Value) {
 	v.Set(reflect.MakeMap(v.Type()))
-	r.keys(path, func(key, at string) { r.entry(at, t, v, key) })
+	r.keys(path, func(key, at string) { r.field(at, t, v, key) })
 }
 
 func clone(m reflect.Value) reflect.Value {
@@ -206,7 +206,7 @@ func clone(m reflect.Value) reflect.Value {
 }
 
 // entry sets what a map has for a key.
-func (r *jsonReader) entry(at string, t *Type, v reflect.Value, key string) {
+func (r *jsonReader) field(at string, t *Type, v reflect.Value, key string) {
 	value := reflect.New(t.Elem.Go).Elem()
 	r.value(at, t.Elem, value)
 	v.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), value)

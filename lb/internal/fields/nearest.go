@@ -44,7 +44,7 @@ func Nearest(typed string, names []string) (string, bool) {
 func fold(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", "_") }
 
 // distance is the number of characters to insert, delete, replace or swap with their
-// neighbour to turn a into b (optimal string alignment).
+// neighbor to turn a into b (optimal string alignment).
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return max(len(a), len(b))

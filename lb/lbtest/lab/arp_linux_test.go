@@ -19,7 +19,7 @@ func TestSolveARPProblem(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		vip     netip.Addr
-		via     string
+		sender  string
 		setUp   func(*lab.Host, netip.Addr) error
 		answers bool
 	}{
@@ -40,7 +40,7 @@ func TestSolveARPProblem(t *testing.T) {
 				t.Errorf("asked for %s on the wire: answered %t, want %t", tc.vip, got, tc.answers)
 			}
 			// Sent to its MAC all the same, as DSR does, the server takes the packet.
-			must(t, client.AddRoute(netip.PrefixFrom(tc.vip, tc.vip.BitLen()), netip.MustParseAddr(tc.via), "eth0"))
+			must(t, client.AddRoute(netip.PrefixFrom(tc.vip, tc.vip.BitLen()), netip.MustParseAddr(tc.sender), "eth0"))
 			transfer(t, client, server, netip.AddrPortFrom(tc.vip, 80).String(), 1<<20)
 		})
 	}

@@ -29,7 +29,7 @@ type Decapsulator struct {
 	stopped sync.Once
 	stopErr error
 
-	count struct{ unfinished, unfinishedGRE, largest, malformed, badChecksum atomic.Uint64 }
+	count struct{ partial, partialGRE, largest, malformed, badChecksum atomic.Uint64 }
 }
 
 // Decapsulate makes the host a server for tunnels: IPIP (IPv4 and IPv6 in either), GRE and GUE packets addressed to it
@@ -43,7 +43,7 @@ func (h *Host) Decapsulate(cfg DecapConfig) (*Decapsulator, error) {
 	d := &Decapsulator{host: h}
 	err := d.start(cfg)
 	if err == nil {
-		err = h.adopt(d)
+		err = h.stopOnClose(d)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lab: %s: decapsulate: %w", h.name, errors.Join(err, d.Stop()))

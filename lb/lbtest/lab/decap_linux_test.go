@@ -436,8 +436,8 @@ func TestDecapsulationStartsOncePerHostAndStopsClean(t *testing.T) {
 	must(t, d.Stop())
 	must(t, d.Stop())
 	goleak.VerifyNone(t, goroutines)
-	if after := descriptors(t); after != before || hasInterface(t, h, "golb-dec0") || hasInterface(t, h, "golb-dec1") {
-		t.Errorf("left behind: descriptors before\n%s\nafter\n%s", before, after)
+	if now := descriptors(t); now != before || hasInterface(t, h, "golb-dec0") || hasInterface(t, h, "golb-dec1") {
+		t.Errorf("left behind: descriptors before\n%s\nafter\n%s", before, now)
 	}
 	taken, err := h.ListenPacket(t.Context(), "udp4", fmt.Sprint(":", guePort))
 	must(t, err)

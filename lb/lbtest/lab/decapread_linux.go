@@ -129,7 +129,7 @@ func (d *Decapsulator) read(s *decapSocket) {
 		}
 		switch inner, err := s.strip(buf[injectHeader : injectHeader+n]); err {
 		case errUnfinished:
-			d.count.unfinishedGRE.Add(1)
+			d.count.partialGRE.Add(1)
 			d.deliver(s, buf, inner)
 		case nil:
 			d.deliver(s, buf, inner)
@@ -163,7 +163,7 @@ func (d *Decapsulator) deliver(s *decapSocket, buf, p []byte) {
 		proto = unix.ETH_P_IPV6
 	}
 	binary.BigEndian.PutUint16(frame[injectHeader-2:], proto)
-	c, partial := unfinished(p)
+	c, partial := partialChecksum(p)
 	if partial {
 		frame[0] = unix.VIRTIO_NET_HDR_F_NEEDS_CSUM
 		binary.NativeEndian.PutUint16(frame[6:], uint16(14+c.start))
@@ -176,10 +176,10 @@ func (d *Decapsulator) deliver(s *decapSocket, buf, p []byte) {
 	}
 }
 
-func (d *Decapsulator) counted(s *decapSocket, size int, unfinished bool) {
+func (d *Decapsulator) counted(s *decapSocket, size int, partial bool) {
 	s.accepted.Add(1)
-	if unfinished {
-		d.count.unfinished.Add(1)
+	if partial {
+		d.count.partial.Add(1)
 	}
 	for {
 		seen := d.count.largest.Load()

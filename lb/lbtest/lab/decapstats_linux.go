@@ -16,8 +16,8 @@ func (d *Decapsulator) Stats() (DecapStats, error) {
 		return DecapStats{}, fmt.Errorf("lab: %s: decapsulation counters: %w", d.host.name, err)
 	}
 	s := DecapStats{
-		Unfinished:    d.count.unfinished.Load(),
-		UnfinishedGRE: d.count.unfinishedGRE.Load(),
+		Unfinished:    d.count.partial.Load(),
+		UnfinishedGRE: d.count.partialGRE.Load(),
 		Largest:       d.count.largest.Load(),
 		Malformed:     d.count.malformed.Load(),
 		BadChecksum:   d.count.badChecksum.Load() + badUDP - d.badUDP,

@@ -35,7 +35,7 @@ func (h *Host) NS() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), i
 // are the host's and stay so; goroutines that f starts are not in the host. Calls may nest.
 func (h *Host) Do(f func() error) error { return h.ns.do(f) }
 
-// AddAddr adds an address to an interface, lo included. It is usable, and found by neighbours, on return.
+// AddAddr adds an address to an interface, lo included. It is usable, and found by neighbors, on return.
 func (h *Host) AddAddr(ifname string, p netip.Prefix) error {
 	err := h.ns.withLink(ifname, func(nl *netlink.Handle, link netlink.Link) error {
 		return nl.AddrAdd(link, address(p))
@@ -78,10 +78,10 @@ func (h *Host) addAddrs(cfg LinkConfig) error {
 }
 
 // AddRoute routes dst through the gateway via, out of ifname. Either may be left out (zero Addr, empty name), not both.
-func (h *Host) AddRoute(dst netip.Prefix, via netip.Addr, ifname string) error {
+func (h *Host) AddRoute(dst netip.Prefix, gateway netip.Addr, ifname string) error {
 	r := &netlink.Route{Dst: ipNet(dst.Masked())}
-	if via.IsValid() {
-		r.Gw = via.AsSlice()
+	if gateway.IsValid() {
+		r.Gw = gateway.AsSlice()
 	}
 	add := func(nl *netlink.Handle) error { return nl.RouteAdd(r) }
 	var err error
@@ -94,18 +94,18 @@ func (h *Host) AddRoute(dst netip.Prefix, via netip.Addr, ifname string) error {
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("lab: %s: route %s via %s dev %q: %w", h.name, dst, via, ifname, err)
+		return fmt.Errorf("lab: %s: route %s via %s dev %q: %w", h.name, dst, gateway, ifname, err)
 	}
 	return nil
 }
 
 // DefaultRoute routes everything of via's address family through via.
-func (h *Host) DefaultRoute(via netip.Addr) error {
+func (h *Host) DefaultRoute(gateway netip.Addr) error {
 	all := netip.IPv6Unspecified()
-	if via.Is4() {
+	if gateway.Is4() {
 		all = netip.IPv4Unspecified()
 	}
-	return h.AddRoute(netip.PrefixFrom(all, 0), via, "")
+	return h.AddRoute(netip.PrefixFrom(all, 0), gateway, "")
 }
 
 // Sysctl sets a kernel parameter of the host, as in net.ipv4.conf.all.arp_ignore. A key with slashes is taken as a path
@@ -119,7 +119,7 @@ func (h *Host) Sysctl(key, value string) error {
 
 // SolveARPProblem sets a real server up for DSR or TUN: it holds the VIPs on lo and takes packets for them, but neither
 // answers nor sends ARP for them (arp_ignore 1, arp_announce 2), and accepts what reaches it by another way than it would
-// answer by (rp_filter 0 on every interface). Neighbour discovery needs no setting: the kernel answers it only for
+// answer by (rp_filter 0 on every interface). Neighbor discovery needs no setting: the kernel answers it only for
 // addresses of the interface that is asked.
 func (h *Host) SolveARPProblem(vips ...netip.Addr) error {
 	var links []netlink.Link
@@ -153,7 +153,7 @@ func (h *Host) SolveARPProblem(vips ...netip.Addr) error {
 // Start starts cmd as a process of the host. The caller waits for it; it is killed when the lab is closed and when this
 // process ends. cmd.SysProcAttr.Pdeathsig is set.
 func (h *Host) Start(cmd *exec.Cmd) error {
-	r, err := h.settle()
+	r, err := h.startResident()
 	if err == nil {
 		err = r.start(cmd)
 	}
@@ -163,7 +163,7 @@ func (h *Host) Start(cmd *exec.Cmd) error {
 	return nil
 }
 
-func (h *Host) settle() (*resident, error) {
+func (h *Host) startResident() (*resident, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -179,8 +179,8 @@ func (h *Host) settle() (*resident, error) {
 	return h.resident, nil
 }
 
-// adopt has Close stop d.
-func (h *Host) adopt(d *Decapsulator) error {
+// stopOnClose has Close stop d.
+func (h *Host) stopOnClose(d *Decapsulator) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {

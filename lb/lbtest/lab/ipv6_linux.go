@@ -20,7 +20,7 @@ func kernelHasIPv6() bool {
 }
 
 // awaitIPv6 returns when the interface's IPv6 addresses work. The kernel adds an address at once, but joins the group on
-// which neighbours are asked for it, and then routes it to itself, later, from a work queue. A packet that comes in between
+// which neighbors are asked for it, and then routes it to itself, later, from a work queue. A packet that comes in between
 // is lost, and a solicitation lost costs its sender a second.
 func (s *space) awaitIPv6(ifname string) error {
 	if !kernelHasIPv6() {

@@ -82,7 +82,7 @@ func TestLinkIsAsConfigured(t *testing.T) {
 func TestHostsDoNotShareTheirNetwork(t *testing.T) {
 	l := newLab(t)
 	a, b := newHost(t, l, "a"), newHost(t, l, "b")
-	own := namespaceOfThread(t)
+	namespace := namespaceOfThread(t)
 	var inA, inB, back string
 	must(t, a.Do(func() error {
 		inA = namespaceOfThread(t)
@@ -90,11 +90,11 @@ func TestHostsDoNotShareTheirNetwork(t *testing.T) {
 		back = namespaceOfThread(t)
 		return err
 	}))
-	if inA == own || inB == own || inA == inB {
-		t.Errorf("process %s, a %s, b %s: want three namespaces", own, inA, inB)
+	if inA == namespace || inB == namespace || inA == inB {
+		t.Errorf("process %s, a %s, b %s: want three namespaces", namespace, inA, inB)
 	}
-	if back != inA || namespaceOfThread(t) != own {
-		t.Errorf("a nested Do ends in %s, want %s; the outer one in %s, want %s", back, inA, namespaceOfThread(t), own)
+	if back != inA || namespaceOfThread(t) != namespace {
+		t.Errorf("a nested Do ends in %s, want %s; the outer one in %s, want %s", back, inA, namespaceOfThread(t), namespace)
 	}
 	if got, err := os.Readlink(a.NS()); err != nil || got != inA {
 		t.Errorf("NS() leads to %s, %v; want %s", got, err, inA)
@@ -104,7 +104,7 @@ func TestHostsDoNotShareTheirNetwork(t *testing.T) {
 func TestDoGivesTheThreadBackWhenTheFunctionPanics(t *testing.T) {
 	l := newLab(t)
 	h := newHost(t, l, "a")
-	own := namespaceOfThread(t)
+	namespace := namespaceOfThread(t)
 	func() {
 		defer func() {
 			if recover() == nil {
@@ -113,8 +113,8 @@ func TestDoGivesTheThreadBackWhenTheFunctionPanics(t *testing.T) {
 		}()
 		_ = h.Do(func() error { panic("inside") })
 	}()
-	if got := namespaceOfThread(t); got != own {
-		t.Errorf("the thread stayed in %s, want %s", got, own)
+	if got := namespaceOfThread(t); got != namespace {
+		t.Errorf("the thread stayed in %s, want %s", got, namespace)
 	}
 }
 
@@ -169,11 +169,11 @@ func TestAnAddressWorksAtOnce(t *testing.T) {
 		for _, p := range []netip.Prefix{
 			netip.MustParsePrefix(fmt.Sprintf("203.0.113.%d/32", i)), netip.MustParsePrefix(fmt.Sprintf("2001:db8:1::%d/128", i)),
 		} {
-			via := netip.MustParseAddr("192.0.2.2")
+			gateway := netip.MustParseAddr("192.0.2.2")
 			if p.Addr().Is6() {
-				via = netip.MustParseAddr("2001:db8::2")
+				gateway = netip.MustParseAddr("2001:db8::2")
 			}
-			must(t, a.AddRoute(p, via, ""))
+			must(t, a.AddRoute(p, gateway, ""))
 			must(t, b.AddAddr("lo", p))
 			pc, err := b.ListenPacket(t.Context(), "udp", netip.AddrPortFrom(p.Addr(), 9).String())
 			must(t, err)

@@ -20,7 +20,7 @@ import (
 func TestCloseLeavesNothing(t *testing.T) {
 	newLab(t) // skips where there is none, and warms up what the runtime keeps
 	links, fds := interfaces(t), descriptors(t)
-	own := namespaceOfThread(t)
+	namespace := namespaceOfThread(t)
 	goroutines := goleak.IgnoreCurrent()
 	var spaces []*os.File
 	func() {
@@ -41,7 +41,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	// A thread is gone a little after the goroutine that it ends with.
 	eventually(t, "every thread is in the process's namespace", func() bool {
 		for _, ns := range threads(t) {
-			if ns != own {
+			if ns != namespace {
 				return false
 			}
 		}
@@ -117,12 +117,12 @@ func pinned(t *testing.T, path string) *os.File {
 // namespaceHolders lists the threads and descriptors of any process that hold a namespace, but for ns.
 func namespaceHolders(t *testing.T, ns *os.File) (paths []string) {
 	t.Helper()
-	own := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd())
-	name, err := os.Readlink(own)
+	self := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd())
+	name, err := os.Readlink(self)
 	must(t, err)
 	for _, pattern := range []string{"/proc/[0-9]*/fd/*", "/proc/[0-9]*/task/*/ns/net"} {
 		for _, path := range glob(t, pattern) {
-			if target, err := os.Readlink(path); err == nil && target == name && path != own {
+			if target, err := os.Readlink(path); err == nil && target == name && path != self {
 				paths = append(paths, path)
 			}
 		}

@@ -145,7 +145,7 @@ func (s *space) awaitCarrier(ifname string, want bool) error {
 			return err
 		}
 		if (state == netlink.OperUp) == want {
-			// The state may be read before the kernel has told the bridge and the neighbour tables of it, which it does
+			// The state may be read before the kernel has told the bridge and the neighbor tables of it, which it does
 			// under a lock. Setting up what is up already waits for that lock.
 			return s.setUp(ifname, true)
 		}

@@ -134,20 +134,20 @@ func namespaceOfProcess() string {
 }
 
 // startHelper starts a helper and returns the words that follow "ready" on its first line.
-func startHelper(t *testing.T, cmd *exec.Cmd) (words []string, rest *bufio.Reader) {
+func startHelper(t *testing.T, cmd *exec.Cmd) (fields []string, lines *bufio.Reader) {
 	t.Helper()
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	rest = bufio.NewReader(out)
-	line, err := rest.ReadString('\n')
+	lines = bufio.NewReader(out)
+	line, err := lines.ReadString('\n')
 	must(t, err)
-	words = strings.Fields(line)
-	if len(words) == 0 || words[0] != "ready" {
+	fields = strings.Fields(line)
+	if len(fields) == 0 || fields[0] != "ready" {
 		t.Fatalf("helper says %q", line)
 	}
-	return words[1:], rest
+	return fields[1:], lines
 }
 
 // asOrdinaryUser makes cmd run as an ordinary user, which only a process that is root outside any user namespace can do.
@@ -195,25 +195,25 @@ func TestWhereNamespacesAreForbiddenTestsSkip(t *testing.T) {
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 	}
 	out, err := cmd.CombinedOutput()
-	said := string(out)
-	if err != nil || !strings.Contains(said, "--- SKIP: TestTCPPassesARouter") || strings.Contains(said, "--- PASS: TestTCPPassesARouter") ||
-		!strings.Contains(said, "operation not permitted (needs root, or user namespaces") || strings.Contains(said, "return to") {
-		t.Errorf("where namespaces are forbidden: %v\n%s", err, said)
+	text := string(out)
+	if err != nil || !strings.Contains(text, "--- SKIP: TestTCPPassesARouter") || strings.Contains(text, "--- PASS: TestTCPPassesARouter") ||
+		!strings.Contains(text, "operation not permitted (needs root, or user namespaces") || strings.Contains(text, "return to") {
+		t.Errorf("where namespaces are forbidden: %v\n%s", err, text)
 	}
 }
 
 func TestReexecForwardsSignalsAndExitCode(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGUSR1} {
 		cmd := asOrdinaryUser(t, helperCommand(t, "signal"))
-		words, rest := startHelper(t, cmd)
-		if copied := parsePID(t, words[0]); copied == cmd.Process.Pid {
+		fields, out := startHelper(t, cmd)
+		if copied := parsePID(t, fields[0]); copied == cmd.Process.Pid {
 			t.Error("there was no copy")
 		}
 		must(t, cmd.Process.Signal(s))
-		said, err := io.ReadAll(rest)
+		text, err := io.ReadAll(out)
 		must(t, err)
-		if want := fmt.Sprintln("got", s); string(said) != want {
-			t.Errorf("the copy said %q, want %q", said, want)
+		if want := fmt.Sprintln("got", s); string(text) != want {
+			t.Errorf("the copy said %q, want %q", text, want)
 		}
 		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 3 {
 			t.Errorf("ended with %v, want exit status 3", err)
@@ -223,8 +223,8 @@ func TestReexecForwardsSignalsAndExitCode(t *testing.T) {
 
 func TestReexecReportsTheSignalThatEndedTheCopy(t *testing.T) {
 	cmd := asOrdinaryUser(t, helperCommand(t, "hold"))
-	words, _ := startHelper(t, cmd)
-	must(t, syscall.Kill(parsePID(t, words[0]), syscall.SIGKILL))
+	fields, _ := startHelper(t, cmd)
+	must(t, syscall.Kill(parsePID(t, fields[0]), syscall.SIGKILL))
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 128+int(syscall.SIGKILL) {
 		t.Errorf("ended with %v, want exit status %d", err, 128+int(syscall.SIGKILL))
 	}
@@ -234,17 +234,17 @@ func TestKillingAProcessRemovesItsLab(t *testing.T) {
 	l := newLab(t)
 	outside := newHost(t, l, "outside")
 	cmd := helperCommand(t, "hold", peerVar+"="+outside.NS())
-	words, _ := startHelper(t, cmd)
+	fields, _ := startHelper(t, cmd)
 	if !hasInterface(t, outside, "probe0") {
 		t.Fatal("no cable into the other process's lab")
 	}
-	ns := pinned(t, "/proc/"+words[1]+"/ns/net")
+	ns := pinned(t, "/proc/"+fields[1]+"/ns/net")
 	if namespaceHolders(t, ns) == nil {
 		t.Fatal("nothing holds the lab's namespace")
 	}
 	must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	eventually(t, "the process started in the lab is gone", func() bool { return !alive(parsePID(t, words[1])) })
+	eventually(t, "the process started in the lab is gone", func() bool { return !alive(parsePID(t, fields[1])) })
 	eventually(t, "nothing holds the namespace", func() bool { return namespaceHolders(t, ns) == nil })
 	must(t, ns.Close())
 	// A cable ends when the namespace at its other end does, so this is the kernel's word for it.
@@ -253,12 +253,12 @@ func TestKillingAProcessRemovesItsLab(t *testing.T) {
 
 func TestKillingAProcessRemovesTheLabOfItsCopy(t *testing.T) {
 	cmd := asOrdinaryUser(t, helperCommand(t, "hold"))
-	words, _ := startHelper(t, cmd)
-	ns := pinned(t, "/proc/"+words[1]+"/ns/net")
+	fields, _ := startHelper(t, cmd)
+	ns := pinned(t, "/proc/"+fields[1]+"/ns/net")
 	defer ns.Close()
 	must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	for _, w := range words[:2] {
+	for _, w := range fields[:2] {
 		eventually(t, "the copy and what it started are gone", func() bool { return !alive(parsePID(t, w)) })
 	}
 	eventually(t, "nothing holds the namespace", func() bool { return namespaceHolders(t, ns) == nil })
@@ -302,8 +302,8 @@ func alive(pid int) bool {
 	if err != nil {
 		return false
 	}
-	_, after, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(after, "Z")
+	_, suffix, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(suffix, "Z")
 }
 
 func parsePID(t *testing.T, s string) int {

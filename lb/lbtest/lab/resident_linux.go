@@ -10,7 +10,7 @@ import (
 )
 
 // resident is a thread that lives in a host. Processes are started from it because the signal that ends them with their
-// parent is tied to the life of the thread that started them, which must therefore be no thread of the scheduler's pool.
+// parent is tied to the life of the thread that started them, which therefore must not be a thread of the scheduler's pool.
 type resident struct {
 	work chan func()
 	done chan struct{}
@@ -22,25 +22,25 @@ type resident struct {
 
 func newResident(ns *space) (*resident, error) {
 	r := &resident{work: make(chan func()), done: make(chan struct{})}
-	entered := make(chan error)
-	go r.live(ns, entered)
-	return r, <-entered
+	ready := make(chan error)
+	go r.live(ns, ready)
+	return r, <-ready
 }
 
-func (r *resident) live(ns *space, entered chan<- error) {
+func (r *resident) live(ns *space, ready chan<- error) {
 	runtime.LockOSThread() // never unlocked below: the thread ends with the goroutine
 	if unix.Gettid() == unix.Getpid() {
 		// The main thread cannot end before the process, and would hold the namespace until then. While this goroutine
 		// keeps it, another gets another.
 		moved := make(chan error)
 		go r.live(ns, moved)
-		entered <- <-moved
+		ready <- <-moved
 		runtime.UnlockOSThread()
 		return
 	}
 	defer close(r.done)
 	err := ns.enter()
-	entered <- err
+	ready <- err
 	if err != nil {
 		return
 	}

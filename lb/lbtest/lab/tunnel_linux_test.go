@@ -76,8 +76,8 @@ func tunnelLab(t testing.TB, tc tunnelCase) (cl, srv *lab.Host, d *lab.Decapsula
 	attach(t, l, srv, s, 0, "192.0.2.2/24", "2001:db8::2/64")
 	attach(t, l, middle, s, 0, "192.0.2.3/24", "2001:db8::3/64")
 	must(t, srv.SolveARPProblem(vips...))
-	via := netip.MustParseAddr([]string{"192.0.2.3", "2001:db8::3"}[tc.inner])
-	must(t, cl.AddRoute(netip.PrefixFrom(vips[tc.inner], vips[tc.inner].BitLen()), via, "eth0"))
+	gateway := netip.MustParseAddr([]string{"192.0.2.3", "2001:db8::3"}[tc.inner])
+	must(t, cl.AddRoute(netip.PrefixFrom(vips[tc.inner], vips[tc.inner].BitLen()), gateway, "eth0"))
 	// One segment per frame, so that the middle need not cut them; their checksums stay unfinished.
 	must(t, cl.Do(func() error {
 		link, err := netlink.LinkByName("eth0")

@@ -71,7 +71,7 @@ func stripGRE(b []byte) ([]byte, error) {
 		return inner, errUnfinished
 	}
 	// The checksum may be over the inner one's final value, which the sender has left to hardware to write.
-	if c, ok := unfinished(inner); ok {
+	if c, ok := partialChecksum(inner); ok {
 		c.finish(inner)
 		if fold(sum(b)) == 0xffff {
 			return inner, nil
@@ -126,12 +126,12 @@ func trim(b []byte, version int) ([]byte, error) {
 	return b[:size], nil
 }
 
-// partial is where an unfinished checksum is: the sum starts at start and belongs at start+offset.
+// partial is the place of a partial checksum: the sum starts at start and belongs at start+offset.
 type partial struct{ start, offset int }
 
-// unfinished says whether the packet's TCP or UDP checksum is still the sum of its pseudo header. A finished one looks the
-// same once in 65,535 packets, and finishing it again yields the same.
-func unfinished(p []byte) (c partial, ok bool) {
+// partialChecksum reports whether the packet's TCP or UDP checksum is only the sum of its pseudo header. A complete checksum
+// looks the same in one of 65,535 packets; completing that again does not change it.
+func partialChecksum(p []byte) (c partial, ok bool) {
 	var proto byte
 	var addrs []byte
 	if p[0]>>4 == 4 {

@@ -13,10 +13,10 @@ import (
 
 // asking is one thread of a client.
 type asking struct {
-	client *Client
-	target *unix.SockaddrInet4
-	conns  int
-	once   bool // a connection for each message
+	client     *Client
+	target     *unix.SockaddrInet4
+	conns      int
+	oneMessage bool // a connection for each message
 
 	poll  *epoll
 	open  map[int]*asked // by descriptor
@@ -101,7 +101,7 @@ func (l *asking) ready(fd int, events uint32) error {
 		if err := l.ask(fd); err != nil {
 			return l.broken(fd, err)
 		}
-		if !l.once {
+		if !l.oneMessage {
 			c.since = time.Now()
 		}
 	}
@@ -127,14 +127,14 @@ func (l *asking) take(fd int, c *asked) error {
 			continue
 		case err != nil:
 			return l.broken(fd, os.NewSyscallError("read", err))
-		case n == 0 && l.once && c.got == MessageLen:
+		case n == 0 && l.oneMessage && c.got == MessageLen:
 			l.count(c)
 			l.drop(fd)
 			return l.connect()
 		case n == 0:
 			return l.broken(fd, errors.New("the server closed the connection"))
 		}
-		if c.got += n; c.got < MessageLen || l.once {
+		if c.got += n; c.got < MessageLen || l.oneMessage {
 			continue
 		}
 		l.count(c)

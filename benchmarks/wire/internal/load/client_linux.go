@@ -43,7 +43,7 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	threads := min(c.cfg.Threads, c.cfg.Conns)
 	for i := range threads {
-		l := &asking{client: c, target: sockaddr(c.cfg.Target), conns: (c.cfg.Conns + i) / threads, once: c.cfg.Mode == Connect}
+		l := &asking{client: c, target: sockaddr(c.cfg.Target), conns: (c.cfg.Conns + i) / threads, oneMessage: c.cfg.Mode == Connect}
 		c.loops = append(c.loops, l)
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -66,7 +66,7 @@ func (c *Client) Begin() {
 func (c *Client) Idle() bool { return c.done.Load() == c.doneBefore }
 
 // End stops measuring. The result has no latencies yet: Times adds them once Run has returned.
-func (c *Client) End() Result {
+func (c *Client) StopMeasuring() Result {
 	c.measuring.Store(false)
 	return Result{Elapsed: time.Since(c.begun), Done: c.done.Load() - c.doneBefore, Failed: c.failed.Load() - c.failedBefore}
 }

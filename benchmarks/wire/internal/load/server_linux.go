@@ -24,7 +24,7 @@ func Serve(ctx context.Context, addr netip.AddrPort, m Mode, threads int, ready 
 		}
 	}()
 	for range threads {
-		s := &serving{once: m == Connect, buf: make([]byte, MessageLen)}
+		s := &serving{oneMessage: m == Connect, buf: make([]byte, MessageLen)}
 		loops = append(loops, s)
 		if err := s.open(addr); err != nil {
 			return err
@@ -40,10 +40,10 @@ func Serve(ctx context.Context, addr netip.AddrPort, m Mode, threads int, ready 
 
 // serving is one thread of an echo server.
 type serving struct {
-	poll     *epoll
-	listener int
-	once     bool // a connection has one message
-	buf      []byte
+	poll       *epoll
+	listener   int
+	oneMessage bool // a connection has one message
+	buf        []byte
 }
 
 func (s *serving) open(addr netip.AddrPort) (err error) {
@@ -116,7 +116,7 @@ func (s *serving) answer(fd int) {
 		return
 	}
 	if err == nil && n > 0 {
-		if _, err = unix.Write(fd, s.buf[:n]); err == nil && !s.once {
+		if _, err = unix.Write(fd, s.buf[:n]); err == nil && !s.oneMessage {
 			return
 		}
 	}

@@ -28,7 +28,7 @@ func Goals(goals []Goal) string {
 	var b strings.Builder
 	b.WriteString("| goal | ratio | bound | |\n|---|---:|---:|---|\n")
 	for _, g := range goals {
-		sign, verdict := "≥", "not met"
+		sign, result := "≥", "not met"
 		if g.AtMost {
 			sign = "≤"
 		}
@@ -37,9 +37,9 @@ func Goals(goals []Goal) string {
 			fmt.Fprintf(&b, "| %s | | %s %.2f | not measured |\n", g.Title, sign, g.Bound)
 			continue
 		case g.Met():
-			verdict = "met"
+			result = "met"
 		}
-		fmt.Fprintf(&b, "| %s | %.2f | %s %.2f | %s |\n", g.Title, g.Ratio, sign, g.Bound, verdict)
+		fmt.Fprintf(&b, "| %s | %.2f | %s %.2f | %s |\n", g.Title, g.Ratio, sign, g.Bound, result)
 	}
 	return b.String()
 }

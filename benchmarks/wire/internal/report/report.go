@@ -84,17 +84,17 @@ func format(v float64, digits int) string {
 		return ""
 	}
 	text := strconv.FormatFloat(math.Abs(v), 'f', digits, 64)
-	whole, fraction, _ := strings.Cut(text, ".")
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
+	integer, fraction, _ := strings.Cut(text, ".")
+	for i := len(integer) - 3; i > 0; i -= 3 {
+		integer = integer[:i] + "," + integer[i:]
 	}
 	if fraction != "" {
-		whole += "." + fraction
+		integer += "." + fraction
 	}
-	if v < 0 && strings.Trim(whole, "0.,") != "" {
-		whole = "-" + whole
+	if v < 0 && strings.Trim(integer, "0.,") != "" {
+		integer = "-" + integer
 	}
-	return whole
+	return integer
 }
 
 // Ratio is the median of what each round found for a row, divided by what it found for base: the two were measured one soon

@@ -128,7 +128,7 @@ func TestCSVHasEveryRound(t *testing.T) {
 func TestSVGIsXMLWithABarForEachValue(t *testing.T) {
 	text := sample().SVG("golb")
 	bars := map[string]int{}
-	words := ""
+	labels := ""
 	for d := xml.NewDecoder(strings.NewReader(text)); ; {
 		token, err := d.Token()
 		if errors.Is(err, io.EOF) {
@@ -145,18 +145,18 @@ func TestSVGIsXMLWithABarForEachValue(t *testing.T) {
 				}
 			}
 		case xml.CharData:
-			words += string(e)
+			labels += string(e)
 		}
 	}
 	if want := map[string]int{"#fff": 1, "#0a7f8c": 1, "#9aa5b1": 2}; !cmp.Equal(want, bars) {
 		t.Errorf("rectangles by color: %v, want %v", bars, want)
 	}
 	for _, want := range []string{"golb <1>", "2,000,000", "0.25", "rate, 1/s"} {
-		if !strings.Contains(words, want) {
+		if !strings.Contains(labels, want) {
 			t.Errorf("no %q in the plot", want)
 		}
 	}
-	if strings.Contains(words, "absent") {
+	if strings.Contains(labels, "absent") {
 		t.Error("a row without values is drawn")
 	}
 }

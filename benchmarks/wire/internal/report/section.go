@@ -12,10 +12,10 @@ func ReplaceSection(doc, name, body string) (string, error) {
 	if n, m := strings.Count(doc, begin), strings.Count(doc, end); n != 1 || m != 1 {
 		return "", fmt.Errorf("section %s: want one begin and one end, have %d and %d", name, n, m)
 	}
-	before, rest, _ := strings.Cut(doc, begin)
-	_, after, ok := strings.Cut(rest, end)
+	prefix, tail, _ := strings.Cut(doc, begin)
+	_, suffix, ok := strings.Cut(tail, end)
 	if !ok {
 		return "", fmt.Errorf("section %s: the end is before the beginning", name)
 	}
-	return before + begin + strings.TrimRight(body, "\n") + "\n" + end + after, nil
+	return prefix + begin + strings.TrimRight(body, "\n") + "\n" + end + suffix, nil
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // SVG draws a panel of bars for each column that is to be plotted. Rows with a name that starts with accent are drawn in
-// another colour. Text is dark on a white ground, so that it can be read on any page.
+// another color. Text is dark on a white ground, so that it can be read on any page.
 func (t *Table) SVG(accent string) string {
 	var panels []string
 	height := 0

@@ -21,7 +21,7 @@ const (
 	eventWait = 20 * time.Second
 )
 
-// running is golb at work on its host of the lab.
+// running is a running golb on its host of the lab.
 type running struct {
 	*lb.Balancer
 	events chan lb.Event
@@ -30,7 +30,7 @@ type running struct {
 	err    error         // of Run; read once done is closed
 }
 
-// config is what golb is told.
+// config returns golb's config.
 func (s *site) config(m mode, f fault) lb.Config {
 	svc := lb.Service{
 		Name: "web", VIP: s.vip, Port: httpPort, Scheduler: scheduler,
@@ -108,9 +108,9 @@ func (r *running) stop() error {
 	return r.err
 }
 
-// seen is the number of bytes that golb forwarded to and from servers, all headers
-// included.
-func (r *running) seen() uint64 {
+// forwardedBytes returns the number of bytes that golb forwarded to and from servers, all
+// headers included.
+func (r *running) forwardedBytes() uint64 {
 	var n uint64
 	for _, svc := range r.Stats().Services {
 		for _, s := range svc.Servers {

@@ -24,7 +24,7 @@ type Config struct {
 	Logger   *slog.Logger // golb's own; nil discards it
 }
 
-// Validate says what of the config cannot be shown.
+// Validate returns an error where the demo cannot run with the config.
 func (c *Config) Validate() error {
 	m, err := modeOf(c.Mode)
 	if err != nil {
@@ -71,18 +71,18 @@ func Start(ctx context.Context, cfg Config) (*Demo, error) {
 	if d.site, err = newSite(ctx, l, m); err != nil {
 		return nil, err
 	}
-	d.say("built the lab: six kernel network stacks, a web server on each of %d of them", len(l.servers))
+	d.logf("built the lab: six kernel network stacks, a web server on each of %d of them", len(l.servers))
 	if d.balancer, err = d.site.startGolb(ctx, m, d.fault, cfg.Logger); err != nil {
 		return nil, errors.Join(err, d.site.close())
 	}
-	d.say("golb forwards: %s to its %d servers by weighted round robin", d.site.url("/"), len(l.servers))
+	d.logf("golb forwards: %s to its %d servers by weighted round robin", d.site.url("/"), len(l.servers))
 	return d, nil
 }
 
 // Close ends golb and takes the lab down.
 func (d *Demo) Close() error { return errors.Join(d.balancer.stop(), d.site.close()) }
 
-// introduce says what is about to be built, as one would build it by hand.
+// introduce prints what is going to be built, as one would build it by hand.
 func (d *Demo) introduce(l layout) {
 	w := d.cfg.Progress
 	fmt.Fprintf(w, "golb demo: %s\n\n", d.mode.title)
@@ -97,8 +97,8 @@ func (d *Demo) introduce(l layout) {
 	fmt.Fprintln(w)
 }
 
-// say prints what has happened, and when.
-func (d *Demo) say(format string, args ...any) {
+// logf prints a line of progress with the time since the start.
+func (d *Demo) logf(format string, args ...any) {
 	fmt.Fprintf(d.cfg.Progress, "%5.1f s  %s\n", time.Since(d.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
@@ -125,7 +125,7 @@ func (d *Demo) Drive(ctx context.Context) (*Result, error) {
 
 // load is half of the requests on connections of their own, half on kept ones.
 func (d *Demo) load(ctx context.Context) (short, kept []answer, err error) {
-	d.say("%d HTTP requests, half of them on a connection each, half on %d kept-alive ones",
+	d.logf("%d HTTP requests, half of them on a connection each, half on %d kept-alive ones",
 		d.cfg.Requests, d.site.weights())
 	var done atomic.Int64
 	counting, stop := context.WithCancel(ctx)
@@ -133,7 +133,7 @@ func (d *Demo) load(ctx context.Context) (short, kept []answer, err error) {
 	go func() {
 		defer close(counted)
 		for sleep(counting, time.Second) == nil {
-			d.say("  %d of %d", done.Load(), d.cfg.Requests)
+			d.logf("  %d of %d", done.Load(), d.cfg.Requests)
 		}
 	}()
 	defer func() { stop(); <-counted }()
@@ -147,8 +147,8 @@ func (d *Demo) load(ctx context.Context) (short, kept []answer, err error) {
 
 // transfers moves the large bodies. A broken one counts as a failed request.
 func (d *Demo) transfers(ctx context.Context, r *Result) error {
-	d.say("uploading and downloading %s", size(d.cfg.Size))
-	before := d.balancer.seen()
+	d.logf("uploading and downloading %s", size(d.cfg.Size))
+	before := d.balancer.forwardedBytes()
 	up, down, err := d.site.transfers(ctx, d.cfg.Size)
 	switch {
 	case ctx.Err() != nil:
@@ -157,6 +157,6 @@ func (d *Demo) transfers(ctx context.Context, r *Result) error {
 		r.fail(err)
 		return nil
 	}
-	r.addTransfers(up, down, d.balancer.seen()-before)
+	r.addTransfers(up, down, d.balancer.forwardedBytes()-before)
 	return nil
 }

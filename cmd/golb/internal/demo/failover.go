@@ -21,8 +21,8 @@ type moments struct {
 	start, killed, down, mended, up, end time.Time
 }
 
-// failover has a server die, by default the hard way, by its cable: no FIN, no RST, no
-// ARP, as a host that loses power. Then it brings it back. Requests stream all the while.
+// failover has a server fail, by default by its cable: no FIN, no RST, no ARP, as a host that
+// loses power. Then it brings the server back. Requests are sent at a steady rate meanwhile.
 func (d *Demo) failover(ctx context.Context, victim *webServer) (*Failover, error) {
 	streaming, stop := context.WithCancel(ctx)
 	defer stop()
@@ -45,7 +45,7 @@ func (d *Demo) failover(ctx context.Context, victim *webServer) (*Failover, erro
 		return nil, r.err
 	}
 	at.end = time.Now()
-	f := judge(d.site.layout, victim.name, at, r.answers)
+	f := newFailover(d.site.layout, victim.name, at, r.answers)
 	f.Fault, f.fault = d.fault.name, d.fault
 	return f, nil
 }
@@ -59,13 +59,13 @@ func (d *Demo) killAndMend(ctx context.Context, victim *webServer) (at moments, 
 	if err := d.fault.does(ctx, d.site, victim); err != nil {
 		return at, err
 	}
-	d.say(d.fault.told, victim.name)
+	d.logf(d.fault.told, victim.name)
 	e, err := d.balancer.await(ctx, eventWait, lb.EventServerDown, victim.name)
 	if err != nil {
 		return at, err
 	}
 	at.down = e.Time
-	d.say("golb noticed after %s (%s); new connections go to the others", ms(at.down.Sub(at.killed)), e.Reason)
+	d.logf("golb noticed after %s (%s); new connections go to the others", ms(at.down.Sub(at.killed)), e.Reason)
 	if err := sleep(ctx, phaseTime); err != nil {
 		return at, err
 	}
@@ -77,13 +77,13 @@ func (d *Demo) killAndMend(ctx context.Context, victim *webServer) (at moments, 
 		return at, err
 	}
 	at.up = e.Time
-	d.say("%s; golb noticed after %s", d.fault.mended, ms(at.up.Sub(at.mended)))
+	d.logf("%s; golb noticed after %s", d.fault.mended, ms(at.up.Sub(at.mended)))
 	return at, sleep(ctx, phaseTime)
 }
 
-// judge sorts answers into phases by when the request began. A request may fail
-// that was under way between the kill and its detection; no other may.
-func judge(l layout, victim string, at moments, answers []answer) *Failover {
+// newFailover sorts answers into phases by the time at which the request began. Only requests
+// that were under way between the kill and its detection may fail.
+func newFailover(l layout, victim string, at moments, answers []answer) *Failover {
 	f := &Failover{
 		Killed:     victim,
 		DetectedMS: at.down.Sub(at.killed).Milliseconds(),

@@ -34,7 +34,7 @@ func TestJudgeBlamesOnlyFailuresOutsideTheWindow(t *testing.T) {
 				end:   start.Add(time.Duration(tt.end) * time.Millisecond),
 				err:   errors.New("timeout"),
 			})
-			f := judge(newLayout(false, false), "s3", failoverAt(start), a)
+			f := newFailover(newLayout(false, false), "s3", failoverAt(start), a)
 			expected, wrong := 0, 1
 			if tt.expected {
 				expected, wrong = 1, 0
@@ -81,7 +81,7 @@ func TestJudgeWantsTrafficToMoveAndToReturn(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if f := judge(newLayout(false, false), "s3", failoverAt(start), tt.answers); len(f.wrong) != tt.wrong {
+			if f := newFailover(newLayout(false, false), "s3", failoverAt(start), tt.answers); len(f.wrong) != tt.wrong {
 				t.Errorf("found wrong: %v, want %d", f.wrong, tt.wrong)
 			}
 		})

@@ -10,7 +10,7 @@ import (
 // Keep says how to enter each host and what to try there, and returns when ctx ends
 // or golb does.
 func (d *Demo) Keep(ctx context.Context, w io.Writer) error {
-	d.tell(w)
+	d.printHosts(w)
 	for {
 		select {
 		case <-ctx.Done():
@@ -23,7 +23,7 @@ func (d *Demo) Keep(ctx context.Context, w io.Writer) error {
 	}
 }
 
-func (d *Demo) tell(w io.Writer) {
+func (d *Demo) printHosts(w io.Writer) {
 	fmt.Fprintln(w, "\nThe lab stays up until Ctrl-C. To enter a host from another terminal, as the user who runs this:")
 	for _, h := range d.site.hosts() {
 		fmt.Fprintf(w, "  %-7s nsenter %s\n", h.Name(), enter(h.NS()))
@@ -31,8 +31,8 @@ func (d *Demo) tell(w io.Writer) {
 	fmt.Fprintln(w, "To try:")
 	for _, t := range []command{
 		{"client: curl " + d.site.url("/"), "who answers, and whom it sees"},
-		{"client: ip neighbour", "the VIP and golb have one MAC address"},
-		{"s1:     " + d.mode.look.text, d.mode.look.why},
+		{"client: ip neighbor", "the VIP and golb have one MAC address"},
+		{"s1:     " + d.mode.tryOnServer.text, d.mode.tryOnServer.why},
 		{fmt.Sprintf("s1:     ip link set %s down, or up", ifname), "golb takes s1 out of service, or back in"},
 	} {
 		fmt.Fprintf(w, "  %-42s # %s\n", t.text, t.why)

@@ -20,8 +20,8 @@ type mode struct {
 	inside  bool
 	prepare func(server *lab.Host, l layout) error
 	// commands are what prepare does, as an administrator would type it.
-	commands func(l layout, s serverPlan) []command
-	look     command // what to look at on a server
+	commands    func(l layout, s serverPlan) []command
+	tryOnServer command // a command to try on a server
 }
 
 type command struct{ text, why string }
@@ -40,9 +40,9 @@ func modes() []mode {
 				"   ▲                   │       changes nothing else. The server sees the client's address and answers it",
 				"   └───────────────────┘       directly: replies, the bulk of most traffic, never pass golb.",
 			},
-			prepare:  func(server *lab.Host, l layout) error { return server.SolveARPProblem(l.vip) },
-			commands: dsrCommands,
-			look:     command{"tcpdump -neli eth0 port 80", "requests come from golb's MAC, replies go to the client's"},
+			prepare:     func(server *lab.Host, l layout) error { return server.SolveARPProblem(l.vip) },
+			commands:    dsrCommands,
+			tryOnServer: command{"tcpdump -neli eth0 port 80", "requests come from golb's MAC, replies go to the client's"},
 		},
 		{
 			name:   "nat",
@@ -54,9 +54,9 @@ func modes() []mode {
 				"   ▲        │ ▲        │       Servers need nothing but golb as their gateway; they see the client's address.",
 				"   └────────┘ └────────┘       Replies pass golb.",
 			},
-			prepare:  func(server *lab.Host, l layout) error { return server.DefaultRoute(l.gateway.Addr()) },
-			commands: natCommands,
-			look:     command{"tcpdump -nli eth0 port 80", "requests are to the server's own address, from the client's"},
+			prepare:     func(server *lab.Host, l layout) error { return server.DefaultRoute(l.gateway.Addr()) },
+			commands:    natCommands,
+			tryOnServer: command{"tcpdump -nli eth0 port 80", "requests are to the server's own address, from the client's"},
 		},
 		tunnelMode("tun", "TUN, IP in IP", lb.Tunnel{Type: lb.IPIP}),
 		tunnelMode("gue", "TUN, generic UDP encapsulation", lb.Tunnel{Type: lb.GUE, Port: guePort}),
@@ -82,8 +82,8 @@ func tunnelMode(name, title string, t lb.Tunnel) mode {
 			_, err := server.Decapsulate(lab.DecapConfig{GUEPort: guePort})
 			return err
 		},
-		commands: func(l layout, s serverPlan) []command { return tunnelCommands(t.Type, l, s) },
-		look:     command{"tcpdump -nli eth0 not arp", "requests come inside others, replies go to the client as they are"},
+		commands:    func(l layout, s serverPlan) []command { return tunnelCommands(t.Type, l, s) },
+		tryOnServer: command{"tcpdump -nli eth0 not arp", "requests come inside others, replies go to the client as they are"},
 	}
 }
 
@@ -109,7 +109,7 @@ func dsrCommands(l layout, _ serverPlan) []command {
 	if l.vip.Is6() {
 		return []command{{
 			fmt.Sprintf("ip -6 address add %s/128 dev lo", l.vip),
-			"take packets for the VIP; neighbour discovery ignores addresses of lo by itself",
+			"take packets for the VIP; neighbor discovery ignores addresses of lo by itself",
 		}}
 	}
 	return []command{

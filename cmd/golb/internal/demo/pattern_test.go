@@ -9,12 +9,12 @@ import (
 
 func TestPatternReadsTheSameWhateverTheReads(t *testing.T) {
 	for _, size := range []int64{0, 1, 4096, 32 << 10, 32<<10 + 1, 100_000} {
-		whole, err := io.ReadAll(newPattern(size))
-		if err != nil || int64(len(whole)) != size {
-			t.Fatalf("size %d: read %d bytes, error %v", size, len(whole), err)
+		want, err := io.ReadAll(newPattern(size))
+		if err != nil || int64(len(want)) != size {
+			t.Fatalf("size %d: read %d bytes, error %v", size, len(want), err)
 		}
 		parts, err := io.ReadAll(iotest.HalfReader(newPattern(size)))
-		if err != nil || !bytes.Equal(whole, parts) {
+		if err != nil || !bytes.Equal(want, parts) {
 			t.Errorf("size %d: short reads give other bytes, error %v", size, err)
 		}
 	}

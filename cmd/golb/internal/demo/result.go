@@ -52,8 +52,8 @@ type Failover struct {
 	Killed         string  `json:"killed"`
 	Fault          string  `json:"fault"`           // one of Faults
 	DetectedMS     int64   `json:"detected_ms"`     // from the kill until golb took the server out of service
-	FailedRequests int     `json:"failed_requests"` // of those under way between the two: to be expected
-	ReturnedMS     int64   `json:"returned_ms"`     // from mending until golb took it back into service
+	FailedRequests int     `json:"failed_requests"` // of those under way between the two, which is expected
+	ReturnedMS     int64   `json:"returned_ms"`     // from the repair until golb took it back into service
 	Phases         []Phase `json:"phases"`
 
 	fault fault
@@ -84,11 +84,11 @@ func newResult(mode string, s *site, short, kept []answer) *Result {
 	for _, answers := range [][]answer{short, kept} {
 		for _, a := range answers {
 			r.Requests++
-			i, known := at[a.server]
+			i, ok := at[a.server]
 			switch {
 			case a.err != nil:
 				r.fail(a.err)
-			case !known:
+			case !ok:
 				r.fail(fmt.Errorf("answered by %q, which is none of the servers", a.server))
 			default:
 				r.Servers[i].Requests++
@@ -121,7 +121,7 @@ func (r *Result) addFailover(f *Failover) {
 	}
 }
 
-// Err says what should not have happened; nil where all went well.
+// Err returns an error for requests that should not have failed; nil where there were none.
 func (r *Result) Err() error {
 	if r.Failed == 0 {
 		return nil

@@ -11,27 +11,27 @@ import (
 	"github.com/golb/golb/sched"
 )
 
-// rig is a plane of one worker, one TCP service of method DSR and one server, with a
-// clock that tests turn.
-type rig struct {
+// testPlane is a plane of one worker, one TCP service of method DSR and one server, with a
+// clock that tests set.
+type testPlane struct {
 	*Plane
 	w   *Worker
 	now time.Time
 }
 
 var (
-	rigVIP    = netip.MustParseAddrPort("192.0.2.80:80")
-	rigServer = netip.MustParseAddrPort("10.0.0.1:80")
+	testVIP    = netip.MustParseAddrPort("192.0.2.80:80")
+	testServer = netip.MustParseAddrPort("10.0.0.1:80")
 )
 
-func newRig(t *testing.T, connections int, persistence time.Duration) *rig {
+func newTestPlane(t *testing.T, connections int, persistence time.Duration) *testPlane {
 	t.Helper()
-	r := &rig{now: time.Unix(1e9, 0)}
+	r := &testPlane{now: time.Unix(1e9, 0)}
 	r.Plane = New(Config{
 		Connections: connections, Workers: 1, Now: func() time.Time { return r.now },
 		Rand: rand.New(rand.NewPCG(1, 2)).Uint64, NextHops: noHops{},
 	})
-	v := r.NewService("tcp", rigVIP.Port(), false)
+	v := r.NewService("tcp", testVIP.Port(), false)
 	s, err := sched.New("wlc", sched.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -42,22 +42,22 @@ func newRig(t *testing.T, connections int, persistence time.Duration) *rig {
 		mask[i] = 0xff
 	}
 	v.Configure(ServiceConfig{Persistence: persistence, ClientMask: mask})
-	server := r.AddServer(v, rigServer)
+	server := r.AddServer(v, testServer)
 	server.SetMethod(DSR, Tunnel{})
 	server.SetRoute(Route{MTU: 1500})
 	server.SetMAC(forward.MAC{2, 0, 0, 0, 0, 2})
 	server.Server.SetWeight(1)
 	v.Add(server)
 	snap := NewSnapshot(Settings{ExpireNodestConn: true, AnswerRate: 1000})
-	snap.Add(Match{VIP: netip.PrefixFrom(rigVIP.Addr(), 32), Proto: forward.ProtoTCP, First: rigVIP.Port(), Last: rigVIP.Port()}, v)
+	snap.Add(Match{VIP: netip.PrefixFrom(testVIP.Addr(), 32), Proto: forward.ProtoTCP, First: testVIP.Port(), Last: testVIP.Port()}, v)
 	r.Publish(snap)
 	r.w = r.AddWorker(WorkerConfig{Ports: []Port{noPort{}}})
 	return r
 }
 
 // handle has the worker forward a segment of a client.
-func (r *rig) handle(client netip.AddrPort, flags uint8) {
-	b := segment(client, rigVIP, flags)
+func (r *testPlane) handle(client netip.AddrPort, flags uint8) {
+	b := segment(client, testVIP, flags)
 	buf := append(make([]byte, forward.Headroom, forward.Headroom+len(b)), b...)
 	r.w.Handle([]forward.Frame{{Buf: buf, Head: forward.Headroom, Tail: len(buf), Offload: forward.Offload{DataValid: true}}})
 }
