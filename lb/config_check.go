@@ -91,7 +91,7 @@ func (v *validator) checkParams(path string, i int, s *Service, r *Server, repor
 			where += "." + e.Key
 		}
 		if e.Problem == "unknown" {
-			e.Problem, e.Allowed = "unknown key", strings.TrimSuffix(strings.Join(append(keysOf(keys), e.Allowed), ", "), ", ")
+			e.Problem, e.Allowed = "unknown key", strings.TrimSuffix(strings.Join(append(fields.TypeOf(keys).Names(), e.Allowed), ", "), ", ")
 		}
 		var value any
 		if e.Value != "" {
@@ -111,16 +111,6 @@ type rightCheck struct {
 
 func (c *rightCheck) equal(o rightCheck) bool {
 	return c != nil && c.is4 == o.is4 && c.port == o.port && reflect.DeepEqual(c.params, o.params)
-}
-
-// keysOf returns the names of a struct's fields in a config.
-func keysOf(t reflect.Type) (names []string) {
-	for i := range t.NumField() {
-		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 // keyOfNone is package health's key for a mistake that is not about one key.
