@@ -1,7 +1,8 @@
 // Package dataplane forwards packets: it is what a balancer's workers run, and the state
 // that they share. The control plane (package lb) makes its services and servers, chooses
 // their routes and weights, and calls Expire; the data plane calls nothing of the control
-// plane but the functions of Config. It opens no socket, reads no clock and writes no log.
+// plane but the functions of Config. It opens no socket and writes no log; its time is that of
+// Config.Now, but for the pace of expiry.
 //
 // # Words
 //
