@@ -330,7 +330,7 @@ func (v *validator) scheduler(path string, s *Service) {
 		case flag != flagFallback && flag != flagPort:
 			v.fail(at, flag, "unknown flag", flagFallback+" or "+flagPort)
 		case !sched.TakesFlags(s.scheduler()):
-			v.fail(at, flag, "scheduler "+s.scheduler()+" has no flags", "flags with sh and mh only")
+			v.fail(at, flag, "scheduler "+s.scheduler()+" has no flags", "flags with "+strings.Join(slices.DeleteFunc(sched.Names(), func(name string) bool { return !sched.TakesFlags(name) }), " and ")+" only")
 		}
 	}
 }
