@@ -202,6 +202,7 @@ func (b *Balancer) applyServiceLocked(v *service, s *Service, sch sched.Schedule
 	if len(s.Match) > 0 {
 		v.mark = cmp.Or(s.Mark, v.dp.Mark())
 	}
+	v.dp.SetLabel(dataplane.Label{Name: v.name, Mark: v.mark})
 	v.dp.Configure(s.dataplane(global.Settings.Timeouts))
 	if sch != nil {
 		v.schedulerKey, v.scheduler = s.schedulerKey(), s.scheduler()

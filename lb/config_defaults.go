@@ -57,6 +57,9 @@ func (s *Service) id() string {
 // String returns the service's name in ServerRef, lists and logs: Name or its default.
 func (s *Service) String() string { return s.name() }
 
+// Ref names server i of the service as the balancer's methods take it.
+func (s *Service) Ref(i int) ServerRef { return ServerRef{s.name(), s.Servers[i].name(s)} }
+
 func (s *Service) name() string {
 	if s.Name != "" {
 		return s.Name

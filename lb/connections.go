@@ -12,8 +12,8 @@ import (
 // Connection is an entry of the connection table: a connection, or a persistence
 // template.
 type Connection struct {
-	Service  string         `json:"service"`  // its name; "" where it was removed
-	Protocol Protocol       `json:"protocol"` // 0, "ip" in text, for a template of a mark
+	Service  string         `json:"service"`  // its name, or what it was when the service was removed
+	Protocol Protocol       `json:"protocol"` // 0, "" in JSON, for a template of a mark
 	Client   netip.AddrPort `json:"client"`   // of a template: the zero port
 	VIP      netip.AddrPort `json:"vip"`      // of a template of a mark: invalid
 	Mark     uint32         `json:"mark"`     // of a template of a mark: the mark
@@ -28,7 +28,7 @@ type Connection struct {
 	Packets  uint16         `json:"packets"`    // from the client, modulo 65,536
 }
 
-// ConnectionEvent is the begin or the end of a connection. Connection.Service is "".
+// ConnectionEvent is the begin or the end of a connection.
 type ConnectionEvent struct {
 	Removed    bool // from the table: the connection has ended
 	Connection Connection
@@ -37,8 +37,7 @@ type ConnectionEvent struct {
 // Connections calls yield with each entry of the table, in no order, until it returns
 // false. Entries that are added or removed meanwhile may be missing.
 func (b *Balancer) Connections(yield func(Connection) bool) {
-	names := b.serviceLabels()
-	b.plane.Entries(func(e *dataplane.Entry) bool { return yield(names.connection(e)) })
+	b.plane.Entries(func(e *dataplane.Entry) bool { return yield(connectionOf(e)) })
 }
 
 // Connection finds the one connection of a client with a VIP.
@@ -47,42 +46,13 @@ func (b *Balancer) Connection(p Protocol, client, vip netip.AddrPort) (Connectio
 	if !ok {
 		return Connection{}, false
 	}
-	return b.serviceLabels().connection(&e), true
+	return connectionOf(&e), true
 }
 
-// serviceLabels are the names and marks of services in lists.
-type serviceLabels map[*dataplane.Service]serviceLabel
-
-type serviceLabel struct {
-	name string
-	mark uint32
-}
-
-func (b *Balancer) serviceLabels() serviceLabels {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	labels := make(serviceLabels, len(b.services))
-	for _, v := range b.services {
-		labels[v.dp] = serviceLabel{v.name, v.mark}
-	}
-	return labels
-}
-
-func (l serviceLabels) connection(e *dataplane.Entry) Connection {
-	c := connectionOf(e)
-	label := l[e.Service()]
-	c.Service = label.name
-	if c.Mark != 0 && label.mark != 0 {
-		c.Mark = label.mark
-	}
-	return c
-}
-
-// connectionOf returns an entry without the service's name, which the data plane does not
-// have.
 func connectionOf(e *dataplane.Entry) Connection {
+	label := e.Service().Label()
 	c := Connection{
-		Protocol: Protocol(e.Proto), Client: e.Client, VIP: e.VIP,
+		Service: label.Name, Protocol: Protocol(e.Proto), Client: e.Client, VIP: e.VIP,
 		Server: netip.AddrPortFrom(forward.Addr(e.Server.Addr).Netip(), e.ServerPort), Method: Method(e.Method), State: e.State,
 		Template: e.Template, Clients: e.Clients, Void: e.Template && e.Orphan, Expires: e.Expires, Packets: e.Packets,
 	}
@@ -91,7 +61,7 @@ func connectionOf(e *dataplane.Entry) Connection {
 		c.Client, c.Call = netip.AddrPort{}, hex.EncodeToString(call[:])
 	}
 	if e.Template && e.Proto == 0 {
-		c.VIP, c.Mark = netip.AddrPort{}, e.Service().Mark()
+		c.VIP, c.Mark = netip.AddrPort{}, label.Mark
 	}
 	return c
 }
@@ -121,19 +91,18 @@ func matchAddrPort(want, got netip.AddrPort) bool {
 // reset. Templates stay. A connection that controls others, as FTP's does, stays as long as
 // they do.
 func (b *Balancer) DeleteConnections(f ConnectionFilter) int {
-	return b.plane.DeleteConnections(b.entryFilter(&f))
+	return b.plane.DeleteConnections(f.entries())
 }
 
 // DeleteTemplates ends templates and returns how many: the next new connection of their
 // clients is scheduled anew. Existing connections stay.
 func (b *Balancer) DeleteTemplates(f ConnectionFilter) int {
-	return b.plane.DeleteTemplates(b.entryFilter(&f))
+	return b.plane.DeleteTemplates(f.entries())
 }
 
-func (b *Balancer) entryFilter(f *ConnectionFilter) func(*dataplane.Entry) bool {
-	labels := b.serviceLabels()
+func (f *ConnectionFilter) entries() func(*dataplane.Entry) bool {
 	return func(e *dataplane.Entry) bool {
-		c := labels.connection(e)
+		c := connectionOf(e)
 		return f.Match(&c)
 	}
 }

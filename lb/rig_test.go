@@ -19,8 +19,9 @@ type rig struct {
 	n     *network
 	now   time.Time
 	ports []*rigPort
-	gso   [2]bool // super-packets that ports take: of TCP, of UDP
-	crowd bool    // several workers are at it at once: see dataplane.Plane.Audit
+	hooks func(*Env) // adds to the environment; nil adds nothing
+	gso   [2]bool    // super-packets that ports take: of TCP, of UDP
+	crowd bool       // several workers are at it at once: see dataplane.Plane.Audit
 }
 
 const (
@@ -63,6 +64,9 @@ func newRigWith(t fataler, r *rig, cfg Config, buckets int) *rig {
 	r.now = time.Unix(1e9, 0)
 	cfg.Interfaces = []string{rigInterface}
 	env := rigEnv()
+	if r.hooks != nil {
+		r.hooks(&env)
+	}
 	env.Now = func() time.Time { return r.now }
 	env.OpenPorts = func(c PortConfig) ([]Port, error) {
 		list := make([]Port, c.Count)

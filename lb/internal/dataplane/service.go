@@ -30,6 +30,7 @@ type Service struct {
 
 	plane *Plane
 	id    string
+	label atomic.Pointer[Label]
 	trash map[netip.AddrPort]*Server // dropped, while they have their numbers
 	_     line
 	pages atomic.Uint64 // sent in place of a server's answer
@@ -71,6 +72,7 @@ func (p *Plane) NewService(id string, port uint16, grouped bool) *Service {
 		}
 	}
 	v := &Service{plane: p, id: id, port: port, grouped: grouped}
+	v.label.Store(&Label{Name: id})
 	v.servers.Store(new([]*Server))
 	if grouped {
 		p.marks++
@@ -85,6 +87,18 @@ const ownMarks = 1 << 31
 // Mark is the number that stands for the service's VIPs in its templates; 0 where it is
 // not grouped.
 func (v *Service) Mark() uint32 { return v.mark }
+
+// Label is how lists show a service. Packets do not read it.
+type Label struct {
+	Name string
+	Mark uint32 // 0 where the service is not grouped
+}
+
+// SetLabel changes how lists show the service, also that of connections which it has left.
+func (v *Service) SetLabel(l Label) { v.label.Store(&l) }
+
+// Label is what SetLabel set.
+func (v *Service) Label() Label { return *v.label.Load() }
 
 // Configure changes the settings of v.
 func (v *Service) Configure(c ServiceConfig) {
