@@ -154,6 +154,7 @@ func (b *Balancer) newScheduler(s *Service) (sched.Scheduler, error) {
 
 // commit puts a prepared change into effect. It cannot fail, and does not wait.
 func (b *Balancer) commit(p *prepared) {
+	before := b.Roles()
 	b.mu.Lock()
 	b.applyLocked(p)
 	if p.net != nil {
@@ -164,6 +165,7 @@ func (b *Balancer) commit(p *prepared) {
 		b.net.finish(b, p.net)
 	}
 	b.report()
+	b.reportRoles(before)
 }
 
 // applyLocked applies a prepared config to the services and servers, and publishes them.

@@ -68,9 +68,23 @@ func (b *Balancer) SetRole(ctx context.Context, group string, role Role) error {
 	}
 	b.setRoles(roles)
 	n.announce(b, fresh)
+	b.reportRole(group, role)
+	return nil
+}
+
+func (b *Balancer) reportRole(group string, role Role) {
 	b.env.Logger.Info("role", "group", group, "role", string(role))
 	b.emit(Event{Kind: EventRole, Group: group, Reason: string(role)})
-	return nil
+}
+
+// reportRoles logs and emits the roles of those groups that had others before.
+func (b *Balancer) reportRoles(before map[string]Role) {
+	after := b.Roles()
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		if was, had := before[name]; had && was != after[name] {
+			b.reportRole(name, after[name])
+		}
+	}
 }
 
 // becomes has the links answer for exactly these VIPs, of which fresh are new, unless

@@ -227,6 +227,22 @@ func TestApplyKeepsRolesAndTakesNewGroups(t *testing.T) {
 	}
 }
 
+func TestApplyReportsTheRolesItChanges(t *testing.T) {
+	x := newBed(t, roleConfig())
+	for _, standby := range []bool{true, false, false, true} {
+		cfg := roleConfig()
+		cfg.Groups[0].Standby = standby
+		cfg.Groups = append(cfg.Groups, Group{Name: fmt.Sprintf("new-%t", standby)})
+		must(t, x.b.Apply(t.Context(), onWorld(cfg)))
+	}
+	must(t, x.b.SetRole(t.Context(), "quiet", RoleActive))
+	must(t, x.b.Apply(t.Context(), onWorld(roleConfig()))) // the role that was set outlasts it
+	if got, want := x.roleEvents(), []string{"quiet active", "quiet standby", "quiet active"}; !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	x.expectRole(t, "after it", bothVIP, RoleActive)
+}
+
 // TestServiceMovesToAnotherMAC: its VIP is never given twice, nor asked for.
 func TestServiceMovesToAnotherMAC(t *testing.T) {
 	cfg := roleConfig()
