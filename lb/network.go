@@ -165,8 +165,8 @@ func (n *network) serve(b *Balancer) error {
 		})
 	}
 	g.Go(func() error { return b.monitor.Run(n.ctx) })
-	g.Go(func() error { b.expireLoop(n.ctx); return nil })
-	g.Go(func() error { b.forgetPathMTUs(n.ctx); return nil })
+	g.Go(func() error { return repeat(n.ctx, b.expire) })
+	g.Go(func() error { return repeat(n.ctx, func() { b.forgetPathMTUs(n.ctx) }) })
 	if n.host != nil {
 		g.Go(func() error { return n.followRoutes(b) })
 	}
@@ -210,35 +210,31 @@ func (n *network) start(b *Balancer) error {
 	return nil
 }
 
-// expireLoop expires connections where there is no traffic that has workers do it.
-func (b *Balancer) expireLoop(ctx context.Context) {
-	t := time.NewTicker(expireEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			b.plane.Expire()
-			b.updateDrains()
-			b.plane.SendResets(expireEvery)
-		}
-	}
+// expire expires connections where there is no traffic that has workers do it.
+func (b *Balancer) expire() {
+	b.plane.Expire()
+	b.updateDrains()
+	b.plane.SendResets(expireEvery)
 }
 
 // forgetPathMTUs gives all servers the MTU of their route again, some time after the last
 // path MTU was learned. It waits for changes that are under way.
 func (b *Balancer) forgetPathMTUs(ctx context.Context) {
+	if b.plane.PathMTUsExpired() {
+		b.updateRoutes(ctx)
+	}
+}
+
+// repeat calls a function each expireEvery until ctx ends.
+func repeat(ctx context.Context, do func()) error {
 	t := time.NewTicker(expireEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-t.C:
-			if b.plane.PathMTUsExpired() {
-				b.updateRoutes(ctx)
-			}
+			do()
 		}
 	}
 }

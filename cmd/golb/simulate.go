@@ -81,14 +81,18 @@ func runSimulate(cmd *cobra.Command, files []string, format simulate.Format) err
 }
 
 func simulateFile(cmd *cobra.Command, file string, format simulate.Format, bad func(*simulate.LineError)) error {
-	var in io.Reader = cmd.InOrStdin()
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(cmd, file)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	return simulate.Run(file, in, cmd.OutOrStdout(), format, bad)
+}
+
+// openInput opens a file; "-" is the standard input.
+func openInput(cmd *cobra.Command, file string) (io.ReadCloser, error) {
+	if file == "-" {
+		return io.NopCloser(cmd.InOrStdin()), nil
+	}
+	return os.Open(file)
 }

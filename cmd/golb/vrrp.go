@@ -150,15 +150,11 @@ func ipPacket(frame []byte) []byte {
 
 // readAdverts prints the adverts of a capture.
 func readAdverts(cmd *cobra.Command, file string, print printPacket) error {
-	in := cmd.InOrStdin()
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(cmd, file)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	p, err := newPcapReader(in)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)

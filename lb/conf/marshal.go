@@ -48,15 +48,7 @@ func (w *yamlWriter) mapping(n *fields.Node, indent int) {
 		}
 		w.b.WriteString(scalar(fields.Quoted, n.Keys[i]))
 		w.b.WriteByte(':')
-		switch {
-		case isFlow(item):
-			w.b.WriteByte(' ')
-			w.flow(item)
-			w.b.WriteByte('\n')
-		case item.Kind == fields.List:
-			w.b.WriteByte('\n')
-			w.list(item, indent+2)
-		default:
+		if !w.flowOrList(item, indent+2) {
 			w.b.WriteByte('\n')
 			w.indent(indent + 2)
 			w.mapping(item, indent+2)
@@ -68,19 +60,27 @@ func (w *yamlWriter) list(n *fields.Node, indent int) {
 	for _, item := range n.Items {
 		w.indent(indent)
 		w.b.WriteByte('-')
-		switch {
-		case isFlow(item):
-			w.b.WriteByte(' ')
-			w.flow(item)
-			w.b.WriteByte('\n')
-		case item.Kind == fields.List:
-			w.b.WriteByte('\n')
-			w.list(item, indent+2)
-		default:
+		if !w.flowOrList(item, indent+2) {
 			w.b.WriteByte(' ')
 			w.mapping(item, indent+2)
 		}
 	}
+}
+
+// flowOrList writes a value, unless it is a mapping that does not fit on the present line.
+func (w *yamlWriter) flowOrList(n *fields.Node, indent int) bool {
+	switch {
+	case isFlow(n):
+		w.b.WriteByte(' ')
+		w.flow(n)
+		w.b.WriteByte('\n')
+	case n.Kind == fields.List:
+		w.b.WriteByte('\n')
+		w.list(n, indent)
+	default:
+		return false
+	}
+	return true
 }
 
 func (w *yamlWriter) indent(n int) { w.b.WriteString(strings.Repeat(" ", n)) }

@@ -14,15 +14,7 @@ func (w *Worker) scheduleFallback(x *rxPacket, v *Service) Reason {
 	case s == nil:
 		return NoServer
 	}
-	x.server, x.dport = s, s.dport(p)
-	if set.onePacket {
-		return w.scheduleOnePacket(x)
-	}
-	reason := w.enter(x, &x.key, x.hash, s, 0)
-	if reason == TableFull && w.plane.dropHalfOpen() {
-		reason = w.enter(x, &x.key, x.hash, s, 0)
-	}
-	return reason
+	return w.enterFor(x, set, s)
 }
 
 // EndDatagramFlows ends the UDP connections of a server. UDP has no end of a connection:

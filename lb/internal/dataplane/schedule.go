@@ -39,16 +39,23 @@ func (w *Worker) schedule(x *rxPacket, v *Service) Reason {
 	if s == nil {
 		return NoServer
 	}
-	x.server, x.dport = s, s.dport(p)
+	reason := w.enterFor(x, set, s)
+	if reason == TableFull {
+		return w.forwardStateless(x, v)
+	}
+	return reason
+}
+
+// enterFor makes the connection of a packet to a server, without persistence. Where the
+// table is full, half-open connections make room.
+func (w *Worker) enterFor(x *rxPacket, set *serviceSettings, s *Server) Reason {
+	x.server, x.dport = s, s.dport(&x.packet)
 	if set.onePacket {
 		return w.scheduleOnePacket(x)
 	}
 	reason := w.enter(x, &x.key, x.hash, s, 0)
 	if reason == TableFull && w.plane.dropHalfOpen() {
 		reason = w.enter(x, &x.key, x.hash, s, 0)
-	}
-	if reason == TableFull {
-		return w.forwardStateless(x, v)
 	}
 	return reason
 }
