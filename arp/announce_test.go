@@ -153,8 +153,7 @@ func TestRunSaysWhyTheInterfaceIsGone(t *testing.T) {
 func TestCallsBeforeRunTakeEffectInIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lan{t: t}
-		other, _ := n.host(Config{}, 2)
-		must(t, other.SetVIPs(vipsAt(mac{}, v4.addr(2))))
+		n.neighbor(v4)
 		l, _ := unstarted(t, n)
 		var got told
 		defer l.Resolve(v4.addr(2), got.changed)()
@@ -172,8 +171,7 @@ func TestCallsBeforeRunTakeEffectInIt(t *testing.T) {
 
 func TestCallbacksMayUseTheLink(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
-		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
+		n.neighbor(w)
 		l, _ := n.host(Config{}, 1, w.host(1))
 		called := make(chan error, 1)
 		l.Resolve(w.addr(2), func([6]byte, bool) {

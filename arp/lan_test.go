@@ -216,6 +216,14 @@ func (n *lan) host(cfg Config, number byte, addrs ...string) (*Link, *port) {
 	return l, p
 }
 
+// neighbor adds a running link at MAC 2 that answers for address 2.
+func (n *lan) neighbor(w nums) (*Link, *port) {
+	n.t.Helper()
+	l, p := n.host(Config{}, 2)
+	must(n.t, l.SetVIPs(vipsAt(mac{}, w.addr(2))))
+	return l, p
+}
+
 // inLAN runs f in virtual time, once per protocol.
 func inLAN(t *testing.T, f func(n *lan, nw nums)) {
 	for _, nw := range []nums{v4, v6} {

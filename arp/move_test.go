@@ -64,8 +64,7 @@ func TestNeighborStaysWhereItAnswers(t *testing.T) {
 			Logger:             slog.New(slog.NewTextHandler(&log, nil)),
 			OnNeighborConflict: func(c NeighborConflict) { conflicts = append(conflicts, c) },
 		}, 1, w.host(1))
-		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
+		n.neighbor(w)
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()
 		got.want(n.t, "2 true")
@@ -101,8 +100,7 @@ func TestNeighborStaysWhereItAnswers(t *testing.T) {
 
 func TestResolveFollowsAChangeOfMAC(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
-		server, sp := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
+		server, sp := n.neighbor(w)
 		l, _ := n.host(Config{}, 1, w.host(1))
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()
@@ -189,8 +187,7 @@ func TestAnAnswerFromAnotherMACIsNoAnswer(t *testing.T) {
 
 func TestSilenceOfALinkThatIsDownMovesNobody(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
-		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
+		n.neighbor(w)
 		l, p := n.host(Config{}, 1, w.host(1))
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()

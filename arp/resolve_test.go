@@ -36,8 +36,7 @@ func (s *told) want(t *testing.T, want ...string) {
 
 func TestResolveTellsOnceAndConfirmsByUnicast(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
-		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
+		n.neighbor(w)
 		l, p := n.host(Config{}, 1, w.host(1))
 		var got told
 		start := time.Now()
@@ -86,8 +85,7 @@ func TestResolveAsksUntilAnswered(t *testing.T) {
 
 func TestResolveTellsOfSilenceAndReturn(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
-		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
+		server, _ := n.neighbor(w)
 		l, p := n.host(Config{}, 1, w.host(1))
 		l.do(func(m *machine, _ time.Time) { m.random = func() float64 { return 0.5 } }) // spreads by nothing
 		var got told
@@ -125,8 +123,7 @@ func TestResolveLearnsFromRequestsOfTheNeighbor(t *testing.T) {
 
 func TestResolveWithoutAHostAddressAsksAsAProbe(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
-		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
+		n.neighbor(w)
 		l, p := n.host(Config{}, 1)
 		must(n.t, l.SetVIPs(vipsAt(mac{}, w.addr(100)))) // not to be asked from
 		var got told
@@ -200,8 +197,7 @@ func TestRequestsForHundredsAreSpread(t *testing.T) {
 
 func TestLinkUpAsksAtOnce(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
-		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
+		n.neighbor(w)
 		l, p := n.host(Config{}, 1, w.host(1))
 		var got told
 		defer l.Resolve(w.addr(2), got.changed)()

@@ -81,8 +81,7 @@ func TestStatsCountByKind(t *testing.T) {
 
 func TestStatsSayWhatIsThere(t *testing.T) {
 	inLAN(t, func(n *lan, w nums) {
-		server, _ := n.host(Config{}, 2)
-		must(n.t, server.SetVIPs(vipsAt(mac{}, w.addr(2))))
+		n.neighbor(w)
 		l, p := n.host(Config{}, 1, w.host(1))
 		p.dropped.Store(7)
 		must(n.t, l.SetVIPs(vipsAt(mac{}, w.addr(100), w.addr(101))))

@@ -78,7 +78,8 @@ var rules = []rule{
 	{pkg: "lb/lbtest/seeded"},
 	{pkg: "lb/simulate", imports: []string{"lb", "lb/ipvsadm", "lb/lbtest", "forward"}, never: heavy},
 
-	{pkg: "examples/...", imports: []string{"lb", "lb/conf", "forward", "sched", "health", "lb/lbtest", "lb/lbtest/lab"}},
+	{pkg: "examples/internal/exampletest", imports: []string{"lb/lbtest/lab"}},
+	{pkg: "examples/...", imports: []string{"lb", "lb/conf", "forward", "sched", "health", "lb/lbtest", "lb/lbtest/lab", "examples/internal/exampletest"}},
 	{pkg: "benchmarks/...", imports: []string{"lb", "forward", "sched", "forward/afpacket", "lb/lbtest", "lb/lbtest/lab", "benchmarks/..."}},
 	{pkg: "cmd/golb/...", imports: []string{"..."}},
 }
