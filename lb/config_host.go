@@ -11,18 +11,16 @@ import (
 	"syscall"
 )
 
-// ValidateHost finds the mistakes that depend on this host: an interface that it does not
-// have, a processor that golb may not run on, a VIP that is one of the host's own addresses.
-// It returns nil, ConfigErrors, or the error of asking the host.
+// ValidateHost finds the mistakes that depend on this host: a processor that golb may not
+// run on, a VIP that is one of the host's own addresses. It returns nil, ConfigErrors, or
+// the error of asking the host. An interface that is missing is no mistake: it may come.
 func (c *Config) ValidateHost() error {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return fmt.Errorf("lb: list interfaces: %w", err)
 	}
-	names := map[string]bool{}
 	local := map[netip.Addr]string{}
 	for _, i := range interfaces {
-		names[i.Name] = true
 		addrs, err := i.Addrs()
 		if err != nil {
 			return fmt.Errorf("lb: list addresses of %s: %w", i.Name, err)
@@ -34,11 +32,6 @@ func (c *Config) ValidateHost() error {
 		}
 	}
 	v := &validator{}
-	for i, name := range c.Interfaces {
-		if !names[name] {
-			v.fail(fmt.Sprintf("interfaces[%d]", i), name, "no such interface", nameList(interfaces))
-		}
-	}
 	if len(c.CPUs) > 0 {
 		v.hostCPUs(c.CPUs)
 	}
@@ -62,16 +55,6 @@ func localProblem(v VIP, addr netip.Addr, dev string) string {
 		return "a local address, on interface " + dev
 	}
 	return fmt.Sprintf("it holds %s, a local address, on interface %s", addr, dev)
-}
-
-func nameList(interfaces []net.Interface) string {
-	var names []string
-	for _, i := range interfaces {
-		if i.Flags&net.FlagLoopback == 0 {
-			names = append(names, i.Name)
-		}
-	}
-	return strings.Join(names, ", ")
 }
 
 // warnings returns a warning for each VIP whose packets the host's own stack would route or

@@ -66,6 +66,9 @@ type Env struct {
 	OpenPorts func(PortConfig) ([]Port, error)
 	// OpenLink opens ARP and ND on an interface. nil means package arp.
 	OpenLink func(LinkConfig) (Link, error)
+	// OpenInterfaces begins to follow the host's interfaces. nil means the kernel's, or where
+	// OpenPorts is given, that interfaces stay as their ports say.
+	OpenInterfaces func() (InterfaceMonitor, error)
 	// Route returns the route to an address. nil means the host's routes.
 	Route func(dst netip.Addr) (Route, error)
 }
@@ -96,7 +99,8 @@ func (e Env) hooks() dataplane.Hooks {
 
 // PortConfig describes the ports of one interface that OpenPorts is to open.
 type PortConfig struct {
-	Interface string
+	Interface string // its name in the config
+	Index     int    // its index, which decides; 0: the name does
 	// Count is the number of ports; they share the interface's frames by flow.
 	Count int
 	// SendOnly is true for the ports of workers that receive from other interfaces.
@@ -144,7 +148,8 @@ type GSOPort interface {
 
 // LinkConfig describes the link that OpenLink is to open.
 type LinkConfig struct {
-	Interface string
+	Interface string // its name in the config
+	Index     int    // its index, which decides; 0: the name does
 	Logger    *slog.Logger
 	// ProbeTime is how long Probe takes; 0 means the link's default. Where it is negative,
 	// Probe returns at once, without asking.
@@ -163,6 +168,9 @@ type LinkStats = arp.Stats
 // ErrNoIPv6 is what Link.SetVIPs wraps where a VIP is of IPv6, and the interface has none.
 // It fails only where no interface has.
 var ErrNoIPv6 = arp.ErrNoIPv6
+
+// ErrLinkDown is what Link.Probe wraps where nobody could be asked, since the link is down.
+var ErrLinkDown = arp.ErrLinkDown
 
 // Link is ARP and ND on one interface: it resolves addresses, and answers and announces
 // golb's own. *arp.Link is one. Its methods may be called at any time between opening
@@ -191,6 +199,7 @@ type Link interface {
 // Route is how the host reaches an address.
 type Route struct {
 	Interface string
+	Index     int        // of the interface, which then decides; 0: the name does
 	Gateway   netip.Addr // the zero Addr where the address is on the link
 	Source    netip.Addr // the host's address that packets to it come from
 	MTU       int        // in bytes; 0 means the interface's
@@ -218,6 +227,7 @@ const (
 	EventDrained       EventKind = "drained"        // the last connection of a draining server ended
 	EventVIPConflict   EventKind = "vip_conflict"   // another host claims a VIP
 	EventNeighbor      EventKind = "neighbor"       // a next hop's MAC became known, changed or was lost
+	EventInterface     EventKind = "interface"      // an interface of the config came, went or changed
 	EventRole          EventKind = "role"           // a group of VIPs became active or standby
 )
 
@@ -228,8 +238,11 @@ type Event struct {
 	Service string // its name; "" where the event is not about one service
 	Server  string // its name; "" where the event is not about one server
 	Group   string // its name, for EventRole
-	Reason  string // a text for people
-	Action  string // what golb did about it, a text for people; "" where it did nothing
+	// Interface is the name in the config, for EventInterface. Its Reason is the new
+	// InterfaceState, or begins with what else has changed: index, name, MAC, MTU.
+	Interface string
+	Reason    string // a text for people
+	Action    string // what golb did about it, a text for people; "" where it did nothing
 	// Since is when the change began, and Time when golb noticed it. For EventServerDown,
 	// and an EventServiceDown that follows from one, it is the start of the first check that
 	// failed. It may be zero.

@@ -83,7 +83,7 @@ func (n *network) hopOf(addr netip.Addr) (hop nextHop, r Route, err error) {
 	if r.Gateway.IsValid() {
 		addr = r.Gateway
 	}
-	return nextHop{n.index(r.Interface), addr}, r, nil
+	return nextHop{n.portOf(&r), addr}, r, nil
 }
 
 // setRoutesLocked passes the servers' routes to the data plane, and the MACs of their next

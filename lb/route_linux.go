@@ -44,7 +44,7 @@ func (r *hostRoutes) route(dst netip.Addr) (Route, error) {
 	}
 	gateway, _ := netip.AddrFromSlice(found.Gw)
 	source, _ := netip.AddrFromSlice(found.Src)
-	return Route{Interface: link.Attrs().Name, Gateway: gateway.Unmap(), Source: source.Unmap(), MTU: found.MTU}, nil
+	return Route{Interface: link.Attrs().Name, Index: found.LinkIndex, Gateway: gateway.Unmap(), Source: source.Unmap(), MTU: found.MTU}, nil
 }
 
 // changed waits for routes to change; it returns false once r is closed.

@@ -54,7 +54,7 @@ func (w *Worker) tunnelError(x *rxPacket) Reason {
 	if !built {
 		return NotVIP
 	}
-	forward.SetMACs(&out, hop.MAC, w.macs[hop.Port])
+	forward.SetMACs(&out, hop.MAC, w.ifaces[hop.Port].MAC)
 	out.Port = hop.Port
 	w.send(&out)
 	return consumed
