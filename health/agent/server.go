@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golb/golb/health/internal/printable"
+	"github.com/golb/golb/internal/printable"
 	"github.com/golb/golb/health/internal/procgroup"
 )
 

@@ -10,7 +10,7 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/golb/golb/health/internal/printable"
+	"github.com/golb/golb/internal/printable"
 	"github.com/golb/golb/health/internal/procgroup"
 )
 
