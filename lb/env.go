@@ -227,7 +227,9 @@ const (
 	EventDrained       EventKind = "drained"        // the last connection of a draining server ended
 	EventVIPConflict   EventKind = "vip_conflict"   // another host claims a VIP
 	EventNeighbor      EventKind = "neighbor"       // a next hop's MAC became known, changed or was lost
-	EventInterface     EventKind = "interface"      // an interface of the config came, went or changed
+	EventInterfaceUp   EventKind = "interface_up"   // an interface of the config can be used
+	EventInterfaceDown EventKind = "interface_down" // it cannot: Reason begins with its InterfaceState
+	EventInterface     EventKind = "interface"      // its index, name, MAC or MTU changed
 	EventRole          EventKind = "role"           // a group of VIPs became active or standby
 )
 
@@ -235,11 +237,11 @@ const (
 type Event struct {
 	Time    time.Time
 	Kind    EventKind
-	Service string // its name; "" where the event is not about one service
-	Server  string // its name; "" where the event is not about one server
-	Group   string // its name, for EventRole
-	// Interface is the name in the config, for EventInterface. Its Reason is the new
-	// InterfaceState, or begins with what else has changed: index, name, MAC, MTU.
+	Service string     // its name; "" where the event is not about one service
+	Server  string     // its name; "" where the event is not about one server
+	Group   string     // its name, for EventRole
+	VIP     netip.Addr // for EventVIPConflict
+	// Interface is the name in the config, for the events of interfaces.
 	Interface string
 	Reason    string // a text for people
 	Action    string // what golb did about it, a text for people; "" where it did nothing
@@ -247,4 +249,7 @@ type Event struct {
 	// and an EventServiceDown that follows from one, it is the start of the first check that
 	// failed. It may be zero.
 	Since time.Time
+	// Up of Servers servers of the service are up, after an event about a service or one of
+	// its servers.
+	Up, Servers int
 }

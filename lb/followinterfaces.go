@@ -1,9 +1,7 @@
 package lb
 
 import (
-	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"time"
 
@@ -20,7 +18,7 @@ const (
 // for; one that cannot be opened is an error.
 func (n *network) openInterfaces(b *Balancer) error {
 	for i, name := range n.names {
-		f := &netInterface{name: name, number: i, link: newLinkSlot(name, n.logger)}
+		f := &netInterface{name: name, number: i, link: newLinkSlot()}
 		f.seen.host.MTU = defaultMTU
 		for range n.names {
 			slots := make([]*portSlot, b.workers)
@@ -45,8 +43,9 @@ func (n *network) openInterfaces(b *Balancer) error {
 		if f.seen.err != nil {
 			return f.seen.err
 		}
-		if f.seen.state() != InterfaceUp {
-			b.tellInterface(f, f.seen.reason())
+		if e := f.seen.event(); e.Kind != EventInterfaceUp {
+			e.Interface = f.name
+			b.tell(e)
 		}
 	}
 	return nil
@@ -170,10 +169,8 @@ func (n *network) followInterfaces(b *Balancer, lists <-chan []HostInterface) er
 		}
 		changes, usable := n.updateInterfaces(b)
 		b.endChange()
-		for i, list := range changes {
-			for _, reason := range list {
-				b.tellInterface(n.interfaces[i], reason)
-			}
+		for _, e := range changes {
+			b.tell(e)
 		}
 		if !usable {
 			again = time.After(retryAfter)
@@ -182,38 +179,28 @@ func (n *network) followInterfaces(b *Balancer, lists <-chan []HostInterface) er
 }
 
 // updateInterfaces looks at the interfaces during a change, and has all follow that depends
-// on them. It returns what has changed, by interface, and whether all that are there can be
-// used.
-func (n *network) updateInterfaces(b *Balancer) (changes [][]string, usable bool) {
+// on them. It returns what has changed, and whether all that are there can be used.
+func (n *network) updateInterfaces(b *Balancer) (changes []Event, usable bool) {
 	var before []seenInterface
 	for _, f := range n.interfaces {
 		before = append(before, f.seen)
 	}
 	n.lookAtInterfaces(b)
-	changed := false
-	changes, usable = make([][]string, len(n.interfaces)), true
+	usable = true
 	for i, f := range n.interfaces {
-		changes[i] = f.seen.changes(&before[i])
-		changed = changed || len(changes[i]) > 0
-		usable = usable && f.seen.err == nil
-		if f.seen.state() == InterfaceUp && before[i].state() != InterfaceUp {
-			f.link.wakeTakeIn()
+		for _, e := range f.seen.changes(&before[i]) {
+			e.Interface = f.name
+			changes = append(changes, e)
+			if e.Kind == EventInterfaceUp {
+				f.link.wakeTakeIn()
+			}
 		}
+		usable = usable && f.seen.err == nil
 	}
-	if changed {
+	if len(changes) > 0 {
 		n.findRoutes(b)
 	}
 	return changes, usable
-}
-
-// tellInterface logs and emits a change of an interface.
-func (b *Balancer) tellInterface(f *netInterface, reason string) {
-	level := slog.LevelInfo
-	if state, ok := interfaceState(reason); ok && state != InterfaceUp {
-		level = slog.LevelWarn
-	}
-	b.env.Logger.Log(context.Background(), level, "interface", "interface", f.name, "reason", reason)
-	b.emit(Event{Kind: EventInterface, Interface: f.name, Reason: reason})
 }
 
 // lookAtInterfaces finds the interfaces among those that are present, opens those that came,

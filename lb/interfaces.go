@@ -2,7 +2,6 @@ package lb
 
 import (
 	"fmt"
-	"strings"
 	"sync/atomic"
 
 	"github.com/golb/golb/forward"
@@ -79,14 +78,6 @@ func (s *seenInterface) state() InterfaceState {
 	return InterfaceUp
 }
 
-// reason is the state, and why, where it is one to explain.
-func (s *seenInterface) reason() string {
-	if s.state() == InterfaceUnusable {
-		return string(InterfaceUnusable) + ": " + s.err.Error()
-	}
-	return string(s.state())
-}
-
 // find returns the interface of the host that f stands for: that which it had before, by
 // index, or one of its name that no other place has.
 func (f *netInterface) find(list []HostInterface, taken map[int]bool) (host HostInterface, ok bool) {
@@ -101,10 +92,22 @@ func (f *netInterface) find(list []HostInterface, taken map[int]bool) (host Host
 	return host, ok
 }
 
-// changes returns what has changed, in words.
-func (s *seenInterface) changes(before *seenInterface) (list []string) {
-	if s.reason() != before.reason() {
-		list = append(list, s.reason())
+// event is that of the state.
+func (s *seenInterface) event() Event {
+	switch state := s.state(); state {
+	case InterfaceUp:
+		return Event{Kind: EventInterfaceUp}
+	case InterfaceUnusable:
+		return Event{Kind: EventInterfaceDown, Reason: string(state) + ": " + s.err.Error()}
+	default:
+		return Event{Kind: EventInterfaceDown, Reason: string(state)}
+	}
+}
+
+// changes returns an event for each thing that has changed.
+func (s *seenInterface) changes(before *seenInterface) (list []Event) {
+	if s.event() != before.event() {
+		list = append(list, s.event())
 	}
 	was, now := &before.host, &s.host
 	if !s.found || was.Index == 0 {
@@ -117,7 +120,7 @@ func (s *seenInterface) changes(before *seenInterface) (list []string) {
 		{"index", was.Index, now.Index}, {"name", was.Name, now.Name}, {"MAC", was.MAC, now.MAC}, {"MTU", was.MTU, now.MTU},
 	} {
 		if c.was != c.now {
-			list = append(list, fmt.Sprintf("%s: %v, was %v", c.what, c.now, c.was))
+			list = append(list, Event{Kind: EventInterface, Reason: fmt.Sprintf("%s %v in place of %v", c.what, c.now, c.was)})
 		}
 	}
 	return list
@@ -175,15 +178,4 @@ func (f *netInterface) close() {
 		s.close()
 	}
 	_ = f.link.Close()
-}
-
-// interfaceState returns the state that the reason of an EventInterface tells; ok is false
-// where it tells of something else.
-func interfaceState(reason string) (state InterfaceState, ok bool) {
-	word, _, _ := strings.Cut(reason, ":")
-	switch s := InterfaceState(word); s {
-	case InterfaceUp, InterfaceNoCarrier, InterfaceDown, InterfaceMissing, InterfaceUnusable:
-		return s, true
-	}
-	return "", false
 }

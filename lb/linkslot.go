@@ -3,7 +3,6 @@ package lb
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -15,9 +14,7 @@ import (
 // gets. VIPs that could not be probed, since there was no Link or no carrier, are not
 // answered for until takeIn has probed them.
 type linkSlot struct {
-	name   string
-	logger *slog.Logger
-	came   chan struct{} // has an element when there may be something for takeIn to do
+	came chan struct{} // has an element when there may be something for takeIn to do
 
 	mu        sync.Mutex // guards what follows; not held while the Link is called
 	link      Link       // nil while empty
@@ -34,10 +31,8 @@ type question struct {
 	stop    func() // of the Link that has it; nil where none has
 }
 
-func newLinkSlot(name string, logger *slog.Logger) *linkSlot {
-	return &linkSlot{
-		name: name, logger: logger, came: make(chan struct{}, 1), unprobed: map[netip.Addr]bool{}, questions: map[*question]bool{},
-	}
+func newLinkSlot() *linkSlot {
+	return &linkSlot{came: make(chan struct{}, 1), unprobed: map[netip.Addr]bool{}, questions: map[*question]bool{}}
 }
 
 // current returns the Link; nil while there is none.
@@ -166,28 +161,18 @@ func (l *linkSlot) unprobedVIPs() (link Link, list []netip.Addr) {
 	return l.link, list
 }
 
-// setProbed has the Link, if it is still there, answer for VIPs that it has probed too. It
-// reports whether it does.
-func (l *linkSlot) setProbed(link Link, probed []netip.Addr) (bool, error) {
+// setProbed notes that a Link has probed VIPs, which SetVIPs may then have answered for. It
+// reports false where that Link is not there any more.
+func (l *linkSlot) setProbed(link Link, probed []netip.Addr) bool {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.link != link {
-		l.mu.Unlock()
-		return false, nil
+		return false
 	}
 	for _, a := range probed {
 		delete(l.unprobed, a)
 	}
-	vips := l.probedLocked(l.vips)
-	l.mu.Unlock()
-	err := link.SetVIPs(vips)
-	if errors.Is(err, ErrNoIPv6) {
-		err = link.SetVIPs(withoutIPv6(vips))
-		l.logger.Warn("the interface has no IPv6: IPv6 VIPs are answered for on others", "interface", l.name)
-	}
-	if errors.Is(err, net.ErrClosed) {
-		return false, nil
-	}
-	return err == nil, err
+	return true
 }
 
 // Announce has the Link announce VIPs. Those that wait for it, or to be probed, are

@@ -54,8 +54,7 @@ func (b *Balancer) linkConfig(iface string, index int) LinkConfig {
 	}
 }
 
-// tellConflict logs and emits that another host claims a VIP.
+// tellConflict tells that another host claims a VIP.
 func (b *Balancer) tellConflict(vip netip.Addr, reason string) {
-	b.env.Logger.Error("VIP conflict", "vip", vip, "reason", reason)
-	b.emit(Event{Kind: EventVIPConflict, Reason: reason})
+	b.tell(Event{Kind: EventVIPConflict, VIP: vip, Reason: reason})
 }

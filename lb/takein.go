@@ -43,6 +43,7 @@ func (n *network) takeIn(b *Balancer, f *netInterface) error {
 		}
 		if len(free) > 0 && b.beginChange(n.ctx) == nil {
 			n.claimLate(b, f, link, free)
+			b.endChange()
 		}
 	}
 }
@@ -68,15 +69,17 @@ func probeEach(ctx context.Context, link Link, addrs []netip.Addr) (free []netip
 	return free, taken
 }
 
-// claimLate has a link answer for VIPs that it has probed, and announce them. It ends the
-// change that is under way.
+// claimLate has a link answer for VIPs that it has probed, and announce them. A change must
+// be under way.
 func (n *network) claimLate(b *Balancer, f *netInterface, link Link, probed []netip.Addr) {
-	set, err := f.link.setProbed(link, probed)
-	b.endChange()
-	if set {
-		err = f.link.Announce(n.ctx, probed...)
+	if !f.link.setProbed(link, probed) {
+		return
 	}
-	if err != nil && n.ctx.Err() == nil {
+	noIPv6, err := n.setVIPs(f.number, n.claimed)
+	if err != nil {
 		n.logger.Error("VIPs not claimed on an interface that came", "interface", f.name, "reason", err.Error())
+		return
 	}
+	n.setNoIPv6(f.number, noIPv6)
+	n.announceOn(b, f.number)
 }
