@@ -45,14 +45,15 @@ var lbImports = []string{"arp", "forward", "forward/afpacket", "forward/afxdp", 
 // rules go from the packages that stand alone to those that use all others.
 var rules = []rule{
 	{pkg: "forward", std: true},
-	{pkg: "sched", std: true},
+	{pkg: "internal/siphash", std: true},
+	{pkg: "sched", imports: []string{"internal/siphash"}, std: true},
 	{pkg: "forward/...", imports: []string{"forward"}},
 	{pkg: "arp"},
 	{pkg: "arp/...", imports: []string{"arp"}},
 	{pkg: "health/...", imports: []string{"health/..."}},
 
 	{
-		pkg: "lb/internal/dataplane", imports: []string{"forward", "sched", "lb/internal/affinity", "lb/internal/hugepages"},
+		pkg: "lb/internal/dataplane", imports: []string{"forward", "sched", "internal/siphash", "lb/internal/affinity", "lb/internal/hugepages"},
 		never: slices.Concat(heavy, []string{
 			"net", "net/http/...", "log/slog/...", "github.com/vishvananda/...", "health/...", "arp/...", "forward/afpacket", "forward/afxdp", "golang.org/x/net/...",
 		}),
