@@ -177,8 +177,7 @@ func (x *neighbors) onMAC(hop nextHop, mac forward.MAC, ok bool) {
 	}
 	x.closeResolvedLocked()
 	x.mu.Unlock()
-	x.balancer.env.Logger.Info("neighbor", "address", hop.addr, "mac", mac.String(), "answers", ok)
-	x.balancer.emit(Event{Kind: EventNeighbor, Reason: reason})
+	x.balancer.tell(Event{Kind: EventNeighbor, Reason: reason})
 }
 
 // closeResolvedLocked closes allResolved once every next hop has a MAC.
