@@ -133,7 +133,7 @@ func (v *validator) fallback(path string, s *Service) {
 	if r.UpperThreshold != 0 || r.LowerThreshold != 0 {
 		v.fail(path, nil, "a fallback server has no thresholds", "none")
 	}
-	if !reflect.ValueOf(r.Check).IsZero() {
+	if r.hasChecks() {
 		v.fail(path+".check", nil, "a fallback server is never checked", "none")
 	}
 	if r.Agent != (Agent{}) {
