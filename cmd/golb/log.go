@@ -43,7 +43,9 @@ func (f *logFormat) Set(s string) error {
 }
 
 // isText reports whether a log to w is text.
-func (f logFormat) isText(w io.Writer) bool { return f == formatText || f == formatAuto && isTerminal(w) }
+func (f logFormat) isText(w io.Writer) bool {
+	return f == formatText || f == formatAuto && isTerminal(w)
+}
 
 // logLevel is the least level that is logged.
 type logLevel slog.Level
