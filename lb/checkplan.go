@@ -20,6 +20,7 @@ type checkSpec struct {
 	target      health.Target // the zero Target where the result is fixed
 	description string        // of the check, for people
 	up          bool          // the result where it is fixed
+	itself      bool          // it goes to the server's own address
 	agent       health.Target // the zero Target where it has no agent
 }
 
@@ -63,7 +64,7 @@ func (b *Balancer) planCheck(s *Service, r *Server) (checkSpec, error) {
 	if err != nil {
 		return checkSpec{}, err
 	}
-	return checkSpec{description: text, target: health.Target{
+	return checkSpec{description: text, itself: peer.Addr.Addr() == r.Address, target: health.Target{
 		Key:     fmt.Sprintf("%s, every %v %v, timeout %v, fall %d, rise %d", text, c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise),
 		Checker: checker, Settings: set,
 	}}, nil
@@ -104,7 +105,7 @@ func (b *Balancer) watchLocked() {
 		for j, r := range b.services[i].servers {
 			targets = b.addPathTargetLocked(targets, &b.cfg.Services[i], r)
 			spec := &b.checks[i][j]
-			r.checkKey = spec.target.Key
+			r.checkKey, r.checkedItself = spec.target.Key, spec.itself
 			if r.checkKey == "" {
 				continue
 			}

@@ -56,15 +56,19 @@ type server struct {
 	up       bool
 	since    time.Time       // when up changed last
 	failures [sources]string // why it failed, by source; "" where the source does not fail it
-	reason   string          // the first of failures that is not ""
-	failedAt time.Time       // when it went down last
-	held     bool            // failed, but stays in the service (DownLastKnown)
-	passive  passiveState
+	// awaitsRoute says that nothing but sourceRoute fails it.
+	awaitsRoute bool
+	hop         nextHop   // that packets to it leave by; its port is noHop where there is none
+	reason      string    // the first of failures that is not ""
+	failedAt    time.Time // when it went down last
+	held        bool      // failed, but stays in the service (DownLastKnown)
+	passive     passiveState
 
-	checkKey string      // of its check; "" where the result is fixed
-	agentKey string      // of its agent's check
-	agent    *agentState // nil where it has none
-	percent  bool        // the agent's number is a percentage of the weight, not how idle it is
+	checkKey      string      // of its check; "" where the result is fixed
+	checkedItself bool        // its check goes to its own address
+	agentKey      string      // of its agent's check
+	agent         *agentState // nil where it has none
+	percent       bool        // the agent's number is a percentage of the weight, not how idle it is
 }
 
 func (s *server) addrPort() netip.AddrPort { return netip.AddrPortFrom(s.address, s.port) }
