@@ -118,8 +118,7 @@ func (x *neighbors) onMAC(n *network, nb *neighbor, mac forward.MAC, ok bool) {
 	x.followLocked(n, nb)
 	x.closeResolvedLocked()
 	b.mu.Unlock()
-	b.env.Logger.Info("neighbor", "address", nb.hop.addr, "mac", mac.String(), "answers", ok)
-	b.emit(Event{Kind: EventNeighbor, Reason: reason})
+	b.tell(Event{Kind: EventNeighbor, Reason: reason})
 	b.report()
 }
 

@@ -2,9 +2,7 @@ package lb
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -55,7 +53,7 @@ func (b *Balancer) setServerStateLocked(s *server, from source, failed bool, rea
 	for i := range b.noted[before:] { // events of the service, which began when their cause did
 		b.noted[before+i].Since = since
 	}
-	b.noted = slices.Insert(b.noted, before, e) // the cause before its effects
+	b.noted = slices.Insert(b.noted, before, e.counted(s.service)) // the cause before its effects
 }
 
 // setFailedLocked sets whether a source fails a server, and adds the server to its service
@@ -233,12 +231,7 @@ func (b *Balancer) updateWeightLocked(s *server, always bool) {
 
 // action returns what golb did about a server that went down or came up, for people.
 func (s *server) action() string {
-	v, left := s.service, 0
-	for _, r := range v.servers {
-		if r.up {
-			left++
-		}
-	}
+	v := s.service
 	text := "it gets no new connections"
 	switch {
 	case s == v.fallback && s.up:
@@ -256,13 +249,24 @@ func (s *server) action() string {
 	case v.policy.quiescent, s.awaitsRoute:
 		text += "; existing ones go on"
 	}
-	return fmt.Sprintf("%s; %d of %d servers up", text, left, len(v.servers))
+	return fmt.Sprintf("%s; %d of %d servers up", text, v.upServers(), len(v.servers))
+}
+
+// upServers returns how many servers are up.
+func (v *service) upServers() (n int) {
+	for _, r := range v.servers {
+		if r.up {
+			n++
+		}
+	}
+	return n
 }
 
 // updateDrains does all that becomes due with time: drains, slow starts and passive checks.
 func (b *Balancer) updateDrains() {
-	var events []Event
+	defer b.report()
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	now := b.env.Now()
 	for _, s := range b.serversLocked() {
 		if !s.rampStart.IsZero() {
@@ -282,13 +286,7 @@ func (b *Balancer) updateDrains() {
 		}
 		if !s.drained && (overdue || s.dp.Total() == 0) {
 			s.drained = true
-			events = append(events, Event{Kind: EventDrained, Service: s.service.name, Server: s.name, Reason: reason})
+			b.noteLocked(Event{Kind: EventDrained, Service: s.service.name, Server: s.name, Reason: reason})
 		}
-	}
-	b.mu.Unlock()
-	b.report()
-	for _, e := range events {
-		b.env.Logger.LogAttrs(context.Background(), slog.LevelInfo, string(e.Kind), e.attrs()...)
-		b.emit(e)
 	}
 }

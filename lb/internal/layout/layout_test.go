@@ -40,7 +40,7 @@ var heavy = []string{
 var bpf = []string{"golang.org/x/net/bpf"}
 
 // lbImports are what package lb is built from.
-var lbImports = []string{"arp", "forward", "forward/afpacket", "forward/afxdp", "health", "health/agent", "health/alert", "lb/internal/...", "sched"}
+var lbImports = []string{"arp", "forward", "forward/afpacket", "forward/afxdp", "health", "health/agent", "health/alert", "internal/printable", "lb/internal/...", "sched"}
 
 // rules go from the packages that stand alone to those that use all others.
 var rules = []rule{
@@ -50,7 +50,8 @@ var rules = []rule{
 	{pkg: "forward/...", imports: []string{"forward"}},
 	{pkg: "arp"},
 	{pkg: "arp/...", imports: []string{"arp"}},
-	{pkg: "health/...", imports: []string{"health/..."}},
+	{pkg: "internal/printable", std: true},
+	{pkg: "health/...", imports: []string{"health/...", "internal/printable"}},
 
 	{
 		pkg: "lb/internal/dataplane", imports: []string{"forward", "sched", "internal/siphash", "lb/internal/affinity", "lb/internal/hugepages"},
