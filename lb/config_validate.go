@@ -286,7 +286,6 @@ func (v *validator) service(path string, s *Service) {
 	v.method(path+".method", s.Method)
 	v.tunnel(path+".tunnel", &s.Tunnel)
 	v.check(path, s)
-	v.through(path+".check.through", s)
 	v.agent(path+".agent", &s.Agent)
 	v.alerts(path+".alerts", &s.Alerts, v.cfg.alertsOf(s))
 	v.quorum(path, s)

@@ -155,7 +155,7 @@ func (n *network) followHopLocked(b *Balancer, s *server) {
 func (n *network) setPathLocked(b *Balancer, s *server, r *Route) {
 	port := s.hop.port
 	s.dp.SetRoute(dataplane.Route{
-		Port: port, SrcMAC: n.macs[port], MTU: r.mtu(n.mtus[port]), Source: forward.AddrFrom(r.Source), PMTUDisc: orElse(b.cfg.Settings.PMTUDisc, true),
+		Port: port, SrcMAC: n.macs[port], MTU: r.mtu(n.mtus[port]), Source: forward.AddrFrom(r.Source), OnLink: s.hop.addr == s.address, PMTUDisc: orElse(b.cfg.Settings.PMTUDisc, true),
 	})
 }
 
@@ -174,4 +174,6 @@ func (r *serverRoute) problem(nb *neighbor, s *server) string {
 }
 
 // passes reports whether a check of the server's own address has not failed.
-func (s *server) passes() bool { return s.checkedItself && s.failures[sourceCheck] == "" }
+func (s *server) passes() bool {
+	return slices.ContainsFunc(s.checks, func(c serverCheck) bool { return c.itself && c.reason == "" })
+}

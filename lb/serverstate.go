@@ -28,12 +28,40 @@ const (
 // onCheckEvent applies the result of a check to its servers.
 func (b *Balancer) onCheckEvent(e health.Event) {
 	b.mu.Lock()
-	servers, from := b.checkedByLocked(e.Key)
-	for _, s := range servers {
-		b.setServerStateLocked(s, from, e.State == health.Down, e.Reason, e.Since)
+	if s := b.paths[e.Key]; s != nil {
+		b.setServerStateLocked(s, sourcePath, e.State == health.Down, e.Reason, e.Since)
+	}
+	for _, s := range b.checked[e.Key] {
+		s.setCheckLocked(e.Key, e.State == health.Down, e.Reason)
+		b.applyChecksLocked(s, e.Since)
 	}
 	b.mu.Unlock()
 	b.report()
+}
+
+// setCheckLocked keeps the result of one of a server's checks.
+func (s *server) setCheckLocked(key string, failed bool, reason string) {
+	for i := range s.checks {
+		if s.checks[i].key == key {
+			s.checks[i].setResult(failed, reason)
+		}
+	}
+}
+
+// applyChecksLocked fails a server for the first of its checks that failed, and no longer
+// where all have passed. Until all have a result, the others change nothing.
+func (b *Balancer) applyChecksLocked(s *server, since time.Time) {
+	waiting := false
+	for _, c := range s.checks {
+		if c.reason != "" {
+			b.setServerStateLocked(s, sourceCheck, true, c.label+c.reason, since)
+			return
+		}
+		waiting = waiting || !c.known
+	}
+	if !waiting {
+		b.setServerStateLocked(s, sourceCheck, false, "", since)
+	}
 }
 
 // setServerStateLocked sets whether a source fails a server, and notes the events that
