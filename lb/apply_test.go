@@ -207,7 +207,7 @@ type applyFailure struct {
 }
 
 func ownHost(x *bed, _ context.CancelFunc) {
-	x.world.on("route 10.0.0.8", 0, func(context.Context) error { return errOwnHost })
+	x.world.on("route 10.0.0.8", 0, func(context.Context) error { return ErrOwnHost })
 }
 
 func broadcast(x *bed, _ context.CancelFunc) {

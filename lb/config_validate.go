@@ -317,7 +317,7 @@ func (v *validator) address(path, key string, a netip.Addr) {
 	case a.Is4In6():
 		fail(a, "IPv4-mapped IPv6 address", "the IPv4 address itself: "+a.Unmap().String())
 	case a.IsLoopback():
-		fail(a, errOwnHost.Error(), "the address of another host")
+		fail(a, ErrOwnHost.Error(), "the address of another host")
 	case a.IsUnspecified(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		fail(a, "not an address of a host on the network", allowed)
 	}

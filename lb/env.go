@@ -67,7 +67,7 @@ type Env struct {
 	// OpenLink opens ARP and ND on an interface. nil means package arp.
 	OpenLink func(LinkConfig) (Link, error)
 	// Route returns the route to an address, or why there is none, which the servers at that
-	// address are down with. nil means the host's routes.
+	// address are down with; see also ErrOwnHost. nil means the host's routes.
 	Route func(dst netip.Addr) (Route, error)
 	// RoutesChanged tells, where Route is given, that its answers may have changed: all are
 	// asked for again after each receive. nil means that they never do.

@@ -107,7 +107,7 @@ func noRoute(err error) error {
 func unusable(kind int) error {
 	switch kind {
 	case unix.RTN_LOCAL:
-		return errOwnHost
+		return ErrOwnHost
 	case unix.RTN_BROADCAST, unix.RTN_MULTICAST, unix.RTN_ANYCAST:
 		return errNotOneHost
 	case unix.RTN_BLACKHOLE:

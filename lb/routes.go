@@ -15,11 +15,11 @@ import (
 // of which one that answers is used. A server without a route, or whose next hop does not
 // answer, is down for as long as that is so (sourceRoute).
 
-// What can never work with an address, whatever becomes of the host's routes.
-var (
-	errOwnHost    = errors.New("an address of this host, and golb does not balance to its own host")
-	errNotOneHost = errors.New("a broadcast, multicast or anycast address")
-)
+// ErrOwnHost is what Env.Route wraps for an address of the host itself: that of a server
+// is a mistake of the config.
+var ErrOwnHost = errors.New("an address of this host, and golb does not balance to its own host")
+
+var errNotOneHost = errors.New("a broadcast, multicast or anycast address")
 
 // nextHop is an address on a link.
 type nextHop struct {
@@ -63,7 +63,7 @@ func (c *Config) eachServer(do func(path string, r *Server)) {
 func neverReached(cfg *Config, routes map[netip.Addr]serverRoute) error {
 	v := &validator{}
 	cfg.eachServer(func(path string, r *Server) {
-		if err := routes[r.Address].err; errors.Is(err, errOwnHost) || errors.Is(err, errNotOneHost) {
+		if err := routes[r.Address].err; errors.Is(err, ErrOwnHost) || errors.Is(err, errNotOneHost) {
 			v.fail(path, r.Address, err.Error(), "the address of another host")
 		}
 	})
@@ -144,7 +144,7 @@ func (n *network) followHopLocked(b *Balancer, s *server) {
 	} else {
 		if s.hop != nb.hop {
 			s.hop = nb.hop
-			n.setPathLocked(b, s, &to.route)
+			n.setPathLocked(b, s, &to)
 		}
 		s.dp.SetMAC(nb.mac)
 	}
@@ -152,10 +152,12 @@ func (n *network) followHopLocked(b *Balancer, s *server) {
 	b.setServerStateLocked(s, sourceRoute, problem != "", problem, time.Time{})
 }
 
-func (n *network) setPathLocked(b *Balancer, s *server, r *Route) {
+// setPathLocked passes the way by s.hop to the data plane.
+func (n *network) setPathLocked(b *Balancer, s *server, to *serverRoute) {
 	port := s.hop.port
 	s.dp.SetRoute(dataplane.Route{
-		Port: port, SrcMAC: n.macs[port], MTU: r.mtu(n.mtus[port]), Source: forward.AddrFrom(r.Source), OnLink: s.hop.addr == s.address, PMTUDisc: orElse(b.cfg.Settings.PMTUDisc, true),
+		Port: port, SrcMAC: n.macs[port], MTU: to.route.mtu(n.mtus[port]), Source: forward.AddrFrom(to.route.Source),
+		OnLink: len(to.hops) == 1 && s.hop.addr == s.address, PMTUDisc: orElse(b.cfg.Settings.PMTUDisc, true),
 	})
 }
 
