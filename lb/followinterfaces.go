@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
@@ -213,7 +214,8 @@ func (n *network) lookAtInterfaces(b *Balancer) {
 		}
 	}
 	at := portMap{byIndex: map[int]int{}, byName: map[string]int{}}
-	n.macs, n.mtus = nil, nil
+	var macs []forward.MAC
+	var mtus []int
 	var known []dataplane.Interface
 	for i, f := range n.interfaces {
 		seen := n.lookAt(b, f, taken)
@@ -221,7 +223,7 @@ func (n *network) lookAtInterfaces(b *Balancer) {
 		f.seen = seen
 		b.mu.Unlock()
 		h := &seen.host
-		n.macs, n.mtus = append(n.macs, h.MAC), append(n.mtus, h.MTU)
+		macs, mtus = append(macs, h.MAC), append(mtus, h.MTU)
 		known = append(known, dataplane.Interface{MAC: h.MAC, MTU: h.MTU, GSOTCP: seen.gsoTCP, GSOUDP: seen.gsoUDP})
 		if seen.found && h.Index != 0 {
 			taken[h.Index], at.byIndex[h.Index], at.byName[h.Name] = true, i, i
@@ -230,6 +232,9 @@ func (n *network) lookAtInterfaces(b *Balancer) {
 	for i, f := range n.interfaces {
 		at.byName[f.name] = i
 	}
+	b.mu.Lock()
+	n.macs, n.mtus = macs, mtus
+	b.mu.Unlock()
 	n.portMap.Store(&at)
 	b.plane.SetInterfaces(known)
 }
@@ -304,14 +309,14 @@ type portMap struct {
 	byName  map[string]int
 }
 
-// portOf returns the index of the interface that a route leaves by; -1 where it is not one of
+// portOf returns the number of an interface that a route leaves by; -1 where it is not one of
 // the config.
-func (n *network) portOf(r *Route) int {
+func (n *network) portOf(name string, index int) int {
 	at := n.portMap.Load()
-	if i, ok := at.byIndex[r.Index]; ok {
+	if i, ok := at.byIndex[index]; ok {
 		return i
 	}
-	if i, ok := at.byName[r.Interface]; ok && (r.Index == 0 || len(at.byIndex) == 0) {
+	if i, ok := at.byName[name]; ok && (index == 0 || len(at.byIndex) == 0) {
 		return i
 	}
 	return -1

@@ -22,27 +22,29 @@ import (
 // interface, and one link per interface. Its fields are used under Balancer.changing, where
 // they do not say otherwise.
 type network struct {
-	names      []string // of interfaces in the config, by index
-	interfaces []*netInterface
-	links      []Link // those of the interfaces
-	macs       []forward.MAC
-	mtus       []int
-	receivers  []*portSlot // by worker: where it receives from
-	workers    []*dataplane.Worker
-	monitorMu  sync.Mutex       // held to replace monitor, and to close it
-	monitor    InterfaceMonitor // nil: interfaces do not change
-	present    []HostInterface  // as of the last change
-	portMap    atomic.Pointer[portMap]
-	opens      chan func()   // see inNamespace
-	serving    bool          // set before there are goroutines
-	broken     chan struct{} // has an element after a port or link has failed
-	neighbors  *neighbors
-	logger     *slog.Logger
-	route      func(netip.Addr) (Route, error)
-	host       *hostRoutes // nil where Env.Route replaces it
-	closeOnce  sync.Once
-	ctx        context.Context
-	tasks      *errgroup.Group // all goroutines
+	names        []string // of interfaces in the config, by index
+	interfaces   []*netInterface
+	links        []Link        // those of the interfaces
+	macs         []forward.MAC // guarded by Balancer.mu too, as mtus
+	mtus         []int
+	receivers    []*portSlot // by worker: where it receives from
+	workers      []*dataplane.Worker
+	monitorMu    sync.Mutex       // held to replace monitor, and to close it
+	monitor      InterfaceMonitor // nil: interfaces do not change
+	present      []HostInterface  // as of the last change
+	portMap      atomic.Pointer[portMap]
+	opens        chan func()   // see inNamespace
+	serving      bool          // set before there are goroutines
+	broken       chan struct{} // has an element after a port or link has failed
+	neighbors    *neighbors
+	serverRoutes map[netip.Addr]serverRoute // guarded by Balancer.mu too
+	logger       *slog.Logger
+	route        func(netip.Addr) (Route, error)
+	changes      <-chan struct{} // that routes may have changed
+	host         *hostRoutes     // nil where Env.Route replaces it
+	closeOnce    sync.Once
+	ctx          context.Context
+	tasks        *errgroup.Group // all goroutines
 
 	claiming bool           // active groups claim their VIPs
 	started  atomic.Bool    // and have done so for the first time
@@ -66,7 +68,7 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 		}
 	}
 	n = &network{
-		names: slices.Clone(b.cfg.Interfaces), route: b.env.Route, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)),
+		names: slices.Clone(b.cfg.Interfaces), route: b.env.Route, changes: b.env.RoutesChanged, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)),
 		opens: make(chan func()), broken: make(chan struct{}, 1),
 	}
 	defer func() {
@@ -75,16 +77,19 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 		}
 	}()
 	if n.route == nil {
-		if n.host, err = openRoutes(); err != nil {
+		if n.host, err = openRoutes(b.env.Logger); err != nil {
 			return n, err
 		}
-		n.route = n.host.route
+		n.route, n.changes = n.host.route, n.host.changes.changed
 		for _, w := range b.cfg.warnings(n.route, isOn) {
 			b.env.Logger.Warn(w)
 		}
 	}
 	n.tasks, n.ctx = errgroup.WithContext(ctx)
 	if err := n.openInterfaces(b); err != nil {
+		return n, err
+	}
+	if err := n.refuseVRFs(); err != nil {
 		return n, err
 	}
 	n.addWorkers(b)
@@ -159,8 +164,9 @@ func (n *network) serve(b *Balancer) error {
 	g.Go(func() error { return repeat(n.ctx, b.expire) })
 	g.Go(func() error { return repeat(n.ctx, func() { b.forgetPathMTUs(n.ctx) }) })
 	if n.host != nil {
-		g.Go(func() error { return n.followRoutes(b) })
+		g.Go(func() error { n.host.changes.run(); return nil })
 	}
+	g.Go(func() error { return n.followRoutes(b) })
 	g.Go(func() error {
 		defer b.endChange()
 		return n.start(b)
@@ -213,8 +219,19 @@ func listed[T any](list []T) string {
 // expire expires connections where there is no traffic that has workers do it.
 func (b *Balancer) expire() {
 	b.plane.Expire()
+	b.expireNeighbors()
 	b.updateDrains()
 	b.plane.SendResets(expireEvery)
+}
+
+// expireNeighbors does what becomes due with time for neighbors that do not answer; what
+// comes of it is reported with drains.
+func (b *Balancer) expireNeighbors() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.net != nil {
+		b.net.neighbors.expireLocked(b.net)
+	}
 }
 
 // forgetPathMTUs gives all servers the MTU of their route again, some time after the last
@@ -239,16 +256,28 @@ func repeat(ctx context.Context, do func()) error {
 	}
 }
 
+// followPause is the time from one look-up of all routes to the next: routes change many at
+// a time.
+const followPause = 100 * time.Millisecond
+
 // followRoutes updates next hops whenever the host's routes change.
 func (n *network) followRoutes(b *Balancer) error {
-	for n.host.changed() {
+	for {
+		select {
+		case <-n.ctx.Done():
+			return nil
+		case <-n.changes:
+		}
 		b.updateRoutes(n.ctx)
+		select {
+		case <-n.ctx.Done():
+			return nil
+		case <-time.After(followPause):
+		}
 	}
-	return nil
 }
 
-// updateRoutes looks up the servers' next hops again. A server without a route keeps the next
-// hop that it had.
+// updateRoutes looks up the servers' next hops again.
 func (b *Balancer) updateRoutes(ctx context.Context) {
 	if b.beginChange(ctx) != nil {
 		return // golb ends
@@ -261,11 +290,12 @@ func (b *Balancer) updateRoutes(ctx context.Context) {
 
 // findRoutes is updateRoutes during a change.
 func (n *network) findRoutes(b *Balancer) {
-	routes := n.routes(&b.cfg, nil)
+	routes := n.routes(&b.cfg)
 	n.neighbors.resolve(n, routes)
 	b.mu.Lock()
 	n.setRoutesLocked(b, routes)
 	b.mu.Unlock()
 	n.neighbors.stopUnused()
 	b.nextHops.reset(n)
+	b.report()
 }
