@@ -49,6 +49,37 @@ func (c *Config) ValidateHost() error {
 	return v.result()
 }
 
+// HostWarnings returns what Run starts without, and waits for: interfaces that this host does
+// not have now, that are down, or that have no carrier.
+func (c *Config) HostWarnings() (list []string, err error) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("lb: list interfaces: %w", err)
+	}
+	for _, name := range c.Interfaces {
+		state := InterfaceMissing
+		for _, i := range interfaces {
+			switch {
+			case i.Name != name:
+			case i.Flags&net.FlagUp == 0:
+				state = InterfaceDown
+			case i.Flags&net.FlagRunning == 0:
+				state = InterfaceNoCarrier
+			default:
+				state = InterfaceUp
+			}
+		}
+		switch state {
+		case InterfaceUp:
+		case InterfaceNoCarrier:
+			list = append(list, "interface "+name+" has no carrier")
+		default:
+			list = append(list, fmt.Sprintf("interface %s is %s", name, state))
+		}
+	}
+	return list, nil
+}
+
 // localProblem returns the problem of a VIP that contains an address of the host.
 func localProblem(v VIP, addr netip.Addr, dev string) string {
 	if v.IsSingleIP() {
