@@ -205,9 +205,17 @@ func (n *network) start(b *Balancer) error {
 	}
 	n.started.Store(true)
 	n.announce(b, vips)
-	b.env.Logger.Info("forwarding", "vips", fmt.Sprint(b.cfg.vips()), "interfaces", n.names, "workers", len(n.workers))
-	b.emit(Event{Kind: EventReady})
+	b.tell(Event{Kind: EventReady}, slog.String("vips", listed(b.cfg.vips())), slog.String("interfaces", listed(n.names)), slog.Int("workers", len(n.workers)))
 	return nil
+}
+
+// listed writes a list for the log, of which it shows the first ones.
+func listed[T any](list []T) string {
+	const most = 8
+	if more := len(list) - most; more > 0 {
+		return fmt.Sprintf("%v and %d more", list[:most], more)
+	}
+	return fmt.Sprint(list)
 }
 
 // expire expires connections where there is no traffic that has workers do it.

@@ -2,9 +2,7 @@ package lb
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -29,12 +27,40 @@ const (
 // onCheckEvent applies the result of a check to its servers.
 func (b *Balancer) onCheckEvent(e health.Event) {
 	b.mu.Lock()
-	servers, from := b.checkedByLocked(e.Key)
-	for _, s := range servers {
-		b.setServerStateLocked(s, from, e.State == health.Down, e.Reason, e.Since)
+	if s := b.paths[e.Key]; s != nil {
+		b.setServerStateLocked(s, sourcePath, e.State == health.Down, e.Reason, e.Since)
+	}
+	for _, s := range b.checked[e.Key] {
+		s.setCheckLocked(e.Key, e.State == health.Down, e.Reason)
+		b.applyChecksLocked(s, e.Since)
 	}
 	b.mu.Unlock()
 	b.report()
+}
+
+// setCheckLocked keeps the result of one of a server's checks.
+func (s *server) setCheckLocked(key string, failed bool, reason string) {
+	for i := range s.checks {
+		if s.checks[i].key == key {
+			s.checks[i].setResult(failed, reason)
+		}
+	}
+}
+
+// applyChecksLocked fails a server for the first of its checks that failed, and no longer
+// where all have passed. Until all have a result, the others change nothing.
+func (b *Balancer) applyChecksLocked(s *server, since time.Time) {
+	waiting := false
+	for _, c := range s.checks {
+		if c.reason != "" {
+			b.setServerStateLocked(s, sourceCheck, true, c.label+c.reason, since)
+			return
+		}
+		waiting = waiting || !c.known
+	}
+	if !waiting {
+		b.setServerStateLocked(s, sourceCheck, false, "", since)
+	}
 }
 
 // setServerStateLocked sets whether a source fails a server, and notes the events that
@@ -54,7 +80,7 @@ func (b *Balancer) setServerStateLocked(s *server, from source, failed bool, rea
 	for i := range b.noted[before:] { // events of the service, which began when their cause did
 		b.noted[before+i].Since = since
 	}
-	b.noted = slices.Insert(b.noted, before, e) // the cause before its effects
+	b.noted = slices.Insert(b.noted, before, e.counted(s.service)) // the cause before its effects
 }
 
 // setFailedLocked sets whether a source fails a server, and adds the server to its service
@@ -200,12 +226,7 @@ func (b *Balancer) updateWeightLocked(s *server, always bool) {
 
 // action returns what golb did about a server that went down or came up, for people.
 func (s *server) action() string {
-	v, left := s.service, 0
-	for _, r := range v.servers {
-		if r.up {
-			left++
-		}
-	}
+	v := s.service
 	text := "it gets no new connections"
 	switch {
 	case s.up && !s.rampStart.IsZero():
@@ -219,13 +240,24 @@ func (s *server) action() string {
 	case v.policy.quiescent:
 		text += "; existing ones go on"
 	}
-	return fmt.Sprintf("%s; %d of %d servers up", text, left, len(v.servers))
+	return fmt.Sprintf("%s; %d of %d servers up", text, v.upServers(), len(v.servers))
+}
+
+// upServers returns how many servers are up.
+func (v *service) upServers() (n int) {
+	for _, r := range v.servers {
+		if r.up {
+			n++
+		}
+	}
+	return n
 }
 
 // updateDrains does all that becomes due with time: drains, slow starts and passive checks.
 func (b *Balancer) updateDrains() {
-	var events []Event
+	defer b.report()
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	now := b.env.Now()
 	for _, s := range b.serversLocked() {
 		if !s.rampStart.IsZero() {
@@ -245,13 +277,7 @@ func (b *Balancer) updateDrains() {
 		}
 		if !s.drained && (overdue || s.dp.Total() == 0) {
 			s.drained = true
-			events = append(events, Event{Kind: EventDrained, Service: s.service.name, Server: s.name, Reason: reason})
+			b.noteLocked(Event{Kind: EventDrained, Service: s.service.name, Server: s.name, Reason: reason})
 		}
-	}
-	b.mu.Unlock()
-	b.report()
-	for _, e := range events {
-		b.env.Logger.LogAttrs(context.Background(), slog.LevelInfo, string(e.Kind), e.attrs()...)
-		b.emit(e)
 	}
 }
