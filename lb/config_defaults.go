@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/golb/golb/forward"
-	"github.com/golb/golb/health"
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
@@ -234,9 +233,14 @@ func orElse[T any](v *T, other T) T {
 	return *v
 }
 
-// detection returns the longest time from a server's death until its check notices.
+// detection returns the longest time from a server's death until one of the service's
+// checks notices.
 func (s *Service) detection() time.Duration {
-	return health.Settings{Interval: s.Check.Interval, Timeout: s.Check.Timeout, Fall: s.Check.Fall}.Detection()
+	longest := time.Duration(0)
+	for _, c := range s.checks() {
+		longest = max(longest, c.settings().Detection())
+	}
+	return longest
 }
 
 // EngineSIP names the persistence engine for SIP over UDP: packets with the same
@@ -244,16 +248,6 @@ func (s *Service) detection() time.Duration {
 const EngineSIP = "sip"
 
 func (s *Service) group() string { return cmp.Or(s.Group, DefaultGroup) }
-
-func (s *Service) checkType() string {
-	switch {
-	case s.Check.Type != "":
-		return s.Check.Type
-	case s.takes(TCP):
-		return "tcp"
-	}
-	return checkOn
-}
 
 // takes reports whether the service has a protocol.
 func (s *Service) takes(p Protocol) bool {

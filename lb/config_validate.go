@@ -37,7 +37,7 @@ const (
 // checks and schedulers that it may name; it returns nil or ConfigErrors. ValidateHost
 // finds those that show on this host only.
 func (c *Config) Validate(env Env) error {
-	v := &validator{checks: env.Checks, schedulers: env.schedulerNames(), compat: c.Settings.IPVSCompat, right: map[string]*rightCheck{}}
+	v := &validator{cfg: c, checks: env.Checks, schedulers: env.schedulerNames(), compat: c.Settings.IPVSCompat, right: map[string]*rightCheck{}}
 	if v.checks == nil {
 		v.checks = health.NewRegistry(health.Builtin()...)
 	}
@@ -50,20 +50,23 @@ func (c *Config) Validate(env Env) error {
 		v.fail("max_connections", n, "out of range", fmt.Sprintf("%d to %d", minConnections, maxConnections))
 	}
 	v.settings("settings", &c.Settings)
-	v.alerts("alerts", &c.Alerts)
+	v.alerts("alerts", &c.Alerts, c.Alerts)
 	v.groups(c.Groups)
+	v.vips = c.vips()
 	v.services(c.Services)
 	return v.result()
 }
 
 // validator collects mistakes.
 type validator struct {
+	cfg        *Config
 	errs       ConfigErrors
 	checks     *health.Registry
 	schedulers []string
 	groupNames map[string]bool
 	compat     bool                   // what ip_vs takes is no mistake, though of no use
 	right      map[string]*rightCheck // by type, the last one
+	vips       []VIP
 }
 
 // fail notes a mistake; value nil means that there is none to show.
@@ -283,9 +286,8 @@ func (v *validator) service(path string, s *Service) {
 	v.method(path+".method", s.Method)
 	v.tunnel(path+".tunnel", &s.Tunnel)
 	v.check(path, s)
-	v.through(path+".check.through", s)
 	v.agent(path+".agent", &s.Agent)
-	v.alerts(path+".alerts", &s.Alerts)
+	v.alerts(path+".alerts", &s.Alerts, v.cfg.alertsOf(s))
 	v.quorum(path, s)
 	v.passive(path+".passive", &s.PassiveCheck)
 	v.fallback(path+".fallback", s)
@@ -314,7 +316,9 @@ func (v *validator) address(path, key string, a netip.Addr) {
 		fail(a, "address with a zone", allowed+" without a zone")
 	case a.Is4In6():
 		fail(a, "IPv4-mapped IPv6 address", "the IPv4 address itself: "+a.Unmap().String())
-	case a.IsUnspecified(), a.IsMulticast(), a.IsLoopback(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+	case a.IsLoopback():
+		fail(a, ErrOwnHost.Error(), "the address of another host")
+	case a.IsUnspecified(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		fail(a, "not an address of a host on the network", allowed)
 	}
 }
@@ -408,20 +412,33 @@ func (v *validator) server(path string, s *Service, r *Server) {
 	if r.LowerThreshold < 0 || r.LowerThreshold > r.UpperThreshold {
 		v.fail(path+".l_threshold", r.LowerThreshold, "out of range", fmt.Sprintf("0 to u_threshold, %d", r.UpperThreshold))
 	}
+	own := false
 	for _, m := range s.matches() {
 		switch {
 		case !r.Address.IsValid() || !m.VIP.IsValid():
 		case m.VIP.Contains(r.Address):
+			own = true
 			v.fail(path+".address", r.Address, "the VIP itself", "the server's own address")
 		case r.Address.Is4() != m.VIP.Addr().Is4() && r.method(s) != TUN:
 			v.fail(path+".address", r.Address, "not of the VIP's family", familyOf(m.VIP.Addr()))
 		}
+	}
+	if !own {
+		v.notVIP(path+".address", r.Address)
 	}
 	if r.Port != 0 && r.Port != s.Port && (s.Port != 0 || len(s.Match) > 0) && (r.method(s) == DSR || r.method(s) == TUN) {
 		v.fail(path+".port", r.Port, fmt.Sprintf("with method %s the port stays the service's", r.method(s)), portsOf(s))
 	}
 	if r.Weight != nil && (*r.Weight < 0 || *r.Weight > maxWeight) {
 		v.fail(path+".weight", *r.Weight, "out of range", fmt.Sprintf("0 to %d", maxWeight))
+	}
+}
+
+// notVIP refuses an address that golb's own packets are to go to, and that golb answers for
+// itself.
+func (v *validator) notVIP(path string, a netip.Addr) {
+	if !v.compat && slices.ContainsFunc(v.vips, func(vip VIP) bool { return vip.IsSingleIP() && vip.Addr() == a }) {
+		v.fail(path, a, "a VIP of golb's, which sends no packets to itself", "the address of another host")
 	}
 }
 

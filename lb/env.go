@@ -66,8 +66,12 @@ type Env struct {
 	OpenPorts func(PortConfig) ([]Port, error)
 	// OpenLink opens ARP and ND on an interface. nil means package arp.
 	OpenLink func(LinkConfig) (Link, error)
-	// Route returns the route to an address. nil means the host's routes.
+	// Route returns the route to an address, or why there is none, which the servers at that
+	// address are down with; see also ErrOwnHost. nil means the host's routes.
 	Route func(dst netip.Addr) (Route, error)
+	// RoutesChanged tells, where Route is given, that its answers may have changed: all are
+	// asked for again after each receive. nil means that they never do.
+	RoutesChanged <-chan struct{}
 }
 
 // schedulerNames returns the schedulers that a config may name.
@@ -191,9 +195,20 @@ type Link interface {
 // Route is how the host reaches an address.
 type Route struct {
 	Interface string
-	Gateway   netip.Addr // the zero Addr where the address is on the link
+	Index     int        // the kernel's of the interface, which outlives its name; 0: Interface names it
+	Gateway   netip.Addr // the zero Addr where the address is on the link; of either family
 	Source    netip.Addr // the host's address that packets to it come from
 	MTU       int        // in bytes; 0 means the interface's
+	// Others are the other next hops of a route that has several. The first that answers is
+	// used, this one before them.
+	Others []RouteHop
+}
+
+// RouteHop is a next hop of a route, as in Route.
+type RouteHop struct {
+	Interface string // may be "" where Index is given
+	Index     int
+	Gateway   netip.Addr
 }
 
 // mtu returns the route's MTU where it has one, or else the interface's.
@@ -225,13 +240,17 @@ const (
 type Event struct {
 	Time    time.Time
 	Kind    EventKind
-	Service string // its name; "" where the event is not about one service
-	Server  string // its name; "" where the event is not about one server
-	Group   string // its name, for EventRole
-	Reason  string // a text for people
-	Action  string // what golb did about it, a text for people; "" where it did nothing
+	Service string     // its name; "" where the event is not about one service
+	Server  string     // its name; "" where the event is not about one server
+	Group   string     // its name, for EventRole
+	VIP     netip.Addr // for EventVIPConflict
+	Reason  string     // a text for people
+	Action  string     // what golb did about it, a text for people; "" where it did nothing
 	// Since is when the change began, and Time when golb noticed it. For EventServerDown,
 	// and an EventServiceDown that follows from one, it is the start of the first check that
 	// failed. It may be zero.
 	Since time.Time
+	// Up of Servers servers of the service are up, after an event about a service or one of
+	// its servers.
+	Up, Servers int
 }

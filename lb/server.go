@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -56,15 +57,37 @@ type server struct {
 	up       bool
 	since    time.Time       // when up changed last
 	failures [sources]string // why it failed, by source; "" where the source does not fail it
-	reason   string          // the first of failures that is not ""
-	failedAt time.Time       // when it went down last
-	held     bool            // failed, but stays in the service (DownLastKnown)
-	passive  passiveState
+	// awaitsRoute says that nothing but sourceRoute fails it.
+	awaitsRoute bool
+	hop         nextHop   // that packets to it leave by; its port is noHop where there is none
+	reason      string    // the first of failures that is not ""
+	failedAt    time.Time // when it went down last
+	held        bool      // failed, but stays in the service (DownLastKnown)
+	passive     passiveState
 
-	checkKey string      // of its check; "" where the result is fixed
-	agentKey string      // of its agent's check
-	agent    *agentState // nil where it has none
-	percent  bool        // the agent's number is a percentage of the weight, not how idle it is
+	checks   []serverCheck // all have to pass
+	agentKey string        // of its agent's check
+	agent    *agentState   // nil where it has none
+	percent  bool          // the agent's number is a percentage of the weight, not how idle it is
+}
+
+// serverCheck is a check of a server and its result.
+type serverCheck struct {
+	key    string // of its target; "" where the result is fixed
+	label  string // begins its reasons
+	itself bool   // it goes to the server's own address
+	known  bool   // there is a result
+	reason string // why it failed; "" where it did not
+}
+
+// setResult keeps a result.
+func (c *serverCheck) setResult(failed bool, reason string) {
+	c.known = true
+	if failed {
+		c.reason = cmp.Or(reason, c.reason, "its check failed")
+	} else {
+		c.reason = ""
+	}
 }
 
 func (s *server) addrPort() netip.AddrPort { return netip.AddrPortFrom(s.address, s.port) }

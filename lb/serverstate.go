@@ -2,9 +2,7 @@ package lb
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -19,7 +17,8 @@ import (
 type source uint8
 
 const (
-	sourceCheck   source = iota // its check, of its own address
+	sourceRoute   source = iota // the host's route to it, and its next hop: see routes.go
+	sourceCheck                 // its check, of its own address
 	sourcePath                  // its true path check
 	sourcePassive               // its connections, see PassiveCheck
 	sourceAgent                 // the agent on it
@@ -29,12 +28,40 @@ const (
 // onCheckEvent applies the result of a check to its servers.
 func (b *Balancer) onCheckEvent(e health.Event) {
 	b.mu.Lock()
-	servers, from := b.checkedByLocked(e.Key)
-	for _, s := range servers {
-		b.setServerStateLocked(s, from, e.State == health.Down, e.Reason, e.Since)
+	if s := b.paths[e.Key]; s != nil {
+		b.setServerStateLocked(s, sourcePath, e.State == health.Down, e.Reason, e.Since)
+	}
+	for _, s := range b.checked[e.Key] {
+		s.setCheckLocked(e.Key, e.State == health.Down, e.Reason)
+		b.applyChecksLocked(s, e.Since)
 	}
 	b.mu.Unlock()
 	b.report()
+}
+
+// setCheckLocked keeps the result of one of a server's checks.
+func (s *server) setCheckLocked(key string, failed bool, reason string) {
+	for i := range s.checks {
+		if s.checks[i].key == key {
+			s.checks[i].setResult(failed, reason)
+		}
+	}
+}
+
+// applyChecksLocked fails a server for the first of its checks that failed, and no longer
+// where all have passed. Until all have a result, the others change nothing.
+func (b *Balancer) applyChecksLocked(s *server, since time.Time) {
+	waiting := false
+	for _, c := range s.checks {
+		if c.reason != "" {
+			b.setServerStateLocked(s, sourceCheck, true, c.label+c.reason, since)
+			return
+		}
+		waiting = waiting || !c.known
+	}
+	if !waiting {
+		b.setServerStateLocked(s, sourceCheck, false, "", since)
+	}
 }
 
 // setServerStateLocked sets whether a source fails a server, and notes the events that
@@ -54,7 +81,7 @@ func (b *Balancer) setServerStateLocked(s *server, from source, failed bool, rea
 	for i := range b.noted[before:] { // events of the service, which began when their cause did
 		b.noted[before+i].Since = since
 	}
-	b.noted = slices.Insert(b.noted, before, e) // the cause before its effects
+	b.noted = slices.Insert(b.noted, before, e.counted(s.service)) // the cause before its effects
 }
 
 // setFailedLocked sets whether a source fails a server, and adds the server to its service
@@ -68,10 +95,17 @@ func (b *Balancer) setFailedLocked(s *server, from source, failed bool, reason s
 	if failed {
 		s.failures[from] = cmp.Or(reason, "failed")
 	}
-	was := s.up
+	was, waited := s.up, s.awaitsRoute
 	s.reason = cmp.Or(s.failures[:]...)
 	s.up = s.reason == ""
+	s.awaitsRoute = s.failures[sourceRoute] != "" && cmp.Or(s.failures[sourceRoute+1:]...) == ""
+	if s == s.service.fallback {
+		return b.setFallbackLocked(s, was)
+	}
 	if s.up == was {
+		if s.awaitsRoute != waited {
+			b.updateSchedulerLocked(s)
+		}
 		return false
 	}
 	s.since = time.Now()
@@ -86,6 +120,26 @@ func (b *Balancer) setFailedLocked(s *server, from source, failed bool, reason s
 		b.plane.Cut(s.dp)
 	}
 	return true
+}
+
+// setFallbackLocked opens or closes the way to a fallback server.
+func (b *Balancer) setFallbackLocked(s *server, was bool) (changed bool) {
+	if s.up == was {
+		return false
+	}
+	s.since = time.Now()
+	s.service.setFallback()
+	b.updateQuorumLocked(s.service)
+	return true
+}
+
+// setFallback gives packets the fallback server, if it can be reached.
+func (v *service) setFallback() {
+	if v.fallback != nil && v.fallback.up {
+		v.dp.SetFallback(v.fallback.dp)
+	} else {
+		v.dp.SetFallback(nil)
+	}
 }
 
 // updateQuorumLocked finds whether a service has its quorum, and opens or closes it
@@ -131,7 +185,7 @@ func (v *service) whenDownAction() string {
 		return "new connections are refused"
 	case v.policy.whenDown == DownLastKnown:
 		return "the servers that failed last stay"
-	case v.fallback != nil:
+	case v.fallback != nil && v.fallback.up:
 		return "new connections go to the fallback " + v.fallback.name
 	case v.policy.hasPage:
 		return "new connections get the fallback page"
@@ -139,8 +193,11 @@ func (v *service) whenDownAction() string {
 	return "no fallback: new connections go to the servers that are left, if any"
 }
 
-// hasFallback reports whether the service has a fallback server or page.
-func (v *service) hasFallback() bool { return v.fallback != nil || v.policy.hasPage }
+// hasFallback reports whether the service has a fallback server that can be reached, or a
+// page.
+func (v *service) hasFallback() bool {
+	return v.fallback != nil && v.fallback.up || v.policy.hasPage
+}
 
 // holdLastKnownLocked keeps the servers that failed last in a service that is down, if its
 // policy is DownLastKnown, and removes them when it is up again.
@@ -161,7 +218,9 @@ func (b *Balancer) holdLastKnownLocked(v *service) {
 }
 
 // updateSchedulerLocked adds a server to its scheduler if it is up or held. Otherwise it
-// removes the server, or sets its weight to 0 where the service is quiescent.
+// removes the server, or sets its weight to 0 where the service is quiescent, or where
+// nothing but the host's route to the server is missing: its connections go on once that is
+// back.
 func (b *Balancer) updateSchedulerLocked(s *server) {
 	v := s.service
 	listed, alive := v.dp.Has(s.dp), s.up || s.held
@@ -172,7 +231,7 @@ func (b *Balancer) updateSchedulerLocked(s *server) {
 	case alive && !listed:
 		v.dp.Add(s.dp)
 		b.updateWeightLocked(s, !s.rampStart.IsZero())
-	case alive, v.policy.quiescent:
+	case alive, v.policy.quiescent, listed && s.awaitsRoute:
 		b.updateWeightLocked(s, true)
 	case listed:
 		v.dp.Remove(s.dp)
@@ -184,7 +243,7 @@ func (b *Balancer) updateSchedulerLocked(s *server) {
 func (b *Balancer) updateWeightLocked(s *server, always bool) {
 	weight, p := s.agentWeight(), &s.service.policy
 	switch {
-	case !s.accepts(), !s.up && !s.held && p.quiescent:
+	case !s.accepts(), !s.up && !s.held && (p.quiescent || s.awaitsRoute):
 		weight = 0
 	case !s.rampStart.IsZero() && weight > 1:
 		if passed := b.env.Now().Sub(s.rampStart); passed < p.slowStart {
@@ -200,14 +259,13 @@ func (b *Balancer) updateWeightLocked(s *server, always bool) {
 
 // action returns what golb did about a server that went down or came up, for people.
 func (s *server) action() string {
-	v, left := s.service, 0
-	for _, r := range v.servers {
-		if r.up {
-			left++
-		}
-	}
+	v := s.service
 	text := "it gets no new connections"
 	switch {
+	case s == v.fallback && s.up:
+		return "it gets connections while the service is down"
+	case s == v.fallback:
+		return "the service has no fallback server"
 	case s.up && !s.rampStart.IsZero():
 		text = fmt.Sprintf("its share of new connections grows over %v", v.policy.slowStart)
 	case s.up:
@@ -216,16 +274,27 @@ func (s *server) action() string {
 		text = "it stays, as all servers that failed last do"
 	case v.policy.cutFailed:
 		text += "; existing ones were cut"
-	case v.policy.quiescent:
+	case v.policy.quiescent, s.awaitsRoute:
 		text += "; existing ones go on"
 	}
-	return fmt.Sprintf("%s; %d of %d servers up", text, left, len(v.servers))
+	return fmt.Sprintf("%s; %d of %d servers up", text, v.upServers(), len(v.servers))
+}
+
+// upServers returns how many servers are up.
+func (v *service) upServers() (n int) {
+	for _, r := range v.servers {
+		if r.up {
+			n++
+		}
+	}
+	return n
 }
 
 // updateDrains does all that becomes due with time: drains, slow starts and passive checks.
 func (b *Balancer) updateDrains() {
-	var events []Event
+	defer b.report()
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	now := b.env.Now()
 	for _, s := range b.serversLocked() {
 		if !s.rampStart.IsZero() {
@@ -245,13 +314,7 @@ func (b *Balancer) updateDrains() {
 		}
 		if !s.drained && (overdue || s.dp.Total() == 0) {
 			s.drained = true
-			events = append(events, Event{Kind: EventDrained, Service: s.service.name, Server: s.name, Reason: reason})
+			b.noteLocked(Event{Kind: EventDrained, Service: s.service.name, Server: s.name, Reason: reason})
 		}
-	}
-	b.mu.Unlock()
-	b.report()
-	for _, e := range events {
-		b.env.Logger.LogAttrs(context.Background(), slog.LevelInfo, string(e.Kind), e.attrs()...)
-		b.emit(e)
 	}
 }

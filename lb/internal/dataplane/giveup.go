@@ -34,14 +34,15 @@ const (
 const establishedAge = 30 * TicksPerSecond
 
 // haste is how much sooner connections of one worth go than those of another, among those
-// that pass: one that is half-open goes before a datagram's which has been silent for twice
-// as long. It is little, since new clients are half-open too, while floods of datagrams
+// that pass: one that is half-open goes before a datagram's which has been silent for half as
+// long again. It is little, since new clients are half-open too, while floods of datagrams
 // and forged handshakes are not.
-var haste = [numWorths]int64{worthOver: 8, worthHalfOpen: 4, worthOneWay: 2, worthNoData: 2, worthClosing: 1, worthYoung: 1, worthEstablished: 1}
+var haste = [numWorths]int64{worthOver: 6, worthHalfOpen: 3, worthOneWay: 2, worthNoData: 2, worthClosing: 1, worthYoung: 1, worthEstablished: 1}
 
 const (
 	sampleStep = 16             // entries looked at at a time
 	sampleMost = 8 * sampleStep // by one new connection
+	enoughPass = sampleStep / 2 // of those looked at
 
 	// passingShare is the part of the table, as 1 in so many, that connections which are
 	// neither young nor established may keep, where new ones need room: else those that
@@ -143,7 +144,7 @@ func (w *Worker) sample(r room) *sample {
 		s.best[i] = candidate{worth: worth(i), score: -1}
 	}
 	n := uint64(t.used() - 1)
-	for s.seen < sampleMost && s.passing < sampleStep/4 {
+	for s.seen < sampleMost && s.passing < enoughPass {
 		var at [sampleStep]uint32
 		for i := range at { // so that the processor waits for all their lines at once
 			w.random = w.random*6364136223846793005 + 1442695040888963407 // a linear congruential generator

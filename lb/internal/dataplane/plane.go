@@ -24,7 +24,7 @@ type Plane struct {
 
 	rendezvousKey rendezvousKey
 
-	mtuLearned atomic.Uint32 // tick of the last path MTU learned, 0 never
+	mtuLearned atomic.Uint32 // tick of the first path MTU learned since all were forgotten, 0 none
 	fullAt     atomic.Uint32 // tick at which a connection last began, or was ended, that packets still come of, 0 never
 	shortAt    atomic.Uint32 // tick at which a new connection last found the table full, 0 never
 
