@@ -15,6 +15,12 @@ const (
 	checkOff = "off"
 )
 
+// The values of Check.Unchecked.
+const (
+	uncheckedUp   = "up"
+	uncheckedDown = "down"
+)
+
 // checkSpec are the checks of one server.
 type checkSpec struct {
 	target      health.Target // the zero Target where the result is fixed
@@ -103,19 +109,21 @@ func (b *Balancer) watchLocked() {
 	for i := range b.cfg.Services {
 		for j, r := range b.services[i].servers {
 			targets = b.addPathTargetLocked(targets, &b.cfg.Services[i], r)
-			spec := &b.checks[i][j]
-			r.checkKey = spec.target.Key
+			target := b.checks[i][j].target
+			target.State = r.known(sourceCheck, r.checkKey)
+			r.checkKey = target.Key
 			if r.checkKey == "" {
 				continue
 			}
 			if b.checked[r.checkKey] == nil {
-				targets = append(targets, spec.target)
+				targets = append(targets, target)
 			}
 			b.checked[r.checkKey] = append(b.checked[r.checkKey], r)
 		}
 	}
 	b.monitor.Set(targets)
 	b.applyKnownResultsLocked()
+	b.startWaitsLocked()
 }
 
 // applyKnownResultsLocked applies the results of checks that existed before their servers,

@@ -27,6 +27,9 @@ func (v *validator) check(path string, s *Service) {
 			v.fail(at+"."+n.key, n.value, "out of range", fmt.Sprintf("1 to %d", maxChecksInARow))
 		}
 	}
+	if c.Unchecked != "" && c.Unchecked != uncheckedUp && c.Unchecked != uncheckedDown {
+		v.fail(at+".unchecked", c.Unchecked, "unknown word", uncheckedDown+" or "+uncheckedUp)
+	}
 	v.checkAddress(at, "address", c.Address)
 	servers := s.Servers
 	if len(servers) == 0 {

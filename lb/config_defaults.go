@@ -172,7 +172,7 @@ func (s *Service) schedulerKey() string {
 func (s *Service) policy() servicePolicy {
 	return servicePolicy{
 		quiescent: s.Quiescent, slowStart: s.SlowStart, quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, whenDown: s.WhenDown,
-		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.PassiveCheck.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(),
+		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.PassiveCheck.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(), timeout: cmp.Or(s.Check.Timeout, health.DefaultTimeout),
 	}
 }
 

@@ -171,8 +171,14 @@ func (n *network) serve(b *Balancer) error {
 		g.Go(func() error { return n.followRoutes(b) })
 	}
 	g.Go(func() error {
-		defer b.endChange()
-		return n.start(b)
+		err := n.start(b)
+		b.endChange()
+		if err != nil {
+			return err
+		}
+		b.awaitFirstResults(n.ctx)
+		b.reportReady(n)
+		return nil
 	})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -205,9 +211,19 @@ func (n *network) start(b *Balancer) error {
 	}
 	n.started.Store(true)
 	n.announce(b, vips)
-	b.env.Logger.Info("forwarding", "vips", fmt.Sprint(b.cfg.vips()), "interfaces", n.names, "workers", len(n.workers))
-	b.emit(Event{Kind: EventReady})
 	return nil
+}
+
+// reportReady says that clients are served, unless golb ends.
+func (b *Balancer) reportReady(n *network) {
+	if n.ctx.Err() != nil {
+		return
+	}
+	b.mu.Lock()
+	vips := b.cfg.vips()
+	b.mu.Unlock()
+	b.env.Logger.Info("forwarding", "vips", fmt.Sprint(vips), "interfaces", n.names, "workers", len(n.workers))
+	b.emit(Event{Kind: EventReady})
 }
 
 // expire expires connections where there is no traffic that has workers do it.

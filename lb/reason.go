@@ -26,6 +26,7 @@ const (
 	BadPageSYN      = dataplane.BadPageSYN      // a SYN to the fallback page with a wrong checksum, in fragments, or to a group address
 	NoCallID        = dataplane.NoCallID        // without Call-ID, to a service with persistence by Call-ID
 	NotAdmitted     = dataplane.NotAdmitted     // a new connection that Env.Admit refused
+	Unchecked       = dataplane.Unchecked       // a new connection to a service whose servers have no result of a check yet
 )
 
 // Drops counts the frames that were not forwarded, by reason; reasons with 0 are left out.

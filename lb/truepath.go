@@ -99,7 +99,7 @@ func (c *pathCheck) source() (forward.Addr, error) {
 func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *server) []health.Target {
 	c := &s.Check
 	if c.Through != throughVIP {
-		if r.failures[sourcePath] != "" {
+		if r.pathKey = ""; r.failures[sourcePath] != "" {
 			b.setServerStateLocked(r, sourcePath, false, "", time.Time{})
 		}
 		return targets
@@ -110,7 +110,9 @@ func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *s
 	}
 	key := fmt.Sprintf("path %s to %s of %s, every %v %v, timeout %v, fall %d, rise %d", check.vip, r.addrPort(), r.service.id, c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise)
 	b.paths[key] = r
-	return append(targets, health.Target{Key: key, Checker: check, Settings: health.Settings{
+	known := r.known(sourcePath, r.pathKey)
+	r.pathKey = key
+	return append(targets, health.Target{Key: key, Checker: check, State: known, Settings: health.Settings{
 		Interval: c.Interval, FastInterval: c.Fast, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise,
 	}})
 }

@@ -32,6 +32,7 @@ const (
 	BadPageSYN                                          // a SYN to the fallback page with a wrong checksum, in fragments, or to a group address
 	NoCallID                                            // to a service with persistence by Call-ID, without one
 	NotAdmitted                                         // a new connection that Env.Admit refused
+	Unchecked                                           // a new connection to a service of whose servers nothing is known yet
 	NumReasons
 	consumed = NumReasons // not dropped: other frames carry its data, or it waits or was answered
 )
@@ -39,7 +40,7 @@ const (
 var reasonNames = [NumReasons - NotVIP]string{
 	"not_vip", "no_service", "no_server", "no_connection", "no_neighbor", "server_gone",
 	"table_full", "ttl_exceeded", "mtu_exceeded", "hop_by_hop", "rate_limited", "ping_rate_limited", "page_rate_limited",
-	"bad_ping", "bad_page_syn", "no_call_id", "not_admitted",
+	"bad_ping", "bad_page_syn", "no_call_id", "not_admitted", "unchecked",
 }
 
 // String returns the reason's name, as counters and metrics carry it.
