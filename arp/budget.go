@@ -24,6 +24,18 @@ func (b *budget) take(now time.Time, n int) bool {
 	return true
 }
 
+// reserve takes one, and returns when that one may be used: now, or once it is there.
+func (b *budget) reserve(now time.Time) time.Time {
+	if full := now.Add(-time.Duration(b.burst) * b.interval); b.empty.Before(full) {
+		b.empty = full
+	}
+	b.empty = b.empty.Add(b.interval)
+	if b.empty.Before(now) {
+		return now
+	}
+	return b.empty
+}
+
 // logBudget limits the log lines of one kind that packets can cause.
 type logBudget struct {
 	budget

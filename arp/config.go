@@ -35,14 +35,10 @@ type Config struct {
 	// up to 1 s before the first (PROBE_WAIT), which Probe leaves out.
 	ProbeTime time.Duration
 
-	// AnnounceCount is how many times Announce announces a VIP. 0 means 3
-	// (MAX_NEIGHBOR_ADVERTISEMENT of RFC 4861 §10).
-	AnnounceCount int
-	// AnnounceInterval is the time between two announcements of a VIP. 0 means 1 s.
-	AnnounceInterval time.Duration
-
-	// OnConflict is called when another host claims a VIP, at most once in 10 s for each VIP.
-	// Resolve says how calls are made. If nil, conflicts are only logged and counted.
+	// OnConflict is called when another host claims a VIP, and with Conflict.Ended when it
+	// has not done so for half a minute, though it was asked; not for VIPs that are Shared. Of each
+	// VIP up to four hosts are told apart. Resolve says how calls are made. If nil,
+	// conflicts are logged instead.
 	OnConflict func(Conflict)
 	// OnNeighborConflict is called when another host claims the address of a neighbor that
 	// still answers at its known MAC, at most once in 10 s for each neighbor. If nil, such
@@ -55,6 +51,10 @@ type Conflict struct {
 	VIP       netip.Addr
 	MAC       [6]byte // of the other host
 	Interface string  // of the link that received the claim
+	// OnLink is true where the VIP is in a subnet of the interface, or the interface has no
+	// subnet of that IP version. For an address of elsewhere a router may answer (proxy ARP).
+	OnLink bool
+	Ended  bool // the host no longer claims the VIP
 }
 
 // NeighborConflict is a claim of another host to the address of a neighbor.
@@ -81,8 +81,6 @@ func (c Config) withDefaults() (Config, error) {
 	errs = append(errs, checkMAC(c.MAC))
 	positive(&errs, "Retry", &c.Retry, time.Second)
 	positive(&errs, "Refresh", &c.Refresh, 20*time.Second)
-	positive(&errs, "AnnounceCount", &c.AnnounceCount, 3)
-	positive(&errs, "AnnounceInterval", &c.AnnounceInterval, time.Second)
 	if c.ProbeTime == 0 {
 		c.ProbeTime = 400 * time.Millisecond
 	}
@@ -92,7 +90,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, errors.Join(errs...)
 }
 
-func positive[T int | time.Duration](errs *[]error, name string, v *T, byDefault T) {
+func positive(errs *[]error, name string, v *time.Duration, byDefault time.Duration) {
 	if *v < 0 {
 		*errs = append(*errs, fmt.Errorf("%s %v: want more than 0, or 0 for %v", name, *v, byDefault))
 	}

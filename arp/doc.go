@@ -3,7 +3,7 @@
 //
 //   - answers requests and solicitations for VIPs ([Link.SetVIPs]);
 //   - announces VIPs by gratuitous ARP and unsolicited advertisements ([Link.Announce]),
-//     again when the link comes up or gets another MAC;
+//     again when the link comes up or gets another MAC, and when it passes packets again;
 //   - finds out whether another host has an address ([Link.Probe]), and notices hosts that
 //     claim a VIP later ([Config].OnConflict);
 //   - resolves neighbors, and follows them to another MAC ([Link.Resolve]).
@@ -28,7 +28,10 @@
 // # Conflicts
 //
 // Another host that claims a VIP is answered by one announcement in 10 s (RFC 5227 §2.4,
-// case (c)), and reported. Another host that claims the address of a neighbor is believed
+// case (c)), and reported. It is asked every 10 s whether it still does: the conflict ends
+// after three requests to it without an answer. Since many hosts answer requests and claim
+// nothing unasked, the link asks for each VIP of its own about once a minute; these
+// requests are limited to 20 a second. Another host that claims the address of a neighbor is believed
 // only where the neighbor's known MAC does not answer three requests to it alone, 100 ms
 // apart. If it does answer, the neighbor stays there, and the conflict is reported. MACs
 // of the host's own interfaces are never another host's.
@@ -39,7 +42,8 @@
 // send. First requests for addresses are limited to
 // 1,000 at once and 500 a second, further ones for addresses that never answered to 200 a
 // second, requests for all other neighbors to 1,000 at once and 1,000 a second; requests
-// beyond that are postponed. Of each kind of log line that packets can cause, 10 are
+// beyond that are postponed. Announcements are limited to 1,000 at once and 1,000 a second.
+// Of each kind of log line that packets can cause, 10 are
 // written at once and then one in 10 s, which says how many were omitted.
 //
 // # Privileges and systems

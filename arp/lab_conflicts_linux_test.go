@@ -16,6 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// oneBurst announces without waiting.
+var oneBurst = arp.Announcement{Delay: -1}
+
 func TestNeighborWithTwoHostsStaysAtTheFirst(t *testing.T) {
 	eachFamily(t, func(t *testing.T, n *network, fam family) {
 		told := make(chan arp.NeighborConflict, 10)
@@ -35,8 +38,8 @@ func TestNeighborWithTwoHostsStaysAtTheFirst(t *testing.T) {
 
 		thiefMAC := net.HardwareAddr{0x02, 0, 0, 0, 1, 9}
 		thief, _ := n.add("thief", thiefMAC)
-		claims, _ := n.link(thief, arp.Config{AnnounceInterval: 10 * time.Millisecond})
-		must(t, claims.SetVIPs([]arp.VIP{{Addr: fam.peer}}))
+		claims, _ := n.link(thief, arp.Config{})
+		must(t, claims.SetVIPs([]arp.VIP{{Addr: fam.peer, Announce: oneBurst}}))
 		must(t, claims.Announce(t.Context(), fam.peer))
 		select {
 		case c := <-told:
@@ -62,14 +65,13 @@ func TestTwoInterfacesOnOneNetworkAreOneHost(t *testing.T) {
 	eachFamily(t, func(t *testing.T, n *network, fam family) {
 		_, err := n.lab.Attach(n.golb, n.sw, lab.LinkConfig{Name: "eth1"})
 		must(t, err)
-		cfg := arp.Config{AnnounceInterval: 10 * time.Millisecond,
-			OnConflict: func(c arp.Conflict) { t.Errorf("conflict %+v", c) }}
+		cfg := arp.Config{OnConflict: func(c arp.Conflict) { t.Errorf("conflict %+v", c) }}
 		eth0, _ := n.link(n.golb, cfg)
 		cfg.Interface = "eth1"
 		eth1, _ := n.link(n.golb, cfg)
-		must(t, eth0.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
+		must(t, eth0.SetVIPs([]arp.VIP{{Addr: fam.vip, Announce: oneBurst}}))
 		must(t, eth1.Probe(t.Context(), fam.vip))
-		must(t, eth1.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
+		must(t, eth1.SetVIPs([]arp.VIP{{Addr: fam.vip, Announce: oneBurst}}))
 		must(t, eth0.Announce(t.Context(), fam.vip))
 		must(t, eth1.Announce(t.Context(), fam.vip))
 		eventually(t, "each hears the other", func() bool { return received(eth0) >= 3 && received(eth1) >= 3 })

@@ -232,8 +232,8 @@ func TestKernelsFollowAnAnnouncement(t *testing.T) {
 		eventually(t, "the VIP is at golb", at(golbMAC))
 		must(t, end())
 
-		second, _ := n.link(other, arp.Config{AnnounceInterval: 10 * time.Millisecond})
-		must(t, second.SetVIPs([]arp.VIP{{Addr: fam.vip}}))
+		second, _ := n.link(other, arp.Config{})
+		must(t, second.SetVIPs([]arp.VIP{{Addr: fam.vip, Announce: oneBurst}}))
 		must(t, second.Announce(t.Context(), fam.vip))
 		eventually(t, "the VIP is at the other", at(otherMAC))
 	})

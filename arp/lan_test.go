@@ -38,6 +38,7 @@ type port struct {
 	gone    error
 	dropped atomic.Uint64
 	sendErr error
+	deaf    bool // the switch passes it nothing
 
 	members  map[membership]bool
 	joinErr  func(membership) error // what Join fails with; nil: it does not
@@ -82,7 +83,7 @@ func (n *lan) send(from *port, frame []byte) {
 		proto = ipv6ND
 	}
 	for _, p := range n.ports {
-		if p == from || !p.state.up || !p.hears(m.dst) {
+		if p == from || p.deaf || !p.state.up || !p.hears(m.dst) {
 			continue
 		}
 		select {

@@ -25,12 +25,15 @@ type machine struct {
 	sourceless [2]bool // was logged: no address to ask from, for IPv4 and IPv6
 
 	link    state
+	quiet   bool // no other host was heard since the link is up
 	vips    map[netip.Addr]*vip
 	vipMACs map[mac]bool // of VIPs that are not at the interface's own
 	probes  map[netip.Addr]*probe
 
 	neighbors                             map[netip.Addr]*neighbor
+	known                                 int    // of them, with a known MAC
 	firstRequests, repeats, confirmations budget // see budgetFor
+	announcements, verifications          budget
 }
 
 // state is what the kernel says of the interface and the host.
@@ -39,6 +42,9 @@ type state struct {
 	up    bool           // administratively up, with a carrier
 	addrs []netip.Prefix // of the host on this interface, except tentative ones
 	host  map[mac]bool   // MACs of all interfaces of the host
+	// moved: the kernel asks to announce what is here (NETDEV_NOTIFY_PEERS), as a bond has
+	// another active port, or a virtual machine another host.
+	moved bool
 }
 
 // notice is a call to a user of the link that waits for its turn. It is queued at most
@@ -55,7 +61,7 @@ type logBudgets struct {
 
 func newMachine(cfg Config, link state) *machine {
 	return &machine{
-		cfg: cfg, log: cfg.Logger, link: link,
+		cfg: cfg, log: cfg.Logger, link: link, quiet: true,
 		vips:      map[netip.Addr]*vip{},
 		probes:    map[netip.Addr]*probe{},
 		neighbors: map[netip.Addr]*neighbor{},
@@ -63,6 +69,8 @@ func newMachine(cfg Config, link state) *machine {
 		firstRequests: budget{interval: 2 * time.Millisecond, burst: 1000},
 		repeats:       budget{interval: 5 * time.Millisecond, burst: 200},
 		confirmations: budget{interval: time.Millisecond, burst: 1000},
+		announcements: budget{interval: time.Millisecond, burst: 1000},
+		verifications: budget{interval: 50 * time.Millisecond, burst: 20},
 		logs: logBudgets{
 			conflict: newLogBudget(), neighborConflict: newLogBudget(), moved: newLogBudget(),
 			silent: newLogBudget(), sendError: newLogBudget(), badAddress: newLogBudget(),
@@ -84,9 +92,10 @@ func (m *machine) input(frame []byte, now time.Time) {
 	// A host that shares a virtual MAC of this link cannot be told from the link itself.
 	another := !m.link.host[msg.mac] && !m.vipMACs[msg.mac]
 	if another {
+		m.hear(now)
 		m.answerProbe(&msg)
 		if v := m.vips[msg.claimed]; v != nil {
-			m.defend(v, msg.mac, now)
+			m.claimed(v, msg.mac, now)
 		}
 	}
 	if !group(msg.dst) && msg.dst != m.link.mac && !m.vipMACs[msg.dst] {
@@ -114,14 +123,24 @@ func (m *machine) setLink(s state, now time.Time) {
 		return
 	}
 	for _, v := range m.vips {
-		if !was.up || v.at(was) != v.at(s) {
+		if !was.up || s.moved || v.at(was) != v.at(s) {
 			m.announce(v, now)
 		}
 	}
+	m.quiet = m.quiet || !was.up
 	if !was.up || s.mac != was.mac {
 		for _, n := range m.neighbors {
 			m.timers.set(&n.timer, now)
 		}
+	}
+}
+
+// hear is called where a message of another host comes in. Until the first one, the port of
+// the switch may have passed nothing (spanning tree, LACP), announcements neither.
+func (m *machine) hear(now time.Time) {
+	if m.quiet {
+		m.quiet = false
+		m.announceAgain(now)
 	}
 }
 

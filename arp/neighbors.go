@@ -65,6 +65,9 @@ func (m *machine) unsubscribe(addr netip.Addr, s *subscriber) {
 		m.timers.stop(&n.timer)
 		m.timers.stop(&n.move.timer)
 		delete(m.neighbors, addr)
+		if n.valid {
+			m.known--
+		}
 	}
 }
 
@@ -129,6 +132,7 @@ func (m *machine) lost(n *neighbor, now time.Time) {
 	m.logLimited(m.logs.silent, now, slog.LevelWarn, "arp: neighbor does not answer", args...)
 	if n.valid {
 		n.valid = false
+		m.known--
 		m.stats.NeighborsLost++
 		m.tellAll(n)
 	}
@@ -153,6 +157,9 @@ func (m *machine) updateNeighbor(msg *message, now time.Time) {
 		return
 	default:
 		m.stats.NeighborsLearned++
+		if m.known == 0 && n.unanswered >= attempts {
+			m.announceAgain(now) // all were silent: the port of the switch may have passed nothing
+		}
 		m.setMAC(n, msg.mac, now)
 	}
 	if msg.solicited || n.asProbe && !msg.asked.IsValid() {
@@ -162,6 +169,9 @@ func (m *machine) updateNeighbor(msg *message, now time.Time) {
 
 // setMAC makes a MAC the known one, and asks there at once whether the neighbor hears.
 func (m *machine) setMAC(n *neighbor, to mac, now time.Time) {
+	if !n.valid {
+		m.known++
+	}
 	n.mac, n.valid, n.unanswered = to, true, 0
 	n.move.stop(m)
 	m.timers.set(&n.timer, now)

@@ -58,7 +58,7 @@ func (m *machine) probeNext(p *probe, now time.Time) {
 // answerProbe ends a probe where msg shows that another host has the address.
 func (m *machine) answerProbe(msg *message) {
 	if p := m.probes[msg.claimed]; p != nil {
-		m.endProbe(p, &ConflictError{Conflict{VIP: p.addr, MAC: msg.mac, Interface: m.cfg.Interface}})
+		m.endProbe(p, &ConflictError{m.conflictOf(p.addr, msg.mac)})
 	}
 }
 

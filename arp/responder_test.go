@@ -2,8 +2,6 @@ package arp
 
 import (
 	"encoding/hex"
-	"fmt"
-	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -31,8 +29,16 @@ func newTestMachine(t testing.TB) (*machine, *[][]byte) {
 			call()
 		}
 	}
+	m.afterSend = func(call func()) { call() }
 	m.random = func() float64 { return 0.5 }
-	m.setVIPs(map[netip.Addr]mac{v4.addr(100): {}, v6.addr(100): {}})
+	vips := map[netip.Addr]VIP{}
+	for _, a := range []netip.Addr{v4.addr(100), v6.addr(100)} {
+		v := VIP{Addr: a}
+		v.Announce, err = v.Announce.withDefaults()
+		must(t, err)
+		vips[a] = v
+	}
+	m.setVIPs(vips, epoch)
 	for _, w := range []nums{v4, v6} {
 		m.resolve(w.addr(2), &subscriber{changed: func([6]byte, bool) {}}, epoch)
 		m.probe(w.addr(50), make(chan error, 1), epoch)
@@ -121,38 +127,6 @@ func TestMalformedFramesAreCountedAndDropped(t *testing.T) {
 	if m.stats.Malformed != 2 || len(*sent) != 0 {
 		t.Errorf("%d counted, %d answered", m.stats.Malformed, len(*sent))
 	}
-}
-
-func TestConflictsAreToldAndDefendedOnceIn10Seconds(t *testing.T) {
-	inLAN(t, func(n *lan, w nums) {
-		var log strings.Builder
-		told := make(chan Conflict, 10)
-		l, p := n.host(Config{
-			OnConflict: func(c Conflict) { told <- c },
-			Logger:     slog.New(slog.NewTextHandler(&log, nil)),
-		}, 1, w.host(1))
-		must(n.t, l.SetVIPs(vipsAt(mac{}, w.addr(100))))
-		for range 95 { // in 95 s, 100 ms into each
-			time.Sleep(time.Second)
-			n.inject(announcement(macOf(9), w.addr(100))[0])
-		}
-		if len(told) != 10 {
-			n.t.Fatalf("told %d times in 95 s", len(told))
-		}
-		want := Conflict{VIP: w.addr(100), MAC: macOf(9), Interface: "eth0"}
-		if d := cmp.Diff(fmt.Sprint(want), fmt.Sprint(<-told)); d != "" {
-			n.t.Error(d)
-		}
-		if c, want := len(p.sent()), 10*len(announcement(macOf(1), w.addr(100))); c != want {
-			n.t.Errorf("%d frames in defense, want %d", c, want)
-		}
-		if c := strings.Count(log.String(), "mac=02:00:00:00:00:09"); c != 10 {
-			n.t.Errorf("%d logs:\n%s", c, log.String())
-		}
-		if c := l.Stats().Conflicts; c != 95 {
-			n.t.Errorf("%d conflicts counted", c)
-		}
-	})
 }
 
 func TestARPReplyToABroadcastIsNoAnswerToUs(t *testing.T) {

@@ -6,8 +6,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netlink"
@@ -174,10 +176,10 @@ func (s *sockets) setMAC(option int, m mac) error {
 	return errors.Join(err, set)
 }
 
-// Wait returns after any change of any interface, so that messages need not be decoded, nor
-// lost ones (ENOBUFS) be repeated.
+// Wait returns after any change of any interface, so that lost messages (ENOBUFS) need not
+// be repeated.
 func (s *sockets) Wait() (state, error) {
-	_, _, err := s.changes.Receive()
+	msgs, _, err := s.changes.Receive()
 	if s.closed.Load() {
 		return state{}, net.ErrClosed
 	}
@@ -188,7 +190,20 @@ func (s *sockets) Wait() (state, error) {
 	if s.closed.Load() {
 		return state{}, net.ErrClosed
 	}
+	st.moved = slices.ContainsFunc(msgs, func(m syscall.NetlinkMessage) bool { return asksToAnnounce(m, s.ifi.Index) })
 	return st, err
+}
+
+// asksToAnnounce reports whether a message of the kernel asks the users of an interface to
+// announce themselves (NETDEV_NOTIFY_PEERS).
+func asksToAnnounce(m syscall.NetlinkMessage, index int) bool {
+	if m.Header.Type != unix.RTM_NEWLINK || len(m.Data) < unix.SizeofIfInfomsg || nl.DeserializeIfInfomsg(m.Data).Index != int32(index) {
+		return false
+	}
+	attrs, err := nl.ParseRouteAttr(m.Data[unix.SizeofIfInfomsg:])
+	return err == nil && slices.ContainsFunc(attrs, func(a syscall.NetlinkRouteAttr) bool {
+		return a.Attr.Type == unix.IFLA_EVENT && len(a.Value) == 4 && nl.NativeEndian().Uint32(a.Value) == unix.IFLA_EVENT_NOTIFY_PEERS
+	})
 }
 
 // state reads the state from the kernel.

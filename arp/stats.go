@@ -20,6 +20,7 @@ type Stats struct {
 	RequestsSent      uint64 `json:"requests_sent"`      // for neighbors
 	ProbesSent        uint64 `json:"probes_sent"`        // for addresses given to Probe
 	AnnouncementsSent uint64 `json:"announcements_sent"` // of VIPs
+	VerificationsSent uint64 `json:"verifications_sent"` // for the link's own VIPs, to find conflicts
 	DefensesSent      uint64 `json:"defenses_sent"`      // announcements after a conflict
 	// RequestsPostponed are those that would have exceeded the rate; they are asked later.
 	RequestsPostponed uint64 `json:"requests_postponed"`
@@ -51,12 +52,7 @@ func (l *Link) Stats() Stats {
 	defer l.mu.Unlock()
 	s := l.m.stats
 	s.ReceiveDropped = dropped
-	s.VIPs, s.Neighbors = len(l.m.vips), len(l.m.neighbors)
-	for _, n := range l.m.neighbors {
-		if n.valid {
-			s.Known++
-		}
-	}
+	s.VIPs, s.Neighbors, s.Known = len(l.m.vips), len(l.m.neighbors), l.m.known
 	return s
 }
 

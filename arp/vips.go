@@ -12,7 +12,7 @@ import (
 // ErrNoIPv6 is the error of SetVIPs if there are IPv6 VIPs, and no IPv6 on the interface.
 var ErrNoIPv6 = errors.New("no IPv6 on the interface")
 
-// VIP is an address that a link answers for, and its MAC. VIPs of one link may have
+// VIP is an address that a link answers for, its MAC, and how it is announced. VIPs of one link may have
 // different MACs: those of VRRP virtual routers do, 00:00:5e:00:01:VRID for IPv4 and
 // 00:00:5e:00:02:VRID for IPv6 (RFC 9568 §7.3).
 type VIP struct {
@@ -20,6 +20,11 @@ type VIP struct {
 	// MAC is the Ethernet source and the hardware address in answers and announcements of
 	// the VIP. Zero means Config.MAC.
 	MAC [6]byte
+	// Announce says when the VIP is announced, from Announce on and when the link comes up.
+	Announce Announcement
+	// Shared is true for a VIP that other hosts may have too: the link answers for it and
+	// announces it, and counts claims of others, but neither defends it nor reports them.
+	Shared bool
 }
 
 // SetVIPs makes the link answer for these VIPs, and no others. It does not announce them;
@@ -27,23 +32,23 @@ type VIP struct {
 // among them: the link neither answers for it then, nor announces, nor defends it.
 //
 // SetVIPs fails if no host on a link can have one of the addresses, if a MAC is not a
-// unicast one, if an address is given twice with different MACs, or if the interface
+// unicast one, if an address is given twice with different settings, or if the interface
 // refuses a multicast group or a MAC. The error wraps ErrNoIPv6 if that is the reason.
 // After a failure the link answers exactly as before.
 func (l *Link) SetVIPs(vips []VIP) error {
-	macs := make(map[netip.Addr]mac, len(vips))
+	set := make(map[netip.Addr]VIP, len(vips))
 	var need []membership
-	for _, v := range vips {
-		a, at, err := l.checkVIP(v)
+	for _, given := range vips {
+		v, err := l.checkVIP(given)
 		if err != nil {
 			return fmt.Errorf("arp: VIP on %s: %w", l.cfg.Interface, err)
 		}
-		if other, ok := macs[a]; ok && other != at {
+		if other, ok := set[v.Addr]; ok && other != v {
 			return fmt.Errorf("arp: VIP on %s: address %s is given twice, at %s and at %s",
-				l.cfg.Interface, a, placeOf(other), placeOf(at))
+				l.cfg.Interface, v.Addr, placeOf(other.MAC), placeOf(v.MAC))
 		}
-		macs[a] = at
-		need = appendMemberships(need, a, at)
+		set[v.Addr] = v
+		need = appendMemberships(need, v.Addr, v.MAC)
 	}
 	l.vipsMu.Lock()
 	defer l.vipsMu.Unlock()
@@ -51,7 +56,7 @@ func (l *Link) SetVIPs(vips []VIP) error {
 	if err != nil {
 		return err
 	}
-	l.do(func(m *machine, _ time.Time) { m.setVIPs(macs) })
+	l.do(func(m *machine, now time.Time) { m.setVIPs(set, now) })
 	for m := range l.memberships {
 		if !memberships[m] {
 			l.leave(m)
@@ -61,17 +66,20 @@ func (l *Link) SetVIPs(vips []VIP) error {
 	return nil
 }
 
-// checkVIP returns a VIP's address as the machine has it, and its MAC, zero for the
-// interface's own.
-func (l *Link) checkVIP(v VIP) (netip.Addr, mac, error) {
-	a, err := checkAddr(v.Addr)
-	if err == nil {
-		err = checkMAC(v.MAC)
+// checkVIP returns a VIP as the machine has it: the zero MAC is the interface's own.
+func (l *Link) checkVIP(v VIP) (VIP, error) {
+	var err error
+	if v.Addr, err = checkAddr(v.Addr); err != nil {
+		return v, err
+	}
+	if err = checkMAC(v.MAC); err != nil {
+		return v, err
 	}
 	if v.MAC == (mac{}) {
-		return a, l.cfg.MAC, err
+		v.MAC = l.cfg.MAC
 	}
-	return a, v.MAC, err
+	v.Announce, err = v.Announce.withDefaults()
+	return v, err
 }
 
 func placeOf(at mac) string {
@@ -140,9 +148,9 @@ func (l *Link) Probe(ctx context.Context, addrs ...netip.Addr) error {
 
 // Announce tells all hosts that VIPs of the link are here: by a gratuitous ARP request and
 // a gratuitous ARP reply (RFC 5227 §2.3, RFC 5944 §4.6), or by an unsolicited neighbor
-// advertisement with the override flag (RFC 4861 §7.2.6). It does so
-// Config.AnnounceCount times, Config.AnnounceInterval apart, and returns after the last
-// time. If ctx ends before, Announce returns its error, but the announcements go on.
+// advertisement with the override flag (RFC 4861 §7.2.6). VIP.Announce says when and how
+// often. Announce returns after the second burst, or after the first if there is no second.
+// If ctx ends before, Announce returns its error, but the announcements go on.
 //
 // An address that is not among the VIPs, or no longer because of SetVIPs, is an error.
 // Announcements are lost while the link is down, but are made again when it comes up.
@@ -157,7 +165,7 @@ func (l *Link) Announce(ctx context.Context, vips ...netip.Addr) error {
 			end <- errors.New("not one of the link's VIPs")
 			return
 		}
-		v.waiting = append(v.waiting, end)
+		v.series.waiting = append(v.series.waiting, end)
 		m.announce(v, now)
 	})
 }

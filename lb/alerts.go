@@ -30,15 +30,17 @@ type Alerts struct {
 	Name   string        `yaml:"name"`   // begins each subject; "" means golb on the host's name
 	Gather time.Duration `yaml:"gather"` // for how long events are gathered into one message; 0 means 2 s
 	// Hold is for how long golb sends no further message about the same server, service or
-	// VIP; its events meanwhile are sent at the end, as one. 0 means 5 min.
+	// VIP, but for its first recovery; its events meanwhile are sent at the end, as one. 0
+	// means 5 min.
 	Hold time.Duration `yaml:"hold"`
 }
 
-// MailAlert sends messages by SMTP.
+// MailAlert sends messages by SMTP. What a service's mail does not say is as in the first
+// mail of the Config.
 type MailAlert struct {
 	To       []string `yaml:"to" also:"emailalert"`
 	From     string   `yaml:"from" also:"emailalertfrom"` // "" means golb at the host's name
-	Server   string   `yaml:"server" also:"smtp"`         // host or host:port; "" means localhost. The port is 25 where not given
+	Server   string   `yaml:"server" also:"smtp"`         // host or host:port, 25 where not given; "" delivers to the mail exchangers (MX) of the recipients' domains
 	TLS      string   `yaml:"tls"`                        // start: STARTTLS, or the message is not sent; yes: TLS from the first byte; no: never; "" means STARTTLS where offered
 	CA       string   `yaml:"ca"`                         // file of PEM certificates that may sign the server's; "" means the system's
 	Login    string   `yaml:"login"`                      // "" does not log in
@@ -58,12 +60,47 @@ type CommandAlert struct {
 	Args    []string `yaml:"args"`
 }
 
+// alertsOf returns the alerts of a service: the Config's where it has none of its own. Its
+// own go to its own recipients, and what they do not say is the Config's.
+func (c *Config) alertsOf(s *Service) Alerts {
+	if !s.Alerts.given() {
+		return c.Alerts
+	}
+	a := s.Alerts.clone()
+	a.Name, a.Gather, a.Hold = cmp.Or(a.Name, c.Alerts.Name), cmp.Or(a.Gather, c.Alerts.Gather), cmp.Or(a.Hold, c.Alerts.Hold)
+	if a.Mail == nil && a.Webhooks == nil && a.Commands == nil {
+		a.Mail, a.Webhooks, a.Commands = c.Alerts.Mail, c.Alerts.Webhooks, c.Alerts.Commands
+		return a
+	}
+	if len(c.Alerts.Mail) > 0 {
+		for i := range a.Mail {
+			a.Mail[i] = a.Mail[i].withDefaults(&c.Alerts.Mail[0])
+		}
+	}
+	return a
+}
+
+// withDefaults replaces what a mail does not say by what d does: its sender, and how it is
+// sent, for which a server of its own counts as saying all.
+func (m MailAlert) withDefaults(d *MailAlert) MailAlert {
+	m.From = cmp.Or(m.From, d.From)
+	if m.Server != "" {
+		return m
+	}
+	m.Server, m.TLS, m.CA = d.Server, cmp.Or(m.TLS, d.TLS), cmp.Or(m.CA, d.CA)
+	if m.Login == "" {
+		m.Login, m.Password = d.Login, d.Password
+	}
+	return m
+}
+
 // given reports whether the config has alerts here, if only empty lists.
 func (a *Alerts) given() bool { return !reflect.ValueOf(*a).IsZero() }
 
-func (v *validator) alerts(path string, a *Alerts) {
+// alerts checks alerts, of which all is what they are with what they inherit.
+func (v *validator) alerts(path string, a *Alerts, all Alerts) {
 	for i := range a.Mail {
-		v.mail(fmt.Sprintf("%s.mail[%d]", path, i), &a.Mail[i])
+		v.mail(fmt.Sprintf("%s.mail[%d]", path, i), &a.Mail[i], &all.Mail[i])
 	}
 	for i, w := range a.Webhooks {
 		at := fmt.Sprintf("%s.webhooks[%d]", path, i)
@@ -85,7 +122,7 @@ func (v *validator) alerts(path string, a *Alerts) {
 	v.duration(path, "hold", a.Hold, minCheckDuration)
 }
 
-func (v *validator) mail(path string, m *MailAlert) {
+func (v *validator) mail(path string, m, all *MailAlert) {
 	if len(m.To) == 0 {
 		v.fail(path+".to", nil, "no recipient", "at least one address")
 	}
@@ -98,8 +135,11 @@ func (v *validator) mail(path string, m *MailAlert) {
 			v.fail(at, to, "not a mail address", "name@domain")
 		}
 	}
-	if host, port, err := net.SplitHostPort(m.server()); err != nil || host == "" || port == "" {
+	if host, port, err := net.SplitHostPort(m.server()); m.Server != "" && (err != nil || host == "" || port == "") {
 		v.fail(path+".server", m.Server, "not a server", "host or host:port")
+	}
+	if all.Server == "" && (all.Login != "" || all.TLS == string(alert.Implicit)) {
+		v.fail(path+".server", nil, "missing, where login or tls: yes need it", "host or host:port")
 	}
 	allowed := []string{string(alert.Required), string(alert.Implicit), string(alert.Plain)}
 	if m.TLS != "" && !slices.Contains(allowed, m.TLS) {
@@ -113,9 +153,12 @@ func (v *validator) mail(path string, m *MailAlert) {
 	}
 }
 
-// server is host and port of the mail server.
+// server is host and port of the mail server; "" where there is none.
 func (m *MailAlert) server() string {
-	s := cmp.Or(m.Server, "localhost")
+	s := m.Server
+	if s == "" {
+		return ""
+	}
 	if _, _, err := net.SplitHostPort(s); err != nil && !strings.HasSuffix(s, ":") {
 		return net.JoinHostPort(strings.Trim(s, "[]"), "25")
 	}
@@ -134,6 +177,9 @@ func (m *MailAlert) tls() (*tls.Config, error) {
 	return &tls.Config{RootCAs: roots}, nil
 }
 
+// name begins each subject.
+func (a *Alerts) name() string { return cmp.Or(a.Name, "golb on "+hostname()) }
+
 // senders returns the senders of all recipients.
 func (a *Alerts) senders() (list []alert.Sender) {
 	host := hostname()
@@ -142,10 +188,13 @@ func (a *Alerts) senders() (list []alert.Sender) {
 		if err != nil { // the file is gone since the config was read: nobody is trusted
 			verify = &tls.Config{RootCAs: x509.NewCertPool()}
 		}
-		list = append(list, &alert.Mail{
+		mail := alert.Mail{
 			Server: m.server(), Security: alert.Security(m.TLS), TLS: verify, Login: m.Login, Password: m.Password,
 			From: cmp.Or(m.From, "golb@"+host), To: m.To, Hello: host,
-		})
+		}
+		for _, one := range mail.ByDomain() {
+			list = append(list, one)
+		}
 	}
 	for _, w := range a.Webhooks {
 		header := http.Header{}

@@ -64,12 +64,13 @@ func TestAlertsSayWhatSinceWhenWhyAndWhatGolbDid(t *testing.T) {
 		a.set(server4(1), "connection refused")
 		time.Sleep(40 * time.Second) // the first attempt to send fails, the next is 30 s later
 		got := box.texts()
-		if len(got) != 1 || !strings.HasPrefix(got[0], "lb1: web: 10.0.0.1:80 is down\nweb: 10.0.0.1:80 is down since ") ||
+		if len(got) != 1 || !strings.HasPrefix(got[0], "lb1: server 10.0.0.1:80 of web is down, 1 of 2 left\nweb: 10.0.0.1:80 is down since ") ||
 			!strings.HasSuffix(got[0], ": connection refused; it gets no new connections; 1 of 2 servers up\n") {
 			t.Errorf("one server down: %q", got)
 		}
 
-		// Flapping is kept quiet, and told as one; a reload does not forget that.
+		// The first recovery is told at once. Flapping is kept quiet, and told as one; a reload
+		// does not forget that.
 		for n := range 10 {
 			a.set(server4(1), "")
 			time.Sleep(time.Second)
@@ -80,7 +81,8 @@ func TestAlertsSayWhatSinceWhenWhyAndWhatGolbDid(t *testing.T) {
 			}
 		}
 		time.Sleep(10 * time.Minute)
-		if got := box.texts(); len(got) != 1 || !strings.Contains(got[0], "web: 10.0.0.1:80 is down after 20 changes since ") {
+		if got := box.texts(); len(got) != 2 || !strings.HasPrefix(got[0], "lb1: server 10.0.0.1:80 of web is up, 2 of 2\n") ||
+			!strings.Contains(got[1], "web: 10.0.0.1:80 is down after 19 changes since ") {
 			t.Errorf("flapping: %q", got)
 		}
 
@@ -89,7 +91,7 @@ func TestAlertsSayWhatSinceWhenWhyAndWhatGolbDid(t *testing.T) {
 		a.set(server4(2), "cable pulled")
 		time.Sleep(5 * time.Second)
 		got = box.texts()
-		if len(got) != 1 || !strings.HasPrefix(got[0], "lb1: 2 changes\n") || !strings.Contains(got[0], "cable pulled") ||
+		if len(got) != 1 || !strings.HasPrefix(got[0], "lb1: web DOWN: 0 of 2 servers up\n") || !strings.Contains(got[0], "cable pulled") ||
 			!strings.Contains(got[0], "web: the service is down since 2000-") ||
 			!strings.Contains(got[0], ": servers of weight 0 of 2 are up, quorum 1; no fallback: new connections go to the servers that are left, if any") {
 			t.Errorf("the last server down: %q", got)
@@ -144,12 +146,54 @@ func TestAlertsOfAServiceReplaceTheGlobalOnes(t *testing.T) {
 	}
 }
 
+// TestAlertsOfAServiceInheritWhatTheyDoNotSay: the service's mail goes to its own recipients,
+// from the sender and by the server of the config's.
+func TestAlertsOfAServiceInheritWhatTheyDoNotSay(t *testing.T) {
+	global := lb.Alerts{Name: "lb1", Hold: time.Minute, Mail: []lb.MailAlert{{To: []string{"all@example.org"}, From: "golb@example.org",
+		Server: "mail.example.org", TLS: "start", Login: "golb", Password: "secret"}}}
+	tests := []struct {
+		name      string
+		own       lb.Alerts
+		from, via string // of the mail that is sent; "" is none
+		to        string
+	}{
+		{"recipients", lb.Alerts{Mail: []lb.MailAlert{{To: []string{"web@example.org"}}}}, "golb@example.org", "mail.example.org:25", "web@example.org"},
+		{"a server of its own", lb.Alerts{Mail: []lb.MailAlert{{To: []string{"web@example.org"}, Server: "mx.example.org:587"}}}, "golb@example.org", "mx.example.org:587", "web@example.org"},
+		{"a sender of its own", lb.Alerts{Mail: []lb.MailAlert{{To: []string{"web@example.org"}, From: "web@example.org"}}}, "web@example.org", "mail.example.org:25", "web@example.org"},
+		{"a hold of its own", lb.Alerts{Hold: time.Hour}, "golb@example.org", "mail.example.org:25", "all@example.org"},
+		{"nobody", lb.Alerts{Mail: []lb.MailAlert{}}, "", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			web := asking(vip4, 1)
+			web.Alerts = tt.own
+			cfg := lb.Config{Alerts: global, Services: []lb.Service{web}}
+			list := cfg.AlertRecipients()[1:] // without the config's own
+			if tt.via == "" {
+				if len(list) != 0 {
+					t.Errorf("got %+v, want none", list)
+				}
+				return
+			}
+			if len(list) != 1 {
+				t.Fatalf("got %+v, want one", list)
+			}
+			m := list[0].Sender.(*alert.Mail)
+			if m.From != tt.from || m.Server != tt.via || strings.Join(m.To, " ") != tt.to || list[0].Prefix != "lb1" {
+				t.Errorf("got from %s by %s to %v, prefix %q", m.From, m.Server, m.To, list[0].Prefix)
+			}
+		})
+	}
+}
+
 func TestMistakesInAlerts(t *testing.T) {
 	cfg := lb.Config{Interfaces: []string{"eth0"}, Alerts: lb.Alerts{
 		Hold: time.Nanosecond,
 		Mail: []lb.MailAlert{
 			{Server: "mail.example.org:", From: "me", TLS: "maybe", Password: "x"},
 			{To: []string{"a@example.org", "b@example.org, c@example.org"}, Server: "::1"},
+			{To: []string{"a@example.org"}, Login: "me", Password: "x"},
+			{To: []string{"a@example.org"}, TLS: "yes"},
 		},
 		Webhooks: []lb.WebhookAlert{{URL: "example.org/x", Header: map[string]string{"A: b": "c"}}},
 		Commands: []lb.CommandAlert{{}},
@@ -161,6 +205,8 @@ func TestMistakesInAlerts(t *testing.T) {
 		`alerts.mail[0].tls: "maybe": unknown word; allowed: start, yes, no`,
 		`alerts.mail[0].login: password is given without it; allowed: the name to log in with`,
 		`alerts.mail[1].to[1]: "b@example.org, c@example.org": not a mail address; allowed: name@domain`,
+		`alerts.mail[2].server: missing, where login or tls: yes need it; allowed: host or host:port`,
+		`alerts.mail[3].server: missing, where login or tls: yes need it; allowed: host or host:port`,
 		`alerts.webhooks[0].url: "example.org/x": not an address to post to; allowed: an absolute http or https URL`,
 		`alerts.webhooks[0].header.A: b: not a header; allowed: name: value, of one line`,
 		`alerts.commands[0].command: no program; allowed: one to run`,

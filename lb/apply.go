@@ -46,7 +46,9 @@ func (b *Balancer) change(ctx context.Context, edit func() (Config, error)) erro
 	if err != nil {
 		return err
 	}
+	changes := Diff(&b.cfg, &cfg)
 	b.commit(p)
+	b.logChanges(changes)
 	return nil
 }
 

@@ -262,7 +262,7 @@ func (x *bed) operate(t *testing.T) {
 	must(t, x.b.SetWeight(ServerRef{"service 0", "s2"}, 2))
 	must(t, x.b.Drain(ServerRef{"service 2", "s5"}, time.Hour))
 	must(t, x.b.SetRole(t.Context(), "other", RoleActive))
-	x.b.onCheckEvent(health.Event{Key: x.b.services[0].servers[0].checkKey, State: health.Down, Reason: "said the test"})
+	x.b.onCheckEvent(health.Event{Key: x.b.services[0].servers[0].checks[0].key, State: health.Down, Reason: "said the test"})
 }
 
 func must(t *testing.T, err error) {
@@ -280,7 +280,7 @@ func TestApplyForwardsAsTheConfigSays(t *testing.T) {
 	before := x.traffic(0)
 	kept := x.serversOf(2, 0)
 	must(t, x.b.Apply(t.Context(), onWorld(next)))
-	x.b.onCheckEvent(health.Event{Key: x.b.services[2].servers[0].checkKey, State: health.Down, Reason: "said the test"})
+	x.b.onCheckEvent(health.Event{Key: x.b.services[2].servers[0].checks[0].key, State: health.Down, Reason: "said the test"})
 	if slices.Equal(before, x.traffic(1)) {
 		t.Error("all is forwarded as before")
 	}

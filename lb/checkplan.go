@@ -3,16 +3,10 @@ package lb
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/golb/golb/health"
-)
-
-// The types that need no check, as package health calls them.
-const (
-	checkOn  = "on"
-	checkOff = "off"
 )
 
 // The values of Check.Unchecked.
@@ -23,10 +17,17 @@ const (
 
 // checkSpec are the checks of one server.
 type checkSpec struct {
+	checks []plannedCheck
+	agent  health.Target // the zero Target where it has no agent
+}
+
+// plannedCheck is one of a server's checks.
+type plannedCheck struct {
+	label       string        // begins its reasons; "" where the server has no other check
+	description string        // for people
 	target      health.Target // the zero Target where the result is fixed
-	description string        // of the check, for people
 	up          bool          // the result where it is fixed
-	agent       health.Target // the zero Target where it has no agent
+	awaited     bool          // the server gets no clients before it has passed
 }
 
 // planChecks makes the checks of a valid config, by service and server. It fails where a
@@ -37,68 +38,56 @@ func (b *Balancer) planChecks(cfg *Config) ([][]checkSpec, error) {
 		s := &cfg.Services[i]
 		all[i] = make([]checkSpec, len(s.Servers))
 		for j := range s.Servers {
-			spec, err := b.planCheck(s, &s.Servers[j])
+			checks, err := b.planServer(s, &s.Servers[j])
 			if err != nil {
 				return nil, fmt.Errorf("lb: services[%d].servers[%d].check: %w", i, j, err)
 			}
-			spec.agent = b.agentTarget(s, &s.Servers[j])
-			all[i][j] = spec
+			all[i][j] = checkSpec{checks: checks, agent: b.agentTarget(s, &s.Servers[j])}
 		}
 	}
 	return all, nil
 }
 
-// planCheck makes the check of one server. Services with the same check of the same server
-// have equal keys, and so share it.
-func (b *Balancer) planCheck(s *Service, r *Server) (checkSpec, error) {
-	c := &s.Check
-	set := health.Settings{Interval: c.Interval, FastInterval: c.Fast, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise}
+// planServer makes the checks of one server.
+func (b *Balancer) planServer(s *Service, r *Server) ([]plannedCheck, error) {
 	if b.env.Checker != nil {
 		if checker := b.env.Checker(s, r); checker != nil {
 			text := fmt.Sprintf("checker of %s, %s", s.name(), r.name(s))
-			return checkSpec{description: text, target: health.Target{Key: text, Checker: checker, Settings: set}}, nil
+			return []plannedCheck{{description: text, target: health.Target{Key: text, Checker: checker, Settings: s.Check.settings()}, awaited: s.Check.awaited()}}, nil
 		}
 	}
-	typ, _ := b.env.Checks.Find(s.checkType())
+	given := s.checksOf(r, b.env.Checks)
+	all := make([]plannedCheck, len(given))
+	for i := range given {
+		p, err := b.planCheck(s, r, &given[i])
+		if err != nil {
+			return nil, err
+		}
+		if len(given) > 1 {
+			p.label = given[i].Type + ": "
+		}
+		all[i] = p
+	}
+	return all, nil
+}
+
+// planCheck makes a check of one server. Servers of several services with the same check
+// have equal keys, and so share it.
+func (b *Balancer) planCheck(s *Service, r *Server, c *Check) (plannedCheck, error) {
+	typ, _ := b.env.Checks.Find(c.Type)
 	if typ.Name == checkOn || typ.Name == checkOff {
-		return checkSpec{description: typ.Name, up: typ.Name == checkOn}, nil
+		return plannedCheck{description: typ.Name, up: typ.Name == checkOn}, nil
 	}
-	peer := s.peer(r)
+	peer := s.peer(r, c)
 	peer.Dial, peer.Listen = b.env.Dial, b.env.Listen
-	text, checker, err := s.newCheck(b.env.Checks, r, peer)
+	text, checker, err := b.env.Checks.New(c.Type, peer, c.Params)
 	if err != nil {
-		return checkSpec{}, err
+		return plannedCheck{}, err
 	}
-	return checkSpec{description: text, target: health.Target{
-		Key:     fmt.Sprintf("%s, every %v %v, timeout %v, fall %d, rise %d", text, c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise),
-		Checker: checker, Settings: set,
-	}}, nil
-}
-
-// newCheck makes a server's check for a peer; the string describes it, and is equal for
-// equal checks.
-func (s *Service) newCheck(types *health.Registry, r *Server, peer health.Peer) (string, health.Checker, error) {
-	params := s.Check.Params
-	if len(r.Check.Params) > 0 {
-		if typ, ok := types.Find(s.checkType()); ok {
-			params = typ.Merge(params, r.Check.Params)
-		}
-	}
-	return types.New(s.checkType(), peer, params)
-}
-
-// peer returns the address that a server's check goes to.
-func (s *Service) peer(r *Server) health.Peer {
-	addr := r.Address
-	for _, a := range []netip.Addr{s.Check.Address, r.Check.Address} {
-		if a.IsValid() {
-			addr = a
-		}
-	}
-	return health.Peer{
-		Addr:    netip.AddrPortFrom(addr, cmp.Or(r.Check.Port, s.Check.Port, r.Port, s.checkedPort())),
-		Service: netip.AddrPortFrom(s.anyVIP(), s.Port),
-	}
+	return plannedCheck{
+		description: text, awaited: c.awaited(),
+		target: health.Target{Key: text + ", " + c.schedule(), Checker: checker, Settings: c.settings()},
+	}, nil
 }
 
 // watchLocked has the monitor make exactly the planned checks, and applies results that are
@@ -109,16 +98,7 @@ func (b *Balancer) watchLocked() {
 	for i := range b.cfg.Services {
 		for j, r := range b.services[i].servers {
 			targets = b.addPathTargetLocked(targets, &b.cfg.Services[i], r)
-			target := b.checks[i][j].target
-			target.State = r.known(sourceCheck, r.checkKey)
-			r.checkKey = target.Key
-			if r.checkKey == "" {
-				continue
-			}
-			if b.checked[r.checkKey] == nil {
-				targets = append(targets, target)
-			}
-			b.checked[r.checkKey] = append(b.checked[r.checkKey], r)
+			targets = append(targets, b.checkTargetsLocked(r, b.checks[i][j].checks)...)
 		}
 	}
 	b.monitor.Set(targets)
@@ -126,23 +106,56 @@ func (b *Balancer) watchLocked() {
 	b.startWaitsLocked()
 }
 
+// checkTargetsLocked gives a server its checks, and returns those that no server before has.
+func (b *Balancer) checkTargetsLocked(r *server, planned []plannedCheck) (fresh []health.Target) {
+	before := r.checks
+	hadCheck := slices.ContainsFunc(before, func(c serverCheck) bool { return c.key != "" })
+	r.checks = make([]serverCheck, len(planned))
+	for i := range planned {
+		p := &planned[i]
+		key := p.target.Key
+		c := &r.checks[i]
+		c.key, c.label = key, p.label
+		if key == "" {
+			c.setResult(!p.up, "off by configuration")
+			continue
+		}
+		if j := slices.IndexFunc(before, func(old serverCheck) bool { return old.key == key }); j >= 0 {
+			c.known, c.reason = before[j].known, before[j].reason
+		}
+		if b.checked[key] == nil {
+			target := p.target
+			target.State = r.known(sourceCheck, hadCheck)
+			fresh = append(fresh, target)
+		}
+		if !slices.Contains(b.checked[key], r) { // a server may have a check twice
+			b.checked[key] = append(b.checked[key], r)
+		}
+	}
+	return fresh
+}
+
 // applyKnownResultsLocked applies the results of checks that existed before their servers,
 // and the fixed ones.
 func (b *Balancer) applyKnownResultsLocked() {
-	for i := range b.cfg.Services {
-		for j, r := range b.services[i].servers {
-			if spec := &b.checks[i][j]; spec.target.Key == "" {
-				b.setServerStateLocked(r, sourceCheck, !spec.up, "off by configuration", time.Time{})
-			}
-		}
-	}
+	since := map[*server]time.Time{}
 	for _, st := range b.monitor.Status() {
 		if st.State == health.Unknown {
 			continue
 		}
-		servers, from := b.checkedByLocked(st.Key)
-		for _, r := range servers {
-			b.setServerStateLocked(r, from, st.State == health.Down, cmp.Or(st.Reason, r.failures[from], "its check failed"), st.Since)
+		if r := b.paths[st.Key]; r != nil {
+			b.setServerStateLocked(r, sourcePath, st.State == health.Down, cmp.Or(st.Reason, r.failures[sourcePath], "its check failed"), st.Since)
+		}
+		for _, r := range b.checked[st.Key] {
+			r.setCheckLocked(st.Key, st.State == health.Down, st.Reason)
+			if st.Since.After(since[r]) {
+				since[r] = st.Since
+			}
+		}
+	}
+	for _, v := range b.services {
+		for _, r := range v.servers {
+			b.applyChecksLocked(r, since[r])
 		}
 	}
 }

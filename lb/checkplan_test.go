@@ -24,7 +24,7 @@ func TestChecksAreSharedByWhoAsksTheSame(t *testing.T) {
 	other := checkServer(1)
 	other.Check.Params = map[string]any{"request": "/b"}
 	elsewhere := checkServer(1)
-	elsewhere.Check = ServerCheck{Address: netip.MustParseAddr("10.9.9.9"), Port: 8080}
+	elsewhere.Check = Check{Address: netip.MustParseAddr("10.9.9.9"), Port: 8080}
 	cfg := Config{Interfaces: []string{"wire0"}, MaxConnections: minConnections, Services: []Service{
 		checkService("192.0.2.1", page, checkServer(1), checkServer(2)),
 		checkService("192.0.2.2", page, checkServer(1)),

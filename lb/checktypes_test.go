@@ -61,7 +61,7 @@ func TestConnectsComeBetweenRequestsAndServersHaveTheirOwn(t *testing.T) {
 		p := &pages{}
 		s := service(vip4, 2)
 		s.Check = lb.Check{Type: "http", Interval: time.Second, Params: map[string]any{"path": "/a", "expect": "^OK$", "connects": 2}}
-		s.Servers[1].Check = lb.ServerCheck{Port: 8080, Params: map[string]any{"request": "/b", "virtualhost": "www.example", "connects": 0}}
+		s.Servers[1].Check = lb.Check{Port: 8080, Params: map[string]any{"request": "/b", "virtualhost": "www.example", "connects": 0}}
 		b := startIn(t, lb.Config{Services: []lb.Service{s}}, func(lb.Event) {}, func(env *lb.Env) { env.Dial = p.dial })
 		time.Sleep(6*time.Second + 500*time.Millisecond)
 		var first, second []string

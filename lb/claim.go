@@ -118,21 +118,29 @@ func withoutIPv6(vips []LinkVIP) []LinkVIP {
 
 // announce tells all hosts of VIPs; that takes seconds, in the background.
 func (n *network) announce(b *Balancer, vips []LinkVIP) {
-	for i, link := range n.links {
-		list := vips
-		if n.noIPv6[i] {
-			list = withoutIPv6(vips)
-		}
-		if len(list) == 0 {
-			continue
-		}
-		n.tasks.Go(func() error {
-			if err := link.Announce(n.ctx, addrsOf(list)...); err != nil && n.stillClaimed(b, list) {
-				b.env.Logger.Error("VIPs not announced", "interface", n.names[i], "reason", err.Error())
-			}
-			return nil
-		})
+	for i := range n.links {
+		n.announceVIPsOn(b, i, vips)
 	}
+}
+
+// announceOn tells all hosts again of what a link answers for, as its interface is back. A
+// change must be under way.
+func (n *network) announceOn(b *Balancer, link int) { n.announceVIPsOn(b, link, n.claimed) }
+
+func (n *network) announceVIPsOn(b *Balancer, i int, vips []LinkVIP) {
+	if n.noIPv6[i] {
+		vips = withoutIPv6(vips)
+	}
+	if len(vips) == 0 {
+		return
+	}
+	link, name := n.links[i], n.names[i]
+	n.tasks.Go(func() error {
+		if err := link.Announce(n.ctx, addrsOf(vips)...); err != nil && n.stillClaimed(b, vips) {
+			b.env.Logger.Error("VIPs not announced", "interface", name, "reason", err.Error())
+		}
+		return nil
+	})
 }
 
 // stillClaimed reports whether the links answer for all of these VIPs, once no change is

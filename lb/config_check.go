@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -13,43 +14,99 @@ import (
 	"github.com/golb/golb/lb/internal/fields"
 )
 
-// check finds the mistakes in a service's check and its servers' parts of it.
+// maxChecks bounds the checks of one server.
+const maxChecks = 16
+
+// givenCheck is a check and its place in the config.
+type givenCheck struct {
+	Check
+	path string
+}
+
+// givenChecks returns the checks of a service or server as the config has them.
+func (v *validator) givenChecks(path string, first Check, more []Check) []givenCheck {
+	path += ".check"
+	if more == nil {
+		return []givenCheck{{first, path}}
+	}
+	if len(more) >= maxChecks {
+		v.fail(path, len(more)+1, "too many checks", fmt.Sprintf("1 to %d", maxChecks))
+	}
+	all := []givenCheck{{first, path + "[0]"}}
+	for i, c := range more {
+		all = append(all, givenCheck{c, fmt.Sprintf("%s[%d]", path, i+1)})
+	}
+	return all
+}
+
+// check finds the mistakes in a service's checks and its servers' own.
 func (v *validator) check(path string, s *Service) {
-	c, at := &s.Check, path+".check"
-	v.duration(at, "interval", c.Interval, minCheckDuration)
-	v.duration(at, "fast_interval", c.Fast, minCheckDuration)
-	v.duration(at, "timeout", c.Timeout, minCheckDuration)
+	given := v.givenChecks(path, s.Check, s.MoreChecks)
+	through := ""
+	for _, c := range given {
+		v.checkSettings(&c)
+		v.through(c.path+".through", s, &c.Check, through)
+		through = cmp.Or(through, c.Through)
+	}
+	servers := s.Servers
+	if len(servers) == 0 {
+		servers = []Server{{Address: s.anyVIP()}} // its parameters can still be wrong
+	}
+	reported := map[string]bool{}
+	var plain []uint16 // ports of servers without checks of their own
+	for i := range servers {
+		r := &servers[i]
+		if r.hasChecks() {
+			v.serverChecks(fmt.Sprintf("%s.servers[%d]", path, i), s, r, given, reported)
+			continue
+		}
+		if slices.Contains(plain, r.Port) {
+			continue // checked already
+		}
+		plain = append(plain, r.Port)
+		for k, c := range s.checks() {
+			v.checkParams(s, r, &c, given[k].path, &given[k], reported)
+		}
+	}
+}
+
+// serverChecks finds the mistakes in a server's own checks; given are its service's.
+func (v *validator) serverChecks(path string, s *Service, r *Server, given []givenCheck, reported map[string]bool) {
+	all := s.checks()
+	for _, own := range v.givenChecks(path, r.Check, r.MoreChecks) {
+		v.checkSettings(&own)
+		if own.Through != "" {
+			v.fail(own.path+".through", own.Through, "the true path is checked for all servers or none", "in the service's check")
+		}
+		if own.Type == "" && len(all) > 1 {
+			v.fail(own.path+".type", nil, "no type, and the service has several checks", "the type of one of them, or another")
+			continue
+		}
+		c, inherited := own.Check, own.path
+		if i := c.inherit(all, v.checks); i >= 0 {
+			inherited = given[i].path
+		}
+		v.checkParams(s, r, &c, inherited, &own, reported)
+	}
+}
+
+// checkSettings finds the mistakes in what all types of checks have.
+func (v *validator) checkSettings(c *givenCheck) {
+	v.duration(c.path, "interval", c.Interval, minCheckDuration)
+	v.duration(c.path, "fast_interval", c.Fast, minCheckDuration)
+	v.duration(c.path, "timeout", c.Timeout, minCheckDuration)
 	for _, n := range []struct {
 		key   string
 		value int
 	}{{"fall", c.Fall}, {"rise", c.Rise}} {
 		if n.value < 0 || n.value > maxChecksInARow {
-			v.fail(at+"."+n.key, n.value, "out of range", fmt.Sprintf("1 to %d", maxChecksInARow))
+			v.fail(c.path+"."+n.key, n.value, "out of range", fmt.Sprintf("1 to %d", maxChecksInARow))
 		}
 	}
-	if c.Unchecked != "" && c.Unchecked != uncheckedUp && c.Unchecked != uncheckedDown {
-		v.fail(at+".unchecked", c.Unchecked, "unknown word", uncheckedDown+" or "+uncheckedUp)
+	if u := c.Unchecked; u != "" && u != uncheckedUp && u != uncheckedDown {
+		v.fail(c.path+".unchecked", u, "unknown word", uncheckedDown+" or "+uncheckedUp)
 	}
-	v.checkAddress(at, "address", c.Address)
-	servers := s.Servers
-	if len(servers) == 0 {
-		servers = []Server{{Address: s.anyVIP()}} // its parameters can still be wrong
-	}
-	reported := map[health.ParamError]bool{}
-	var plain []uint16 // ports of servers without a parameter of their own
-	for i := range servers {
-		r := &servers[i]
-		if r.Check.Address.IsValid() {
-			v.checkAddress(fmt.Sprintf("%s.servers[%d].check", path, i), "address", r.Check.Address)
-		}
-		if len(r.Check.Params) == 0 {
-			if slices.Contains(plain, r.Port) {
-				continue // checked already
-			}
-			plain = append(plain, r.Port)
-		}
-		v.checkParams(path, i, s, r, reported)
-	}
+	v.checkAddress(c.path, "address", c.Address)
 }
 
 // duration checks a time that has a default where it is 0.
@@ -59,42 +116,41 @@ func (v *validator) duration(path, key string, d, least time.Duration) {
 	}
 }
 
-// checkParams finds the mistakes that a check's type finds: each once for the service, and
-// at the server for parameters of its own.
-func (v *validator) checkParams(path string, i int, s *Service, r *Server, reported map[health.ParamError]bool) {
-	peer := s.peer(r)
+// checkParams finds the mistakes that the type of a server's check c finds: at the place of
+// own for what that gives, at the path inherited for all else. Each is reported once.
+func (v *validator) checkParams(s *Service, r *Server, c *Check, inherited string, own *givenCheck, reported map[string]bool) {
+	peer := s.peer(r, c)
 	if s.needsPort() { // reported already, as are addresses that are missing
 		peer.Addr = netip.AddrPortFrom(peer.Addr.Addr(), max(peer.Addr.Port(), 1))
 	}
 	if !peer.Addr.Addr().IsValid() {
 		peer.Addr = netip.AddrPortFrom(netip.IPv6Unspecified(), peer.Addr.Port())
 	}
-	same := rightCheck{is4: peer.Addr.Addr().Is4(), port: peer.Addr.Port() != 0, params: s.Check.Params}
-	if len(r.Check.Params) == 0 && v.right[s.checkType()].equal(same) {
+	same := rightCheck{is4: peer.Addr.Addr().Is4(), port: peer.Addr.Port() != 0, params: c.Params}
+	if v.right[c.Type].equal(same) {
 		return
 	}
-	_, _, err := s.newCheck(v.checks, r, peer)
+	_, _, err := v.checks.New(c.Type, peer, c.Params)
 	var wrong health.ParamErrors
 	if !errors.As(err, &wrong) {
-		if len(r.Check.Params) == 0 {
-			v.right[s.checkType()] = &same
-		}
+		v.right[c.Type] = &same
 		return
 	}
 	for _, e := range wrong {
-		where, keys := path+".check", reflect.TypeFor[Check]()
-		if _, given := r.Check.Params[e.Key]; given {
-			where, keys = fmt.Sprintf("%s.servers[%d].check", path, i), reflect.TypeFor[ServerCheck]()
-		} else if reported[e] {
-			continue
-		} else {
-			reported[e] = true
+		where := inherited
+		if _, given := own.Params[e.Key]; given {
+			where = own.path
 		}
 		if e.Key != keyOfNone {
 			where += "." + e.Key
 		}
+		if reported[where+e.Error()] {
+			continue
+		}
+		reported[where+e.Error()] = true
 		if e.Problem == "unknown" {
-			e.Problem, e.Allowed = "unknown key", strings.TrimSuffix(strings.Join(append(fields.TypeOf(keys).Names(), e.Allowed), ", "), ", ")
+			names := fields.TypeOf(reflect.TypeFor[Check]()).Names()
+			e.Problem, e.Allowed = "unknown key", strings.TrimSuffix(strings.Join(append(names, e.Allowed), ", "), ", ")
 		}
 		var value any
 		if e.Value != "" {

@@ -40,7 +40,7 @@ func (s *Service) clone() Service {
 	}
 	v.SchedulerFlags = slices.Clone(s.SchedulerFlags)
 	v.Fallback.Server = s.Fallback.Server.clone()
-	v.Check.Params = cloneParams(s.Check.Params)
+	v.Check, v.MoreChecks = s.Check.clone(), cloneChecks(s.MoreChecks)
 	v.Alerts = s.Alerts.clone()
 	v.Servers = slices.Clone(s.Servers)
 	for i := range v.Servers {
@@ -52,8 +52,22 @@ func (s *Service) clone() Service {
 func (s *Server) clone() Server {
 	r := *s
 	r.Weight = clonePointer(s.Weight)
-	r.Check.Params = cloneParams(s.Check.Params)
+	r.Check, r.MoreChecks = s.Check.clone(), cloneChecks(s.MoreChecks)
 	return r
+}
+
+func (c *Check) clone() Check {
+	d := *c
+	d.Params = cloneParams(c.Params)
+	return d
+}
+
+func cloneChecks(checks []Check) []Check {
+	checks = slices.Clone(checks)
+	for i := range checks {
+		checks[i] = checks[i].clone()
+	}
+	return checks
 }
 
 func (a *Alerts) clone() Alerts {

@@ -172,7 +172,7 @@ func (s *Service) schedulerKey() string {
 func (s *Service) policy() servicePolicy {
 	return servicePolicy{
 		quiescent: s.Quiescent, slowStart: s.SlowStart, quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, whenDown: s.WhenDown,
-		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.PassiveCheck.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(), timeout: cmp.Or(s.Check.Timeout, health.DefaultTimeout),
+		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.PassiveCheck.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(), timeout: s.longestCheck(),
 	}
 }
 
@@ -234,9 +234,22 @@ func orElse[T any](v *T, other T) T {
 	return *v
 }
 
-// detection returns the longest time from a server's death until its check notices.
+// detection returns the longest time from a server's death until one of the service's
+// checks notices.
 func (s *Service) detection() time.Duration {
-	return health.Settings{Interval: s.Check.Interval, Timeout: s.Check.Timeout, Fall: s.Check.Fall}.Detection()
+	longest := time.Duration(0)
+	for _, c := range s.checks() {
+		longest = max(longest, c.settings().Detection())
+	}
+	return longest
+}
+
+// longestCheck returns how long any of the service's checks may take.
+func (s *Service) longestCheck() (d time.Duration) {
+	for _, c := range s.checks() {
+		d = max(d, cmp.Or(c.Timeout, health.DefaultTimeout))
+	}
+	return d
 }
 
 // EngineSIP names the persistence engine for SIP over UDP: packets with the same
@@ -244,16 +257,6 @@ func (s *Service) detection() time.Duration {
 const EngineSIP = "sip"
 
 func (s *Service) group() string { return cmp.Or(s.Group, DefaultGroup) }
-
-func (s *Service) checkType() string {
-	switch {
-	case s.Check.Type != "":
-		return s.Check.Type
-	case s.takes(TCP):
-		return "tcp"
-	}
-	return checkOn
-}
 
 // takes reports whether the service has a protocol.
 func (s *Service) takes(p Protocol) bool {

@@ -107,12 +107,6 @@ func (c Check) MarshalJSON() ([]byte, error) { return toJSON(c) }
 func (c *Check) UnmarshalJSON(b []byte) error { return fromJSON(b, c) }
 
 // MarshalJSON writes the keys that a file has.
-func (c ServerCheck) MarshalJSON() ([]byte, error) { return toJSON(c) }
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (c *ServerCheck) UnmarshalJSON(b []byte) error { return fromJSON(b, c) }
-
-// MarshalJSON writes the keys that a file has.
 func (c Alerts) MarshalJSON() ([]byte, error) { return toJSON(c) }
 
 // UnmarshalJSON reads what MarshalJSON writes.

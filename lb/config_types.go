@@ -109,10 +109,14 @@ type Service struct {
 	MaxRate       int      `yaml:"max_conn_rate"`
 	MaxClientRate int      `yaml:"max_client_conn_rate"`
 	Timeouts      Timeouts `yaml:"timeouts"` // those that are not 0 replace the settings'
-	Check         Check    `yaml:"check"`    // the health check of its servers
-	Agent         Agent    `yaml:"agent"`    // the feedback agent of its servers
-	Alerts        Alerts   `yaml:"alerts"`   // where given, in place of the Config's; empty lists send none
-	Servers       []Server `yaml:"servers"`
+	// Check is the health check of its servers. In a file it may be a list: the first is
+	// Check, the others are MoreChecks. A server is up where all pass. MoreChecks that are
+	// empty and not nil are a list of one.
+	Check      Check    `yaml:"check"`
+	MoreChecks []Check  `yaml:"check,more"`
+	Agent      Agent    `yaml:"agent"`  // the feedback agent of its servers
+	Alerts     Alerts   `yaml:"alerts"` // where given, in place of the Config's; empty lists send none
+	Servers    []Server `yaml:"servers"`
 }
 
 // Timeouts are the times after which a connection without packets expires, by its state,
@@ -161,8 +165,14 @@ type Server struct {
 	UpperThreshold int `yaml:"u_threshold"`
 	LowerThreshold int `yaml:"l_threshold"`
 
-	Check ServerCheck `yaml:"check"` // replaces parts of the service's
-	Agent Agent       `yaml:"agent"` // the zero value means the service's
+	// Check and MoreChecks are the server's own checks, in place of all of the service's. Each
+	// takes what it does not say from the service's first check of its type, and intervals,
+	// timeouts, Fall and Rise from the service's first where it has none of the type. Where
+	// the service has one check, Type "" means that one's: then Check says only in what it
+	// differs. Through is the service's. The zero values mean the service's checks.
+	Check      Check   `yaml:"check"`
+	MoreChecks []Check `yaml:"check,more"`
+	Agent      Agent   `yaml:"agent"` // the zero value means the service's
 }
 
 // Tunnel is the encapsulation of packets to a server of method TUN. The zero value is IP
@@ -204,8 +214,10 @@ type Settings struct {
 	// ClampMSS lowers TCP's maximum segment size option, through NAT and TUN, to the MTU of
 	// the path.
 	ClampMSS bool `yaml:"clamp_mss"`
-	// AnswerRate limits the packets that golb itself answers with (ICMP errors, echo
-	// replies, RST), per second and worker. 0 means 1000.
+	// AnswerRate limits the packets that golb itself answers with, per second and worker,
+	// each kind for itself: echo replies, "too big", time exceeded, unreachable, RST, the
+	// SYN-ACKs of the fallback page, and the page, of which one client (an IPv4 address, or an
+	// IPv6 /64) gets an eighth. 0 means 1000.
 	AnswerRate int `yaml:"answer_rate"`
 	// ReplyByRoute sends replies to NAT's clients by the host's routes, instead of to the
 	// MAC that the client's packets come from.
@@ -220,8 +232,8 @@ type Settings struct {
 	Merge *bool `yaml:"merge"`
 }
 
-// Check is the health check of a service's servers. The zero value is a TCP connect to the
-// server's own address and port.
+// Check is a health check of servers. The zero value is a TCP connect to the server's own
+// address and port.
 type Check struct {
 	// Type is the name of a type of Env.Checks: tcp, http, ping, …; with none servers are
 	// always up. "" means tcp for TCP services, none for others.
@@ -248,15 +260,9 @@ type Check struct {
 	// Through "vip" checks the true path too: a SYN to the VIP reaches each server by golb's
 	// own rewriting, as a client's would. With DSR and TUN only this shows that a server
 	// takes packets for the VIP. Workers then receive all packets that come from VIPs, which
-	// costs processor time where this host is the servers' gateway. "" means no such check.
+	// costs processor time where this host is the servers' gateway. It has this check's times,
+	// Fall and Rise; one of a service's checks may have it. "" means no such check.
 	Through string `yaml:"through"`
-}
-
-// ServerCheck are the parts of a server's check that replace its service's.
-type ServerCheck struct {
-	Params  map[string]any `yaml:",inline"` // of the check's type, as request and receive of ldirectord's real
-	Address netip.Addr     `yaml:"address"`
-	Port    uint16         `yaml:"port" also:"checkport"`
 }
 
 // Protocol is a transport protocol by its IP protocol number.

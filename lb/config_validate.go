@@ -37,7 +37,7 @@ const (
 // checks and schedulers that it may name; it returns nil or ConfigErrors. ValidateHost
 // finds those that show on this host only.
 func (c *Config) Validate(env Env) error {
-	v := &validator{checks: env.Checks, schedulers: env.schedulerNames(), compat: c.Settings.IPVSCompat, right: map[string]*rightCheck{}}
+	v := &validator{cfg: c, checks: env.Checks, schedulers: env.schedulerNames(), compat: c.Settings.IPVSCompat, right: map[string]*rightCheck{}}
 	if v.checks == nil {
 		v.checks = health.NewRegistry(health.Builtin()...)
 	}
@@ -50,7 +50,7 @@ func (c *Config) Validate(env Env) error {
 		v.fail("max_connections", n, "out of range", fmt.Sprintf("%d to %d", minConnections, maxConnections))
 	}
 	v.settings("settings", &c.Settings)
-	v.alerts("alerts", &c.Alerts)
+	v.alerts("alerts", &c.Alerts, c.Alerts)
 	v.groups(c.Groups)
 	v.services(c.Services)
 	return v.result()
@@ -58,6 +58,7 @@ func (c *Config) Validate(env Env) error {
 
 // validator collects mistakes.
 type validator struct {
+	cfg        *Config
 	errs       ConfigErrors
 	checks     *health.Registry
 	schedulers []string
@@ -283,9 +284,8 @@ func (v *validator) service(path string, s *Service) {
 	v.method(path+".method", s.Method)
 	v.tunnel(path+".tunnel", &s.Tunnel)
 	v.check(path, s)
-	v.through(path+".check.through", s)
 	v.agent(path+".agent", &s.Agent)
-	v.alerts(path+".alerts", &s.Alerts)
+	v.alerts(path+".alerts", &s.Alerts, v.cfg.alertsOf(s))
 	v.quorum(path, s)
 	v.passive(path+".passive", &s.PassiveCheck)
 	v.fallback(path+".fallback", s)

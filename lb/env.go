@@ -228,13 +228,17 @@ const (
 type Event struct {
 	Time    time.Time
 	Kind    EventKind
-	Service string // its name; "" where the event is not about one service
-	Server  string // its name; "" where the event is not about one server
-	Group   string // its name, for EventRole
-	Reason  string // a text for people
-	Action  string // what golb did about it, a text for people; "" where it did nothing
+	Service string     // its name; "" where the event is not about one service
+	Server  string     // its name; "" where the event is not about one server
+	Group   string     // its name, for EventRole
+	VIP     netip.Addr // for EventVIPConflict
+	Reason  string     // a text for people
+	Action  string     // what golb did about it, a text for people; "" where it did nothing
 	// Since is when the change began, and Time when golb noticed it. For EventServerDown,
 	// and an EventServiceDown that follows from one, it is the start of the first check that
 	// failed. It may be zero.
 	Since time.Time
+	// Up of Servers servers of the service are up, after an event about a service or one of
+	// its servers.
+	Up, Servers int
 }

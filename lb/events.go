@@ -1,13 +1,13 @@
 package lb
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"reflect"
 	"time"
 
 	"github.com/golb/golb/health/alert"
+	"github.com/golb/golb/internal/printable"
 )
 
 // notifier sends the messages of one Alerts.
@@ -44,7 +44,7 @@ func (b *Balancer) followAlertsLocked(n *network) {
 	follow("", b.cfg.Alerts, senders...)
 	for i := range b.cfg.Services {
 		if s := &b.cfg.Services[i]; s.Alerts.given() {
-			follow(s.name(), s.Alerts)
+			follow(s.name(), b.cfg.alertsOf(s))
 		}
 	}
 	b.notifiers.Store(&next)
@@ -62,7 +62,7 @@ func (b *Balancer) startNotifier(n *network, cfg Alerts, more []alert.Sender) *n
 	}
 	ctx, stop := context.WithCancel(n.ctx)
 	x := &notifier{cfg: cfg, stop: stop, Notifier: alert.New(alert.Config{
-		Senders: senders, Name: cmp.Or(cfg.Name, "golb on "+hostname()), Gather: cfg.Gather, Hold: cfg.Hold,
+		Senders: senders, Name: cfg.name(), Gather: cfg.Gather, Hold: cfg.Hold,
 		OnError: func(err error) { b.env.Logger.Error("alert not sent", "reason", err.Error()) },
 	})}
 	n.tasks.Go(func() error { return x.Run(ctx) })
@@ -85,49 +85,43 @@ func (b *Balancer) alert(e Event) {
 	}
 }
 
-// alert returns the event as alerts have it; ok is false for kinds that alerts leave out.
-func (e *Event) alert() (a alert.Event, ok bool) {
-	a = alert.Event{
-		Key: e.Service + "\x00" + e.Server, Service: e.Service, Server: cmp.Or(e.Server, "the service"),
-		Reason: e.Reason, Since: e.Since, At: e.Time, Action: e.Action,
-	}
-	switch e.Kind {
-	case EventServerUp, EventServiceUp:
-		a.State = "up"
-	case EventServerDown, EventServiceDown:
-		a.State = "down"
-	case EventServerSuspect:
-		a.State = "suspect"
-	case EventDrained:
-		a.State = "drained"
-	case EventVIPConflict:
-		a.Key, a.Service, a.Server, a.State = string(e.Kind)+e.Reason, "VIPs", "one", "claimed by another host"
-	default:
-		return a, false
-	}
-	return a, true
-}
+// noteLocked keeps an event for report to tell. An event of a service gets the numbers of
+// its servers.
+func (b *Balancer) noteLocked(e Event) { b.noted = append(b.noted, e.counted(b.byName[e.Service])) }
 
-// noteLocked keeps an event for report to emit.
-func (b *Balancer) noteLocked(e Event) { b.noted = append(b.noted, e) }
+// counted returns the event with the numbers of the service's servers.
+func (e Event) counted(v *service) Event {
+	if v != nil {
+		e.Up, e.Servers = v.upServers(), len(v.servers)
+	}
+	return e
+}
 
 // attrs returns the attributes of an event for the log.
 func (e *Event) attrs() (attrs []slog.Attr) {
+	vip := ""
+	if e.VIP.IsValid() {
+		vip = e.VIP.String()
+	}
 	for _, a := range []struct{ key, value string }{
-		{"service", e.Service}, {"server", e.Server}, {"reason", e.Reason}, {"action", e.Action},
+		{"service", e.Service}, {"server", e.Server}, {"group", e.Group}, {"vip", vip}, {"reason", e.Reason}, {"action", e.Action},
 	} {
 		if a.value != "" {
 			attrs = append(attrs, slog.String(a.key, a.value))
 		}
 	}
 	if !e.Since.IsZero() {
-		attrs = append(attrs, slog.Time("since", e.Since))
+		attrs = append(attrs, slog.Time("since", e.Since.Truncate(time.Millisecond)))
 	}
 	return attrs
 }
 
-// emit passes an event to OnEvent and alerts.
-func (b *Balancer) emit(e Event) {
+// tell passes an event to the log, with further attributes, to OnEvent and to alerts. Its
+// texts may quote others: they become printable.
+func (b *Balancer) tell(e Event, more ...slog.Attr) {
+	e.Reason, e.Action = printable.Line(e.Reason, maxEventText), printable.Line(e.Action, maxEventText)
+	k := eventKinds[e.Kind]
+	b.env.Logger.LogAttrs(context.Background(), k.level, k.message, append(e.attrs(), more...)...)
 	b.events.Lock()
 	defer b.events.Unlock()
 	e.Time = time.Now()
@@ -135,7 +129,10 @@ func (b *Balancer) emit(e Event) {
 	b.alert(e)
 }
 
-// report logs and emits the events that were noted. b.mu must not be held.
+// maxEventText bounds each text of an event in bytes.
+const maxEventText = 2000
+
+// report tells the events that were noted. b.mu must not be held.
 func (b *Balancer) report() {
 	b.reports.Lock()
 	defer b.reports.Unlock()
@@ -144,7 +141,6 @@ func (b *Balancer) report() {
 	b.noted = nil
 	b.mu.Unlock()
 	for _, e := range events {
-		b.env.Logger.LogAttrs(context.Background(), slog.LevelWarn, string(e.Kind), e.attrs()...)
-		b.emit(e)
+		b.tell(e)
 	}
 }

@@ -16,25 +16,25 @@ import (
 // await has a server wait for the first results of its checks, where it is new; one that
 // waits already stops where the config no longer wants it to.
 func (s *server) await(v *Service, spec *checkSpec, fresh bool) {
-	waits := v.Check.Unchecked != uncheckedUp
-	for from, checked := range map[source]bool{sourceCheck: spec.target.Key != "", sourcePath: v.Check.Through == throughVIP} {
-		s.awaited[from] = waits && checked && (fresh || s.awaited[from])
+	path := v.pathCheck()
+	for from, awaited := range map[source]bool{
+		sourceCheck: slices.ContainsFunc(spec.checks, func(p plannedCheck) bool { return p.awaited && p.target.Key != "" }),
+		sourcePath:  path != nil && path.awaited(),
+	} {
+		s.awaited[from] = awaited && (fresh || s.awaited[from])
 	}
 	if s.combine(); fresh && !s.up {
 		s.told = toldNothing
 	}
 }
 
-// known returns what a new check from a source begins with: what the one before, with that
-// key, has found out.
-func (s *server) known(from source, key string) health.State {
-	switch {
-	case key == "" || s.awaited[from]:
-		return health.Unknown
-	case s.failures[from] != "":
-		return health.Down
+// known returns what a new check from a source begins with. The check before it, if there
+// was one, may have found that the server is up; then one failure does not take it down.
+func (s *server) known(from source, hadCheck bool) health.State {
+	if hadCheck && !s.awaited[from] && s.failures[from] == "" {
+		return health.Up
 	}
-	return health.Up
+	return health.Unknown
 }
 
 // awaitsResults reports whether one of the service's servers has no result yet.

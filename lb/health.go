@@ -26,9 +26,11 @@ type ServerHealth struct {
 	State   ServerState `json:"state"`  // as an operator has set it
 	Weight  int         `json:"weight"` // as its scheduler sees it
 
-	Check CheckHealth  `json:"check"`
-	Path  *CheckHealth `json:"path"`  // the true path check; nil where there is none
-	Agent *AgentHealth `json:"agent"` // nil where it has none
+	Check CheckHealth `json:"check"`
+	// MoreChecks are the other checks of a server that has several; all have to pass.
+	MoreChecks []CheckHealth `json:"more_checks,omitempty"`
+	Path       *CheckHealth  `json:"path"`  // the true path check; nil where there is none
+	Agent      *AgentHealth  `json:"agent"` // nil where it has none
 
 	Failed FailedConnections `json:"failed"`
 }
@@ -89,7 +91,14 @@ func (b *Balancer) Health() []ServiceHealth {
 		all[i] = ServiceHealth{Name: v.name, Up: v.reason == "", Reason: v.reason, Servers: make([]ServerHealth, len(v.servers))}
 		for j, r := range v.servers {
 			h := r.health()
-			h.Check = checkHealth(b.checks[i][j].description, statuses[r.checkKey])
+			for k, p := range b.checks[i][j].checks {
+				c := checkHealth(p.description, statuses[p.target.Key])
+				if k == 0 {
+					h.Check = c
+				} else {
+					h.MoreChecks = append(h.MoreChecks, c)
+				}
+			}
 			if st, ok := paths[r]; ok {
 				h.Path = new(checkHealth("the VIP on the server", st))
 			}

@@ -98,7 +98,7 @@ func (n *network) setRoutesLocked(b *Balancer, routes map[netip.Addr]hopRoute) {
 		}
 		port := r.hop.port
 		s.dp.SetRoute(dataplane.Route{
-			Port: port, SrcMAC: n.macs[port], MTU: r.route.mtu(n.mtus[port]), Source: forward.AddrFrom(r.route.Source), PMTUDisc: pmtuDisc,
+			Port: port, SrcMAC: n.macs[port], MTU: r.route.mtu(n.mtus[port]), Source: forward.AddrFrom(r.route.Source), OnLink: !r.route.Gateway.IsValid(), PMTUDisc: pmtuDisc,
 		})
 		byHop[r.hop] = append(byHop[r.hop], s.dp)
 	}
@@ -177,8 +177,7 @@ func (x *neighbors) onMAC(hop nextHop, mac forward.MAC, ok bool) {
 	}
 	x.closeResolvedLocked()
 	x.mu.Unlock()
-	x.balancer.env.Logger.Info("neighbor", "address", hop.addr, "mac", mac.String(), "answers", ok)
-	x.balancer.emit(Event{Kind: EventNeighbor, Reason: reason})
+	x.balancer.tell(Event{Kind: EventNeighbor, Reason: reason})
 }
 
 // closeResolvedLocked closes allResolved once every next hop has a MAC.

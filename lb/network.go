@@ -177,7 +177,7 @@ func (n *network) serve(b *Balancer) error {
 			return err
 		}
 		b.awaitFirstResults(n.ctx)
-		b.reportReady(n)
+		b.tellReady(n)
 		return nil
 	})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -214,16 +214,24 @@ func (n *network) start(b *Balancer) error {
 	return nil
 }
 
-// reportReady says that clients are served, unless golb ends.
-func (b *Balancer) reportReady(n *network) {
+// tellReady says that clients are served, unless golb ends.
+func (b *Balancer) tellReady(n *network) {
 	if n.ctx.Err() != nil {
 		return
 	}
 	b.mu.Lock()
 	vips := b.cfg.vips()
 	b.mu.Unlock()
-	b.env.Logger.Info("forwarding", "vips", fmt.Sprint(vips), "interfaces", n.names, "workers", len(n.workers))
-	b.emit(Event{Kind: EventReady})
+	b.tell(Event{Kind: EventReady}, slog.String("vips", listed(vips)), slog.String("interfaces", listed(n.names)), slog.Int("workers", len(n.workers)))
+}
+
+// listed writes a list for the log, of which it shows the first ones.
+func listed[T any](list []T) string {
+	const most = 8
+	if more := len(list) - most; more > 0 {
+		return fmt.Sprintf("%v and %d more", list[:most], more)
+	}
+	return fmt.Sprint(list)
 }
 
 // expire expires connections where there is no traffic that has workers do it.

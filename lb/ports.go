@@ -49,8 +49,7 @@ func (b *Balancer) linkConfig(iface string) LinkConfig {
 		Logger:    b.env.Logger,
 		ProbeTime: b.cfg.Settings.probeTime(),
 		OnConflict: func(vip netip.Addr, reason string) {
-			b.env.Logger.Error("VIP conflict", "vip", vip, "reason", reason)
-			b.emit(Event{Kind: EventVIPConflict, Reason: reason})
+			b.tell(Event{Kind: EventVIPConflict, VIP: vip, Reason: reason})
 		},
 	}
 }

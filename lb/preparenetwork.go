@@ -119,7 +119,7 @@ func filterOf(cfg *Config) (f forward.Filter) {
 		if s.Fallback.hasServer() {
 			addServer(&f, s, &s.Fallback.Server)
 		}
-		if s.Check.Through == throughVIP {
+		if s.pathCheck() != nil {
 			f.Servers = append(f.Servers, netip.PrefixFrom(s.anyVIP(), s.anyVIP().BitLen()))
 		}
 	}

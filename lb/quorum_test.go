@@ -52,7 +52,7 @@ func (x *healthRig) reportChecks(up bool, servers ...int) {
 	}
 	for _, n := range servers {
 		s := x.server(n)
-		x.b.onCheckEvent(health.Event{Key: s.checkKey, State: state, Reason: "said the test"})
+		x.b.onCheckEvent(health.Event{Key: s.checks[0].key, State: state, Reason: "said the test"})
 	}
 }
 

@@ -94,7 +94,11 @@ func newRigWith(t fataler, r *rig, cfg Config, buckets int) *rig {
 func withoutFirstChecks(cfg Config) Config {
 	cfg = cfg.clone()
 	for i := range cfg.Services {
-		cfg.Services[i].Check.Unchecked = cmp.Or(cfg.Services[i].Check.Unchecked, uncheckedUp)
+		s := &cfg.Services[i]
+		s.Check.Unchecked = cmp.Or(s.Check.Unchecked, uncheckedUp)
+		for k := range s.MoreChecks {
+			s.MoreChecks[k].Unchecked = cmp.Or(s.MoreChecks[k].Unchecked, uncheckedUp)
+		}
 	}
 	return cfg
 }

@@ -73,8 +73,11 @@ func (b *Balancer) SetRole(ctx context.Context, group string, role Role) error {
 }
 
 func (b *Balancer) reportRole(group string, role Role) {
-	b.env.Logger.Info("role", "group", group, "role", string(role))
-	b.emit(Event{Kind: EventRole, Group: group, Reason: string(role)})
+	action := "its VIPs are no longer answered for"
+	if role == RoleActive {
+		action = "its VIPs are answered for and announced"
+	}
+	b.tell(Event{Kind: EventRole, Group: group, Reason: string(role), Action: action})
 }
 
 // reportRoles logs and emits the roles of those groups that had others before.

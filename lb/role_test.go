@@ -336,3 +336,16 @@ func TestAnnouncementsThatFailAreLogged(t *testing.T) {
 		})
 	}
 }
+
+// TestInterfaceThatIsBackIsAnnouncedOn: what its link answers for, and there alone.
+func TestInterfaceThatIsBackIsAnnouncedOn(t *testing.T) {
+	x := newBed(t, roleConfig())
+	x.awaitAnnounced(t, 0)
+	x.n.announceOn(x.b, 1)
+	within(t, "the announcement", func() { must(t, x.n.tasks.Wait()) })
+	x.world.mu.Lock()
+	defer x.world.mu.Unlock()
+	if got := fmt.Sprint(x.world.links[0].announced, x.world.links[1].announced); got != "[192.0.2.80] [192.0.2.80 192.0.2.80]" {
+		t.Errorf("announced %s", got)
+	}
+}

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -68,11 +69,29 @@ type server struct {
 	held     bool      // failed, but stays in the service (DownLastKnown)
 	passive  passiveState
 
-	checkKey string      // of its check; "" where the result is fixed
-	pathKey  string      // of its true path check; "" where it has none
-	agentKey string      // of its agent's check
-	agent    *agentState // nil where it has none
-	percent  bool        // the agent's number is a percentage of the weight, not how idle it is
+	checks   []serverCheck // all have to pass
+	pathKey  string        // of its true path check; "" where it has none
+	agentKey string        // of its agent's check
+	agent    *agentState   // nil where it has none
+	percent  bool          // the agent's number is a percentage of the weight, not how idle it is
+}
+
+// serverCheck is a check of a server and its result.
+type serverCheck struct {
+	key    string // of its target; "" where the result is fixed
+	label  string // begins its reasons
+	known  bool   // there is a result
+	reason string // why it failed; "" where it did not
+}
+
+// setResult keeps a result.
+func (c *serverCheck) setResult(failed bool, reason string) {
+	c.known = true
+	if failed {
+		c.reason = cmp.Or(reason, c.reason, "its check failed")
+	} else {
+		c.reason = ""
+	}
 }
 
 func (s *server) addrPort() netip.AddrPort { return netip.AddrPortFrom(s.address, s.port) }

@@ -2,9 +2,7 @@ package lb
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -31,12 +29,40 @@ const (
 // onCheckEvent applies the result of a check to its servers.
 func (b *Balancer) onCheckEvent(e health.Event) {
 	b.mu.Lock()
-	servers, from := b.checkedByLocked(e.Key)
-	for _, s := range servers {
-		b.setServerStateLocked(s, from, e.State == health.Down, e.Reason, e.Since)
+	if s := b.paths[e.Key]; s != nil {
+		b.setServerStateLocked(s, sourcePath, e.State == health.Down, e.Reason, e.Since)
+	}
+	for _, s := range b.checked[e.Key] {
+		s.setCheckLocked(e.Key, e.State == health.Down, e.Reason)
+		b.applyChecksLocked(s, e.Since)
 	}
 	b.mu.Unlock()
 	b.report()
+}
+
+// setCheckLocked keeps the result of one of a server's checks.
+func (s *server) setCheckLocked(key string, failed bool, reason string) {
+	for i := range s.checks {
+		if s.checks[i].key == key {
+			s.checks[i].setResult(failed, reason)
+		}
+	}
+}
+
+// applyChecksLocked fails a server for the first of its checks that failed, and no longer
+// where all have passed. Until all have a result, the others change nothing.
+func (b *Balancer) applyChecksLocked(s *server, since time.Time) {
+	waiting := false
+	for _, c := range s.checks {
+		if c.reason != "" {
+			b.setServerStateLocked(s, sourceCheck, true, c.label+c.reason, since)
+			return
+		}
+		waiting = waiting || !c.known
+	}
+	if !waiting {
+		b.setServerStateLocked(s, sourceCheck, false, "", since)
+	}
 }
 
 // setServerStateLocked sets whether a source fails a server, and notes the events that
@@ -50,13 +76,13 @@ func (b *Balancer) setServerStateLocked(s *server, from source, failed bool, rea
 		since = time.Now()
 	}
 	e := Event{Service: s.service.name, Server: s.name, Reason: s.reason, Since: since, Action: s.action()}
-	if e.Kind = s.tell(); e.Kind == "" {
+	if e.Kind = s.news(); e.Kind == "" {
 		return
 	}
 	for i := range b.noted[before:] { // events of the service, which began when their cause did
 		b.noted[before+i].Since = since
 	}
-	b.noted = slices.Insert(b.noted, before, e) // the cause before its effects
+	b.noted = slices.Insert(b.noted, before, e.counted(s.service)) // the cause before its effects
 }
 
 // told is what the last event about a server's state said.
@@ -68,9 +94,9 @@ const (
 	toldDown
 )
 
-// tell returns the kind of the event about the state of a server; "" where there is nothing
-// new to say.
-func (s *server) tell() EventKind {
+// news returns the kind of the event about the state of a server; "" where there is nothing
+// new to tell.
+func (s *server) news() EventKind {
 	was := s.told
 	switch {
 	case s.up && was == toldNothing:
@@ -285,12 +311,7 @@ func (b *Balancer) updateWeightLocked(s *server, always bool) {
 
 // action returns what golb did about a server that went down or came up, for people.
 func (s *server) action() string {
-	v, left := s.service, 0
-	for _, r := range v.servers {
-		if r.up {
-			left++
-		}
-	}
+	v := s.service
 	text := "it gets no new connections"
 	switch {
 	case s.up && !s.rampStart.IsZero():
@@ -304,13 +325,24 @@ func (s *server) action() string {
 	case v.policy.quiescent:
 		text += "; existing ones go on"
 	}
-	return fmt.Sprintf("%s; %d of %d servers up", text, left, len(v.servers))
+	return fmt.Sprintf("%s; %d of %d servers up", text, v.upServers(), len(v.servers))
+}
+
+// upServers returns how many servers are up.
+func (v *service) upServers() (n int) {
+	for _, r := range v.servers {
+		if r.up {
+			n++
+		}
+	}
+	return n
 }
 
 // updateDrains does all that becomes due with time: waits for first results, drains, slow starts and passive checks.
 func (b *Balancer) updateDrains() {
-	var events []Event
+	defer b.report()
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.endWaitsLocked(time.Now())
 	now := b.env.Now()
 	for _, s := range b.serversLocked() {
@@ -331,13 +363,7 @@ func (b *Balancer) updateDrains() {
 		}
 		if !s.drained && (overdue || s.dp.Total() == 0) {
 			s.drained = true
-			events = append(events, Event{Kind: EventDrained, Service: s.service.name, Server: s.name, Reason: reason})
+			b.noteLocked(Event{Kind: EventDrained, Service: s.service.name, Server: s.name, Reason: reason})
 		}
-	}
-	b.mu.Unlock()
-	b.report()
-	for _, e := range events {
-		b.env.Logger.LogAttrs(context.Background(), slog.LevelInfo, string(e.Kind), e.attrs()...)
-		b.emit(e)
 	}
 }

@@ -20,7 +20,7 @@ func TestFailedServersAreTakenOutOrQuiescent(t *testing.T) {
 		}
 		b.watchLocked()
 		s := b.serversLocked()[0]
-		key := s.checkKey
+		key := s.checks[0].key
 		for range 3 {
 			b.onCheckEvent(health.Event{Key: key, State: health.Down})
 			if s.dp.Gone() == quiescent || quiescent && s.dp.Weight() != 0 {
@@ -52,7 +52,7 @@ func TestSlowStartRaisesTheWeightWithTime(t *testing.T) {
 	if got := weight(); got != 50 {
 		t.Errorf("before any failure: weight %d, want 50", got)
 	}
-	key := b.serversLocked()[0].checkKey
+	key := b.serversLocked()[0].checks[0].key
 	b.onCheckEvent(health.Event{Key: key, State: health.Down})
 	b.onCheckEvent(health.Event{Key: key, State: health.Up})
 	for _, step := range []struct {

@@ -97,8 +97,8 @@ func (c *pathCheck) source() (forward.Addr, error) {
 
 // addPathTargetLocked adds the true path check of a server, where the service has one.
 func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *server) []health.Target {
-	c := &s.Check
-	if c.Through != throughVIP {
+	c := s.pathCheck()
+	if c == nil {
 		if r.pathKey = ""; r.failures[sourcePath] != "" {
 			b.setServerStateLocked(r, sourcePath, false, "", time.Time{})
 		}
@@ -108,29 +108,32 @@ func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *s
 		balancer: b, server: r.dp, name: r.name, method: r.method,
 		vip: netip.AddrPortFrom(s.anyVIP(), s.checkedPort()), acceptsReset: !s.takes(TCP),
 	}
-	key := fmt.Sprintf("path %s to %s of %s, every %v %v, timeout %v, fall %d, rise %d", check.vip, r.addrPort(), r.service.id, c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise)
+	key := fmt.Sprintf("path %s to %s of %s, %s", check.vip, r.addrPort(), r.service.id, c.schedule())
 	b.paths[key] = r
-	known := r.known(sourcePath, r.pathKey)
+	known := r.known(sourcePath, r.pathKey != "")
 	r.pathKey = key
-	return append(targets, health.Target{Key: key, Checker: check, State: known, Settings: health.Settings{
-		Interval: c.Interval, FastInterval: c.Fast, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise,
-	}})
+	return append(targets, health.Target{Key: key, Checker: check, State: known, Settings: c.settings()})
 }
 
-// checkedByLocked returns the servers of a check, and which source it is.
-func (b *Balancer) checkedByLocked(key string) ([]*server, source) {
-	if r := b.paths[key]; r != nil {
-		return []*server{r}, sourcePath
+// pathCheck returns the service's check that asks for the true path too; nil is none.
+func (s *Service) pathCheck() *Check {
+	for _, c := range s.checks() {
+		if c.Through == throughVIP {
+			return &c
+		}
 	}
-	return b.checked[key], sourceCheck
+	return nil
 }
 
-func (v *validator) through(path string, s *Service) {
+// through checks the setting of a service's check; other is that of the ones before.
+func (v *validator) through(path string, s *Service, c *Check, other string) {
 	switch {
-	case s.Check.Through == "":
-	case s.Check.Through != throughVIP:
-		v.fail(path, s.Check.Through, "unknown value", throughVIP+", or nothing")
+	case c.Through == "":
+	case c.Through != throughVIP:
+		v.fail(path, c.Through, "unknown value", throughVIP+", or nothing")
+	case other != "":
+		v.fail(path, c.Through, "given by another check of the service", "one of them")
 	case s.checkedPort() == 0:
-		v.fail(path, s.Check.Through, "a service of all ports has no port to check", "nothing")
+		v.fail(path, c.Through, "a service of all ports has no port to check", "nothing")
 	}
 }

@@ -111,8 +111,11 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 		if r.Check.NotTried > 0 {
 			fmt.Fprintf(w, "    %s could not be made on this host: %s\n", count(r.Check.NotTried, "check"), r.Check.Trouble)
 		}
+		for _, c := range r.MoreChecks {
+			fmt.Fprintf(w, "    %s\n", checkLine(now, &c, "and "+c.Description, r.Reason))
+		}
 		if r.Path != nil {
-			fmt.Fprintf(w, "    %s\n", pathLine(now, r.Path, r.Reason))
+			fmt.Fprintf(w, "    %s\n", checkLine(now, r.Path, "true path", r.Reason))
 		}
 		if f := r.Failed; f != (lb.FailedConnections{}) {
 			fmt.Fprintf(w, "    failed connections so far: %d not answered, %d refused, %d unreachable\n",
@@ -125,12 +128,15 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 	return nil
 }
 
-// pathLine returns the result of the true path check, with its reason unless that has been
-// printed already.
-func pathLine(now time.Time, c *lb.CheckHealth, printed string) string {
-	s := fmt.Sprintf("true path: %s, %s (%s ago), last results %s", c.State, took(c), ago(now, c.Checked), resultSigns(c.Recent))
-	if c.Reason != "" && c.Reason != printed {
+// checkLine returns the result of a check beside the first, with its reason unless that has
+// been printed already.
+func checkLine(now time.Time, c *lb.CheckHealth, name, printed string) string {
+	s := fmt.Sprintf("%s: %s, %s (%s ago), last results %s", name, c.State, took(c), ago(now, c.Checked), resultSigns(c.Recent))
+	if c.Reason != "" && !strings.HasSuffix(printed, c.Reason) {
 		s += ": " + c.Reason
+	}
+	if c.NotTried > 0 {
+		s += fmt.Sprintf("; %s could not be made on this host: %s", count(c.NotTried, "check"), c.Trouble)
 	}
 	return s
 }

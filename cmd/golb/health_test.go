@@ -148,3 +148,23 @@ func TestHealthShowsFailedConnections(t *testing.T) {
 		t.Errorf("got\n%s", out.String())
 	}
 }
+
+func TestHealthShowsEveryCheck(t *testing.T) {
+	now := time.Now()
+	check := func(state, reason string) lb.CheckHealth {
+		return lb.CheckHealth{Description: "http 192.0.2.11:80", State: state, Reason: reason, Checked: now, Latency: 2 * time.Millisecond, Recent: []lb.CheckResult{{Up: reason == ""}}}
+	}
+	h := api.Health{Services: []lb.ServiceHealth{{Name: "web", Servers: []lb.ServerHealth{
+		{Name: "s1", Reason: "http: got 500", Check: check("up", ""), MoreChecks: []lb.CheckHealth{check("down", "got 500"), check("down", "got 404")}},
+	}}}}
+	var out strings.Builder
+	if err := printHealth(&out, h, now); err != nil {
+		t.Fatal(err)
+	}
+	const want = "\n    http: got 500\n" +
+		"    and http 192.0.2.11:80: down, 2.0 ms (0.0s ago), last results -\n" + // whose reason stands above
+		"    and http 192.0.2.11:80: down, 2.0 ms (0.0s ago), last results -: got 404\n"
+	if !strings.HasSuffix(out.String(), want) {
+		t.Errorf("got\n%s", out.String())
+	}
+}

@@ -74,7 +74,7 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newRunCommand(), newAgentCommand(), newCheckCommand(), newDemoCommand(), newHealthCommand(), newProbeCommand(), newSimulateCommand(), newVersionCommand(), newVRRPCommand(),
+	root.AddCommand(newRunCommand(), newAgentCommand(), newAlertCommand(), newCheckCommand(), newDemoCommand(), newHealthCommand(), newProbeCommand(), newSimulateCommand(), newVersionCommand(), newVRRPCommand(),
 		newListCommand(), newConnectionsCommand(), newTemplatesCommand())
 	root.AddCommand(newUpdateCommands()...)
 	return root

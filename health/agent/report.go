@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/golb/golb/health/internal/printable"
+	"github.com/golb/golb/internal/printable"
 )
 
 // Report is an agent's answer.

@@ -15,8 +15,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golb/golb/health/internal/printable"
 	"github.com/golb/golb/health/internal/procgroup"
+	"github.com/golb/golb/internal/printable"
 )
 
 // Source measures a resource of a server: Free returns which part of it is free, in

@@ -1,10 +1,10 @@
 // Package alert sends messages about servers that go down or come up: by e-mail
 // ([Mail]), to a webhook ([Webhook]), by a command ([Command]) or by any [Sender].
 //
-// A [Notifier] takes events. It gathers those of a few seconds into one message, and
-// holds back further ones of a server that it has just sent a message about, so that
-// a flapping server causes one every few minutes. All durations are [time.Duration], 0
-// being the default.
+// A [Notifier] takes events. It gathers those of a few seconds into one message. A failure
+// and the first recovery after it are sent at once; further events of the same server are
+// held back, so that a flapping server causes two messages every few minutes. All durations
+// are [time.Duration], 0 being the default.
 //
 // Texts of events may quote servers: a Notifier makes them printable, one line each, and
 // so are the errors of all senders. Notifier is safe for concurrent use, and so are the
@@ -19,7 +19,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golb/golb/health/internal/printable"
+	"github.com/golb/golb/internal/printable"
 )
 
 // Event is a change of a server's state.
@@ -33,6 +33,10 @@ type Event struct {
 	At      time.Time `json:"at"`               // when it was noticed
 	Action  string    `json:"action,omitempty"` // what the caller does about it
 	Changes int       `json:"changes"`          // how many changes this event stands for, itself included; set by Add
+
+	Summary string `json:"summary"` // says it in a subject; "" means "Service: Server is State"
+	Urgency int    `json:"urgency"` // the subject of several events begins with those of the highest
+	Normal  bool   `json:"normal"`  // State is how it should be: a recovery, not a failure
 }
 
 // maxText bounds each text of an event, and an error, in bytes.
@@ -40,7 +44,7 @@ const maxText = 1000
 
 // printable returns e with texts that are safe to show.
 func (e Event) printable() Event {
-	for _, text := range []*string{&e.Key, &e.Service, &e.Server, &e.State, &e.Reason, &e.Action} {
+	for _, text := range []*string{&e.Key, &e.Service, &e.Server, &e.State, &e.Reason, &e.Action, &e.Summary} {
 		*text = printable.Line(*text, maxText)
 	}
 	return e
@@ -101,7 +105,8 @@ type Config struct {
 	// Gather is for how long events are gathered into one message; 0 means 2 s.
 	Gather time.Duration
 	// Hold is for how long, after an event, further events with the same key are held
-	// back; they are then sent as one, the last. 0 means 5 min.
+	// back, but for the first that is Normal; they are then sent as one, the last. 0 means
+	// 5 min.
 	Hold time.Duration
 	// Timeout is how long one attempt to send may take; 0 means 30 s.
 	Timeout time.Duration
@@ -132,9 +137,10 @@ type Notifier struct {
 
 // hold is a key whose events are held back.
 type hold struct {
-	until time.Time
-	count int // of events held back
-	last  Event
+	until    time.Time
+	count    int // of events held back
+	last     Event
+	isNormal bool // an event that is Normal has been sent
 }
 
 // New returns a Notifier. It starts no goroutine.
@@ -164,13 +170,19 @@ func (n *Notifier) Add(e Event) {
 	defer n.mu.Unlock()
 	e = e.printable()
 	e.Changes = 1
-	if h := n.holds[e.Key]; h != nil {
+	now := time.Now()
+	h := n.holds[e.Key]
+	switch {
+	case h == nil:
+		n.holds[e.Key] = &hold{until: now.Add(n.cfg.Hold), isNormal: e.Normal}
+	case e.Normal && !h.isNormal:
+		e.Changes += h.count
+		h.count, h.isNormal = 0, true
+	default:
 		h.count++
 		h.last = e
 		return
 	}
-	now := time.Now()
-	n.holds[e.Key] = &hold{until: now.Add(n.cfg.Hold)}
 	n.append(e, now)
 	select {
 	case n.wake <- struct{}{}:
@@ -251,7 +263,7 @@ func (n *Notifier) next(now time.Time, last bool) (*Message, time.Duration) {
 		}
 		h.last.Changes = h.count
 		n.append(h.last, now)
-		h.count, h.until = 0, now.Add(n.cfg.Hold)
+		h.count, h.until, h.isNormal = 0, now.Add(n.cfg.Hold), h.last.Normal
 		wait = min(wait, n.cfg.Hold)
 	}
 	switch {
@@ -263,26 +275,6 @@ func (n *Notifier) next(now time.Time, last bool) (*Message, time.Duration) {
 	m := compose(n.cfg.Name, n.pending, n.omitted)
 	n.pending, n.omitted, n.flushAt = nil, 0, time.Time{}
 	return &m, wait
-}
-
-// compose makes a message of events.
-func compose(name string, events []Event, omitted int) Message {
-	m := Message{Events: events, Omitted: omitted}
-	if len(events) == 1 {
-		e := events[0]
-		m.Subject = fmt.Sprintf("%s: %s: %s is %s", name, e.Service, e.Server, e.State)
-	} else {
-		m.Subject = fmt.Sprintf("%s: %d changes", name, len(events)+omitted)
-	}
-	var b strings.Builder
-	for _, e := range events {
-		b.WriteString(e.String() + "\n")
-	}
-	if omitted > 0 {
-		fmt.Fprintf(&b, "and %d more\n", omitted)
-	}
-	m.Text = b.String()
-	return m
 }
 
 // work sends the messages for one sender.

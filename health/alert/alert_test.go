@@ -65,6 +65,10 @@ func down(key string) Event {
 	return Event{Key: key, Service: "web", Server: key, State: "down", Reason: "connection refused", Action: "no new connections"}
 }
 
+func up(key string) Event {
+	return Event{Key: key, Service: "web", Server: key, State: "up", Normal: true}
+}
+
 func TestMessages(t *testing.T) {
 	tests := []struct {
 		name string
@@ -80,7 +84,7 @@ func TestMessages(t *testing.T) {
 			time.Sleep(time.Second)
 			n.Add(down("b"))
 			time.Sleep(time.Hour)
-		}, []string{"2s golb: 2 changes | web: a is down: connection refused; no new connections | web: b is down: connection refused; no new connections"}},
+		}, []string{"2s golb: web: b is down; web: a is down | web: a is down: connection refused; no new connections | web: b is down: connection refused; no new connections"}},
 		{"a server that flaps causes a message once in a while", func(n *Notifier) {
 			n.Add(down("a"))
 			time.Sleep(500 * time.Millisecond)
@@ -94,6 +98,59 @@ func TestMessages(t *testing.T) {
 			"5m2s golb: web: a is down | web: a is down after 300 changes",
 			"10m2s golb: web: a is down | web: a is down after 300 changes",
 		}},
+		{"the first recovery is told at once, what follows later", func(n *Notifier) {
+			n.Add(down("a"))
+			time.Sleep(10 * time.Second)
+			n.Add(up("a"))
+			time.Sleep(10 * time.Second)
+			n.Add(down("a"))
+			time.Sleep(10 * time.Second)
+			n.Add(up("a"))
+			time.Sleep(time.Hour)
+		}, []string{
+			"2s golb: web: a is down | web: a is down: connection refused; no new connections",
+			"12s golb: web: a is up | web: a is up",
+			"5m2s golb: web: a is up | web: a is up after 2 changes",
+		}},
+		{"a recovery after several failures is told at once", func(n *Notifier) {
+			n.Add(down("a"))
+			time.Sleep(10 * time.Second)
+			n.Add(down("a"))
+			time.Sleep(10 * time.Second)
+			n.Add(up("a"))
+			time.Sleep(time.Hour)
+		}, []string{
+			"2s golb: web: a is down | web: a is down: connection refused; no new connections",
+			"22s golb: web: a is up | web: a is up after 2 changes",
+		}},
+		{"a failure that was held back and told is followed by its recovery at once", func(n *Notifier) {
+			n.Add(up("a"))
+			n.Add(down("a"))
+			time.Sleep(6 * time.Minute)
+			n.Add(up("a"))
+			time.Sleep(time.Hour)
+		}, []string{
+			"2s golb: web: a is up | web: a is up",
+			"5m2s golb: web: a is down | web: a is down: connection refused; no new connections",
+			"6m2s golb: web: a is up | web: a is up",
+		}},
+		{"the subject begins with what matters most, and leaves out its parts", func(n *Notifier) {
+			for i, left := range []string{"a", "b"} {
+				e := down(left)
+				e.Urgency, e.Summary = 2, fmt.Sprintf("server %s of web is down, %d of 2 left", left, 1-i)
+				n.Add(e)
+			}
+			n.Add(Event{Key: "web", Service: "web", Server: "the service", State: "down", Urgency: 3, Summary: "web DOWN: 0 of 2 servers up"})
+			n.Add(Event{Key: "dns", Service: "dns", Server: "d", State: "down", Urgency: 2, Summary: "server d of dns is down, 1 of 2 left"})
+			time.Sleep(time.Hour)
+		}, []string{"2s golb: web DOWN: 0 of 2 servers up; server d of dns is down, 1 of 2 left | " +
+			"web: a is down: connection refused; no new connections | web: b is down: connection refused; no new connections | " +
+			"web: the service is down | dns: d is down"}},
+		{"the subject is silent on what has passed", func(n *Notifier) {
+			n.Add(down("a"))
+			n.Add(up("a"))
+			time.Sleep(time.Hour)
+		}, []string{"2s golb: web: a is up | web: a is down: connection refused; no new connections | web: a is up"}},
 		{"a server that recovers after the hold causes a message at once", func(n *Notifier) {
 			n.Add(down("a"))
 			time.Sleep(6 * time.Minute)
@@ -105,7 +162,7 @@ func TestMessages(t *testing.T) {
 			time.Sleep(3 * time.Second)
 			n.Add(down("a"))
 			n.Add(Event{Key: "b", Service: "web", Server: "b", State: "up"})
-		}, []string{"2s golb: web: a is down | web: a is down: connection refused; no new connections", "3s golb: 2 changes | web: b is up | web: a is down: connection refused; no new connections"}},
+		}, []string{"2s golb: web: a is down | web: a is down: connection refused; no new connections", "3s golb: web: a is down; web: b is up | web: b is up | web: a is down: connection refused; no new connections"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -130,7 +187,7 @@ func TestAMessageIsBounded(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		})
-		if len(got.Events) != maxEvents || got.Omitted != 7 || got.Subject != "golb: 507 changes" || !strings.HasSuffix(got.Text, "\nand 7 more\n") {
+		if len(got.Events) != maxEvents || got.Omitted != 7 || !strings.HasSuffix(got.Subject, "; and 502 more") || !strings.HasSuffix(got.Text, "\nand 7 more\n") {
 			t.Errorf("%d events, %d omitted, %s", len(got.Events), got.Omitted, got.Subject)
 		}
 	})
@@ -144,13 +201,13 @@ func TestMessagesArePrintable(t *testing.T) {
 		var got Message
 		sender := SenderFunc(func(_ context.Context, m Message) error { got = m; return nil })
 		during(Config{Senders: []Sender{sender}}, func(n *Notifier) {
-			n.Add(Event{Key: evil, Service: evil, Server: evil, State: evil, Reason: evil, Action: evil})
+			n.Add(Event{Key: evil, Service: evil, Server: evil, State: evil, Reason: evil, Action: evil, Summary: evil})
 			time.Sleep(time.Minute)
 		})
 		want := Message{
-			Subject: "golb: " + clean + ": " + clean + " is " + clean,
+			Subject: "golb: " + clean,
 			Text:    clean + ": " + clean + " is " + clean + ": " + clean + "; " + clean + "\n",
-			Events:  []Event{{Key: clean, Service: clean, Server: clean, State: clean, Reason: clean, Action: clean, Changes: 1}},
+			Events:  []Event{{Key: clean, Service: clean, Server: clean, State: clean, Reason: clean, Action: clean, Changes: 1, Summary: clean}},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
@@ -179,8 +236,8 @@ func TestErrorsArePrintable(t *testing.T) {
 			}
 		}
 		senders := map[string]Sender{
-			"mail":    &Mail{Server: "mx.example:25", From: "a@example", To: []string{"b@example"}, Dial: answers(true, "554 " + evil + "\r\n")},
-			"webhook": &Webhook{URL: "http://hook.example/", Client: &http.Transport{DialContext: answers(false, "HTTP/1.1 500 " + evil + "\r\n\r\n"), DisableKeepAlives: true}},
+			"mail":    &Mail{Server: "mx.example:25", From: "a@example", To: []string{"b@example"}, Dial: answers(true, "554 "+evil+"\r\n")},
+			"webhook": &Webhook{URL: "http://hook.example/", Client: &http.Transport{DialContext: answers(false, "HTTP/1.1 500 "+evil+"\r\n\r\n"), DisableKeepAlives: true}},
 			"command": &Command{Program: "/bin/sh", Args: []string{"-c", "printf '" + evil + "'; exit 1"}},
 		}
 		for name, s := range senders {

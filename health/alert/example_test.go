@@ -24,7 +24,7 @@ func ExampleNotifier() {
 		fmt.Println(err)
 	}
 	// Output:
-	// lb1: 2 changes
+	// lb1: web: web2 is up; web: web1 is down
 	// web: web1 is down: connection refused; 2 of 3 servers up
 	// web: web2 is up
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/golb/golb/health/internal/budget"
-	"github.com/golb/golb/health/internal/printable"
+	"github.com/golb/golb/internal/printable"
 )
 
 // Security is how mail uses TLS.
@@ -29,9 +29,10 @@ const (
 	Plain     Security = "no"    // no TLS
 )
 
-// Mail sends messages by SMTP (RFC 5321), in UTF-8.
+// Mail sends messages by SMTP (RFC 5321), in UTF-8: by way of a server, or to the mail
+// exchangers of the recipients' domains.
 type Mail struct {
-	Server   string // host:port
+	Server   string // host:port; "" means the exchangers, port 25
 	Security Security
 	TLS      *tls.Config // nil verifies that the certificate is of Server
 	// Login and Password are for AUTH PLAIN, which needs TLS or a server on this host; ""
@@ -41,26 +42,48 @@ type Mail struct {
 	To              []string                                                             // addresses
 	Hello           string                                                               // name in EHLO; "" means localhost
 	Dial            func(ctx context.Context, network, address string) (net.Conn, error) // nil is the host's own
+	LookupMX        func(ctx context.Context, domain string) ([]*net.MX, error)          // nil is the host's own
 }
 
-// Send sends m to all of To. Where the server refuses some of them the others get it,
-// and the error is a [PartlySent]. It ends with ctx.
+// Send sends m to all of To. Where some of them do not get it the others do, and the error
+// is a [PartlySent]. It ends with ctx.
 func (c *Mail) Send(ctx context.Context, m Message) error {
-	host, _, err := net.SplitHostPort(c.Server)
-	if err != nil {
-		return fmt.Errorf("mail: server %q: %w", c.Server, err)
-	}
 	if len(c.To) == 0 {
 		return errors.New("mail: no recipient")
 	}
-	if err := c.deliver(ctx, host, c.compose(m)); err != nil {
-		return printable.Error(fmt.Errorf("mail by %s: %w", c.Server, err), maxText)
+	text := c.compose(m)
+	if c.Server != "" {
+		return printable.Error(c.by(ctx, c.Server, text), maxText)
+	}
+	var failed []error
+	reached := false
+	for _, one := range c.ByDomain() {
+		err := one.exchange(ctx, text)
+		_, some := errors.AsType[*PartlySent](err)
+		reached = reached || err == nil || some
+		failed = append(failed, err)
+	}
+	err := errors.Join(failed...)
+	if err != nil && reached {
+		err = &PartlySent{err}
+	}
+	return printable.Error(err, maxText)
+}
+
+// by sends a mail by way of a server.
+func (c *Mail) by(ctx context.Context, server string, text []byte) error {
+	host, _, err := net.SplitHostPort(server)
+	if err != nil {
+		return fmt.Errorf("mail: server %q: %w", server, err)
+	}
+	if err := c.deliver(ctx, server, host, text); err != nil {
+		return fmt.Errorf("mail by %s: %w", server, err)
 	}
 	return nil
 }
 
-func (c *Mail) deliver(ctx context.Context, host string, text []byte) error {
-	client, err := c.connect(ctx, host)
+func (c *Mail) deliver(ctx context.Context, server, host string, text []byte) error {
+	client, err := c.connect(ctx, server, host)
 	if err != nil {
 		return err
 	}
@@ -101,12 +124,12 @@ func (c *Mail) deliver(ctx context.Context, host string, text []byte) error {
 }
 
 // connect returns a client that has sent EHLO and started TLS, as Security says.
-func (c *Mail) connect(ctx context.Context, host string) (*smtp.Client, error) {
+func (c *Mail) connect(ctx context.Context, server, host string) (*smtp.Client, error) {
 	dial := c.Dial
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	raw, err := dial(ctx, "tcp", c.Server)
+	raw, err := dial(ctx, "tcp", server)
 	if err != nil {
 		return nil, err
 	}

@@ -10,8 +10,8 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/golb/golb/health/internal/printable"
 	"github.com/golb/golb/health/internal/procgroup"
+	"github.com/golb/golb/internal/printable"
 )
 
 // Webhook posts messages as JSON. The status of the answer must be 2xx; redirects are

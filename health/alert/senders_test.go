@@ -213,6 +213,75 @@ func TestMail(t *testing.T) {
 	}
 }
 
+// TestMailToExchangers: without a server, mail goes to the exchangers of each recipient's
+// domain, the preferred one first.
+func TestMailToExchangers(t *testing.T) {
+	records := map[string][]*net.MX{
+		"a.example": {{Host: "second.a.example.", Pref: 20}, {Host: "first.a.example.", Pref: 10}},
+		"b.example": {{Host: "mx.b.example.", Pref: 5}},
+		"null.test": {{Host: ".", Pref: 0}},
+	}
+	tests := []struct {
+		name    string
+		to      []string
+		down    string // hosts that refuse connections
+		asked   string // hosts that are connected to
+		want    string // error
+		partial bool
+	}{
+		{"the preferred exchanger", []string{"x@a.example", "y@A.example"}, "", "first.a.example:25", "", false},
+		{"the next one, where that is down", []string{"x@a.example"}, "first.a.example:25", "first.a.example:25 second.a.example:25", "", false},
+		{"all are down", []string{"x@b.example"}, "mx.b.example:25", "mx.b.example:25", "mail by mx.b.example:25: refused", false},
+		{"two domains", []string{"x@b.example", "x@a.example"}, "", "first.a.example:25 mx.b.example:25", "", false},
+		{"one domain of two", []string{"x@b.example", "x@a.example"}, "mx.b.example:25", "first.a.example:25 mx.b.example:25",
+			"sent, but not to all: mail by mx.b.example:25: refused", true},
+		{"no MX record: the domain itself", []string{"x@none.example"}, "", "none.example:25", "", false},
+		{"a domain without mail", []string{"x@null.test"}, "", "", "mail: null.test takes no mail, by its MX record", false},
+		{"the resolver fails", []string{"x@broken.example"}, "", "", "mail: mail exchangers of broken.example: lookup: timeout", false},
+		{"an address", []string{"x@[192.0.2.1]"}, "", "192.0.2.1:25", "", false},
+		{"an IPv6 address", []string{"x@[IPv6:2001:db8::1]"}, "", "[2001:db8::1]:25", "", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var asked []string
+			c := &Mail{From: "golb@example", To: tt.to,
+				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+					asked = append(asked, address)
+					if strings.Contains(tt.down, address) {
+						return nil, errors.New("refused")
+					}
+					return new(mailServer).dial(ctx, network, address)
+				},
+				LookupMX: func(_ context.Context, domain string) ([]*net.MX, error) {
+					switch list, ok := records[domain]; {
+					case ok:
+						return list, nil
+					case domain == "broken.example":
+						return nil, errors.New("lookup: timeout")
+					}
+					return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+				}}
+			err := c.Send(t.Context(), message())
+			if got := errorText(err); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if _, some := errors.AsType[*PartlySent](err); some != tt.partial {
+				t.Errorf("%v is of some only: %v", err, some)
+			}
+			if got := strings.Join(asked, " "); got != tt.asked {
+				t.Errorf("asked %s, want %s", got, tt.asked)
+			}
+		})
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
 // readMail parses a mail, in which nothing may be smuggled into the head.
 func readMail(t *testing.T, text string) {
 	t.Helper()

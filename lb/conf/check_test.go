@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -80,6 +81,43 @@ services:
 	if diff := cmp.Diff(params, cfg.Services[0].Servers[0].Check.Params); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestCheckMayBeAList(t *testing.T) {
+	cfg, err := Parse("f", []byte(`interfaces: [eth0]
+services:
+  - vip: 192.0.2.1
+    port: 80
+    check: [{type: tcp}, {type: http, path: /, interval: 9s}]
+    servers:
+      - address: 10.0.0.1
+      - address: 10.0.0.2
+        check: {type: ping}
+      - address: 10.0.0.3
+        check:
+          - type: http
+            path: /3
+          - type: dns
+            port: 53
+  - vip: 192.0.2.2
+    port: 80
+    check: [{type: http}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := cfg.Services[0]
+	if diff := cmp.Diff([]lb.Check{{Type: "tcp"}, {Type: "http", Params: map[string]any{"path": "/"}, Interval: 9 * time.Second}},
+		append([]lb.Check{web.Check}, web.MoreChecks...), sameConfig); diff != "" {
+		t.Error(diff)
+	}
+	if r := web.Servers[1]; r.Check.Type != "ping" || r.MoreChecks != nil {
+		t.Errorf("got %+v", r)
+	}
+	if r := web.Servers[2]; r.Check.Type != "http" || len(r.MoreChecks) != 1 || r.MoreChecks[0].Port != 53 {
+		t.Errorf("got %+v", r)
+	}
+	roundTrip(t, cfg) // that of one is still a list
 }
 
 func TestChecksMayBeOfTheEnvironmentsTypes(t *testing.T) {

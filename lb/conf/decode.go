@@ -215,7 +215,7 @@ func (d *decoder) structure(t *fields.Type, n ast.Node, v reflect.Value) {
 			given[f] = true
 			field := &t.Fields[f]
 			d.path[len(d.path)-1].key = field.Name
-			d.decode(field.Type, p.Key, p.Value, v.Field(field.Index))
+			d.field(field, p, v)
 		case others[name] > 0:
 			d.twice(p.Key, others[name])
 		default:
@@ -231,6 +231,23 @@ func (d *decoder) structure(t *fields.Type, n ast.Node, v reflect.Value) {
 		}
 		d.path.up()
 	}
+}
+
+// field decodes a field of the struct v.
+func (d *decoder) field(f *fields.Field, p *ast.MappingValueNode, v reflect.Value) {
+	s, isList := p.Value.(*ast.SequenceNode)
+	if f.More == nil || !isList {
+		d.decode(f.Type, p.Key, p.Value, v.Field(f.Index))
+		return
+	}
+	if len(s.Values) == 0 {
+		d.fail(start(s), d.problem("an empty list", fields.Allowed(f.Type.Go)))
+		return
+	}
+	list := reflect.New(f.More.Type.Go).Elem()
+	d.decode(f.More.Type, p.Key, s, list)
+	v.Field(f.Index).Set(list.Index(0))
+	v.Field(f.More.Index).Set(list.Slice(1, list.Len()))
 }
 
 // fieldTwice adds the mistake of a key for a field that an earlier key has set.

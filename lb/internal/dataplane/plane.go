@@ -22,7 +22,7 @@ type Plane struct {
 	hooks   Hooks
 	pageKey cookieKey
 
-	mtuLearned atomic.Uint32 // tick of the last path MTU learned, 0 never
+	mtuLearned atomic.Uint32 // tick of the first path MTU learned since all were forgotten, 0 none
 	fullAt     atomic.Uint32 // tick at which the table was last full, 0 never
 
 	_ line // the fields below have locks

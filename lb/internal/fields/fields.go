@@ -40,6 +40,10 @@ type Field struct {
 	Name  string // the key in a file; "" for Inline
 	Index int    // as reflect counts
 	Type  *Type
+	// More is the list for the items after the first, where a file may have a list of what
+	// is mostly one; its tag is the key and ",more". nil is none. A list of one makes it
+	// empty, not nil.
+	More *Field
 }
 
 // TypeOf looks at a type. Types that contain themselves are not supported.
@@ -82,6 +86,8 @@ func (x *Type) structure() {
 		case !f.IsExported() || name == "-":
 		case option == "inline":
 			x.Inline = &Field{Index: i, Type: TypeOf(f.Type)}
+		case option == "more":
+			x.Fields[x.byKey[name]].More = &Field{Name: name, Index: i, Type: TypeOf(f.Type)}
 		case name != "":
 			x.byKey[name] = len(x.Fields)
 			if also := f.Tag.Get("also"); also != "" {

@@ -100,8 +100,10 @@ func (r *jsonReader) skip(t json.Token) {
 	}
 }
 
-func (r *jsonReader) value(path string, t *Type, v reflect.Value) {
-	tok := r.token()
+func (r *jsonReader) value(path string, t *Type, v reflect.Value) { r.rest(path, r.token(), t, v) }
+
+// rest is value where the value's first token has been taken.
+func (r *jsonReader) rest(path string, tok json.Token, t *Type, v reflect.Value) {
 	if r.err != nil {
 		return
 	}
@@ -177,7 +179,7 @@ func (r *jsonReader) structure(path string, t *Type, v reflect.Value) {
 		case found:
 			given[i] = key
 			f := &t.Fields[i]
-			r.value(Join(path, f.Name), f.Type, v.Field(f.Index))
+			r.member(Join(path, f.Name), f, v)
 		case t.Inline != nil:
 			if !more.IsValid() {
 				more = clone(v.Field(t.Inline.Index))
@@ -190,6 +192,29 @@ func (r *jsonReader) structure(path string, t *Type, v reflect.Value) {
 			r.skip(r.token())
 		}
 	})
+}
+
+// member reads a field of the struct v.
+func (r *jsonReader) member(path string, f *Field, v reflect.Value) {
+	one, tok := v.Field(f.Index), r.token()
+	if f.More == nil {
+		r.rest(path, tok, f.Type, one)
+		return
+	}
+	more := v.Field(f.More.Index)
+	more.SetZero()
+	if tok != json.Delim('[') {
+		r.rest(path, tok, f.Type, one)
+		return
+	}
+	list := reflect.New(f.More.Type.Go).Elem()
+	r.list(path, f.More.Type, list)
+	if list.Len() == 0 {
+		r.note(Mistake{Path: path, Problem: "an empty list", Allowed: Allowed(f.Type.Go)})
+		return
+	}
+	one.Set(list.Index(0))
+	more.Set(list.Slice(1, list.Len()))
 }
 
 func (r *jsonReader) mapping(path string, t *Type, v reflect.Value) {

@@ -62,9 +62,14 @@ func (w *writer) node(path string, t *Type, v reflect.Value) *Node {
 func (w *writer) structure(path string, t *Type, v reflect.Value) *Node {
 	n := &Node{Kind: Map}
 	for _, f := range t.Fields {
-		if field := v.Field(f.Index); !field.IsZero() {
+		at, field := Join(path, f.Name), v.Field(f.Index)
+		switch {
+		case f.More != nil && !v.Field(f.More.Index).IsNil():
 			n.Keys = append(n.Keys, f.Name)
-			n.Items = append(n.Items, w.node(Join(path, f.Name), f.Type, field))
+			n.Items = append(n.Items, w.oneAndMore(at, f.Type, field, v.Field(f.More.Index)))
+		case !field.IsZero():
+			n.Keys = append(n.Keys, f.Name)
+			n.Items = append(n.Items, w.node(at, f.Type, field))
 		}
 	}
 	if t.Inline == nil {
@@ -76,6 +81,15 @@ func (w *writer) structure(path string, t *Type, v reflect.Value) *Node {
 			w.fail(Join(path, key), "", "a key of golb's own, which has a field")
 		}
 		n.Keys, n.Items = append(n.Keys, key), append(n.Items, more.Items[i])
+	}
+	return n
+}
+
+// oneAndMore is a list of one and more, see Field.More.
+func (w *writer) oneAndMore(path string, t *Type, one, more reflect.Value) *Node {
+	n := &Node{Kind: List, Items: []*Node{w.node(path+"[0]", t, one)}}
+	for i := range more.Len() {
+		n.Items = append(n.Items, w.node(fmt.Sprintf("%s[%d]", path, i+1), t, more.Index(i)))
 	}
 	return n
 }

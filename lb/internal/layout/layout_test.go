@@ -40,19 +40,21 @@ var heavy = []string{
 var bpf = []string{"golang.org/x/net/bpf"}
 
 // lbImports are what package lb is built from.
-var lbImports = []string{"arp", "forward", "forward/afpacket", "forward/afxdp", "health", "health/agent", "health/alert", "lb/internal/...", "sched"}
+var lbImports = []string{"arp", "forward", "forward/afpacket", "forward/afxdp", "health", "health/agent", "health/alert", "internal/printable", "lb/internal/...", "sched"}
 
 // rules go from the packages that stand alone to those that use all others.
 var rules = []rule{
 	{pkg: "forward", std: true},
-	{pkg: "sched", std: true},
+	{pkg: "internal/siphash", std: true},
+	{pkg: "sched", imports: []string{"internal/siphash"}, std: true},
 	{pkg: "forward/...", imports: []string{"forward"}},
 	{pkg: "arp"},
 	{pkg: "arp/...", imports: []string{"arp"}},
-	{pkg: "health/...", imports: []string{"health/..."}},
+	{pkg: "internal/printable", std: true},
+	{pkg: "health/...", imports: []string{"health/...", "internal/printable"}},
 
 	{
-		pkg: "lb/internal/dataplane", imports: []string{"forward", "sched", "lb/internal/affinity", "lb/internal/hugepages"},
+		pkg: "lb/internal/dataplane", imports: []string{"forward", "sched", "internal/siphash", "lb/internal/affinity", "lb/internal/hugepages"},
 		never: slices.Concat(heavy, []string{
 			"net", "net/http/...", "log/slog/...", "github.com/vishvananda/...", "health/...", "arp/...", "forward/afpacket", "forward/afxdp", "golang.org/x/net/...",
 		}),
@@ -60,7 +62,7 @@ var rules = []rule{
 	{pkg: "lb/internal/..."},
 	{pkg: "lb", imports: lbImports, not: bpf, never: heavy},
 
-	{pkg: "lb/api", imports: []string{"lb"}, never: heavy},
+	{pkg: "lb/api", imports: []string{"lb", "internal/printable"}, never: heavy},
 	{pkg: "lb/console", imports: []string{"lb/api"}},
 	{pkg: "lb/metrics", imports: []string{"lb"}},
 	{pkg: "lb/snmp", imports: []string{"lb"}},
