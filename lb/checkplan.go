@@ -28,6 +28,7 @@ type plannedCheck struct {
 	target      health.Target // the zero Target where the result is fixed
 	up          bool          // the result where it is fixed
 	awaited     bool          // the server gets no clients before it has passed
+	itself      bool          // it goes to the server's own address
 }
 
 // planChecks makes the checks of a valid config, by service and server. It fails where a
@@ -53,7 +54,8 @@ func (b *Balancer) planServer(s *Service, r *Server) ([]plannedCheck, error) {
 	if b.env.Checker != nil {
 		if checker := b.env.Checker(s, r); checker != nil {
 			text := fmt.Sprintf("checker of %s, %s", s.name(), r.name(s))
-			return []plannedCheck{{description: text, target: health.Target{Key: text, Checker: checker, Settings: s.Check.settings()}, awaited: s.Check.awaited()}}, nil
+			target := health.Target{Key: text, Checker: checker, Settings: s.Check.settings()}
+			return []plannedCheck{{description: text, itself: true, awaited: s.Check.awaited(), target: target}}, nil
 		}
 	}
 	given := s.checksOf(r, b.env.Checks)
@@ -84,10 +86,8 @@ func (b *Balancer) planCheck(s *Service, r *Server, c *Check) (plannedCheck, err
 	if err != nil {
 		return plannedCheck{}, err
 	}
-	return plannedCheck{
-		description: text, awaited: c.awaited(),
-		target: health.Target{Key: text + ", " + c.schedule(), Checker: checker, Settings: c.settings()},
-	}, nil
+	target := health.Target{Key: text + ", " + c.schedule(), Checker: checker, Settings: c.settings()}
+	return plannedCheck{description: text, itself: peer.Addr.Addr() == r.Address, awaited: c.awaited(), target: target}, nil
 }
 
 // watchLocked has the monitor make exactly the planned checks, and applies results that are
@@ -115,7 +115,7 @@ func (b *Balancer) checkTargetsLocked(r *server, planned []plannedCheck) (fresh 
 		p := &planned[i]
 		key := p.target.Key
 		c := &r.checks[i]
-		c.key, c.label = key, p.label
+		c.key, c.label, c.itself = key, p.label, p.itself
 		if key == "" {
 			c.setResult(!p.up, "off by configuration")
 			continue

@@ -65,6 +65,10 @@ type server struct {
 	awaited  [sources]bool   // the source has had no result yet
 	reason   string          // why it is not up
 	told     told
+	// awaitsRoute says that nothing but sourceRoute fails it.
+	awaitsRoute bool
+	hop         nextHop // that packets to it leave by; its port is noHop where there is none
+
 	failedAt time.Time // when it went down last
 	held     bool      // failed, but stays in the service (DownLastKnown)
 	passive  passiveState
@@ -80,6 +84,7 @@ type server struct {
 type serverCheck struct {
 	key    string // of its target; "" where the result is fixed
 	label  string // begins its reasons
+	itself bool   // it goes to the server's own address
 	known  bool   // there is a result
 	reason string // why it failed; "" where it did not
 }
