@@ -11,7 +11,7 @@ import (
 
 // probeAgainAfter is how long takeIn waits before it asks again for a VIP that another host
 // has.
-const probeAgainAfter = 10 * time.Second
+const probeAgainAfter = 5 * time.Second
 
 // takeIn claims VIPs on an interface that came, or got its carrier, after they were claimed
 // elsewhere.
