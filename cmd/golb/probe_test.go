@@ -316,3 +316,10 @@ func TestProbeTargets(t *testing.T) {
 		}
 	}
 }
+
+func TestProbeShowsTheRemark(t *testing.T) {
+	v := newProbeResult(health.TLSType(), health.Peer{}, health.Result{Latency: time.Millisecond, Remark: "half a handshake"})
+	if got, want := v.String(), "up in 1ms: half a handshake"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
