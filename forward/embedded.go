@@ -122,6 +122,16 @@ func (q *Packet) readQuotedIP(b []byte) Reason {
 	return None
 }
 
+// QuotedLen is how long the whole packet was that q, filled by ParseEmbedded, is the quote
+// of: in bytes, as the quoted IP header says.
+func QuotedLen(f *Frame, q *Packet) int {
+	h := f.Bytes()[q.L3:]
+	if q.Version == 4 {
+		return ipv4(h).totalLen()
+	}
+	return ip6HeaderLen + ipv6(h).payloadLen()
+}
+
 // NATEmbeddedRequest translates an ICMP error from the client's side about a packet that
 // a server sent: the destination of f and the source of the quoted packet q become the
 // server's address and port. Both IP header checksums are updated. p and q describe f

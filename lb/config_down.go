@@ -59,7 +59,8 @@ type Fallback struct {
 	// Page, in place of a server, has golb answer HTTP requests itself, with status 503 and
 	// this body; DefaultPage stands for a body of golb's own. A text that begins with HTTP/
 	// is the whole response, with status and header. At most 5360 bytes with the header.
-	// golb keeps no state for it; AnswerRate limits the SYNs that it answers.
+	// golb keeps no state for it; AnswerRate limits the SYNs that it answers, and how often
+	// the page is sent.
 	Page string `yaml:"page"`
 }
 

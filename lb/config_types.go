@@ -214,8 +214,10 @@ type Settings struct {
 	// ClampMSS lowers TCP's maximum segment size option, through NAT and TUN, to the MTU of
 	// the path.
 	ClampMSS bool `yaml:"clamp_mss"`
-	// AnswerRate limits the packets that golb itself answers with (ICMP errors, echo
-	// replies, RST), per second and worker. 0 means 1000.
+	// AnswerRate limits the packets that golb itself answers with, per second and worker,
+	// each kind for itself: echo replies, "too big", time exceeded, unreachable, RST, the
+	// SYN-ACKs of the fallback page, and the page, of which one client (an IPv4 address, or an
+	// IPv6 /64) gets an eighth. 0 means 1000.
 	AnswerRate int `yaml:"answer_rate"`
 	// ReplyByRoute sends replies to NAT's clients by the host's routes, instead of to the
 	// MAC that the client's packets come from.

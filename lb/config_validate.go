@@ -9,8 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/golb/golb/health"
+	"github.com/golb/golb/internal/printable"
 	"github.com/golb/golb/lb/internal/fields"
 	"github.com/golb/golb/sched"
 )
@@ -27,6 +29,8 @@ const (
 	maxRate           = 100_000_000
 	maxProbeTime      = time.Minute
 	maxChecksInARow   = 1000
+	maxName           = 255 // bytes
+	maxShown          = 40  // bytes of a name that is refused
 	defaultScheduler  = "wlc"
 	defaultWeight     = 1
 	defaultConnection = 1 << 20
@@ -52,6 +56,7 @@ func (c *Config) Validate(env Env) error {
 	v.settings("settings", &c.Settings)
 	v.alerts("alerts", &c.Alerts, c.Alerts)
 	v.groups(c.Groups)
+	v.vips = c.vips()
 	v.services(c.Services)
 	return v.result()
 }
@@ -65,6 +70,7 @@ type validator struct {
 	groupNames map[string]bool
 	compat     bool                   // what ip_vs takes is no mistake, though of no use
 	right      map[string]*rightCheck // by type, the last one
+	vips       []VIP
 }
 
 // fail notes a mistake; value nil means that there is none to show.
@@ -192,6 +198,9 @@ func (v *validator) uniqueName(first map[string]named, i int, list, name string,
 	if dup && (given || other.given) {
 		v.fail(fmt.Sprintf("%s[%d].name", list, i), name, fmt.Sprintf("%s[%d] has the same name", list, other.index), "a name of its own")
 	}
+	if given && (len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })) {
+		v.fail(fmt.Sprintf("%s[%d].name", list, i), printable.Line(name, maxShown), "not a name", fmt.Sprintf("at most %d bytes of printable text", maxName))
+	}
 	if !dup {
 		first[name] = named{i, given}
 	}
@@ -314,7 +323,9 @@ func (v *validator) address(path, key string, a netip.Addr) {
 		fail(a, "address with a zone", allowed+" without a zone")
 	case a.Is4In6():
 		fail(a, "IPv4-mapped IPv6 address", "the IPv4 address itself: "+a.Unmap().String())
-	case a.IsUnspecified(), a.IsMulticast(), a.IsLoopback(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+	case a.IsLoopback():
+		fail(a, ErrOwnHost.Error(), "the address of another host")
+	case a.IsUnspecified(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		fail(a, "not an address of a host on the network", allowed)
 	}
 }
@@ -408,20 +419,33 @@ func (v *validator) server(path string, s *Service, r *Server) {
 	if r.LowerThreshold < 0 || r.LowerThreshold > r.UpperThreshold {
 		v.fail(path+".l_threshold", r.LowerThreshold, "out of range", fmt.Sprintf("0 to u_threshold, %d", r.UpperThreshold))
 	}
+	own := false
 	for _, m := range s.matches() {
 		switch {
 		case !r.Address.IsValid() || !m.VIP.IsValid():
 		case m.VIP.Contains(r.Address):
+			own = true
 			v.fail(path+".address", r.Address, "the VIP itself", "the server's own address")
 		case r.Address.Is4() != m.VIP.Addr().Is4() && r.method(s) != TUN:
 			v.fail(path+".address", r.Address, "not of the VIP's family", familyOf(m.VIP.Addr()))
 		}
+	}
+	if !own {
+		v.notVIP(path+".address", r.Address)
 	}
 	if r.Port != 0 && r.Port != s.Port && (s.Port != 0 || len(s.Match) > 0) && (r.method(s) == DSR || r.method(s) == TUN) {
 		v.fail(path+".port", r.Port, fmt.Sprintf("with method %s the port stays the service's", r.method(s)), portsOf(s))
 	}
 	if r.Weight != nil && (*r.Weight < 0 || *r.Weight > maxWeight) {
 		v.fail(path+".weight", *r.Weight, "out of range", fmt.Sprintf("0 to %d", maxWeight))
+	}
+}
+
+// notVIP refuses an address that golb's own packets are to go to, and that golb answers for
+// itself.
+func (v *validator) notVIP(path string, a netip.Addr) {
+	if !v.compat && slices.ContainsFunc(v.vips, func(vip VIP) bool { return vip.IsSingleIP() && vip.Addr() == a }) {
+		v.fail(path, a, "a VIP of golb's, which sends no packets to itself", "the address of another host")
 	}
 }
 

@@ -23,6 +23,7 @@ type pageClient struct {
 	mss      uint16
 	request  []byte
 	lost     func() bool
+	wait     func() // until its timer comes
 
 	una, nxt uint32 // of what it sent, counted from isn
 	irs      uint32
@@ -38,6 +39,7 @@ type pageClient struct {
 
 func newPageClient(t *testing.T, x *healthRig, n int, request string) *pageClient {
 	c := &pageClient{t: t, x: x, isn: uint32(n+1) * 0x9e3779b9, mss: 1460, request: []byte(request), lost: func() bool { return false }}
+	c.wait = func() { x.advance(ticksPerSecond / 4) }
 	c.src, c.dst = netip.MustParseAddrPort(fmt.Sprintf("198.51.100.%d:4000", n%250+1)), netip.MustParseAddrPort("192.0.2.80:80")
 	if x.b.cfg.Services[0].anyVIP().Is6() {
 		c.src, c.dst = netip.MustParseAddrPort("[2001:db8:1::7]:4000"), netip.MustParseAddrPort("[2001:db8::80]:80")
@@ -122,6 +124,7 @@ func (c *pageClient) receive(b []byte) {
 
 // tick is a timeout of the client's: it sends what is not acknowledged.
 func (c *pageClient) tick() {
+	c.wait()
 	if !c.open {
 		c.transmit(0, forward.FlagSYN, nil)
 		if c.open {

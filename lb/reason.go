@@ -21,11 +21,13 @@ const (
 	HopByHop        = dataplane.HopByHop        // IPv6 with hop-by-hop options, other than into a tunnel: a Linux director drops it too
 	RateLimited     = dataplane.RateLimited     // a new connection beyond max_conn_rate or max_client_conn_rate
 	PingRateLimited = dataplane.PingRateLimited // an echo request beyond answer_rate
-	PageRateLimited = dataplane.PageRateLimited // a SYN to the fallback page beyond answer_rate
+	PageRateLimited = dataplane.PageRateLimited // a segment to the fallback page beyond answer_rate, or beyond its client's share
 	BadPing         = dataplane.BadPing         // an echo request whose checksum is wrong, or that is not whole
 	BadPageSYN      = dataplane.BadPageSYN      // a SYN to the fallback page with a wrong checksum, in fragments, or to a group address
 	NoCallID        = dataplane.NoCallID        // without Call-ID, to a service with persistence by Call-ID
 	NotAdmitted     = dataplane.NotAdmitted     // a new connection that Env.Admit refused
+	ICMPNotBelieved = dataplane.ICMPNotBelieved // an ICMP error that quotes no packet of golb's, or claims a path MTU that no link has
+	NotFromServer   = dataplane.NotFromServer   // with the source address of a server of method NAT, from elsewhere than its path
 )
 
 // Drops counts the frames that were not forwarded, by reason; reasons with 0 are left out.

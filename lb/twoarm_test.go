@@ -150,6 +150,44 @@ func TestNATBetweenTwoInterfaces(t *testing.T) {
 	}
 }
 
+// TestAServersSourceCountsOnlyFromWhereTheServerIs sends packets with the source address
+// of a server of method NAT from elsewhere.
+func TestAServersSourceCountsOnlyFromWhereTheServerIs(t *testing.T) {
+	for name, at := range natCases() {
+		t.Run(name, func(t *testing.T) {
+			a := startTwoArm(t, 1500, 1500, natConfig(at))
+			mac := serverMAC(at.server.Addr())
+			a.one(t, a.front, lbtest.Packet{SrcMAC: clientMAC, DstMAC: frontMAC, Src: at.client, Dst: at.vip, Flags: forward.FlagSYN}.Frame())
+			reply := lbtest.Packet{SrcMAC: mac, DstMAC: backMAC, Src: at.server, Dst: at.client, Flags: forward.FlagSYN | forward.FlagACK}
+			own := lbtest.Packet{SrcMAC: mac, DstMAC: backMAC, Src: netip.AddrPortFrom(at.server.Addr(), 5000), Dst: netip.AddrPortFrom(at.client.Addr(), 25), Flags: forward.FlagSYN}
+			forgery := func(p lbtest.Packet, from, to forward.MAC) lbtest.Frame {
+				p.SrcMAC, p.DstMAC = from, to
+				return p.Frame()
+			}
+			a.one(t, a.back, own.Frame()) // its next hop is asked for
+			for i, c := range []struct {
+				name  string
+				wire  *lbtest.Wire
+				frame lbtest.Frame
+			}{
+				{"a reply on the clients' side", a.front, forgery(reply, clientMAC, frontMAC)},
+				{"a reply with the server's MAC on the clients' side", a.front, forgery(reply, mac, frontMAC)},
+				{"a connection of the server's on the clients' side", a.front, forgery(own, mac, frontMAC)},
+				{"a connection of the server's from another MAC", a.back, forgery(own, nobodyMAC, backMAC)},
+			} {
+				a.got = nil
+				c.wire.Inject(c.frame)
+				a.front.Inject()
+				a.back.Inject()
+				if n := a.balancer.Stats().Drops[lb.NotFromServer]; len(a.got) != 0 || n != uint64(i+1) {
+					t.Errorf("%s: %d frames came of it, %d counted, want none and %d", c.name, len(a.got), n, i+1)
+				}
+			}
+			a.one(t, a.back, forgery(reply, nobodyMAC, backMAC)) // a server that sends with several MACs (bonding)
+		})
+	}
+}
+
 // The server knows the packet as it sent it: from its own address and port.
 func TestReplyTooLongForTheClientsSideIsToldToTheServer(t *testing.T) {
 	for name, at := range natCases() {

@@ -43,11 +43,15 @@ an address of the host. Nothing is opened and nothing is changed.`,
 
 // summary counts what a config has.
 func summary(c *lb.Config) string {
-	servers := 0
-	for _, s := range c.Services {
-		servers += len(s.Servers)
+	return fmt.Sprintf("%s, %s, on %s", count(len(c.Services), "service"), count(servers(c), "server"), strings.Join(c.Interfaces, ", "))
+}
+
+// servers returns the number of servers of all services.
+func servers(c *lb.Config) (n int) {
+	for i := range c.Services {
+		n += len(c.Services[i].Servers)
 	}
-	return fmt.Sprintf("%s, %s, on %s", count(len(c.Services), "service"), count(servers, "server"), strings.Join(c.Interfaces, ", "))
+	return n
 }
 
 func count(n int, what string) string {

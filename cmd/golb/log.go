@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/golb/golb/lb/conf"
 )
@@ -19,9 +20,55 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// newLogger logs text for people and JSON for programs.
+// logFormat is how the log is written.
+type logFormat string
+
+// The formats. Auto is text on a terminal, and JSON elsewhere.
+const (
+	formatAuto logFormat = "auto"
+	formatText logFormat = "text"
+	formatJSON logFormat = "json"
+)
+
+func (f *logFormat) String() string { return string(*f) }
+func (f *logFormat) Type() string   { return "format" }
+
+func (f *logFormat) Set(s string) error {
+	switch logFormat(s) {
+	case formatAuto, formatText, formatJSON:
+		*f = logFormat(s)
+		return nil
+	}
+	return errors.New("allowed: auto, text or json")
+}
+
+// isText reports whether a log to w is text.
+func (f logFormat) isText(w io.Writer) bool {
+	return f == formatText || f == formatAuto && isTerminal(w)
+}
+
+// logLevel is the least level that is logged.
+type logLevel slog.Level
+
+func (l *logLevel) Type() string { return "level" }
+
+func (l *logLevel) Set(s string) error {
+	if (*slog.Level)(l).UnmarshalText([]byte(s)) != nil {
+		return errors.New("allowed: debug, info, warn or error")
+	}
+	return nil
+}
+
+func (l *logLevel) String() string { return strings.ToLower(slog.Level(*l).String()) }
+
+// newLogger logs text for people or JSON for programs, with times in milliseconds.
 func newLogger(w io.Writer, level slog.Leveler, text bool) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: level}
+	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindTime {
+			a.Value = slog.StringValue(a.Value.Time().Format("2006-01-02T15:04:05.000Z07:00"))
+		}
+		return a
+	}}
 	if text {
 		return slog.New(slog.NewTextHandler(w, opts))
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -20,7 +22,7 @@ import (
 
 func newRunCommand() *cobra.Command {
 	var file, socket string
-	var level slog.Level
+	level, format := logLevel(slog.LevelInfo), formatAuto
 	cmd := &cobra.Command{
 		Use:   "run -c FILE",
 		Short: "Balance as a config says",
@@ -33,7 +35,8 @@ workers and the size of the connection table change at a restart only.
 golb health, list, drain and others reach it through a Unix socket, which only root
 and golb's user may use.
 
-The log goes to standard error, as text on a terminal and as JSON elsewhere.
+The log goes to standard error, as text on a terminal and as JSON elsewhere, or as
+--log-format says.
 golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 		Example: `  golb run -c golb.yaml
   golb run -c golb.yaml --log-level debug`,
@@ -48,10 +51,10 @@ golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 			signal.Notify(reload, syscall.SIGHUP)
 			defer signal.Stop(reload)
 
-			text := isTerminal(cmd.ErrOrStderr())
+			text := format.isText(cmd.ErrOrStderr())
 			s := server{
 				file:   file,
-				log:    newLogger(cmd.ErrOrStderr(), level, text),
+				log:    newLogger(cmd.ErrOrStderr(), slog.Level(level), text),
 				check:  (*lb.Config).ValidateHost,
 				socket: socket, wanted: cmd.Flags().Changed("socket"),
 			}
@@ -66,7 +69,8 @@ golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the config, a YAML `file`")
 	bindSocket(cmd, &socket)
-	cmd.Flags().TextVar(&level, "log-level", slog.LevelInfo, "the least `level` to log: debug, info, warn or error")
+	cmd.Flags().Var(&level, "log-level", "the least `level` to log: debug, info, warn or error")
+	cmd.Flags().Var(&format, "log-format", "the `format` of the log: text, json, or auto: text on a terminal, else json")
 	return cmd
 }
 
@@ -104,6 +108,9 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err != nil {
 		return doc.Locate(err)
 	}
+	info, _ := debug.ReadBuildInfo()
+	s.log.Info("starting", "version", versionLine(info), "config", s.file, "services", len(doc.Config.Services),
+		"servers", servers(&doc.Config), "interfaces", strings.Join(doc.Config.Interfaces, ", "))
 	l, err := s.listen()
 	if err != nil {
 		return err
@@ -111,8 +118,12 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	allowed := runtime.GOMAXPROCS(0)
 	runtime.GOMAXPROCS(allowed + b.Workers()) // so that workers keep no check and no ARP request waiting
 	defer runtime.GOMAXPROCS(allowed)
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	var others sync.WaitGroup
+	others.Go(func() {
+		<-ctx.Done()
+		s.log.Info("stopping", "reason", context.Cause(ctx).Error())
+	})
 	others.Go(func() {
 		for {
 			select {
@@ -125,13 +136,13 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	})
 	if l != nil {
 		others.Go(func() {
-			if err := api.Serve(ctx, l, api.Handler(b)); err != nil {
+			if err := api.Serve(ctx, l, api.Handler(b, api.LogOrders(s.log))); err != nil {
 				s.log.Error(err.Error())
 			}
 		})
 	}
 	err = b.Run(ctx)
-	cancel()
+	cancel(err)
 	others.Wait()
 	return doc.Locate(err)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -80,11 +81,13 @@ func TestReloadAppliesOrRefusesTheWholeFile(t *testing.T) {
 	path := write(t, runnable)
 	s := server{file: path, log: newLogger(written, nil, false), env: inMemoryEnv(), check: func(*lb.Config) error { return nil }}
 	s.env.Logger = s.log
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancelCause(t.Context())
 	hangup := make(chan os.Signal)
 	done := make(chan error, 1)
 	go func() { done <- s.run(ctx, hangup) }()
-	log.next("forwarding")
+	if first := log.next("forwarding")[0]; first["msg"] != "starting" || first["config"] != path || first["services"] != 1.0 || first["interfaces"] != "eth0" || first["version"] == "" {
+		t.Errorf("the log begins with %v", first)
+	}
 
 	rewrite := func(old, new string) {
 		t.Helper()
@@ -116,13 +119,20 @@ func TestReloadAppliesOrRefusesTheWholeFile(t *testing.T) {
 	if n := seen[len(seen)-1]["services"]; n != 2.0 {
 		t.Errorf("%v services, want 2", n)
 	}
+	want = []map[string]any{{"level": "INFO", "msg": "service added", "service": "tcp 192.0.2.101:80"}}
+	if diff := cmp.Diff(want, seen[:len(seen)-1]); diff != "" {
+		t.Errorf("what changed: %s", diff)
+	}
 
+	cancel(errors.New("a reason"))
+	if seen = log.next("stopping"); seen[len(seen)-1]["reason"] != "a reason" {
+		t.Errorf("the log ends with %v", seen)
+	}
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
 		io.Copy(io.Discard, read)
 	}()
-	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
@@ -131,8 +141,8 @@ func TestReloadAppliesOrRefusesTheWholeFile(t *testing.T) {
 }
 
 func TestRunSaysWhereInTheFileItFails(t *testing.T) {
-	s := server{file: write(t, runnable), env: inMemoryEnv(), check: func(*lb.Config) error { return nil }}
-	s.env.Route = func(netip.Addr) (lb.Route, error) { return lb.Route{}, errors.New("no route") }
+	s := server{file: write(t, runnable), log: slog.New(slog.DiscardHandler), env: inMemoryEnv(), check: func(*lb.Config) error { return nil }}
+	s.env.Route = func(netip.Addr) (lb.Route, error) { return lb.Route{}, lb.ErrOwnHost }
 	err := s.run(t.Context(), nil)
 	var mistakes conf.Errors
 	if !errors.As(err, &mistakes) || len(mistakes) != 1 || mistakes[0].Line != 9 || mistakes[0].Column != 18 {
@@ -167,6 +177,9 @@ func TestProcessObeysSignals(t *testing.T) {
 		log.next("config applied")
 		if err := cmd.Process.Signal(last); err != nil {
 			t.Fatal(err)
+		}
+		if stop := log.next("stopping"); stop[len(stop)-1]["reason"] != last.String()+" signal received" {
+			t.Errorf("after %v: %v", last, stop)
 		}
 		for log.lines.Scan() {
 			t.Logf("after the signal: %s", log.lines.Text())

@@ -24,6 +24,7 @@ package api
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -58,7 +59,11 @@ type Health struct {
 }
 
 // Handler serves a balancer. It does not authenticate clients.
-func Handler(b Balancer) http.Handler {
+func Handler(b Balancer, options ...Option) http.Handler {
+	h := &handler{b, slog.New(slog.DiscardHandler)}
+	for _, o := range options {
+		o(h)
+	}
 	mux := http.NewServeMux()
 	for path, methods := range map[string]map[string]http.HandlerFunc{
 		pathHealth: {http.MethodGet: func(w http.ResponseWriter, _ *http.Request) {
@@ -67,10 +72,10 @@ func Handler(b Balancer) http.Handler {
 		pathServices: {http.MethodGet: func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, http.StatusOK, b.Stats())
 		}},
-		pathServers: {http.MethodPost: func(w http.ResponseWriter, r *http.Request) { updateServers(b, w, r) }},
+		pathServers: {http.MethodPost: h.updateServers},
 		pathConnections: {
 			http.MethodGet:    func(w http.ResponseWriter, r *http.Request) { listConnections(b, w, r) },
-			http.MethodDelete: func(w http.ResponseWriter, r *http.Request) { deleteConnections(b, w, r) },
+			http.MethodDelete: h.deleteConnections,
 		},
 	} {
 		allowed := make([]string, 0, len(methods))

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -116,15 +117,17 @@ type Deleted struct {
 }
 
 // deleteConnections ends the connections or templates that a query chooses.
-func deleteConnections(b Balancer, w http.ResponseWriter, r *http.Request) {
+func (h *handler) deleteConnections(w http.ResponseWriter, r *http.Request) {
 	f, templates, err := filterOf(r.URL.Query())
 	if err != nil {
 		answer(w, http.StatusBadRequest, failure{err.Error()})
 		return
 	}
+	what, do := "connections", h.DeleteConnections
 	if templates {
-		answer(w, http.StatusOK, Deleted{b.DeleteTemplates(f)})
-		return
+		what, do = "templates", h.DeleteTemplates
 	}
-	answer(w, http.StatusOK, Deleted{b.DeleteConnections(f)})
+	n := do(f)
+	h.logOrder(r, what+" ended", slog.Int("number", n), slog.String("filter", r.URL.RawQuery))
+	answer(w, http.StatusOK, Deleted{n})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"time"
@@ -32,7 +33,7 @@ const maxUpdate = 64 << 10
 
 // updateServers reads a ServerUpdate and applies it: to all its servers, or, where it has a
 // mistake, to none.
-func updateServers(b Balancer, w http.ResponseWriter, r *http.Request) {
+func (h *handler) updateServers(w http.ResponseWriter, r *http.Request) {
 	var u ServerUpdate
 	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxUpdate))
 	in.DisallowUnknownFields()
@@ -45,7 +46,7 @@ func updateServers(b Balancer, w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, failure{err.Error()})
 		return
 	}
-	refs := u.find(b.Stats())
+	refs := u.find(h.Stats())
 	if len(refs) == 0 {
 		what := "server " + u.Server + ": no service has it"
 		if u.Service != "" {
@@ -56,13 +57,34 @@ func updateServers(b Balancer, w http.ResponseWriter, r *http.Request) {
 	}
 	var failed []error
 	for _, name := range refs {
-		failed = append(failed, u.apply(b, name, within))
+		failed = append(failed, u.apply(h, name, within))
 	}
 	if err := errors.Join(failed...); err != nil {
 		answer(w, http.StatusConflict, failure{err.Error()}) // a config applied meanwhile has removed it
 		return
 	}
-	answer(w, http.StatusOK, UpdateResult{u.only(b.Stats())})
+	h.logOrder(r, "order carried out", u.attrs(len(refs))...)
+	answer(w, http.StatusOK, UpdateResult{u.only(h.Stats())})
+}
+
+// attrs returns the update for the log.
+func (u *ServerUpdate) attrs(services int) []slog.Attr {
+	attrs := []slog.Attr{slog.String("server", u.Server)}
+	if u.Service != "" {
+		attrs = append(attrs, slog.String("service", u.Service))
+	} else {
+		attrs = append(attrs, slog.Int("services", services))
+	}
+	if u.Weight != nil {
+		attrs = append(attrs, slog.Int("weight", *u.Weight))
+	}
+	if u.State != "" {
+		attrs = append(attrs, slog.String("state", string(u.State)))
+	}
+	if u.Within != "" {
+		attrs = append(attrs, slog.String("within", u.Within))
+	}
+	return attrs
 }
 
 // check finds the mistakes in an update that do not depend on the balancer.

@@ -51,8 +51,13 @@ func (v fragVerdict) conn() connID { return connID{uint32(v), uint16(v >> 32)} }
 // first one waits for it.
 func (w *Worker) fragment(x *rxPacket) Reason {
 	frags := &w.plane.frags
-	if !x.snap.isVIP(x.packet.Dst) && !x.snap.isNATServer(x.packet.Src) {
-		return NotVIP
+	if !x.snap.isVIP(x.packet.Dst) {
+		switch s := x.snap.natServer(x.packet.Src); {
+		case s == nil:
+			return NotVIP
+		case !w.isReplyPort(s):
+			return NotFromServer
+		}
 	}
 	if x.packet.Frag == forward.LaterFrag {
 		frags.mu.Lock()

@@ -3,14 +3,14 @@ package dataplane
 import "github.com/golb/golb/forward"
 
 // answer sends what a host would send in place of a frame that was not forwarded:
-// RST, port unreachable, time exceeded, too big. The setting answer_rate bounds them.
+// RST, port unreachable, time exceeded, too big. The setting answer_rate bounds each kind.
 func (w *Worker) answer(x *rxPacket, reason Reason) {
 	switch reason {
 	case NoService, NoConnection, NoServer, TTLExceeded, MTUExceeded:
 	default:
 		return
 	}
-	if !forward.MayAnswer(x.frame, &x.packet) || !w.takeAnswerToken(x.snap) {
+	if !forward.MayAnswer(x.frame, &x.packet) || !w.mayAnswer(x.snap, kindOfAnswer(reason, &x.packet)) {
 		return
 	}
 	out := w.lend(forward.MaxReply)
@@ -18,6 +18,19 @@ func (w *Worker) answer(x *rxPacket, reason Reason) {
 		out.Port = w.in
 		w.send(&out)
 	}
+}
+
+// kindOfAnswer is the kind that writeAnswer writes.
+func kindOfAnswer(reason Reason, p *forward.Packet) answerKind {
+	switch {
+	case reason == MTUExceeded:
+		return answerTooBig
+	case reason == TTLExceeded:
+		return answerTimeExceeded
+	case reason != NoServer && p.Proto == forward.ProtoTCP:
+		return answerReset
+	}
+	return answerUnreachable
 }
 
 // writeAnswer writes the answer into out, and reports whether there is one.
@@ -42,7 +55,7 @@ func (w *Worker) writeAnswer(out *forward.Frame, x *rxPacket, reason Reason) boo
 
 // ping answers an echo request to a VIP, in place.
 func (w *Worker) ping(x *rxPacket) Reason {
-	if !w.takeAnswerToken(x.snap) {
+	if !w.mayAnswer(x.snap, answerEcho) {
 		return PingRateLimited
 	}
 	if !forward.EchoReply(x.frame, &x.packet, w.nextID()) {
@@ -51,21 +64,6 @@ func (w *Worker) ping(x *rxPacket) Reason {
 	x.forFragments = verdictPing
 	x.frame.Port = w.in
 	return forwarded
-}
-
-// takeAnswerToken takes a token of the worker's bucket, which answer_rate fills and which
-// holds those of one second. It reports whether there was one.
-func (w *Worker) takeAnswerToken(snap *Snapshot) bool {
-	rate := int64(snap.settings.AnswerRate)
-	if since := int64(w.now - w.refilled); since > 0 {
-		w.answerTokens = min(rate, w.answerTokens+rate*since/TicksPerSecond)
-		w.refilled = w.now
-	}
-	if w.answerTokens <= 0 {
-		return false
-	}
-	w.answerTokens--
-	return true
 }
 
 // icmpError handles an ICMP error to a VIP or to the host; done is false where it
@@ -101,13 +99,13 @@ func (w *Worker) related(x *rxPacket) Reason {
 	hash := key.hash(t.seed)
 	r, m := t.find(&key, hash, w.plane.servers.all())
 	switch {
+	case r != 0 && p.Dst != q.Src: // an error goes to the sender of what it quotes
+		return ICMPNotBelieved
 	case r != 0:
 	case x.snap.isVIP(p.Dst):
 		return NoConnection
-	case x.snap.isNATServer(p.Src):
-		return w.routeOut(x)
 	default:
-		return NotVIP
+		return w.fromNATServer(x)
 	}
 	w.setConn(x, r.conn(), m)
 	if r.reply() {

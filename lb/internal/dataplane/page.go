@@ -38,7 +38,7 @@ func (w *Worker) sendSYNACK(x *rxPacket) Reason {
 		return NoServer
 	case p.Frag != forward.NotFrag || !forward.MayAnswer(f, p) || !forward.ChecksumOK(f, p):
 		return BadPageSYN
-	case !w.takeAnswerToken(x.snap):
+	case !w.mayAnswer(x.snap, answerPageSYN):
 		return PageRateLimited
 	}
 	isn, _ := forward.Sequence(f, p)
@@ -51,26 +51,31 @@ func (w *Worker) sendSYNACK(x *rxPacket) Reason {
 
 // pageSegment answers a segment of a connection to the page; ok is false for any other
 // segment.
-func (w *Worker) pageSegment(x *rxPacket, v *Service, pg *page) (ok bool) {
+func (w *Worker) pageSegment(x *rxPacket, v *Service, pg *page) (reason Reason, ok bool) {
 	p, f := &x.packet, x.frame
 	if p.Frag != forward.NotFrag || p.TCPFlags&(forward.FlagSYN|forward.FlagRST|forward.FlagACK) != forward.FlagACK ||
 		!forward.MayAnswer(f, p) || !forward.ChecksumOK(f, p) {
-		return false
+		return 0, false
 	}
 	seq, ack := forward.Sequence(f, p)
 	cookie, acked, ok := w.ackedBytes(pg, &x.key, ack)
 	switch length := forward.SegmentLen(p); {
 	case !ok:
-		return false
+		return 0, false
 	case acked > len(pg.text): // and the FIN
+		if !w.mayAnswer(x.snap, answerPageACK) {
+			return PageRateLimited, true
+		}
 		w.sendSegment(x, &forward.TCPSegment{Seq: ack, Ack: seq + length, Flags: forward.FlagACK})
 	case length == 0:
-	case cookieISNHash(cookie) != w.plane.pageKey.isnHash(seq-1): // not the first, which comes again
+	case !w.plane.pageKey.isOfISN(&x.key, cookie, seq-1, w.now): // not the first, which comes again
+	case !v.pageLimits.Load().take(x, w.plane.table.seed, w.now) || !w.mayAnswer(x.snap, answerPage):
+		return PageRateLimited, true
 	default:
 		v.pages.Add(1)
 		w.sendPage(x, pg, seq, ack, acked, cookieSizeOf(cookie))
 	}
-	return true
+	return consumed, true
 }
 
 // ackedBytes finds the cookie of the connection that an acknowledgment number belongs

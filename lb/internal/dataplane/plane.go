@@ -22,7 +22,7 @@ type Plane struct {
 	hooks   Hooks
 	pageKey cookieKey
 
-	mtuLearned atomic.Uint32 // tick of the last path MTU learned, 0 never
+	mtuLearned atomic.Uint32 // tick of the first path MTU learned since all were forgotten, 0 none
 	fullAt     atomic.Uint32 // tick at which the table was last full, 0 never
 
 	_ line // the fields below have locks
@@ -84,6 +84,9 @@ func (p *Plane) tick() Tick { return Ticks(p.now().Sub(p.start)) + 1 }
 
 // InUse is how many connections and templates there are.
 func (p *Plane) InUse() int { return int(p.table.inUse()) }
+
+// Size is how many connections and templates there is room for.
+func (p *Plane) Size() int { return len(p.table.conns) - 1 }
 
 // Drops are the frames not forwarded, by reason.
 type Drops [NumReasons]uint64

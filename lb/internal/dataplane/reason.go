@@ -27,11 +27,13 @@ const (
 	HopByHop                                            // IPv6 with hop-by-hop options, other than into a tunnel: a Linux director drops it too
 	RateLimited                                         // a new connection beyond max_conn_rate or max_client_conn_rate
 	PingRateLimited                                     // an echo request beyond answer_rate
-	PageRateLimited                                     // a SYN to the fallback page beyond answer_rate
+	PageRateLimited                                     // a segment to the fallback page beyond answer_rate, or beyond its client's share
 	BadPing                                             // an echo request whose checksum is wrong, or that is not whole
 	BadPageSYN                                          // a SYN to the fallback page with a wrong checksum, in fragments, or to a group address
 	NoCallID                                            // to a service with persistence by Call-ID, without one
 	NotAdmitted                                         // a new connection that Env.Admit refused
+	ICMPNotBelieved                                     // an ICMP error that quotes no packet of golb's, or claims a path MTU that no link has
+	NotFromServer                                       // with the source address of a server of method NAT, from elsewhere than its path
 	NumReasons
 	consumed = NumReasons // not dropped: other frames carry its data, or it waits or was answered
 )
@@ -39,7 +41,7 @@ const (
 var reasonNames = [NumReasons - NotVIP]string{
 	"not_vip", "no_service", "no_server", "no_connection", "no_neighbor", "server_gone",
 	"table_full", "ttl_exceeded", "mtu_exceeded", "hop_by_hop", "rate_limited", "ping_rate_limited", "page_rate_limited",
-	"bad_ping", "bad_page_syn", "no_call_id", "not_admitted",
+	"bad_ping", "bad_page_syn", "no_call_id", "not_admitted", "icmp_not_believed", "not_from_server",
 }
 
 // String returns the reason's name, as counters and metrics carry it.

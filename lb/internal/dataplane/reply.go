@@ -8,6 +8,9 @@ import "github.com/golb/golb/forward"
 // toClient counts a server's reply, updates its connection, and sends it to the client
 // (ip_vs_core.c, ip_vs_out).
 func (w *Worker) toClient(x *rxPacket) Reason {
+	if !w.isReplyPort(x.server) {
+		return NotFromServer
+	}
 	w.countOut(x)
 	if x.packet.Frag != forward.NotFrag {
 		x.forFragments = verdictOf(x, true)
@@ -74,6 +77,38 @@ func (w *Worker) sendToHop(x *rxPacket, hop *Hop) Reason {
 	forward.DecTTL(x.frame, &x.packet)
 	forward.SetMACs(x.frame, hop.MAC, w.macs[hop.Port])
 	return w.fragmentTo(x, x.frame, hop.Port, w.mtus[hop.Port])
+}
+
+// isReplyPort reports whether replies of a server may come in by the worker's port. One
+// that is on the link of another port has no way to this one. One that is behind a router
+// may have several.
+func (w *Worker) isReplyPort(s *Server) bool {
+	port := s.linkPort.Load()
+	return port < 0 || int(port) == w.in
+}
+
+// isSentBy reports whether a frame of no connection comes from where a server is: by the
+// port of its path, and where it is on the link, from its MAC. Routers send with other
+// MACs than they answer ARP with (HSRP, VRRP).
+func (w *Worker) isSentBy(x *rxPacket, s *Server) bool {
+	to := s.path.Load()
+	return to.port == w.in && (s.linkPort.Load() < 0 || forward.SrcMAC(x.frame) == to.dst)
+}
+
+// fromNATServer handles a packet that is neither to a VIP nor of a connection: servers of
+// method NAT send such ones.
+func (w *Worker) fromNATServer(x *rxPacket) Reason {
+	s := x.snap.natServer(x.packet.Src)
+	switch {
+	case s == nil:
+		return NotVIP
+	case !w.isSentBy(x, s):
+		return NotFromServer
+	case w.plane.closedNAT.active.Load() != 0 && w.plane.closedNAT.has(&x.packet):
+		x.answerFrom = x.packet.Dst
+		return NoConnection
+	}
+	return w.routeOut(x)
 }
 
 // routeOut routes a packet that a server of method NAT sends of a connection of its own:

@@ -20,8 +20,8 @@ const (
 	closedFor   = 30 * TicksPerSecond // how long a server's segments are reset
 	resetTries  = 12                  // calls of SendResets, while the client's MAC is not known
 	resetWindow = 1024
-	// answer_rate/resetShare is how many SYNs are sent a second; the rest is for the
-	// resets that follow.
+	// answer_rate/resetShare is how many SYNs are sent a second: the resets that follow
+	// share their budget with others.
 	resetShare = 2
 )
 

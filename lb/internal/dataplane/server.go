@@ -18,9 +18,10 @@ type Server struct {
 	// before it.
 	service   *Service
 	path      atomic.Pointer[path]
-	counters  []counters  // one per worker
-	gone      atomic.Bool // as Gone
-	addrWords [2]uint64   // the address as words of a flowKey
+	counters  []counters   // one per worker
+	gone      atomic.Bool  // as Gone
+	linkPort  atomic.Int32 // index of the port on whose link it is; -1: behind a router, or not known
+	addrWords [2]uint64    // the address as words of a flowKey
 	_         line
 
 	// Written when connections begin, end or change state.
@@ -75,6 +76,7 @@ type path struct {
 func newServer(addr netip.AddrPort, workers int) *Server {
 	s := &Server{counters: make([]counters, workers)}
 	s.path.Store(&path{})
+	s.linkPort.Store(-1)
 	s.Addr = forward.AddrFrom(addr.Addr())
 	s.Port = addr.Port()
 	k := (&tuple{src: s.Addr}).key()
@@ -109,12 +111,18 @@ type Route struct {
 	SrcMAC forward.MAC  // that frames leave with
 	MTU    int          // bytes of IP packet
 	Source forward.Addr // the host's own towards the server
+	OnLink bool         // no router is between
 	// PMTUDisc copies Don't Fragment to tunnel headers.
 	PMTUDisc bool
 }
 
 // SetRoute changes the way to the server; the next hop's MAC stays until SetMAC.
 func (s *Server) SetRoute(r Route) {
+	port := int32(-1)
+	if r.OnLink {
+		port = int32(r.Port)
+	}
+	s.linkPort.Store(port)
 	s.editPath(func(to *path) {
 		to.port, to.src, to.mtu, to.source = r.Port, r.SrcMAC, r.MTU, r.Source
 		to.encap = forward.Tunnel{

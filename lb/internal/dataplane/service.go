@@ -33,7 +33,9 @@ type Service struct {
 	label atomic.Pointer[Label]
 	trash map[netip.AddrPort]*Server // dropped, while they have their numbers
 	_     line
-	pages atomic.Uint64 // sent in place of a server's answer
+
+	pageLimits atomic.Pointer[pageLimits] // nil before it has a page
+	pages      atomic.Uint64              // sent in place of a server's answer
 }
 
 // ServiceConfig is what an edit may change of a service while packets flow.
@@ -111,6 +113,9 @@ func (v *Service) Configure(c ServiceConfig) {
 	}
 	if c.Page != nil {
 		set.page = &page{c.Page}
+		if v.pageLimits.Load() == nil {
+			v.pageLimits.Store(&pageLimits{})
+		}
 	}
 	if set.rate+set.clientRate != 0 && v.limits.Load() == nil {
 		v.limits.Store(&limits{})

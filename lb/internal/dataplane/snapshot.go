@@ -12,8 +12,8 @@ type Snapshot struct {
 	settings Settings
 	services matcher
 	all      map[*Service]struct{}
-	nat      map[forward.Addr]struct{} // addresses of servers of method NAT
-	tunnels  map[forward.Addr]struct{} // and of method TUN
+	nat      map[forward.Addr]*Server  // a server of method NAT at the address
+	tunnels  map[forward.Addr]struct{} // addresses of servers of method TUN
 }
 
 // Settings are what holds for all services. Those of ip_vs have the meaning of its
@@ -25,7 +25,7 @@ type Settings struct {
 	ConnReuseMode           int
 	PMTUDisc                bool
 	ClampMSS                bool
-	AnswerRate              int // packets a second and worker that golb sends unasked
+	AnswerRate              int // packets of each kind, a second and worker, that golb sends of itself
 	ReplyByRoute            bool
 	Merge                   bool
 }
@@ -41,7 +41,7 @@ type Match struct {
 // NewSnapshot makes a snapshot without services.
 func NewSnapshot(s Settings) *Snapshot {
 	return &Snapshot{
-		settings: s, all: map[*Service]struct{}{}, nat: map[forward.Addr]struct{}{}, tunnels: map[forward.Addr]struct{}{},
+		settings: s, all: map[*Service]struct{}{}, nat: map[forward.Addr]*Server{}, tunnels: map[forward.Addr]struct{}{},
 	}
 }
 
@@ -61,7 +61,9 @@ func (p *Plane) Publish(s *Snapshot) {
 			continue
 		}
 		if r.methods&(1<<NAT) != 0 {
-			s.nat[r.Addr] = struct{}{}
+			if old := s.nat[r.Addr]; old == nil || old.gone.Load() { // the path of one that is gone may be old
+				s.nat[r.Addr] = r
+			}
 		}
 		if r.methods&(1<<TUN) != 0 {
 			s.tunnels[r.Addr] = struct{}{}
@@ -98,7 +100,6 @@ func (s *Snapshot) match(proto uint8, vip forward.Addr, port uint16) *Service {
 
 func (s *Snapshot) isVIP(a forward.Addr) bool { return s.services.isVIP(a) }
 
-func (s *Snapshot) isNATServer(a forward.Addr) bool {
-	_, ok := s.nat[a]
-	return ok
-}
+// natServer is a server of method NAT that has the address, or nil. All that have it have
+// the same path.
+func (s *Snapshot) natServer(a forward.Addr) *Server { return s.nat[a] }

@@ -61,10 +61,9 @@ type Worker struct {
 	ipID      uint16
 	idStep    uint16
 
-	expireShard  int   // number of the shard that expireShare is at
-	answerTokens int64 // see takeAnswerToken
-	refilled     Tick
-	_            line
+	expireShard int // number of the shard that expireShare is at
+	answers     answerBudgets
+	_           line
 }
 
 // batchSize is how many frames a worker takes at once at most.
@@ -194,11 +193,15 @@ func (w *Worker) newFlow(x *rxPacket) Reason {
 	x.answerFrom = p.Dst
 	switch p.Proto {
 	case forward.ProtoTCP:
-		switch {
-		case p.TCPFlags&forward.FlagRST != 0:
+		if p.TCPFlags&forward.FlagRST != 0 {
 			return NoConnection
-		case v.mayBePage(p) && w.pageSegment(x, v, v.settings.Load().page):
-			return consumed
+		}
+		if v.mayBePage(p) {
+			if reason, ok := w.pageSegment(x, v, v.settings.Load().page); ok {
+				return reason
+			}
+		}
+		switch {
 		case p.TCPFlags&forward.FlagSYN != 0 || x.snap.settings.SloppyTCP:
 		case w.plane.wasFull(v, w.now):
 			return w.pickupMidstream(x, v)
@@ -232,12 +235,6 @@ func (w *Worker) noService(x *rxPacket) Reason {
 		return NoService
 	case w.plane.probes.active.Load() != 0 && w.probeAnswered(x):
 		return consumed
-	case x.snap.isNATServer(p.Src):
-		if w.plane.closedNAT.active.Load() != 0 && w.plane.closedNAT.has(p) {
-			x.answerFrom = p.Dst
-			return NoConnection
-		}
-		return w.routeOut(x)
 	}
-	return NotVIP
+	return w.fromNATServer(x)
 }

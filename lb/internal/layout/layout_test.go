@@ -62,7 +62,7 @@ var rules = []rule{
 	{pkg: "lb/internal/..."},
 	{pkg: "lb", imports: lbImports, not: bpf, never: heavy},
 
-	{pkg: "lb/api", imports: []string{"lb"}, never: heavy},
+	{pkg: "lb/api", imports: []string{"lb", "internal/printable"}, never: heavy},
 	{pkg: "lb/console", imports: []string{"lb/api"}},
 	{pkg: "lb/metrics", imports: []string{"lb"}},
 	{pkg: "lb/snmp", imports: []string{"lb"}},
