@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync"
 
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 )
 
 // Remark keeps what a person should know of a check that passes, such as that it could not
