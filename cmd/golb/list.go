@@ -74,6 +74,9 @@ func serviceTitle(v *lb.ServiceStats) string {
 	if !v.Up {
 		s += ", below its quorum"
 	}
+	if v.Denied > 0 {
+		s += fmt.Sprintf(", %d packets denied", v.Denied)
+	}
 	return s
 }
 
