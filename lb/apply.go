@@ -294,7 +294,7 @@ func (b *Balancer) applyFallbackLocked(v *service, s *Service) {
 	r.dp.Server.SetWeight(defaultWeight)
 	r.dp.SetThresholds(0, 0)
 	v.fallback = r
-	v.dp.SetFallback(r.dp)
+	v.setFallback()
 }
 
 // publishLocked gives the data plane a snapshot of the services and servers.

@@ -175,8 +175,8 @@ func applyFailures() map[string]applyFailure {
 		"another host has a VIP, on the second link":    at("Probe world1", 0),
 		"the file of a check is gone at planning":       {text: "so says the test", arrange: at("check", 3).arrange},
 		"the scheduler cannot be made":                  at("scheduler", 0),
-		"there is no route to a new server":             {text: "so says the test", arrange: at("route 10.0.0.8", 0).arrange},
-		"another interface leads to a new server":       {edit: elsewhere, text: "the route to it leaves by eth9"},
+		"a new server is golb's own host":               {text: "golb does not balance to its own host", arrange: ownHost},
+		"a new server's address is a broadcast one":     {text: "broadcast", arrange: broadcast},
 		"a setting is wrong":                            {edit: func(c *Config) { c.Services[0].Scheduler = "nosuch" }, text: "nosuch"},
 		"a setting needs a restart":                     {edit: func(c *Config) { c.Workers = 2 }, text: "cannot change while running"},
 		"canceled before":                               {want: context.Canceled, arrange: func(_ *bed, cancel context.CancelFunc) { cancel() }},
@@ -206,8 +206,12 @@ type applyFailure struct {
 	text    string // in the error, where want is nil
 }
 
-func elsewhere(c *Config) {
-	c.Services[2].Servers = append(c.Services[2].Servers, Server{Address: worldElsewhere})
+func ownHost(x *bed, _ context.CancelFunc) {
+	x.world.on("route 10.0.0.8", 0, func(context.Context) error { return ErrOwnHost })
+}
+
+func broadcast(x *bed, _ context.CancelFunc) {
+	x.world.on("route 10.0.0.9", 0, func(context.Context) error { return errNotOneHost })
 }
 
 // TestApplyThatFailsChangesNothing has an Apply fail at each step, and compares the

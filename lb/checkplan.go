@@ -21,6 +21,7 @@ type plannedCheck struct {
 	description string        // for people
 	target      health.Target // the zero Target where the result is fixed
 	up          bool          // the result where it is fixed
+	itself      bool          // it goes to the server's own address
 }
 
 // planChecks makes the checks of a valid config, by service and server. It fails where a
@@ -46,7 +47,7 @@ func (b *Balancer) planServer(s *Service, r *Server) ([]plannedCheck, error) {
 	if b.env.Checker != nil {
 		if checker := b.env.Checker(s, r); checker != nil {
 			text := fmt.Sprintf("checker of %s, %s", s.name(), r.name(s))
-			return []plannedCheck{{description: text, target: health.Target{Key: text, Checker: checker, Settings: s.Check.settings()}}}, nil
+			return []plannedCheck{{description: text, itself: true, target: health.Target{Key: text, Checker: checker, Settings: s.Check.settings()}}}, nil
 		}
 	}
 	given := s.checksOf(r, b.env.Checks)
@@ -77,7 +78,8 @@ func (b *Balancer) planCheck(s *Service, r *Server, c *Check) (plannedCheck, err
 	if err != nil {
 		return plannedCheck{}, err
 	}
-	return plannedCheck{description: text, target: health.Target{Key: text + ", " + c.schedule(), Checker: checker, Settings: c.settings()}}, nil
+	target := health.Target{Key: text + ", " + c.schedule(), Checker: checker, Settings: c.settings()}
+	return plannedCheck{description: text, itself: peer.Addr.Addr() == r.Address, target: target}, nil
 }
 
 // watchLocked has the monitor make exactly the planned checks, and applies results that are
@@ -103,7 +105,7 @@ func (b *Balancer) checkTargetsLocked(r *server, planned []plannedCheck) (fresh 
 		p := &planned[i]
 		key := p.target.Key
 		c := &r.checks[i]
-		c.key, c.label = key, p.label
+		c.key, c.label, c.itself = key, p.label, p.itself
 		if key == "" {
 			c.setResult(!p.up, "off by configuration")
 			continue

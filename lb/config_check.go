@@ -177,4 +177,5 @@ func (v *validator) checkAddress(path, key string, a netip.Addr) {
 	if a.IsValid() && (a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a.Zone() != "") {
 		v.fail(path+"."+key, a, "not an address to ask", "a unicast IPv4 or IPv6 address without a zone")
 	}
+	v.notVIP(path+"."+key, a)
 }

@@ -52,6 +52,7 @@ func (c *Config) Validate(env Env) error {
 	v.settings("settings", &c.Settings)
 	v.alerts("alerts", &c.Alerts, c.Alerts)
 	v.groups(c.Groups)
+	v.vips = c.vips()
 	v.services(c.Services)
 	return v.result()
 }
@@ -65,6 +66,7 @@ type validator struct {
 	groupNames map[string]bool
 	compat     bool                   // what ip_vs takes is no mistake, though of no use
 	right      map[string]*rightCheck // by type, the last one
+	vips       []VIP
 }
 
 // fail notes a mistake; value nil means that there is none to show.
@@ -339,7 +341,9 @@ func (v *validator) address(path, key string, a netip.Addr) {
 		fail(a, "address with a zone", allowed+" without a zone")
 	case a.Is4In6():
 		fail(a, "IPv4-mapped IPv6 address", "the IPv4 address itself: "+a.Unmap().String())
-	case a.IsUnspecified(), a.IsMulticast(), a.IsLoopback(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+	case a.IsLoopback():
+		fail(a, ErrOwnHost.Error(), "the address of another host")
+	case a.IsUnspecified(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		fail(a, "not an address of a host on the network", allowed)
 	}
 }
@@ -433,20 +437,33 @@ func (v *validator) server(path string, s *Service, r *Server) {
 	if r.LowerThreshold < 0 || r.LowerThreshold > r.UpperThreshold {
 		v.fail(path+".l_threshold", r.LowerThreshold, "out of range", fmt.Sprintf("0 to u_threshold, %d", r.UpperThreshold))
 	}
+	own := false
 	for _, m := range s.matches() {
 		switch {
 		case !r.Address.IsValid() || !m.VIP.IsValid():
 		case m.VIP.Contains(r.Address):
+			own = true
 			v.fail(path+".address", r.Address, "the VIP itself", "the server's own address")
 		case r.Address.Is4() != m.VIP.Addr().Is4() && r.method(s) != TUN:
 			v.fail(path+".address", r.Address, "not of the VIP's family", familyOf(m.VIP.Addr()))
 		}
+	}
+	if !own {
+		v.notVIP(path+".address", r.Address)
 	}
 	if r.Port != 0 && r.Port != s.Port && (s.Port != 0 || len(s.Match) > 0) && (r.method(s) == DSR || r.method(s) == TUN) {
 		v.fail(path+".port", r.Port, fmt.Sprintf("with method %s the port stays the service's", r.method(s)), portsOf(s))
 	}
 	if r.Weight != nil && (*r.Weight < 0 || *r.Weight > maxWeight) {
 		v.fail(path+".weight", *r.Weight, "out of range", fmt.Sprintf("0 to %d", maxWeight))
+	}
+}
+
+// notVIP refuses an address that golb's own packets are to go to, and that golb answers for
+// itself.
+func (v *validator) notVIP(path string, a netip.Addr) {
+	if !v.compat && slices.ContainsFunc(v.vips, func(vip VIP) bool { return vip.IsSingleIP() && vip.Addr() == a }) {
+		v.fail(path, a, "a VIP of golb's, which sends no packets to itself", "the address of another host")
 	}
 }
 

@@ -66,8 +66,12 @@ type Env struct {
 	OpenPorts func(PortConfig) ([]Port, error)
 	// OpenLink opens ARP and ND on an interface. nil means package arp.
 	OpenLink func(LinkConfig) (Link, error)
-	// Route returns the route to an address. nil means the host's routes.
+	// Route returns the route to an address, or why there is none, which the servers at that
+	// address are down with; see also ErrOwnHost. nil means the host's routes.
 	Route func(dst netip.Addr) (Route, error)
+	// RoutesChanged tells, where Route is given, that its answers may have changed: all are
+	// asked for again after each receive. nil means that they never do.
+	RoutesChanged <-chan struct{}
 }
 
 // schedulerNames returns the schedulers that a config may name.
@@ -191,9 +195,20 @@ type Link interface {
 // Route is how the host reaches an address.
 type Route struct {
 	Interface string
-	Gateway   netip.Addr // the zero Addr where the address is on the link
+	Index     int        // the kernel's of the interface, which outlives its name; 0: Interface names it
+	Gateway   netip.Addr // the zero Addr where the address is on the link; of either family
 	Source    netip.Addr // the host's address that packets to it come from
 	MTU       int        // in bytes; 0 means the interface's
+	// Others are the other next hops of a route that has several. The first that answers is
+	// used, this one before them.
+	Others []RouteHop
+}
+
+// RouteHop is a next hop of a route, as in Route.
+type RouteHop struct {
+	Interface string // may be "" where Index is given
+	Index     int
+	Gateway   netip.Addr
 }
 
 // mtu returns the route's MTU where it has one, or else the interface's.

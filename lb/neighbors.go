@@ -2,144 +2,91 @@ package lb
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
-	"sync"
+	"time"
 
 	"github.com/golb/golb/forward"
-	"github.com/golb/golb/lb/internal/dataplane"
 )
 
 // neighbors are the next hops of servers: it has the links resolve their MACs, and passes
-// these to the data plane.
+// these to the data plane. Balancer.mu guards it.
 type neighbors struct {
-	balancer *Balancer
-
-	mu          sync.Mutex
+	balancer    *Balancer
 	byHop       map[nextHop]*neighbor
 	allResolved chan struct{} // closed when every hop has had a MAC
 }
 
-// nextHop is an address on a link.
-type nextHop struct {
-	port int // index of the interface
-	addr netip.Addr
-}
-
 type neighbor struct {
-	mac     forward.MAC
-	servers []*dataplane.Server
+	hop     nextHop
+	on      string      // name of the interface
+	mac     forward.MAC // the last known, zero where it has never been
+	answers bool        // it is at mac, as far as is known
+	asked   time.Time   // when that began
+	overdue bool        // it should have answered by now
+	servers []*server   // that may be reached by it
 	stop    func()
 }
 
-// hopRoute is the host's route to a server.
-type hopRoute struct {
-	hop   nextHop
-	route Route
-}
+// neighborTimeout is how long a neighbor that was never heard of has to answer: the
+// kernel's three questions, a second apart.
+const neighborTimeout = 3 * time.Second
 
 func newNeighbors(b *Balancer) *neighbors {
 	return &neighbors{balancer: b, byHop: map[nextHop]*neighbor{}, allResolved: make(chan struct{})}
 }
 
-// routes finds the next hops of all servers of a config. v, unless it is nil, gets a mistake
-// for each server that cannot be reached by the config's interfaces.
-func (n *network) routes(cfg *Config, v *validator) map[netip.Addr]hopRoute {
-	found := map[netip.Addr]hopRoute{}
-	find := func(path string, addr netip.Addr) {
-		if _, ok := found[addr]; ok {
-			return
-		}
-		hop, r, err := n.hopOf(addr)
-		switch {
-		case err == nil && hop.port >= 0:
-			found[addr] = hopRoute{hop, r}
-		case v == nil:
-		case err != nil:
-			v.fail(path, addr, err.Error(), "an address that the host has a route to")
-		default:
-			v.fail(path, addr, "the route to it leaves by "+r.Interface, "an address behind one of the config's interfaces: "+fmt.Sprint(n.names))
-		}
-	}
-	for i := range cfg.Services {
-		s := &cfg.Services[i]
-		for j := range s.Servers {
-			find(fmt.Sprintf("services[%d].servers[%d].address", i, j), s.Servers[j].Address)
-		}
-		if s.Fallback.hasServer() {
-			find(fmt.Sprintf("services[%d].fallback.server.address", i), s.Fallback.Server.Address)
-		}
-	}
-	return found
-}
-
-// hopOf asks the host for the route to an address; the hop's port is -1 where it leaves by
-// an interface that the config does not name.
-func (n *network) hopOf(addr netip.Addr) (hop nextHop, r Route, err error) {
-	r, err = n.route(addr)
-	if err != nil {
-		return hop, r, err
-	}
-	if r.Gateway.IsValid() {
-		addr = r.Gateway
-	}
-	return nextHop{n.index(r.Interface), addr}, r, nil
-}
-
-// setRoutesLocked passes the servers' routes to the data plane, and the MACs of their next
-// hops that are known. b.mu must be held.
-func (n *network) setRoutesLocked(b *Balancer, routes map[netip.Addr]hopRoute) {
-	pmtuDisc := orElse(b.cfg.Settings.PMTUDisc, true)
-	byHop := map[nextHop][]*dataplane.Server{}
-	for _, s := range b.serversLocked() {
-		r, ok := routes[s.address]
-		if !ok {
-			continue
-		}
-		port := r.hop.port
-		s.dp.SetRoute(dataplane.Route{
-			Port: port, SrcMAC: n.macs[port], MTU: r.route.mtu(n.mtus[port]), Source: forward.AddrFrom(r.route.Source), OnLink: !r.route.Gateway.IsValid(), PMTUDisc: pmtuDisc,
-		})
-		byHop[r.hop] = append(byHop[r.hop], s.dp)
-	}
-	n.neighbors.assign(byHop)
-}
-
 // resolve has the links resolve the next hops of routes that they do not resolve yet.
-func (x *neighbors) resolve(n *network, routes map[netip.Addr]hopRoute) {
-	var fresh []nextHop
-	x.mu.Lock()
+func (x *neighbors) resolve(n *network, routes map[netip.Addr]serverRoute) {
+	var fresh []*neighbor
+	x.balancer.mu.Lock()
 	for _, r := range routes {
-		if x.byHop[r.hop] == nil {
-			x.byHop[r.hop] = &neighbor{}
-			fresh = append(fresh, r.hop)
+		for _, hop := range r.hops {
+			if x.byHop[hop] == nil {
+				nb := &neighbor{hop: hop, on: n.names[hop.port], asked: x.balancer.env.Now()}
+				x.byHop[hop] = nb
+				fresh = append(fresh, nb)
+			}
 		}
 	}
-	x.mu.Unlock()
+	x.balancer.mu.Unlock()
 	// Without the lock, since links call onMAC.
-	for _, hop := range fresh {
-		stop := n.links[hop.port].Resolve(hop.addr, func(mac [6]byte, ok bool) { x.onMAC(hop, mac, ok) })
-		x.mu.Lock()
-		x.byHop[hop].stop = stop
-		x.mu.Unlock()
+	for _, nb := range fresh {
+		nb.stop = n.links[nb.hop.port].Resolve(nb.hop.addr, func(mac [6]byte, ok bool) { x.onMAC(n, nb, mac, ok) })
 	}
 }
 
-// assign sets the servers behind each hop.
-func (x *neighbors) assign(byHop map[nextHop][]*dataplane.Server) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for hop, nb := range x.byHop {
-		nb.servers = byHop[hop]
-		nb.setMAC()
+// assignLocked sets the servers that may be reached by each hop.
+func (x *neighbors) assignLocked(servers []*server, routes map[netip.Addr]serverRoute) {
+	for _, nb := range x.byHop {
+		nb.servers = nil
 	}
-	x.closeResolvedLocked()
+	for _, s := range servers {
+		for _, hop := range routes[s.address].hops {
+			nb := x.byHop[hop]
+			nb.servers = append(nb.servers, s)
+		}
+	}
+}
+
+// chooseLocked returns the first of some next hops that answers, or else one that may, or
+// else the first; nil where there are none.
+func (x *neighbors) chooseLocked(hops []nextHop) (best *neighbor) {
+	for _, hop := range hops {
+		nb := x.byHop[hop]
+		switch {
+		case nb.answers:
+			return nb
+		case best == nil, best.mac.IsZero() && !nb.mac.IsZero():
+			best = nb
+		}
+	}
+	return best
 }
 
 // stopUnused has the links no longer resolve hops that no server is behind.
 func (x *neighbors) stopUnused() {
 	var stops []func()
-	x.mu.Lock()
+	x.balancer.mu.Lock()
 	for hop, nb := range x.byHop {
 		if len(nb.servers) == 0 {
 			stops = append(stops, nb.stop)
@@ -147,37 +94,50 @@ func (x *neighbors) stopUnused() {
 		}
 	}
 	x.closeResolvedLocked()
-	x.mu.Unlock()
+	x.balancer.mu.Unlock()
 	for _, stop := range stops {
 		stop()
 	}
 }
 
-// setMAC passes the neighbor's MAC to the data plane.
-func (nb *neighbor) setMAC() {
+// onMAC notes what a link says of a neighbor. One that no longer answers keeps its MAC:
+// packets go there as long as there is nothing better.
+func (x *neighbors) onMAC(n *network, nb *neighbor, mac forward.MAC, ok bool) {
+	b := x.balancer
+	b.mu.Lock()
+	if x.byHop[nb.hop] != nb {
+		b.mu.Unlock()
+		return
+	}
+	reason := nb.hop.addr.String() + " no longer answers"
+	nb.answers = ok
+	if ok {
+		reason = nb.hop.addr.String() + " is at " + mac.String()
+		nb.mac = mac
+	}
+	x.followLocked(n, nb)
+	x.closeResolvedLocked()
+	b.mu.Unlock()
+	b.tell(Event{Kind: EventNeighbor, Reason: reason})
+	b.report()
+}
+
+// followLocked chooses the next hops anew of all servers that may be reached by nb.
+func (x *neighbors) followLocked(n *network, nb *neighbor) {
 	for _, s := range nb.servers {
-		s.SetMAC(nb.mac)
+		n.followHopLocked(x.balancer, s)
 	}
 }
 
-// onMAC stores the MAC that a link has resolved. A neighbor that stops answering keeps its
-// MAC: whether a server gets packets is decided by its health, not by ARP.
-func (x *neighbors) onMAC(hop nextHop, mac forward.MAC, ok bool) {
-	x.mu.Lock()
-	nb := x.byHop[hop]
-	if nb == nil {
-		x.mu.Unlock()
-		return
+// expireLocked does what becomes due with time for neighbors that do not answer.
+func (x *neighbors) expireLocked(n *network) {
+	now := x.balancer.env.Now()
+	for _, nb := range x.byHop {
+		if !nb.answers {
+			nb.overdue = now.Sub(nb.asked) >= neighborTimeout
+			x.followLocked(n, nb) // their checks may have failed or passed since
+		}
 	}
-	reason := hop.addr.String() + " no longer answers"
-	if ok {
-		reason = hop.addr.String() + " is at " + mac.String()
-		nb.mac = mac
-		nb.setMAC()
-	}
-	x.closeResolvedLocked()
-	x.mu.Unlock()
-	x.balancer.tell(Event{Kind: EventNeighbor, Reason: reason})
 }
 
 // closeResolvedLocked closes allResolved once every next hop has a MAC.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,21 +20,24 @@ import (
 // network is what a running balancer has open: for each worker a port on every
 // interface, and one link per interface. Its fields are used under Balancer.changing.
 type network struct {
-	names       []string // of interfaces, by index
-	links       []Link
-	macs        []forward.MAC
-	mtus        []int
-	ports       []Port   // of all workers and interfaces
-	byInterface [][]Port // the same, by index of the interface
-	receivers   []Port   // by worker: the port that it receives from
-	workers     []*dataplane.Worker
-	neighbors   *neighbors
-	logger      *slog.Logger
-	route       func(netip.Addr) (Route, error)
-	host        *hostRoutes // nil where Env.Route replaces it
-	closeOnce   sync.Once
-	ctx         context.Context
-	tasks       *errgroup.Group // all goroutines
+	names        []string // of interfaces, by index
+	indexes      []int    // the kernel's numbers of them, nil where they are not the host's
+	links        []Link
+	macs         []forward.MAC
+	mtus         []int
+	ports        []Port   // of all workers and interfaces
+	byInterface  [][]Port // the same, by index of the interface
+	receivers    []Port   // by worker: the port that it receives from
+	workers      []*dataplane.Worker
+	neighbors    *neighbors
+	serverRoutes map[netip.Addr]serverRoute // guarded by Balancer.mu too
+	logger       *slog.Logger
+	route        func(netip.Addr) (Route, error)
+	changes      <-chan struct{} // that routes may have changed
+	host         *hostRoutes     // nil where Env.Route replaces it
+	closeOnce    sync.Once
+	ctx          context.Context
+	tasks        *errgroup.Group // all goroutines
 
 	claiming bool           // active groups claim their VIPs
 	started  atomic.Bool    // and have done so for the first time
@@ -59,7 +61,7 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 		}
 	}
 	n = &network{
-		names: b.cfg.Interfaces, route: b.env.Route, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)),
+		names: b.cfg.Interfaces, route: b.env.Route, changes: b.env.RoutesChanged, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)),
 	}
 	defer func() {
 		if err != nil {
@@ -67,12 +69,20 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 		}
 	}()
 	if n.route == nil {
-		if n.host, err = openRoutes(); err != nil {
+		if n.host, err = openRoutes(b.env.Logger); err != nil {
 			return n, err
 		}
-		n.route = n.host.route
+		n.route, n.changes = n.host.route, n.host.changes.changed
 		for _, w := range b.cfg.warnings(n.route, isOn) {
 			b.env.Logger.Warn(w)
+		}
+	}
+	if b.onHost {
+		if n.indexes, err = indexes(n.names); err != nil {
+			return n, err
+		}
+		if err := n.refuseVRFs(); err != nil {
+			return n, err
 		}
 	}
 	n.tasks, n.ctx = errgroup.WithContext(ctx)
@@ -90,6 +100,19 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 		}
 	}
 	return n, nil
+}
+
+// indexes returns the kernel's numbers of interfaces.
+func indexes(names []string) ([]int, error) {
+	list := make([]int, len(names))
+	for i, name := range names {
+		found, err := net.InterfaceByName(name)
+		if err != nil {
+			return nil, fmt.Errorf("lb: interface %s: %w", name, err)
+		}
+		list[i] = found.Index
+	}
+	return list, nil
 }
 
 // openWorkers makes the workers that receive from one interface; each can send
@@ -136,9 +159,6 @@ func (n *network) close() {
 	})
 }
 
-// index returns the index of an interface, -1 where the config does not name it.
-func (n *network) index(name string) int { return slices.Index(n.names, name) }
-
 // serve runs everything until ctx ends or a part fails. It ends the change under which
 // the network was opened, once the VIPs are claimed.
 func (n *network) serve(b *Balancer) error {
@@ -165,11 +185,13 @@ func (n *network) serve(b *Balancer) error {
 		})
 	}
 	g.Go(func() error { return b.monitor.Run(n.ctx) })
-	g.Go(func() error { return repeat(n.ctx, b.expire) })
-	g.Go(func() error { return repeat(n.ctx, func() { b.forgetPathMTUs(n.ctx) }) })
+	g.Go(func() error { return repeat(n.ctx, expireEvery, b.expire) })
+	g.Go(func() error { return repeat(n.ctx, expireEvery, func() { b.forgetPathMTUs(n.ctx) }) })
+	g.Go(func() error { return b.logLosses(n.ctx) })
 	if n.host != nil {
-		g.Go(func() error { return n.followRoutes(b) })
+		g.Go(func() error { n.host.changes.run(); return nil })
 	}
+	g.Go(func() error { return n.followRoutes(b) })
 	g.Go(func() error {
 		defer b.endChange()
 		return n.start(b)
@@ -221,8 +243,19 @@ func listed[T any](list []T) string {
 // expire expires connections where there is no traffic that has workers do it.
 func (b *Balancer) expire() {
 	b.plane.Expire()
+	b.expireNeighbors()
 	b.updateDrains()
 	b.plane.SendResets(expireEvery)
+}
+
+// expireNeighbors does what becomes due with time for neighbors that do not answer; what
+// comes of it is reported with drains.
+func (b *Balancer) expireNeighbors() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.net != nil {
+		b.net.neighbors.expireLocked(b.net)
+	}
 }
 
 // forgetPathMTUs gives all servers the MTU of their route again, some time after the last
@@ -233,9 +266,9 @@ func (b *Balancer) forgetPathMTUs(ctx context.Context) {
 	}
 }
 
-// repeat calls a function each expireEvery until ctx ends.
-func repeat(ctx context.Context, do func()) error {
-	t := time.NewTicker(expireEvery)
+// repeat calls a function again and again until ctx ends.
+func repeat(ctx context.Context, every time.Duration, do func()) error {
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
 		select {
@@ -247,16 +280,28 @@ func repeat(ctx context.Context, do func()) error {
 	}
 }
 
+// followPause is the time from one look-up of all routes to the next: routes change many at
+// a time.
+const followPause = 100 * time.Millisecond
+
 // followRoutes updates next hops whenever the host's routes change.
 func (n *network) followRoutes(b *Balancer) error {
-	for n.host.changed() {
+	for {
+		select {
+		case <-n.ctx.Done():
+			return nil
+		case <-n.changes:
+		}
 		b.updateRoutes(n.ctx)
+		select {
+		case <-n.ctx.Done():
+			return nil
+		case <-time.After(followPause):
+		}
 	}
-	return nil
 }
 
-// updateRoutes looks up the servers' next hops again. A server without a route keeps the next
-// hop that it had.
+// updateRoutes looks up the servers' next hops again.
 func (b *Balancer) updateRoutes(ctx context.Context) {
 	if b.beginChange(ctx) != nil {
 		return // golb ends
@@ -266,11 +311,12 @@ func (b *Balancer) updateRoutes(ctx context.Context) {
 	if n == nil {
 		return
 	}
-	routes := n.routes(&b.cfg, nil)
+	routes := n.routes(&b.cfg)
 	n.neighbors.resolve(n, routes)
 	b.mu.Lock()
 	n.setRoutesLocked(b, routes)
 	b.mu.Unlock()
 	n.neighbors.stopUnused()
 	b.nextHops.reset(n)
+	b.report()
 }

@@ -60,10 +60,10 @@ func (x *nextHops) find(dst forward.Addr) *routedAddr {
 	if len(x.entries) >= maxRouted || len(x.hops) >= maxRouted {
 		x.forgetLocked()
 	}
-	hop, route, err := x.net.hopOf(dst.Netip())
-	e := &routedAddr{source: forward.AddrFrom(route.Source)}
-	if err == nil && hop.port >= 0 {
-		e.hop = x.hopLocked(hop)
+	to := x.net.routeTo(dst.Netip())
+	e := &routedAddr{source: forward.AddrFrom(to.route.Source)}
+	if len(to.hops) > 0 {
+		e.hop = x.hopLocked(to.hops[0])
 	}
 	x.entries[dst] = e
 	return e

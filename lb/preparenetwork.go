@@ -11,10 +11,10 @@ import (
 
 // preparedNetwork is a change of the network of which everything that can fail is done.
 type preparedNetwork struct {
-	routes map[netip.Addr]hopRoute // of all servers
-	filter forward.Filter          // of the config alone
-	vips   []LinkVIP               // to answer for
-	fresh  []LinkVIP               // those of them that the links did not answer for
+	routes map[netip.Addr]serverRoute // of all servers
+	filter forward.Filter             // of the config alone
+	vips   []LinkVIP                  // to answer for
+	fresh  []LinkVIP                  // those of them that the links did not answer for
 }
 
 // prepare makes the network ready for a config beside the one that it serves: ports pass
@@ -23,9 +23,8 @@ type preparedNetwork struct {
 func (n *network) prepare(ctx context.Context, b *Balancer, cfg *Config) (*preparedNetwork, error) {
 	ctx, cancel := n.bound(ctx)
 	defer cancel()
-	v := &validator{}
-	p := &preparedNetwork{routes: n.routes(cfg, v), filter: filterOf(cfg), vips: n.wantedVIPs(b.roles, cfg)}
-	if err := v.result(); err != nil {
+	p := &preparedNetwork{routes: n.routes(cfg), filter: filterOf(cfg), vips: n.wantedVIPs(b.roles, cfg)}
+	if err := neverReached(cfg, p.routes); err != nil {
 		return nil, err
 	}
 	p.fresh = n.newVIPs(p.vips)

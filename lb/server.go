@@ -57,10 +57,13 @@ type server struct {
 	up       bool
 	since    time.Time       // when up changed last
 	failures [sources]string // why it failed, by source; "" where the source does not fail it
-	reason   string          // the first of failures that is not ""
-	failedAt time.Time       // when it went down last
-	held     bool            // failed, but stays in the service (DownLastKnown)
-	passive  passiveState
+	// awaitsRoute says that nothing but sourceRoute fails it.
+	awaitsRoute bool
+	hop         nextHop   // that packets to it leave by; its port is noHop where there is none
+	reason      string    // the first of failures that is not ""
+	failedAt    time.Time // when it went down last
+	held        bool      // failed, but stays in the service (DownLastKnown)
+	passive     passiveState
 
 	checks   []serverCheck // all have to pass
 	agentKey string        // of its agent's check
@@ -72,6 +75,7 @@ type server struct {
 type serverCheck struct {
 	key    string // of its target; "" where the result is fixed
 	label  string // begins its reasons
+	itself bool   // it goes to the server's own address
 	known  bool   // there is a result
 	reason string // why it failed; "" where it did not
 }

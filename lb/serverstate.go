@@ -17,7 +17,8 @@ import (
 type source uint8
 
 const (
-	sourceCheck   source = iota // its check, of its own address
+	sourceRoute   source = iota // the host's route to it, and its next hop: see routes.go
+	sourceCheck                 // its check, of its own address
 	sourcePath                  // its true path check
 	sourcePassive               // its connections, see PassiveCheck
 	sourceAgent                 // the agent on it
@@ -94,10 +95,17 @@ func (b *Balancer) setFailedLocked(s *server, from source, failed bool, reason s
 	if failed {
 		s.failures[from] = cmp.Or(reason, "failed")
 	}
-	was := s.up
+	was, waited := s.up, s.awaitsRoute
 	s.reason = cmp.Or(s.failures[:]...)
 	s.up = s.reason == ""
+	s.awaitsRoute = s.failures[sourceRoute] != "" && cmp.Or(s.failures[sourceRoute+1:]...) == ""
+	if s == s.service.fallback {
+		return b.setFallbackLocked(s, was)
+	}
 	if s.up == was {
+		if s.awaitsRoute != waited {
+			b.updateSchedulerLocked(s)
+		}
 		return false
 	}
 	s.since = time.Now()
@@ -112,6 +120,26 @@ func (b *Balancer) setFailedLocked(s *server, from source, failed bool, reason s
 		b.plane.Cut(s.dp)
 	}
 	return true
+}
+
+// setFallbackLocked opens or closes the way to a fallback server.
+func (b *Balancer) setFallbackLocked(s *server, was bool) (changed bool) {
+	if s.up == was {
+		return false
+	}
+	s.since = time.Now()
+	s.service.setFallback()
+	b.updateQuorumLocked(s.service)
+	return true
+}
+
+// setFallback gives packets the fallback server, if it can be reached.
+func (v *service) setFallback() {
+	if v.fallback != nil && v.fallback.up {
+		v.dp.SetFallback(v.fallback.dp)
+	} else {
+		v.dp.SetFallback(nil)
+	}
 }
 
 // updateQuorumLocked finds whether a service has its quorum, and opens or closes it
@@ -157,7 +185,7 @@ func (v *service) whenDownAction() string {
 		return "new connections are refused"
 	case v.policy.whenDown == DownLastKnown:
 		return "the servers that failed last stay"
-	case v.fallback != nil:
+	case v.fallback != nil && v.fallback.up:
 		return "new connections go to the fallback " + v.fallback.name
 	case v.policy.hasPage:
 		return "new connections get the fallback page"
@@ -165,8 +193,11 @@ func (v *service) whenDownAction() string {
 	return "no fallback: new connections go to the servers that are left, if any"
 }
 
-// hasFallback reports whether the service has a fallback server or page.
-func (v *service) hasFallback() bool { return v.fallback != nil || v.policy.hasPage }
+// hasFallback reports whether the service has a fallback server that can be reached, or a
+// page.
+func (v *service) hasFallback() bool {
+	return v.fallback != nil && v.fallback.up || v.policy.hasPage
+}
 
 // holdLastKnownLocked keeps the servers that failed last in a service that is down, if its
 // policy is DownLastKnown, and removes them when it is up again.
@@ -187,7 +218,9 @@ func (b *Balancer) holdLastKnownLocked(v *service) {
 }
 
 // updateSchedulerLocked adds a server to its scheduler if it is up or held. Otherwise it
-// removes the server, or sets its weight to 0 where the service is quiescent.
+// removes the server, or sets its weight to 0 where the service is quiescent, or where
+// nothing but the host's route to the server is missing: its connections go on once that is
+// back.
 func (b *Balancer) updateSchedulerLocked(s *server) {
 	v := s.service
 	listed, alive := v.dp.Has(s.dp), s.up || s.held
@@ -198,7 +231,7 @@ func (b *Balancer) updateSchedulerLocked(s *server) {
 	case alive && !listed:
 		v.dp.Add(s.dp)
 		b.updateWeightLocked(s, !s.rampStart.IsZero())
-	case alive, v.policy.quiescent:
+	case alive, v.policy.quiescent, listed && s.awaitsRoute:
 		b.updateWeightLocked(s, true)
 	case listed:
 		v.dp.Remove(s.dp)
@@ -210,7 +243,7 @@ func (b *Balancer) updateSchedulerLocked(s *server) {
 func (b *Balancer) updateWeightLocked(s *server, always bool) {
 	weight, p := s.agentWeight(), &s.service.policy
 	switch {
-	case !s.accepts(), !s.up && !s.held && p.quiescent:
+	case !s.accepts(), !s.up && !s.held && (p.quiescent || s.awaitsRoute):
 		weight = 0
 	case !s.rampStart.IsZero() && weight > 1:
 		if passed := b.env.Now().Sub(s.rampStart); passed < p.slowStart {
@@ -229,6 +262,10 @@ func (s *server) action() string {
 	v := s.service
 	text := "it gets no new connections"
 	switch {
+	case s == v.fallback && s.up:
+		return "it gets connections while the service is down"
+	case s == v.fallback:
+		return "the service has no fallback server"
 	case s.up && !s.rampStart.IsZero():
 		text = fmt.Sprintf("its share of new connections grows over %v", v.policy.slowStart)
 	case s.up:
@@ -237,7 +274,7 @@ func (s *server) action() string {
 		text = "it stays, as all servers that failed last do"
 	case v.policy.cutFailed:
 		text += "; existing ones were cut"
-	case v.policy.quiescent:
+	case v.policy.quiescent, s.awaitsRoute:
 		text += "; existing ones go on"
 	}
 	return fmt.Sprintf("%s; %d of %d servers up", text, v.upServers(), len(v.servers))

@@ -98,16 +98,10 @@ func (w *world) env(now func() time.Time) Env {
 			if err := w.at(context.Background(), "route "+a.String()); err != nil {
 				return Route{}, err
 			}
-			if a == worldElsewhere {
-				return Route{Interface: "eth9"}, nil
-			}
 			return Route{Interface: "world0", Source: rigSource(a)}, nil
 		},
 	}
 }
-
-// worldElsewhere is an address that another interface leads to.
-var worldElsewhere = netip.MustParseAddr("10.9.9.9")
 
 func (w *world) openLink(cfg LinkConfig) (Link, error) {
 	w.mu.Lock()

@@ -142,7 +142,7 @@ func TestReloadAppliesOrRefusesTheWholeFile(t *testing.T) {
 
 func TestRunSaysWhereInTheFileItFails(t *testing.T) {
 	s := server{file: write(t, runnable), log: slog.New(slog.DiscardHandler), env: inMemoryEnv(), check: func(*lb.Config) error { return nil }}
-	s.env.Route = func(netip.Addr) (lb.Route, error) { return lb.Route{}, errors.New("no route") }
+	s.env.Route = func(netip.Addr) (lb.Route, error) { return lb.Route{}, lb.ErrOwnHost }
 	err := s.run(t.Context(), nil)
 	var mistakes conf.Errors
 	if !errors.As(err, &mistakes) || len(mistakes) != 1 || mistakes[0].Line != 9 || mistakes[0].Column != 18 {

@@ -139,7 +139,8 @@ const expireStep = time.Second / 16
 
 // Send gives the balancer an IP packet, from the MAC that its source address
 // says, and returns when all that follows from it is done. It fails where the
-// bytes are no IP packet, and where the world does not fit the config.
+// bytes are no IP packet, and where the world does not fit the config. A server that the
+// world has no way to is down.
 func (s *Simulator) Send(packet []byte) (Step, error) {
 	src, err := source(packet)
 	if err != nil {

@@ -171,12 +171,14 @@ func TestWorldIsHeldAgainstTheConfig(t *testing.T) {
 
 	cfg := config(1)
 	cfg.Services[0] = lb.Service{VIP: netip.MustParseAddr("fd00::1"), Port: 80, Servers: []lb.Server{{Address: netip.MustParseAddr("fd00::2")}}}
+	w.MACOf = nil
 	unreachable, err := simulate.New(cfg, w)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := unreachable.Send(segment(1, 80, forward.FlagSYN)); err == nil {
-		t.Error("a server that no route leads to was accepted")
+	syn := lbtest.Packet{Src: netip.MustParseAddrPort("[fd00::9]:4000"), Dst: netip.MustParseAddrPort("[fd00::1]:80"), Flags: forward.FlagSYN}
+	if step, err := unreachable.Send(syn.Bytes()); err != nil || step.Connection != nil || step.Reason != "no_server" {
+		t.Errorf("a client of a server that no route leads to: %+v, %v", step, err)
 	}
 	if err := unreachable.Close(); err != nil {
 		t.Error(err)
