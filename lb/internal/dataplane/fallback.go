@@ -23,7 +23,7 @@ func (p *Plane) EndDatagramFlows(s *Server) {
 	for c := uint32(1); c < p.table.used(); c++ {
 		m := p.table.conns[c].load()
 		if m.has(flagLive) && m.server() == s.ID && p.table.conns[c].proto() == forward.ProtoUDP {
-			p.delete(m.id(c))
+			p.delete(m.id(c), flagAssured)
 		}
 	}
 }

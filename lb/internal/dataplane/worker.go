@@ -41,6 +41,11 @@ type Worker struct {
 	now   Tick
 	drops [NumReasons]relaxed
 
+	random    uint64                 // state of the generator that draws samples of the table
+	sampled   sample                 // see Worker.sample
+	givenUp   [numWorths + 1]relaxed // by worth, and templates
+	stateless relaxed                // packets forwarded without an entry, since there is no room
+
 	tasks chan task
 
 	rx       [batchSize]rxPacket
@@ -84,7 +89,7 @@ func (p *Plane) AddWorker(c WorkerConfig) *Worker {
 		batch: make([]forward.Frame, batchSize),
 		arena: make([]byte, arenaSize),
 		ipID:  uint16(len(workers)), idStep: uint16(p.workerCount),
-		tasks: make(chan task, maxTasks),
+		tasks: make(chan task, maxTasks), random: p.table.secret[0] + uint64(len(workers)),
 	}
 	w.out = make([]txQueue, len(c.Ports))
 	for i, port := range c.Ports {
