@@ -205,7 +205,7 @@ func (p *Plane) endDeniedConns() {
 			continue
 		}
 		end, wanted := p.resettable(c, m, s)
-		p.delete(m.id(c))
+		p.delete(m.id(c), flagAssured)
 		if wanted && end.nat {
 			p.closedNAT.add(&end, p.tick()+closedFor)
 		}
