@@ -12,7 +12,7 @@ import (
 	"unicode"
 
 	"github.com/golb/golb/health"
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 	"github.com/golb/golb/lb/internal/fields"
 	"github.com/golb/golb/sched"
 )
