@@ -14,6 +14,7 @@ import (
 // Server): these go one at a time.
 type Plane struct {
 	snap    atomic.Pointer[Snapshot]
+	ifaces  atomic.Pointer[[]Interface]
 	table   *table
 	servers serverTable
 	now     func() time.Time
@@ -76,6 +77,7 @@ type NextHops interface {
 func New(c Config) *Plane {
 	p := &Plane{now: c.Now, start: c.Now(), rand: c.Rand, nextHops: c.NextHops, hooks: c.Hooks, workerCount: c.Workers, interner: newInterner()}
 	p.workers.Store(new([]*Worker))
+	p.SetInterfaces(nil)
 	p.servers.start()
 	p.frags.start(c.Rand())
 	p.pageKey = cookieKey{c.Rand(), c.Rand()}
