@@ -232,6 +232,10 @@ func (w *Worker) newFlow(x *rxPacket) Reason {
 	if v == nil {
 		return w.noService(x)
 	}
+	if !v.settings.Load().access.allows(p.Src) {
+		v.denied.Add(1)
+		return Denied
+	}
 	x.answerFrom = p.Dst
 	switch p.Proto {
 	case forward.ProtoTCP:
