@@ -43,7 +43,7 @@ const (
 type netInterface struct {
 	name   string   // in the config
 	names  []string // in configs before
-	number int    // index in network.interfaces
+	number int      // index in network.interfaces
 	link   *linkSlot
 	// slots are where all workers have their ports, by the interface that they receive from,
 	// and by worker.
