@@ -118,8 +118,11 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 			fmt.Fprintf(w, "    %s\n", checkLine(now, r.Path, "true path", r.Reason))
 		}
 		if f := r.Failed; f != (lb.FailedConnections{}) {
-			fmt.Fprintf(w, "    failed connections so far: %d not answered, %d refused, %d unreachable\n",
-				f.Unanswered, f.Refused, f.Unreachable)
+			fmt.Fprintf(w, "    failed connections so far: %d of %d: %d not answered, %d refused, %d unreachable\n",
+				f.Sum(), f.Sum()+r.Established, f.Unanswered, f.Refused, f.Unreachable)
+		}
+		if r.Diagnosis != "" {
+			fmt.Fprintf(w, "    %s\n", r.Diagnosis)
 		}
 		if r.Agent != nil {
 			fmt.Fprintf(w, "    %s\n", agentLine(now, r.Agent))

@@ -137,13 +137,14 @@ func TestBriefDurations(t *testing.T) {
 
 func TestHealthShowsFailedConnections(t *testing.T) {
 	h := api.Health{Services: []lb.ServiceHealth{{Name: "web", Up: true, Servers: []lb.ServerHealth{
-		{Name: "s1", Up: true}, {Name: "s2", Up: true, Failed: lb.FailedConnections{Unanswered: 3, Refused: 2, Unreachable: 1}},
+		{Name: "s1", Up: true}, {Name: "s2", Up: true, Established: 5,
+			Failed: lb.FailedConnections{Unanswered: 3, Refused: 2, Unreachable: 1}, Diagnosis: "the VIP is missing"},
 	}}}}
 	var out strings.Builder
 	if err := printHealth(&out, h, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	const want = "    failed connections so far: 3 not answered, 2 refused, 1 unreachable\n"
+	const want = "    failed connections so far: 6 of 11: 3 not answered, 2 refused, 1 unreachable\n    the VIP is missing\n"
 	if !strings.HasSuffix(out.String(), want) || strings.Count(out.String(), "failed") != 1 {
 		t.Errorf("got\n%s", out.String())
 	}
