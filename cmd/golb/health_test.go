@@ -91,14 +91,14 @@ func TestHealthShowsTheRunningBalancer(t *testing.T) {
 	}
 	want := []string{
 		`web: 1 of 2 servers up`,
-		`  server  is    for\s+weight  checked  took\s+last results  next\s+check`,
-		`  good    up    [\d.]+s\s+1\s+[\d.]+s\s+[\d.]+ ms\s+\+{10}\s+(now|[\d.]+s)\s+tcp 192.0.2.11:80`,
-		`  bad     down  [\d.]+s\s+1\s+[\d.]+s\s+[\d.]+ ms\s+-{10}\s+(now|[\d.]+s)\s+tcp 192.0.2.12:80`,
+		`  server  is    for\s+weight  checked\s+took\s+last results  next\s+check`,
+		`  good    up    [\d.]+s\s+1\s+[\d.]+s ago\s+[\d.]+ ms\s+\+{10}\s+(running|[\d.]+s)\s+tcp 192.0.2.11:80`,
+		`  bad     down  [\d.]+s\s+1\s+[\d.]+s ago\s+[\d.]+ ms\s+-{10}\s+(running|[\d.]+s)\s+tcp 192.0.2.12:80`,
 		`    connect to 192.0.2.12:80: cable pulled`,
 		``,
 		`shut: 0 of 1 server up; servers of weight 0 of 1 are up, quorum 1`,
 		`  server  is    for\s+weight  checked  took  last results  next  check`,
-		`  s       down  [\d.]+s\s+1\s+-\s+-\s+-\s+-\s+off`,
+		`  s       down  [\d.]+s\s+1\s+never\s+-\s+none\s+-\s+off`,
 		`    off by configuration`,
 		``,
 	}
