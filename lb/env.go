@@ -233,6 +233,8 @@ const (
 	EventDrained       EventKind = "drained"        // the last connection of a draining server ended
 	EventVIPConflict   EventKind = "vip_conflict"   // another host claims a VIP
 	EventNeighbor      EventKind = "neighbor"       // a next hop's MAC became known, changed or was lost
+	EventTableFull     EventKind = "table_full"     // new connections find the connection table full
+	EventTableRoom     EventKind = "table_room"     // and room again, for 10 s
 	EventRole          EventKind = "role"           // a group of VIPs became active or standby
 )
 
