@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/health"
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
@@ -171,7 +172,7 @@ func (s *Service) schedulerKey() string {
 func (s *Service) policy() servicePolicy {
 	return servicePolicy{
 		quiescent: s.Quiescent, slowStart: s.SlowStart, quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, whenDown: s.WhenDown,
-		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.PassiveCheck.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(),
+		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.PassiveCheck.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(), timeout: s.longestCheck(),
 	}
 }
 
@@ -181,6 +182,7 @@ func (s *Service) dataplane(global Timeouts) dataplane.ServiceConfig {
 		Persistence: s.Persistence.Timeout, CallID: s.Persistence.Engine == EngineSIP, OnePacket: s.OnePacket,
 		Rate: uint32(s.MaxRate), ClientRate: uint32(s.MaxClientRate), RefuseWhenDown: s.WhenDown == DownRefuse, Page: s.Fallback.response(),
 		Timeouts: []dataplane.Timeouts{dataplane.Timeouts(global), dataplane.Timeouts(s.Timeouts)},
+		Allow:    prefixes(s.Allow), Deny: prefixes(s.Deny),
 	}
 	length := s.anyVIP().BitLen()
 	bits := cmp.Or(s.Persistence.Prefix, length) + 128 - length
@@ -191,6 +193,14 @@ func (s *Service) dataplane(global Timeouts) dataplane.ServiceConfig {
 		set.ClientMask[i] = ^byte(0xff >> max(0, min(8, bits-8*i)))
 	}
 	return set
+}
+
+func prefixes(list []Prefix) []netip.Prefix {
+	plain := make([]netip.Prefix, len(list))
+	for i, p := range list {
+		plain[i] = p.Prefix
+	}
+	return plain
 }
 
 // dataplane returns the tunnel for the data plane.
@@ -241,6 +251,14 @@ func (s *Service) detection() time.Duration {
 		longest = max(longest, c.settings().Detection())
 	}
 	return longest
+}
+
+// longestCheck returns how long any of the service's checks may take.
+func (s *Service) longestCheck() (d time.Duration) {
+	for _, c := range s.checks() {
+		d = max(d, cmp.Or(c.Timeout, health.DefaultTimeout))
+	}
+	return d
 }
 
 // EngineSIP names the persistence engine for SIP over UDP: packets with the same

@@ -103,6 +103,14 @@ type Service struct {
 	// where not given.
 	WhenDown DownPolicy `yaml:"when_down"`
 	Fallback Fallback   `yaml:"fallback"` // for new connections that no server takes
+	// Allow and Deny say which clients may come, since the host's firewall does not see their
+	// packets. Of all prefixes that have a client's address the longest decides, whatever
+	// their order; where none has it, the client may come if Allow is empty. Packets of
+	// new connections of others are dropped with the reason Denied, and connections of
+	// clients that a reload shuts out end. 100,000 prefixes make a new connection slower by
+	// a tenth of a microsecond.
+	Allow []Prefix `yaml:"allow"`
+	Deny  []Prefix `yaml:"deny"`
 	// MaxRate and MaxClientRate limit the new connections per second of the service, and of
 	// each client: an IPv4 address, or an IPv6 /64. The burst is one second's worth.
 	// Packets beyond are dropped with the reason RateLimited. 0 means no limit.
@@ -250,6 +258,12 @@ type Check struct {
 	Timeout  time.Duration `yaml:"timeout" also:"checktimeout,negotiatetimeout"` // of one check; 0 means 3 s
 	Fall     int           `yaml:"fall" also:"failurecount"`                     // failures in a row until down; 0 means 2
 	Rise     int           `yaml:"rise"`                                         // successes in a row until up; 0 means 1
+
+	// Unchecked is what a server counts as until its first check: "down", or "up", with
+	// which it gets clients before anyone has seen it work. The first result counts by
+	// itself, whatever Fall and Rise are. A reload keeps what is known of a server, also
+	// where its check is another one. "" means down.
+	Unchecked string `yaml:"unchecked"`
 
 	// Through "vip" checks the true path too: a SYN to the VIP reaches each server by golb's
 	// own rewriting, as a client's would. With DSR and TUN only this shows that a server

@@ -33,6 +33,7 @@ const (
 // eventKinds are all kinds of events.
 var eventKinds = map[EventKind]eventTexts{
 	EventReady:         {message: "forwarding"},
+	EventServerJoined:  {message: "server joins"},
 	EventServerUp:      {message: "server is up", topic: "state", state: "up", normal: true},
 	EventServerDown:    {message: "server is down", level: slog.LevelWarn, topic: "state", state: "down", urgency: urgencyServer},
 	EventServerSuspect: {message: "connections to a server fail", level: slog.LevelWarn, topic: "suspect", state: "suspect", urgency: urgencyWarning},
@@ -43,6 +44,9 @@ var eventKinds = map[EventKind]eventTexts{
 	EventTableFull:     {message: "connection table is full", level: slog.LevelWarn, topic: "table", thing: "the connection table", state: "full", urgency: urgencyServer},
 	EventTableRoom:     {message: "connection table has room again", topic: "table", thing: "the connection table", state: "no longer full", normal: true, urgency: urgencyWarning},
 	EventNeighbor:      {message: "next hop changed"},
+	EventInterfaceUp:   {message: "interface is up", topic: "state", state: "up", normal: true, urgency: urgencyWarning},
+	EventInterfaceDown: {message: "interface is not up", level: slog.LevelWarn, topic: "state", state: "not up", urgency: urgencyServer},
+	EventInterface:     {message: "interface changed"},
 	EventRole:          {message: "role changed", topic: "role", urgency: urgencyWarning},
 }
 
@@ -77,6 +81,8 @@ func (e *Event) thing(k *eventTexts) string {
 		return "the service"
 	case e.Group != "":
 		return "group " + e.Group
+	case e.Interface != "":
+		return "interface " + e.Interface
 	case e.VIP.IsValid():
 		return "VIP " + e.VIP.String()
 	}

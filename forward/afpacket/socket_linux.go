@@ -49,6 +49,9 @@ func openGroup(cfg Config, n int) (_ []*Port, err error) {
 		return nil, err
 	}
 	ifi, err := net.InterfaceByName(cfg.Interface)
+	if cfg.Index != 0 {
+		ifi, err = net.InterfaceByIndex(cfg.Index)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +107,9 @@ func (s *socket) open(cfg Config, index int) error {
 	if fd, err = openReceiver(cfg, index); err != nil {
 		return fmt.Errorf("to receive: %w", err)
 	}
-	s.in.init(fd, cfg.Batch, cfg.Spin)
+	if err := s.in.init(fd, cfg.Batch, cfg.Spin); err != nil {
+		return err
+	}
 	return s.waker.init(fd)
 }
 

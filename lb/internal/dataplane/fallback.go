@@ -7,7 +7,7 @@ import "github.com/golb/golb/forward"
 func (w *Worker) scheduleFallback(x *rxPacket, v *Service) Reason {
 	p, set, s := &x.packet, v.settings.Load(), v.fallback.Load()
 	switch {
-	case set.refuse && v.closed.Load():
+	case set.refuse && v.Gate() == GateClosed:
 		return NoServer
 	case s == nil && set.page != nil && p.Proto == forward.ProtoTCP && p.TCPFlags&(forward.FlagSYN|forward.FlagACK) == forward.FlagSYN:
 		return w.sendSYNACK(x)

@@ -23,8 +23,13 @@ func (w *Worker) schedule(x *rxPacket, v *Service) Reason {
 	if w.plane.hooks.Admit != nil && !w.plane.hooks.Admit(w.flowOf(x)) {
 		return NotAdmitted
 	}
-	if v.closed.Load() && (v.port != ftpPort || p.DstPort == ftpPort) { // FTP data connections go to the control connection's server
-		return NoServer
+	if v.port != ftpPort || p.DstPort == ftpPort { // FTP data connections go to the control connection's server
+		switch v.Gate() {
+		case GateClosed:
+			return NoServer
+		case GateWaiting:
+			return Unchecked
+		}
 	}
 	if set.persistence != 0 {
 		reason := w.schedulePersistent(x, v, set)
