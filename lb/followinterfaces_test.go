@@ -258,3 +258,36 @@ func (w *world) fail(number int, err error) {
 	w.mu.Unlock()
 	p.failure <- err
 }
+
+// TestVIPsAreClaimedWhereAnInterfaceComes: after they were probed there, which a Link that
+// does not know yet that it is up cannot do, and as long as no other host has them.
+func TestVIPsAreClaimedWhereAnInterfaceComes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		probe error
+		told  int
+	}{"at once": {nil, 0}, "the link is up later": {ErrLinkDown, 0}, "another host has it at first": {errStep, 1}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := startFollowed(t, hostInterface(1, "world0"))
+				if tt.probe != nil {
+					x.world.on("Probe world1", 0, func(context.Context) error { return tt.probe })
+				}
+				x.monitor.lists <- []HostInterface{hostInterface(1, "world0"), hostInterface(2, "world1")}
+				time.Sleep(2 * probeAgainAfter)
+				synctest.Wait()
+				conflicts := 0
+				x.world.mu.Lock()
+				defer x.world.mu.Unlock()
+				for _, e := range x.world.events {
+					if e.Kind == EventVIPConflict {
+						conflicts++
+					}
+				}
+				l := x.world.links[1]
+				if len(l.vips) != 1 || len(l.probed) == 0 || len(l.announced) == 0 || conflicts != tt.told {
+					t.Errorf("answers for %v, probed %v, announced %v, told %d conflicts", l.vips, l.probed, l.announced, conflicts)
+				}
+			})
+		})
+	}
+}

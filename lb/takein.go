@@ -9,9 +9,11 @@ import (
 	"time"
 )
 
-// probeAgainAfter is how long takeIn waits before it asks again for a VIP that another host
-// has.
-const probeAgainAfter = 5 * time.Second
+// How long takeIn waits before it asks again for VIPs.
+const (
+	probeAgainAfter = 5 * time.Second        // one that another host has
+	linkUpAfter     = 200 * time.Millisecond // on a Link that does not know yet that it is up
+)
 
 // takeIn claims VIPs on an interface that came, or got its carrier, after they were claimed
 // elsewhere.
@@ -31,12 +33,17 @@ func (n *network) takeIn(b *Balancer, f *netInterface) error {
 			continue
 		}
 		free, taken := probeEach(n.ctx, link, due)
+		if len(free)+len(taken) < len(due) && b.interfaceUp(f) {
+			again = time.After(linkUpAfter)
+		}
 		for a, err := range taken {
 			if !told[a] {
 				b.tellConflict(a, err.Error())
 			}
 			told[a] = true
-			again = time.After(probeAgainAfter)
+			if again == nil {
+				again = time.After(probeAgainAfter)
+			}
 		}
 		for _, a := range free {
 			delete(told, a)
@@ -46,6 +53,12 @@ func (n *network) takeIn(b *Balancer, f *netInterface) error {
 			b.endChange()
 		}
 	}
+}
+
+func (b *Balancer) interfaceUp(f *netInterface) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return f.seen.state() == InterfaceUp
 }
 
 // probeEach probes each address by itself. Those that could not be probed now are in neither
