@@ -1,9 +1,11 @@
 package lb
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/golb/golb/arp"
+	"github.com/golb/golb/forward"
 	"github.com/golb/golb/forward/afpacket"
 )
 
@@ -40,6 +42,7 @@ func openLink(cfg LinkConfig) (Link, error) {
 		OnConflict: func(c arp.Conflict) {
 			cfg.OnConflict(c.VIP, (&arp.ConflictError{Conflict: c}).Error())
 		},
+		OnNeighborConflict: cfg.OnNeighborConflict,
 	})
 }
 
@@ -51,7 +54,15 @@ func (b *Balancer) linkConfig(iface string, index int) LinkConfig {
 		Logger:     b.env.Logger,
 		ProbeTime:  b.cfg.Settings.probeTime(),
 		OnConflict: b.tellConflict,
+
+		OnNeighborConflict: b.tellNeighborConflict,
 	}
+}
+
+// tellNeighborConflict tells that another host claims the address of a next hop.
+func (b *Balancer) tellNeighborConflict(c NeighborConflict) {
+	b.tell(Event{Kind: EventNeighborConflict, Interface: c.Interface, Reason: fmt.Sprintf(
+		"%s claims to be %s, which answers at %s and stays there", forward.MAC(c.Claimant), c.Addr, forward.MAC(c.MAC))})
 }
 
 // tellConflict tells that another host claims a VIP.
