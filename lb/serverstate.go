@@ -337,6 +337,7 @@ func (b *Balancer) updateWeightLocked(s *server, always bool) {
 			s.rampStart = time.Time{}
 		}
 	}
+	s.dp.SetKeepsClients(p.keepsClients && s.failed() && s.accepts())
 	if always || weight != s.dp.Weight() {
 		s.service.dp.SetWeight(s.dp, weight)
 	}

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,6 +120,7 @@ func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *s
 func (s *Service) pathCheck() *Check {
 	for _, c := range s.checks() {
 		if c.Through == throughVIP {
+			c.Timeout = cmp.Or(c.ConnectTimeout, c.Timeout)
 			return &c
 		}
 	}
