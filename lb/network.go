@@ -187,6 +187,7 @@ func (n *network) serve(b *Balancer) error {
 	g.Go(func() error { return b.monitor.Run(n.ctx) })
 	g.Go(func() error { return repeat(n.ctx, b.expire) })
 	g.Go(func() error { return repeat(n.ctx, func() { b.forgetPathMTUs(n.ctx) }) })
+	g.Go(func() error { return repeat(n.ctx, b.plane.AgeHops) })
 	if n.host != nil {
 		g.Go(func() error { n.host.changes.run(); return nil })
 	}
