@@ -143,7 +143,7 @@ func TestManyMACsDoNotUseUpHops(t *testing.T) {
 		f := p.Frame()
 		for n := range 70_000 {
 			binary.BigEndian.PutUint32(f.Data[8:], uint32(n))
-			f.Data[6] = 2
+			f.Data[6], f.Data[7] = 2, 9
 			r.wires["front"].Inject(f)
 		}
 		r.wires["back"].Inject()
