@@ -181,7 +181,7 @@ func (x *allocRig) cases() []allocCase {
 		allocCase{name: "not a VIP", want: NotVIP,
 			frames: []allocFrame{{data: rigFrame(rigClient, TCP, allocClient4, netip.MustParseAddrPort("203.0.113.1:80"), forward.FlagSYN)}}},
 		allocCase{name: "a server's own", want: forwarded,
-			frames: []allocFrame{{data: rigFrame(rigClient, TCP, netip.MustParseAddrPort("10.2.0.1:5000"), netip.MustParseAddrPort("203.0.113.1:80"), forward.FlagSYN)}}},
+			frames: []allocFrame{{data: rigFrame(rigServerMAC(netip.MustParseAddr("10.2.0.1")), TCP, netip.MustParseAddrPort("10.2.0.1:5000"), netip.MustParseAddrPort("203.0.113.1:80"), forward.FlagSYN)}}},
 	)
 }
 

@@ -185,9 +185,10 @@ func (n *network) serve(b *Balancer) error {
 		})
 	}
 	g.Go(func() error { return b.monitor.Run(n.ctx) })
-	g.Go(func() error { return repeat(n.ctx, b.expire) })
-	g.Go(func() error { return repeat(n.ctx, func() { b.forgetPathMTUs(n.ctx) }) })
-	g.Go(func() error { return repeat(n.ctx, b.plane.AgeHops) })
+	g.Go(func() error { return repeat(n.ctx, expireEvery, b.expire) })
+	g.Go(func() error { return repeat(n.ctx, expireEvery, func() { b.forgetPathMTUs(n.ctx) }) })
+	g.Go(func() error { return repeat(n.ctx, expireEvery, b.plane.AgeHops) })
+	g.Go(func() error { return b.logLosses(n.ctx) })
 	if n.host != nil {
 		g.Go(func() error { n.host.changes.run(); return nil })
 	}
@@ -266,9 +267,9 @@ func (b *Balancer) forgetPathMTUs(ctx context.Context) {
 	}
 }
 
-// repeat calls a function each expireEvery until ctx ends.
-func repeat(ctx context.Context, do func()) error {
-	t := time.NewTicker(expireEvery)
+// repeat calls a function again and again until ctx ends.
+func repeat(ctx context.Context, every time.Duration, do func()) error {
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
 		select {

@@ -12,6 +12,7 @@ type Stats struct {
 	Services    []ServiceStats   `json:"services"`    // in the config's order
 	Interfaces  []InterfaceStats `json:"interfaces"`  // in the config's order; none unless Run runs
 	Connections int              `json:"connections"` // in the table, templates included
+	TableSize   int              `json:"table_size"`  // how many there is room for
 	Drops       Drops            `json:"drops"`       // frames not forwarded
 }
 
@@ -65,7 +66,7 @@ func (b *Balancer) Stats() Stats {
 	interfaces := b.interfaceStats()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	st := Stats{Services: []ServiceStats{}, Interfaces: interfaces, Connections: b.plane.InUse(), Drops: Drops{}}
+	st := Stats{Services: []ServiceStats{}, Interfaces: interfaces, Connections: b.plane.InUse(), TableSize: b.plane.Size(), Drops: Drops{}}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		v := b.services[i]

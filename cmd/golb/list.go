@@ -22,13 +22,19 @@ func newListCommand() *cobra.Command {
 		Long: `List the services of the golb that runs on this host, each with the packets that
 it takes and its scheduler. For each server: method, weight, state, the active and
 inactive connections and persistence templates of now, and the connections, and
-packets and bytes from clients, since golb started. The last line counts the frames
-that golb did not forward, by reason; there is none where it forwarded all.`,
+packets and bytes from clients, since golb started. Then how full the connection table
+is, and for each interface the frames received and sent, what was lost there, and its
+ARP and neighbor discovery. The last line counts the frames that golb did not forward,
+by reason; there is none where it forwarded all.`,
 		Example: `  golb list
   golb list --json | jq '.drops'`,
 	}, "print all counters as JSON", (*api.Client).Stats, func(w io.Writer, st lb.Stats) error {
 		if err := printServices(w, st.Services); err != nil {
 			return err
+		}
+		fmt.Fprintf(w, "\nconnections: %d of %d\n", st.Connections, st.TableSize)
+		for i := range st.Interfaces {
+			printInterface(w, &st.Interfaces[i])
 		}
 		printDrops(w, st.Drops)
 		return nil
@@ -77,19 +83,38 @@ func serviceTitle(v *lb.ServiceStats) string {
 	return s
 }
 
-// printDrops prints the frames that were not forwarded, the most frequent reason first.
+// printInterface prints what an interface counts, its losses last.
+func printInterface(w io.Writer, s *lb.InterfaceStats) {
+	l := &s.Link
+	fmt.Fprintf(w, "%s: %d frames received, %d sent; ARP and ND: %d answered, %d asked, %d announced, %s", s.Name, s.Port.Received, s.Port.Sent,
+		l.RequestsAnswered+l.SolicitationsAnswered, l.RequestsSent, l.AnnouncementsSent, count(int(l.Conflicts), "conflict"))
+	if lost := s.Losses(); len(lost) > 0 {
+		fmt.Fprintf(w, "; lost: %s", counters(lost))
+	}
+	fmt.Fprintln(w)
+}
+
+// printDrops prints the frames that were not forwarded.
 func printDrops(w io.Writer, drops lb.Drops) {
 	if len(drops) == 0 {
 		return
 	}
-	reasons := slices.SortedFunc(maps.Keys(drops), func(a, b lb.Reason) int {
-		return cmp.Or(cmp.Compare(drops[b], drops[a]), cmp.Compare(a, b))
-	})
-	parts := make([]string, len(reasons))
-	for i, r := range reasons {
-		parts[i] = fmt.Sprintf("%s %d", r, drops[r])
+	byName := map[string]uint64{}
+	for r, n := range drops {
+		byName[r.String()] = n
 	}
-	fmt.Fprintf(w, "\nframes not forwarded: %s\n", strings.Join(parts, ", "))
+	fmt.Fprintf(w, "frames not forwarded: %s\n", counters(byName))
+}
+
+// counters writes counters, the largest first.
+func counters(byName map[string]uint64) string {
+	names := slices.SortedFunc(maps.Keys(byName), func(a, b string) int {
+		return cmp.Or(cmp.Compare(byName[b], byName[a]), cmp.Compare(a, b))
+	})
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%s %d", name, byName[name])
+	}
+	return strings.Join(names, ", ")
 }
 
 func printServer(w io.Writer, r *lb.ServerStats, note string) {

@@ -81,9 +81,11 @@ func TestTheRunningBalancerIsListedAndOperated(t *testing.T) {
   s1      dsr     1       up  1       0         1          1            1        40
   s2      dsr     1       up  1       0         1          1            1        40
 
+connections: 4 of 16384
+eth0: 5 frames received, 4 sent; ARP and ND: 0 answered, .*
 frames not forwarded: no_service 2, not_vip 1
 `},
-		{"list --json", `(?s)\{\n  "services": \[.*"connections": 4,\n  "drops": \{\n    "no_service": 2,\n    "not_vip": 1\n  \}\n\}\n`},
+		{"list --json", `(?s)\{\n  "services": \[.*"connections": 4,\n  "table_size": 16384,\n  "drops": \{\n    "no_service": 2,\n    "not_vip": 1\n  \}\n\}\n`},
 		{"connections", `protocol  client          VIP            server       method  state     expires  packets
 tcp       192.0.2.1:4000  10.0.0.100:80  10.9.1.2:80  dsr     SYN_RECV  60s      1
 tcp       192.0.2.2:4000  10.0.0.100:80  10.9.1.1:80  dsr     SYN_RECV  60s      1
@@ -169,9 +171,9 @@ func TestDropsAreListedFromTheMostFrequentOn(t *testing.T) {
 	}{
 		{nil, ""},
 		{lb.Drops{}, ""},
-		{lb.Drops{lb.NoServer: 3}, "\nframes not forwarded: no_server 3\n"},
-		{lb.Drops{lb.NoServer: 3, lb.NotVIP: 12, lb.TableFull: 5}, "\nframes not forwarded: not_vip 12, table_full 5, no_server 3\n"},
-		{lb.Drops{lb.TableFull: 1, lb.NotVIP: 1, lb.NoServer: 1}, "\nframes not forwarded: not_vip 1, no_server 1, table_full 1\n"},
+		{lb.Drops{lb.NoServer: 3}, "frames not forwarded: no_server 3\n"},
+		{lb.Drops{lb.NoServer: 3, lb.NotVIP: 12, lb.TableFull: 5}, "frames not forwarded: not_vip 12, table_full 5, no_server 3\n"},
+		{lb.Drops{lb.TableFull: 1, lb.NotVIP: 1, lb.NoServer: 1}, "frames not forwarded: no_server 1, not_vip 1, table_full 1\n"},
 	} {
 		var b strings.Builder
 		printDrops(&b, tt.drops)

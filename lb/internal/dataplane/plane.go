@@ -85,6 +85,9 @@ func (p *Plane) tick() Tick { return Ticks(p.now().Sub(p.start)) + 1 }
 // InUse is how many connections and templates there are.
 func (p *Plane) InUse() int { return int(p.table.inUse()) }
 
+// Size is how many connections and templates there is room for.
+func (p *Plane) Size() int { return len(p.table.conns) - 1 }
+
 // Drops are the frames not forwarded, by reason.
 type Drops [NumReasons]uint64
 
