@@ -152,3 +152,47 @@ func TestManyMACsDoNotUseUpHops(t *testing.T) {
 		r.reply("after the flood", firstRouter)
 	})
 }
+
+// TestScanIsNotAskedForForEver: packets of a server to addresses on the link that no host
+// has.
+func TestScanIsNotAskedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, stop := newReplies(t, lb.TCP, false)
+		defer stop()
+		front := r.links["front"]
+		front.empty = true
+		at := func(n int) netip.Addr { return netip.AddrFrom4([4]byte{172, 16, byte(n >> 8), byte(n)}) }
+		there := at(999)
+		front.set(there, faultyNeighbor{mac: firstRouter})
+		probe := func(to netip.Addr) (passed bool) {
+			return r.send("back", lbtest.Packet{
+				SrcMAC: serverMAC(server4(1)), DstMAC: faultyMACs["back"], Src: netip.AddrPortFrom(server4(1), 5000), Dst: netip.AddrPortFrom(to, 80), Flags: forward.FlagSYN,
+			}).to == firstRouter
+		}
+		for n := range 16_000 {
+			r.mu.Lock()
+			r.routes[at(n)] = faultyRoute{lb.Route{Interface: "front"}, nil}
+			r.mu.Unlock()
+			if passed := probe(at(n)); passed != (n == 999) {
+				t.Fatalf("packet %d was passed on: %v", n, passed)
+			}
+			if asked := front.following(); asked > 300 {
+				t.Fatalf("%d neighbors are asked for at once", asked)
+			}
+		}
+		if !probe(there) {
+			t.Error("a neighbor that answers was forgotten")
+		}
+		time.Sleep(settle)
+		if asked := front.following(); asked != 1 {
+			t.Errorf("%d neighbors are asked for, want the one that answers", asked)
+		}
+		time.Sleep(time.Minute)
+		if asked := front.following(); asked != 0 {
+			t.Errorf("%d neighbors are asked for, and none is used", asked)
+		}
+		if !probe(there) {
+			t.Error("a neighbor that answers is not found again")
+		}
+	})
+}

@@ -245,6 +245,7 @@ func listed[T any](list []T) string {
 func (b *Balancer) expire() {
 	b.plane.Expire()
 	b.expireNeighbors()
+	b.nextHops.age()
 	b.updateDrains()
 	b.plane.SendResets(expireEvery)
 }
