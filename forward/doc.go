@@ -30,7 +30,7 @@
 //	packets that are too  Packet.NetLen, Segmenter, Fragmenter, ClampMSS
 //	long for an MTU
 //	fragments             FragTable
-//	super-packets         Merger makes them, Segmenter splits them
+//	super-packets         Merger makes them, Segmenter splits them; Splitter makes shorter ones
 //	FTP                   ParseFTP, Edits
 //	which frames to get   Filter
 //
@@ -38,9 +38,10 @@
 //
 // A Frame carries an Offload: the kernel's virtio_net_hdr. It says that a transport
 // checksum is partial (CHECKSUM_PARTIAL: the field holds the pseudo-header's sum, and
-// whoever sends the frame completes it), and that a frame is a super-packet, of up to
-// 64 KiB, that whoever sends it splits into segments (GSO). Every rewriter keeps the
-// Offload right, and leaves a checksum partial where the kernel can complete it.
+// whoever sends the frame completes it), and that a frame is a super-packet that
+// whoever sends it splits into segments (GSO). Every rewriter keeps the Offload right, and
+// leaves a checksum partial where the kernel can complete it. One that is too long for the
+// length field of its IP header (BIG TCP) goes through a Splitter first.
 //
 // # Units and byte order
 //

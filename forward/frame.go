@@ -145,6 +145,13 @@ type Offload struct {
 	CsumOffset uint16 // bytes from CsumStart to the checksum field
 }
 
+// superTCP reports whether the frame is a super-packet of TCP. Such a one may be longer than
+// the length field of its IP header can say, which is then 0 (BIG TCP).
+func (o *Offload) superTCP() bool {
+	t := o.GSO &^ GSOECN
+	return t == GSOTCPv4 || t == GSOTCPv6
+}
+
 // Frame is one Ethernet frame. Its bytes are Buf[Head:Tail]. Those before Head are
 // headroom for encapsulation; those after Tail may be used to make the frame longer.
 //
@@ -168,9 +175,14 @@ func (f *Frame) Len() int { return f.Tail - f.Head }
 // the longest tunnel header (outer IPv6, UDP, GUE with options).
 const Headroom = 128
 
-// MaxFrame is the length in bytes of the longest frame that a port passes: an Ethernet
-// header and the longest IP packet, which is an IPv6 header and 65535 bytes.
+// MaxFrame is the length in bytes of the longest frame of one IP packet: an Ethernet
+// header, an IPv6 header and 65535 bytes.
 const MaxFrame = EthernetLen + 65535 + 40
+
+// MaxSuperFrame is the length in bytes of the longest frame that a port passes: an
+// Ethernet header and the longest super-packet that Linux makes (GSO_MAX_SIZE,
+// GRO_MAX_SIZE), with a jumbo payload option.
+const MaxSuperFrame = EthernetLen + 8*65535 + jumboLen
 
 // EthernetLen is the length in bytes of an Ethernet header without a VLAN tag.
 const EthernetLen = 14

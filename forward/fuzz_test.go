@@ -42,7 +42,7 @@ func parsed(t *testing.T, f *Frame, p *Packet) bool {
 	r := Parse(f, p)
 	if f.Offload == (Offload{}) && f.Len() >= EthernetLen {
 		q := Packet{SCTPChunk: SCTPNoChunk}
-		if any := q.parseAny(f.Bytes()); any != r || r == None && q != *p {
+		if any := q.parseAny(f.Bytes(), false); any != r || r == None && q != *p {
 			t.Fatalf("%v, and without the short cut %v\n%+v\n%+v", r, any, p, q)
 		}
 	}
@@ -217,6 +217,34 @@ func FuzzSegment(f *testing.F) {
 		}
 		if n != 0 || !bytes.Equal(got, fr.Bytes()[p.Payload:p.End]) {
 			t.Fatalf("%d bytes of %d, %d segments too few", len(got), p.PayloadLen(), n)
+		}
+	})
+}
+
+func FuzzSplit(f *testing.F) {
+	for _, c := range bigPackets {
+		c.spec.payload = c.spec.payload[:300]
+		fr := bigTCP(c.spec, c.jumbo)
+		f.Add(fr.Bytes(), true, byte(fr.Offload.GSO), uint16(100), fr.Offload.CsumStart, fr.Offload.CsumOffset)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, needs bool, gso byte, size, start, off uint16) {
+		fr := fuzzFrame(b, needs, gso, size, start, off)
+		var p, again Packet
+		var s Splitter
+		if !parsed(t, fr, &p) || s.Start(fr, &p) != None {
+			return
+		}
+		want := bytes.Clone(fr.Bytes()[p.Payload:p.End])
+		var got []byte
+		for s.Next(fr, &p) {
+			if r := Parse(fr, &again); r != None || again != p || p.Oversized {
+				t.Fatalf("%v\n%+v\n%+v", r, p, again)
+			}
+			got = append(got, fr.Bytes()[p.Payload:p.End]...)
+			clear(fr.Buf[:fr.Head+p.Payload])
+		}
+		if !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes of %d", len(got), len(want))
 		}
 	})
 }

@@ -44,8 +44,8 @@ func (h ipv4) fillChecksum() {
 	h.setChecksum(^sum(h[:h.headerLen()]))
 }
 
-// parseIPv4 reads the header at EthernetLen of b.
-func parseIPv4(b []byte, p *Packet) Reason {
+// parseIPv4 reads the header at EthernetLen of b. super says that b is a super-packet of TCP.
+func parseIPv4(b []byte, p *Packet, super bool) Reason {
 	if len(b) < EthernetLen+ip4MinLen {
 		return TooShort
 	}
@@ -55,6 +55,9 @@ func parseIPv4(b []byte, p *Packet) Reason {
 		return BadIPHeader
 	}
 	total := h.totalLen()
+	if total == 0 && super {
+		total, p.Oversized = len(h), true
+	}
 	if total < hl || total > len(h) {
 		return BadLength
 	}

@@ -26,6 +26,11 @@ const (
 	maxExtHeaders = 8
 
 	fragHeaderLen = 8
+
+	// A hop-by-hop header with the jumbo payload option alone (RFC 2675 §2), which Linux
+	// puts into super-packets longer than 65535 bytes. It takes it out of their segments.
+	jumboLen    = 8
+	jumboOption = 0xc2
 )
 
 // ipv6 is an IPv6 header and what follows, of at least 40 bytes.
@@ -37,8 +42,9 @@ func (h ipv6) class() uint8        { return h[0]<<4 | h[1]>>4 }
 func (h ipv6) src() Addr           { return Addr(h[ip6Src : ip6Src+16]) }
 func (h ipv6) dst() Addr           { return Addr(h[ip6Dst : ip6Dst+16]) }
 
-// parseIPv6 reads the header at EthernetLen of b and the extension headers after it.
-func parseIPv6(b []byte, p *Packet) Reason {
+// parseIPv6 reads the header at EthernetLen of b and the extension headers after it. super
+// says that b is a super-packet of TCP.
+func parseIPv6(b []byte, p *Packet, super bool) Reason {
 	if len(b) < EthernetLen+ip6HeaderLen {
 		return TooShort
 	}
@@ -46,14 +52,21 @@ func parseIPv6(b []byte, p *Packet) Reason {
 	if h[0]>>4 != 6 {
 		return BadIPHeader
 	}
-	// A length of 0 is a jumbogram (RFC 2675), which no port passes.
-	end := EthernetLen + ip6HeaderLen + h.payloadLen()
-	if end > len(b) || h.payloadLen() == 0 {
+	n := h.payloadLen()
+	if n == 0 && super {
+		n, p.Oversized = len(h)-ip6HeaderLen, true
+	}
+	// A length of 0 is otherwise a jumbogram (RFC 2675), which no link of Linux has.
+	end := EthernetLen + ip6HeaderLen + n
+	if end > len(b) || n == 0 {
 		return BadLength
 	}
 	p.Version = 6
 	p.L3, p.L4, p.End = EthernetLen, EthernetLen+ip6HeaderLen, end
 	p.readIPv6(h)
+	if p.Oversized {
+		p.skipJumbo(b)
+	}
 	if r := p.skipExtensions(b[:end]); r != None {
 		return r
 	}
@@ -67,6 +80,18 @@ func parseIPv6(b []byte, p *Packet) Reason {
 func (p *Packet) readIPv6(h ipv6) {
 	p.Src, p.Dst = h.src(), h.dst()
 	p.Proto, p.TTL, p.TOS = h[ip6Next], h[ip6HopLimit], h.class()
+}
+
+// skipJumbo moves p.L4 and p.Proto from a header with the jumbo payload option, which gives
+// the length of the super-packet b, to the header after it.
+func (p *Packet) skipJumbo(b []byte) {
+	h := b[p.L4:]
+	if p.Proto != extHopByHop || len(h) < jumboLen || [3]byte(h[1:4]) != [3]byte{0, jumboOption, 4} || int(binary.BigEndian.Uint32(h[4:])) != len(h) {
+		return
+	}
+	p.jumbo = true
+	p.Proto = h[0]
+	p.L4 += jumboLen
 }
 
 // skipExtensions moves p.L4 and p.Proto from the first header after the IPv6 header to

@@ -56,7 +56,9 @@ type Packet struct {
 	// SCTPNoChunk where there is no chunk.
 	SCTPChunk uint8
 
-	HopByHop bool // IPv6 hop-by-hop options are present
+	HopByHop  bool // IPv6 hop-by-hop options are present, other than the jumbo payload option
+	Oversized bool // a TCP super-packet too long for the IP header's length field: see Splitter
+	jumbo     bool // its length is in a hop-by-hop header of jumboLen bytes
 }
 
 // NetLen returns the length in bytes of the longest IP packet that f becomes on the

@@ -8,6 +8,9 @@ import "encoding/binary"
 // ChecksumOK. It does not change f. Where it returns a Reason other than None, p is
 // undefined.
 //
+// A TCP super-packet that is too long for the length field of its IP header, which is then
+// 0, ends with the frame (BIG TCP of Linux). Rewriters do not take it: see Splitter.
+//
 // It understands Ethernet II without a VLAN tag, IPv4 with options, IPv6 with
 // hop-by-hop, routing, destination and fragment headers, TCP, UDP, SCTP, ICMP and
 // ICMPv6. Of any other transport protocol the ports are 0, and Payload is L4.
@@ -18,7 +21,7 @@ func Parse(f *Frame, p *Packet) Reason {
 	}
 	*p = Packet{SCTPChunk: SCTPNoChunk}
 	if !p.parsePlain(b) && !p.parsePlain6(b) {
-		if r := p.parseAny(b); r != None {
+		if r := p.parseAny(b, f.Offload.superTCP()); r != None {
 			return r
 		}
 	}
@@ -28,13 +31,14 @@ func Parse(f *Frame, p *Packet) Reason {
 	return None
 }
 
-// parseAny parses all that Parse understands. p is empty but for SCTPChunk.
-func (p *Packet) parseAny(b []byte) (r Reason) {
+// parseAny parses all that Parse understands. p is empty but for SCTPChunk. super says that
+// the frame is a super-packet of TCP.
+func (p *Packet) parseAny(b []byte, super bool) (r Reason) {
 	switch binary.BigEndian.Uint16(b[ethType:]) {
 	case etherTypeIPv4:
-		r = parseIPv4(b, p)
+		r = parseIPv4(b, p, super)
 	case etherTypeIPv6:
-		r = parseIPv6(b, p)
+		r = parseIPv6(b, p, super)
 	default:
 		return NotIP
 	}

@@ -40,8 +40,8 @@ type PortStats struct {
 	// ReceiveDropped are frames that passed the filter and found the receive buffer
 	// full: the reader is too slow.
 	ReceiveDropped uint64 `json:"receive_dropped"`
-	// ReceiveUnusable are frames that cannot be forwarded: longer than MaxFrame, or
-	// super-packets of a kind that Offload cannot describe (SCTP, tunnels).
+	// ReceiveUnusable are frames that cannot be forwarded: super-packets of a kind that
+	// Offload cannot describe (SCTP, tunnels), and frames longer than MaxSuperFrame.
 	ReceiveUnusable uint64 `json:"receive_unusable"`
 
 	Sent        uint64 `json:"sent"` // frames that the kernel took from Send

@@ -107,6 +107,9 @@ type Settings struct {
 	Rise int
 }
 
+// DefaultTimeout is the default of Settings.Timeout.
+const DefaultTimeout = 3 * time.Second
+
 // withDefaults returns s with the default for each field that is zero or not valid.
 func (s Settings) withDefaults() Settings {
 	if s.Interval < minDuration {
@@ -116,7 +119,7 @@ func (s Settings) withDefaults() Settings {
 		s.FastInterval = s.Interval
 	}
 	if s.Timeout < minDuration {
-		s.Timeout = 3 * time.Second
+		s.Timeout = DefaultTimeout
 	}
 	if s.Fall < 1 {
 		s.Fall = 2
@@ -160,6 +163,9 @@ type Target struct {
 	Key      string
 	Checker  Checker
 	Settings Settings
+	// State is what a target that is new to the monitor begins with: Unknown, or what its
+	// owner knows of it by another check.
+	State State
 }
 
 // State is what a Monitor takes a target for.

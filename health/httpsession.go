@@ -12,7 +12,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 )
 
 // request makes an HTTP request by roundTrip and reads the head of the answer.

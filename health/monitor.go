@@ -30,7 +30,7 @@ const (
 	grace = 100 * time.Millisecond
 	// spread is the mean time between the first checks of targets that are added
 	// together: few have a result at once, thousands do not start at once.
-	spread = 10 * time.Millisecond
+	spread = time.Millisecond
 )
 
 // Monitor checks targets at intervals and reports changes of state. Make one with
@@ -127,9 +127,9 @@ func ValidateTargets(targets []Target) error {
 // Set replaces the targets, before or during Run. It cannot fail and waits for nothing.
 //
 // A target whose key is there already keeps its state, and its schedule where the
-// Settings are equal; its new Checker is used from the next check on. A new one is
-// Unknown, and first checked at random within 10 ms times the number of new ones, and
-// within one interval. Checks of targets that are gone are canceled; they cause no
+// Settings are equal; its new Checker is used from the next check on. A new one has the
+// State that it is given, and is first checked at random within 1 ms times the number of
+// new ones, and within one interval. Checks of targets that are gone are canceled; they cause no
 // event.
 //
 // Of several targets with the same key the first one counts. A value of Settings that
@@ -190,7 +190,7 @@ func (m *Monitor) add(w Target, now time.Time) *target {
 		m.targets[w.Key] = t
 	}
 	t.Target, t.rowAt, t.recent, t.oldest = w, time.Time{}, nil, 0
-	t.status = Status{Key: w.Key, Since: now, Hung: t.phase == hanging}
+	t.status = Status{Key: w.Key, State: w.State, Since: now, Hung: t.phase == hanging}
 	t.gone, t.stale = false, t.phase != idle
 	return t
 }

@@ -12,7 +12,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 )
 
 // PgSQL logs in to PostgreSQL and runs a query, which must return a row (frontend/backend

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 )
 
 // ErrNotTried is wrapped by the error of a check that this host could not make, so

@@ -153,7 +153,7 @@ func newAllocRig(t *testing.T) *allocRig {
 	last[0].Servers, last[1].Servers = nil, nil
 	settings := Settings{AnswerRate: 1e6, ClampMSS: true}
 	r := newRig(t, Config{Workers: 1, MaxConnections: 1 << 12, Services: services, Settings: settings})
-	return &allocRig{rig: r, buf: make([]byte, forward.Headroom+forward.MaxFrame)}
+	return &allocRig{rig: r, buf: make([]byte, forward.Headroom+forward.MaxSuperFrame)}
 }
 
 var allocSchedulers = sched.Names()
@@ -218,6 +218,7 @@ func (x *allocRig) methodCases(is6 bool) (list []allocCase) {
 			allocCase{name: name + " verified", frames: []allocFrame{{ack.data, forward.Offload{DataValid: true}}, {udp.data, forward.Offload{DataValid: true}}}},
 			allocCase{name: name + " unfinished", frames: []allocFrame{allocUnfinished(ack.data, forward.Offload{NeedsCsum: true})}},
 			allocCase{name: name + " TCP super-packet", want: super, frames: []allocFrame{syn, allocUnfinished(allocLonger(ack.data, 20000), gso)}},
+			allocCase{name: name + " BIG TCP", want: consumed, frames: []allocFrame{syn, allocUnfinished(allocLonger(ack.data, 200000), gso)}},
 			allocCase{name: name + " new TCP", frames: []allocFrame{syn}, vary: allocNewPort},
 			allocCase{name: name + " new client", frames: []allocFrame{syn}, vary: allocNewClient},
 			allocCase{name: name + " new UDP", frames: []allocFrame{udp}, vary: allocNewPort},
@@ -231,6 +232,9 @@ func (x *allocRig) methodCases(is6 bool) (list []allocCase) {
 			list = append(list,
 				allocCase{name: name + " fragments", want: super, vary: allocNewID, frames: []allocFrame{{data: first}, {data: later}}},
 				allocCase{name: name + " fragments, the later first", want: consumed, vary: allocNewID, frames: []allocFrame{{data: later}, {data: first}}},
+				allocCase{name: name + " super-packet of too long packets", want: consumed, frames: []allocFrame{
+					{allocLonger(udp.data, 8000), forward.Offload{NeedsCsum: true, GSO: forward.GSOUDPL4, GSOSize: 2000, CsumStart: 14 + 20, CsumOffset: 6, HdrLen: 42}},
+				}},
 				allocCase{name: name + " too long", want: consumed, frames: []allocFrame{{data: allocLonger(udp.data, 3000)}}},
 			)
 		}
@@ -346,9 +350,20 @@ func allocNewID(round int, f []byte) {
 }
 
 // allocLonger gives a packet that many bytes of payload; its transport checksum is
-// not right any more.
+// not right any more. Where its length field has no room for its length, it is 0.
 func allocLonger(f []byte, payload int) []byte {
 	f = append(append([]byte(nil), f...), make([]byte, payload)...)
+	if len(f) > 65535 {
+		at := 14 + 2
+		if f[12] != 8 {
+			at = 14 + 4
+		}
+		binary.BigEndian.PutUint16(f[at:], 0)
+		if f[12] == 8 {
+			rigHeaderSum(f)
+		}
+		return f
+	}
 	if f[12] != 8 {
 		binary.BigEndian.PutUint16(f[14+4:], uint16(len(f)-14-40))
 		if f[14+6] == byte(UDP) {

@@ -186,7 +186,7 @@ func (b *Balancer) applyLocked(p *prepared) {
 		}
 		delete(old, id)
 		b.services[i], b.byMatch[id] = v, v
-		b.applyServiceLocked(v, s, p.schedulers[i], cfg)
+		b.applyServiceLocked(v, s, p.schedulers[i], p.checks[i], cfg)
 		b.byName[v.name] = v
 	}
 	for _, v := range old {
@@ -200,8 +200,8 @@ func (b *Balancer) applyLocked(p *prepared) {
 }
 
 // applyServiceLocked applies the config s to v. sch is its new scheduler, nil where it keeps
-// the old one.
-func (b *Balancer) applyServiceLocked(v *service, s *Service, sch sched.Scheduler, global *Config) {
+// the old one, and checks are those of its servers.
+func (b *Balancer) applyServiceLocked(v *service, s *Service, sch sched.Scheduler, checks []checkSpec, global *Config) {
 	v.name, v.mark, v.policy = s.name(), 0, s.policy()
 	if len(s.Match) > 0 {
 		v.mark = cmp.Or(s.Mark, v.dp.Mark())
@@ -223,9 +223,11 @@ func (b *Balancer) applyServiceLocked(v *service, s *Service, sch sched.Schedule
 		addr := cfg.addrPort(s)
 		r := kept[addr]
 		delete(kept, addr)
-		if r == nil {
+		fresh := r == nil
+		if fresh {
 			r = b.newServerLocked(v, addr)
 		}
+		r.await(s, &checks[i], fresh)
 		b.applyServerLocked(r, s, cfg)
 		list[i] = r
 	}
@@ -236,6 +238,9 @@ func (b *Balancer) applyServiceLocked(v *service, s *Service, sch sched.Schedule
 	}
 	v.servers = list
 	b.applyFallbackLocked(v, s)
+	if !v.down && !v.waiting && v.awaitsResults() {
+		v.waiting, v.waitUntil = true, time.Time{}
+	}
 	b.updateQuorumLocked(v)
 }
 
@@ -258,7 +263,7 @@ func (b *Balancer) applyServerLocked(r *server, s *Service, cfg *Server) {
 		r.weight, r.runWeight = weight, weight
 		r.dp.ResetLastWeight() // a server that comes back has no history
 		r.dp.Server.SetWeight(weight)
-		v.dp.Add(r.dp)
+		v.dp.Add(r.dp, 0)
 		b.updateWeightLocked(r, false)
 	case r.weight != weight:
 		told := r.runWeight != weight // an edit that changes nothing moves some schedulers on

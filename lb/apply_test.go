@@ -45,7 +45,7 @@ func newBed(t *testing.T, cfg Config) *bed {
 func onWorld(cfg Config) Config {
 	cfg.Interfaces = []string{fmt.Sprintf(worldInterface, 0), fmt.Sprintf(worldInterface, 1)}
 	cfg.Workers, cfg.MaxConnections = 1, minConnections
-	return cfg
+	return withoutFirstChecks(cfg)
 }
 
 // applyVIP is that of the service of a number.

@@ -44,7 +44,8 @@ type Balancer struct {
 	ran      bool
 	net      *network // while running
 
-	notifiers atomic.Pointer[notifiers]
+	notifiers    atomic.Pointer[notifiers]
+	resultsKnown chan struct{} // holds one: a service waits no longer for its servers' first results
 
 	reports sync.Mutex // noted events in their order; taken before mu
 	events  sync.Mutex // one event at a time
@@ -60,7 +61,7 @@ func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 		return nil, err
 	}
 	b := &Balancer{
-		env: env.withDefaults(), workers: cfg.workers(), onHost: env.OpenPorts == nil, changing: make(chan struct{}, 1),
+		env: env.withDefaults(), workers: cfg.workers(), onHost: env.OpenPorts == nil, changing: make(chan struct{}, 1), resultsKnown: make(chan struct{}, 1),
 		byMatch: map[string]*service{}, roles: map[string]Role{},
 	}
 	b.start = b.env.Now()

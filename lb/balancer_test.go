@@ -59,20 +59,28 @@ func startWith(t *testing.T, cfg lb.Config, onEvent func(lb.Event)) *bench {
 // startIn is startWith in a world that edit has changed.
 func startIn(t *testing.T, cfg lb.Config, onEvent func(lb.Event), edit func(*lb.Env)) *bench {
 	t.Helper()
+	ready := make(chan struct{})
+	b := launch(t, cfg, func(e lb.Event) {
+		if e.Kind == lb.EventReady {
+			close(ready)
+		}
+		onEvent(e)
+	}, edit)
+	<-ready
+	return b
+}
+
+// launch is startIn that does not wait until the balancer is ready.
+func launch(t *testing.T, cfg lb.Config, onEvent func(lb.Event), edit func(*lb.Env)) *bench {
+	t.Helper()
 	b := &bench{t: t, wire: lbtest.NewWire(), clock: lbtest.NewClock(time.Unix(1e9, 0)), got: map[forward.MAC][]lbtest.Frame{}}
 	b.wire.Sniff(func(f lbtest.Frame) {
 		mac := forward.MAC(f.Data)
 		b.got[mac] = append(b.got[mac], f)
 	})
 	cfg.Interfaces, cfg.Workers, cfg.MaxConnections = []string{"wire0"}, 1, tableSize
-	ready := make(chan struct{})
 	env := b.env()
-	env.OnEvent = func(e lb.Event) {
-		if e.Kind == lb.EventReady {
-			close(ready)
-		}
-		onEvent(e)
-	}
+	env.OnEvent = onEvent
 	edit(&env)
 	var err error
 	if b.balancer, err = lb.New(cfg, env); err != nil {
@@ -87,7 +95,6 @@ func startIn(t *testing.T, cfg lb.Config, onEvent func(lb.Event), edit func(*lb.
 			t.Errorf("Run: %v", err)
 		}
 	})
-	<-ready
 	return b
 }
 

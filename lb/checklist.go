@@ -73,7 +73,7 @@ func (c *Check) inherit(all []Check, types *health.Registry) int {
 		c.Port = cmp.Or(c.Port, like.Port)
 	}
 	c.Interval, c.Fast, c.Timeout = cmp.Or(c.Interval, like.Interval), cmp.Or(c.Fast, like.Fast), cmp.Or(c.Timeout, like.Timeout)
-	c.Fall, c.Rise = cmp.Or(c.Fall, like.Fall), cmp.Or(c.Rise, like.Rise)
+	c.Fall, c.Rise, c.Unchecked = cmp.Or(c.Fall, like.Fall), cmp.Or(c.Rise, like.Rise), cmp.Or(c.Unchecked, like.Unchecked)
 	return i
 }
 
@@ -95,6 +95,9 @@ func (s *Service) peer(r *Server, c *Check) health.Peer {
 		Service: netip.AddrPortFrom(s.anyVIP(), s.Port),
 	}
 }
+
+// awaited reports whether a server gets no clients before the check has passed.
+func (c *Check) awaited() bool { return c.Unchecked != uncheckedUp }
 
 // settings returns when to make a check, and how many results count.
 func (c *Check) settings() health.Settings {

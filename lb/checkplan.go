@@ -9,6 +9,12 @@ import (
 	"github.com/golb/golb/health"
 )
 
+// The values of Check.Unchecked.
+const (
+	uncheckedUp   = "up"
+	uncheckedDown = "down"
+)
+
 // checkSpec are the checks of one server.
 type checkSpec struct {
 	checks []plannedCheck
@@ -21,6 +27,7 @@ type plannedCheck struct {
 	description string        // for people
 	target      health.Target // the zero Target where the result is fixed
 	up          bool          // the result where it is fixed
+	awaited     bool          // the server gets no clients before it has passed
 	itself      bool          // it goes to the server's own address
 }
 
@@ -47,7 +54,8 @@ func (b *Balancer) planServer(s *Service, r *Server) ([]plannedCheck, error) {
 	if b.env.Checker != nil {
 		if checker := b.env.Checker(s, r); checker != nil {
 			text := fmt.Sprintf("checker of %s, %s", s.name(), r.name(s))
-			return []plannedCheck{{description: text, itself: true, target: health.Target{Key: text, Checker: checker, Settings: s.Check.settings()}}}, nil
+			target := health.Target{Key: text, Checker: checker, Settings: s.Check.settings()}
+			return []plannedCheck{{description: text, itself: true, awaited: s.Check.awaited(), target: target}}, nil
 		}
 	}
 	given := s.checksOf(r, b.env.Checks)
@@ -79,7 +87,7 @@ func (b *Balancer) planCheck(s *Service, r *Server, c *Check) (plannedCheck, err
 		return plannedCheck{}, err
 	}
 	target := health.Target{Key: text + ", " + c.schedule(), Checker: checker, Settings: c.settings()}
-	return plannedCheck{description: text, itself: peer.Addr.Addr() == r.Address, target: target}, nil
+	return plannedCheck{description: text, itself: peer.Addr.Addr() == r.Address, awaited: c.awaited(), target: target}, nil
 }
 
 // watchLocked has the monitor make exactly the planned checks, and applies results that are
@@ -95,11 +103,13 @@ func (b *Balancer) watchLocked() {
 	}
 	b.monitor.Set(targets)
 	b.applyKnownResultsLocked()
+	b.startWaitsLocked()
 }
 
 // checkTargetsLocked gives a server its checks, and returns those that no server before has.
 func (b *Balancer) checkTargetsLocked(r *server, planned []plannedCheck) (fresh []health.Target) {
 	before := r.checks
+	hadCheck := slices.ContainsFunc(before, func(c serverCheck) bool { return c.key != "" })
 	r.checks = make([]serverCheck, len(planned))
 	for i := range planned {
 		p := &planned[i]
@@ -114,7 +124,9 @@ func (b *Balancer) checkTargetsLocked(r *server, planned []plannedCheck) (fresh 
 			c.known, c.reason = before[j].known, before[j].reason
 		}
 		if b.checked[key] == nil {
-			fresh = append(fresh, p.target)
+			target := p.target
+			target.State = r.known(sourceCheck, hadCheck)
+			fresh = append(fresh, target)
 		}
 		if !slices.Contains(b.checked[key], r) { // a server may have a check twice
 			b.checked[key] = append(b.checked[key], r)

@@ -83,7 +83,7 @@ func (a *answers) happened() []lb.Event {
 // asking is a service whose servers are asked every second.
 func asking(vip netip.Addr, servers int) lb.Service {
 	s := service(vip, servers)
-	s.Check = lb.Check{Type: "ask", Interval: time.Second, Fall: 2}
+	s.Check = lb.Check{Type: "ask", Interval: time.Second, Fall: 2, Unchecked: "up"}
 	return s
 }
 

@@ -103,6 +103,9 @@ func (v *validator) checkSettings(c *givenCheck) {
 			v.fail(c.path+"."+n.key, n.value, "out of range", fmt.Sprintf("1 to %d", maxChecksInARow))
 		}
 	}
+	if u := c.Unchecked; u != "" && u != uncheckedUp && u != uncheckedDown {
+		v.fail(c.path+".unchecked", u, "unknown word", uncheckedDown+" or "+uncheckedUp)
+	}
 	v.checkAddress(c.path, "address", c.Address)
 }
 

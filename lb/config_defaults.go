@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/health"
 	"github.com/golb/golb/lb/internal/dataplane"
 )
 
@@ -171,7 +172,7 @@ func (s *Service) schedulerKey() string {
 func (s *Service) policy() servicePolicy {
 	return servicePolicy{
 		quiescent: s.Quiescent, slowStart: s.SlowStart, quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, whenDown: s.WhenDown,
-		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.PassiveCheck.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(),
+		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.PassiveCheck.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(), timeout: s.longestCheck(),
 	}
 }
 
@@ -241,6 +242,14 @@ func (s *Service) detection() time.Duration {
 		longest = max(longest, c.settings().Detection())
 	}
 	return longest
+}
+
+// longestCheck returns how long any of the service's checks may take.
+func (s *Service) longestCheck() (d time.Duration) {
+	for _, c := range s.checks() {
+		d = max(d, cmp.Or(c.Timeout, health.DefaultTimeout))
+	}
+	return d
 }
 
 // EngineSIP names the persistence engine for SIP over UDP: packets with the same

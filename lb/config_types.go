@@ -252,6 +252,12 @@ type Check struct {
 	Fall     int           `yaml:"fall" also:"failurecount"`                     // failures in a row until down; 0 means 2
 	Rise     int           `yaml:"rise"`                                         // successes in a row until up; 0 means 1
 
+	// Unchecked is what a server counts as until its first check: "down", or "up", with
+	// which it gets clients before anyone has seen it work. The first result counts by
+	// itself, whatever Fall and Rise are. A reload keeps what is known of a server, also
+	// where its check is another one. "" means down.
+	Unchecked string `yaml:"unchecked"`
+
 	// Through "vip" checks the true path too: a SYN to the VIP reaches each server by golb's
 	// own rewriting, as a client's would. With DSR and TUN only this shows that a server
 	// takes packets for the VIP. Workers then receive all packets that come from VIPs, which

@@ -9,8 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/golb/golb/health"
+	"github.com/golb/golb/health/printable"
 	"github.com/golb/golb/lb/internal/fields"
 	"github.com/golb/golb/sched"
 )
@@ -27,6 +29,8 @@ const (
 	maxRate           = 100_000_000
 	maxProbeTime      = time.Minute
 	maxChecksInARow   = 1000
+	maxName           = 255 // bytes
+	maxShown          = 40  // bytes of a name that is refused
 	defaultScheduler  = "wlc"
 	defaultWeight     = 1
 	defaultConnection = 1 << 20
@@ -193,6 +197,9 @@ func (v *validator) uniqueName(first map[string]named, i int, list, name string,
 	other, dup := first[name]
 	if dup && (given || other.given) {
 		v.fail(fmt.Sprintf("%s[%d].name", list, i), name, fmt.Sprintf("%s[%d] has the same name", list, other.index), "a name of its own")
+	}
+	if given && (len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })) {
+		v.fail(fmt.Sprintf("%s[%d].name", list, i), printable.Line(name, maxShown), "not a name", fmt.Sprintf("at most %d bytes of printable text", maxName))
 	}
 	if !dup {
 		first[name] = named{i, given}

@@ -224,7 +224,10 @@ type EventKind string
 
 // The kinds of events.
 const (
-	EventReady         EventKind = "ready"          // packets are being forwarded
+	// EventReady: packets are being forwarded, and each service knows its servers, or has
+	// waited for their first results for as long as a check may take.
+	EventReady         EventKind = "ready"
+	EventServerJoined  EventKind = "server_joined"  // a new server passed its first check
 	EventServerUp      EventKind = "server_up"      // a server passed its check
 	EventServerDown    EventKind = "server_down"    // a server failed its check
 	EventServerSuspect EventKind = "server_suspect" // many connections in a row failed

@@ -33,6 +33,7 @@ const (
 // eventKinds are all kinds of events.
 var eventKinds = map[EventKind]eventTexts{
 	EventReady:         {message: "forwarding"},
+	EventServerJoined:  {message: "server joins"},
 	EventServerUp:      {message: "server is up", topic: "state", state: "up", normal: true},
 	EventServerDown:    {message: "server is down", level: slog.LevelWarn, topic: "state", state: "down", urgency: urgencyServer},
 	EventServerSuspect: {message: "connections to a server fail", level: slog.LevelWarn, topic: "suspect", state: "suspect", urgency: urgencyWarning},

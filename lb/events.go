@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/golb/golb/health/alert"
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 )
 
 // notifier sends the messages of one Alerts.

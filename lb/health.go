@@ -11,6 +11,7 @@ import (
 type ServiceHealth struct {
 	Name    string         `json:"name"`
 	Up      bool           `json:"up"`      // it has its quorum
+	Reason  string         `json:"reason"`  // why it is not up
 	Servers []ServerHealth `json:"servers"` // in the config's order
 }
 
@@ -87,7 +88,7 @@ func (b *Balancer) Health() []ServiceHealth {
 	for i := range all {
 		s := &b.cfg.Services[i]
 		v := b.services[i]
-		all[i] = ServiceHealth{Name: v.name, Up: !v.down, Servers: make([]ServerHealth, len(v.servers))}
+		all[i] = ServiceHealth{Name: v.name, Up: v.reason == "", Reason: v.reason, Servers: make([]ServerHealth, len(v.servers))}
 		for j, r := range v.servers {
 			h := r.health()
 			for k, p := range b.checks[i][j].checks {

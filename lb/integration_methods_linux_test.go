@@ -120,7 +120,7 @@ func (w way) service(f family, proto lb.Protocol) lb.Service {
 type testNetwork struct {
 	site
 	lab    *lab.Lab
-	mtu    int // of all links but narrow ones
+	cables lab.LinkConfig // MTU and GSOMaxSize of all but narrow ones
 	front  *lab.Switch
 	hosts  []*lab.Host // golb's excepted, all that are ends of connections
 	narrow []*lab.Host // routers to both sides of a narrow link
@@ -132,10 +132,10 @@ type testNetwork struct {
 // edge; 0 means 1500, the MTU of all others.
 func newTestNetwork(t *testing.T, narrow int) *testNetwork {
 	t.Helper()
-	return buildTestNetwork(t, 0, narrow)
+	return buildTestNetwork(t, lab.LinkConfig{}, narrow)
 }
 
-func buildTestNetwork(t *testing.T, mtu, narrow int) *testNetwork {
+func buildTestNetwork(t *testing.T, cables lab.LinkConfig, narrow int) *testNetwork {
 	t.Helper()
 	if err := lab.Unavailable(); err != nil {
 		t.Skip(err)
@@ -143,12 +143,12 @@ func buildTestNetwork(t *testing.T, mtu, narrow int) *testNetwork {
 	l, err := lab.New()
 	must(t, err)
 	t.Cleanup(func() { must(t, l.Close()) })
-	p := &testNetwork{site: site{t: t}, lab: l, mtu: mtu, front: newSwitch(t, l, "front")}
+	p := &testNetwork{site: site{t: t}, lab: l, cables: cables, front: newSwitch(t, l, "front")}
 	outer, edge := p.router("outer"), p.router("edge")
 	p.client, p.golb = p.host("client"), p.host("golb")
 	p.hosts = append(p.hosts, p.client)
 	p.narrow = []*lab.Host{outer, edge}
-	p.cable(outer, "eth0", p.client, "eth0", clientNet, mtu)
+	p.cable(outer, "eth0", p.client, "eth0", clientNet, cables.MTU)
 	p.cable(outer, "eth1", edge, "eth0", transit, narrow)
 	p.plug(edge, "eth1", p.front, frontNet, 1)
 	p.plug(p.golb, "eth0", p.front, frontNet, 2)
@@ -187,7 +187,7 @@ func (p *testNetwork) addFarServer(ways []way) {
 	inner, innermost, far := p.router("inner"), p.router("innermost"), p.host("far")
 	p.plug(inner, "eth0", p.front, frontNet, 3)
 	p.cable(inner, "eth1", innermost, "eth0", innerNet, 1400)
-	p.cable(innermost, "eth1", far, "eth0", farNet, p.mtu)
+	p.cable(innermost, "eth1", far, "eth0", farNet, p.cables.MTU)
 	p.route(p.golb, farNet, innerAt)
 	p.route(inner, farNet, innerNet.at(2))
 	p.route(innermost, subnet{}, innerNet.at(1))
@@ -299,15 +299,21 @@ func newSwitch(t *testing.T, l *lab.Lab, name string) *lab.Switch {
 
 func (p *testNetwork) plug(h *lab.Host, ifname string, sw *lab.Switch, net subnet, n int) {
 	p.t.Helper()
-	_, err := p.lab.Attach(h, sw, lab.LinkConfig{Name: ifname, MTU: p.mtu, Addrs: net.prefixes(n)})
+	cfg := p.cables
+	cfg.Name, cfg.Addrs = ifname, net.prefixes(n)
+	_, err := p.lab.Attach(h, sw, cfg)
 	must(p.t, err)
 }
 
 // cable connects a, host 1 of net, with b, host 2.
 func (p *testNetwork) cable(a *lab.Host, ifa string, b *lab.Host, ifb string, net subnet, mtu int) {
 	p.t.Helper()
-	must(p.t, p.lab.Connect(a, lab.LinkConfig{Name: ifa, MTU: mtu, Addrs: net.prefixes(1)},
-		b, lab.LinkConfig{Name: ifb, MTU: mtu, Addrs: net.prefixes(2)}))
+	cfg := p.cables
+	cfg.MTU = mtu
+	near, far := cfg, cfg
+	near.Name, near.Addrs = ifa, net.prefixes(1)
+	far.Name, far.Addrs = ifb, net.prefixes(2)
+	must(p.t, p.lab.Connect(a, near, b, far))
 }
 
 // route routes net, or everything where that is zero.

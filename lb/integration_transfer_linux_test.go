@@ -6,10 +6,14 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/golb/golb/forward"
+	"github.com/golb/golb/forward/afpacket"
 	"github.com/golb/golb/lb"
 	"github.com/golb/golb/lb/lbtest/lab"
 )
@@ -34,7 +38,7 @@ func TestEveryMethodCarriesLargeTransfers(t *testing.T) {
 }
 
 func TestEveryMethodCarriesJumboFrames(t *testing.T) {
-	p := buildTestNetwork(t, 9000, 9000)
+	p := buildTestNetwork(t, lab.LinkConfig{MTU: 9000}, 9000)
 	p.addServers()
 	b, stop := p.run(p.config())
 	defer stop()
@@ -51,6 +55,90 @@ func TestEveryMethodCarriesJumboFrames(t *testing.T) {
 	p.checkRetransmissions(t)
 }
 
+// longestSuperPacket is the longest that Linux makes (GSO_MAX_SIZE): its IP header has no
+// room for its length.
+const longestSuperPacket = 8 * 65535
+
+func TestEveryMethodCarriesBigTCP(t *testing.T) {
+	p := buildTestNetwork(t, lab.LinkConfig{GSOMaxSize: longestSuperPacket}, 0)
+	p.addServers()
+	// A Linux router forwards no such packets of IPv6, and a server with one arm answers its
+	// neighbors by itself.
+	p.ways = slices.DeleteFunc(p.ways, func(w way) bool {
+		return w.name == "nat one-arm" || w.tunnel.Checksum || w.tunnel.Type == lb.GRE || w.mixed && w.tunnel.Type == lb.IPIP
+	})
+	p.addNearClient()
+	p.transferBigTCP(t)
+}
+
+// The router behind golb gets what it can forward.
+func TestNATServersSendBigTCP(t *testing.T) {
+	p := newTestNetwork(t, 0)
+	p.cables.GSOMaxSize = longestSuperPacket
+	p.addServers()
+	p.ways = slices.DeleteFunc(p.ways, func(w way) bool { return w.name != "nat two-arm" })
+	p.transferBigTCP(t)
+}
+
+// addNearClient puts the client on the front switch.
+func (p *testNetwork) addNearClient() {
+	p.client = p.host("near")
+	p.hosts = append(p.hosts, p.client)
+	p.plug(p.client, "eth0", p.front, frontNet, 50)
+	for i := range p.ways {
+		p.ways[i].client = frontNet.at(150 + i)
+		p.add(p.client, frontNet, 150+i)
+	}
+}
+
+func (p *testNetwork) transferBigTCP(t *testing.T) {
+	t.Helper()
+	ports := &measuredPorts{}
+	b, stop := p.runIn(lb.Env{OpenPorts: ports.open}, p.config())
+	defer stop()
+	p.each(t, func(t *testing.T, w way, f family) {
+		ports.longest.Store(0)
+		p.transfer(t, w, f, 64<<20)
+		if n := ports.longest.Load(); n <= forward.MaxFrame {
+			t.Errorf("the longest frame had %d bytes: this shows nothing", n)
+		}
+	})
+	p.checkSums(t)
+	p.checkDrops(t, b, lb.MTUExceeded, lb.NotVIP)
+	p.checkHost(t)
+	p.checkRetransmissions(t)
+}
+
+// measuredPorts are ports that note the longest frame that they received.
+type measuredPorts struct{ longest atomic.Int64 }
+
+type measuredPort struct {
+	*afpacket.Port
+	longest *atomic.Int64
+}
+
+func (m *measuredPorts) open(cfg lb.PortConfig) ([]lb.Port, error) {
+	opened, err := afpacket.OpenGroup(afpacket.Config{Interface: cfg.Interface, SendOnly: cfg.SendOnly}, cfg.Count)
+	ports := make([]lb.Port, len(opened))
+	for i, p := range opened {
+		ports[i] = measuredPort{p, &m.longest}
+	}
+	return ports, err
+}
+
+func (m measuredPort) Recv(frames []forward.Frame) (int, error) {
+	n, err := m.Port.Recv(frames)
+	for i := range frames[:n] {
+		for {
+			was, now := m.longest.Load(), int64(frames[i].Len())
+			if now <= was || m.longest.CompareAndSwap(was, now) {
+				break
+			}
+		}
+	}
+	return n, err
+}
+
 // transfer uploads and downloads, and holds what the server got against the method.
 func (p *testNetwork) transfer(t *testing.T, w way, f family, size int64) {
 	t.Helper()
@@ -62,7 +150,7 @@ func (p *testNetwork) transfer(t *testing.T, w way, f family, size int64) {
 	up(t, c, w.vips[f], size, want)
 	down(t, c, w.vips[f], size, want)
 	now := p.decapsulated(t)
-	least := uint64(size / int64(max(p.mtu, 1500))) // what the upload took
+	least := uint64(size / int64(max(p.cables.MTU, 1500))) // what the upload took
 	for _, got := range []struct {
 		name   string
 		used   bool

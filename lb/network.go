@@ -194,8 +194,14 @@ func (n *network) serve(b *Balancer) error {
 	}
 	g.Go(func() error { return n.followRoutes(b) })
 	g.Go(func() error {
-		defer b.endChange()
-		return n.start(b)
+		err := n.start(b)
+		b.endChange()
+		if err != nil {
+			return err
+		}
+		b.awaitFirstResults(n.ctx)
+		b.tellReady(n)
+		return nil
 	})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -228,8 +234,18 @@ func (n *network) start(b *Balancer) error {
 	}
 	n.started.Store(true)
 	n.announce(b, vips)
-	b.tell(Event{Kind: EventReady}, slog.String("vips", listed(b.cfg.vips())), slog.String("interfaces", listed(n.names)), slog.Int("workers", len(n.workers)))
 	return nil
+}
+
+// tellReady says that clients are served, unless golb ends.
+func (b *Balancer) tellReady(n *network) {
+	if n.ctx.Err() != nil {
+		return
+	}
+	b.mu.Lock()
+	vips := b.cfg.vips()
+	b.mu.Unlock()
+	b.tell(Event{Kind: EventReady}, slog.String("vips", listed(vips)), slog.String("interfaces", listed(n.names)), slog.Int("workers", len(n.workers)))
 }
 
 // listed writes a list for the log, of which it shows the first ones.

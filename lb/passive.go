@@ -87,7 +87,7 @@ func (b *Balancer) checkPassiveLocked(s *server, now time.Time) {
 	set := &v.policy.passive
 	if !p.until.IsZero() && !now.Before(p.until) {
 		b.resetPassiveLocked(s)
-		if b.setFailedLocked(s, sourcePassive, false, "") {
+		if b.setFailedLocked(s, sourcePassive, false, "") && s.news() == EventServerUp {
 			b.noteLocked(Event{Kind: EventServerUp, Service: v.name, Server: s.name, Action: s.action(), Since: time.Now(),
 				Reason: "on trial: its hold time is over"})
 		}

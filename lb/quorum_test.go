@@ -172,7 +172,7 @@ func TestFallbackServerGetsWhatIsTooMuchForServers(t *testing.T) {
 }
 
 func TestFallbackServerComesAndGoesWithTheConfig(t *testing.T) {
-	with := Service{VIP: netip.MustParseAddr("192.0.2.80"), Port: 80, Fallback: sorry(DSR)}
+	with := Service{VIP: netip.MustParseAddr("192.0.2.80"), Port: 80, Fallback: sorry(DSR), Check: Check{Unchecked: uncheckedUp}}
 	without := with
 	without.Fallback = Fallback{}
 	regular := without
@@ -394,7 +394,7 @@ func TestFlapsLeaveNothingBehind(t *testing.T) {
 			state := func() string {
 				x.checkPassiveAfter(0)
 				st := x.b.Stats()
-				line := fmt.Sprint(st.Connections, st.Services[0].Up, x.b.services[0].dp.Closed())
+				line := fmt.Sprint(st.Connections, st.Services[0].Up, x.b.services[0].dp.Gate())
 				for _, r := range st.Services[0].Servers {
 					line += fmt.Sprint("; ", r.Up, r.Weight, r.Active, r.Inactive, r.Templates, r.Reason)
 				}

@@ -28,6 +28,7 @@ const (
 	NotAdmitted     = dataplane.NotAdmitted     // a new connection that Env.Admit refused
 	ICMPNotBelieved = dataplane.ICMPNotBelieved // an ICMP error that quotes no packet of golb's, or claims a path MTU that no link has
 	NotFromServer   = dataplane.NotFromServer   // with the source address of a server of method NAT, from elsewhere than its path
+	Unchecked       = dataplane.Unchecked       // a new connection to a service whose servers have no result of a check yet
 )
 
 // Drops counts the frames that were not forwarded, by reason; reasons with 0 are left out.

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
@@ -62,6 +63,7 @@ func newRig(t fataler, cfg Config) *rig {
 func newRigWith(t fataler, r *rig, cfg Config, buckets int) *rig {
 	t.Helper()
 	r.now = time.Unix(1e9, 0)
+	cfg = withoutFirstChecks(cfg)
 	cfg.Interfaces = []string{rigInterface}
 	env := rigEnv()
 	if r.hooks != nil {
@@ -85,6 +87,20 @@ func newRigWith(t fataler, r *rig, cfg Config, buckets int) *rig {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// withoutFirstChecks returns cfg with servers that need no first check, since nobody makes
+// one, unless cfg says that they do.
+func withoutFirstChecks(cfg Config) Config {
+	cfg = cfg.clone()
+	for i := range cfg.Services {
+		s := &cfg.Services[i]
+		s.Check.Unchecked = cmp.Or(s.Check.Unchecked, uncheckedUp)
+		for k := range s.MoreChecks {
+			s.MoreChecks[k].Unchecked = cmp.Or(s.MoreChecks[k].Unchecked, uncheckedUp)
+		}
+	}
+	return cfg
 }
 
 // rigEnv is a world of neighbors that are all known.

@@ -20,6 +20,10 @@ type service struct {
 	servers      []*server // as configured
 	fallback     *server   // nil where there is none
 	down         bool      // below its quorum
+	reason       string    // why it is not up: it is down, or waits
+
+	waiting   bool      // for the first results of its servers; it is neither up nor down
+	waitUntil time.Time // zero until checks are made
 }
 
 // servicePolicy is the part of a service's config that the control plane needs.
@@ -33,6 +37,7 @@ type servicePolicy struct {
 	passive            PassiveCheck
 	datagrams          bool          // takes UDP
 	detection          time.Duration // the longest time in which checks notice that servers are dead
+	timeout            time.Duration // of one check
 }
 
 // server is a server of one service in the control plane. Balancer.mu guards it.
@@ -57,15 +62,19 @@ type server struct {
 	up       bool
 	since    time.Time       // when up changed last
 	failures [sources]string // why it failed, by source; "" where the source does not fail it
+	awaited  [sources]bool   // the source has had no result yet
+	reason   string          // why it is not up
+	told     told
 	// awaitsRoute says that nothing but sourceRoute fails it.
 	awaitsRoute bool
-	hop         nextHop   // that packets to it leave by; its port is noHop where there is none
-	reason      string    // the first of failures that is not ""
-	failedAt    time.Time // when it went down last
-	held        bool      // failed, but stays in the service (DownLastKnown)
-	passive     passiveState
+	hop         nextHop // that packets to it leave by; its port is noHop where there is none
+
+	failedAt time.Time // when it went down last
+	held     bool      // failed, but stays in the service (DownLastKnown)
+	passive  passiveState
 
 	checks   []serverCheck // all have to pass
+	pathKey  string        // of its true path check; "" where it has none
 	agentKey string        // of its agent's check
 	agent    *agentState   // nil where it has none
 	percent  bool          // the agent's number is a percentage of the weight, not how idle it is
@@ -96,7 +105,7 @@ func (s *server) addrPort() netip.AddrPort { return netip.AddrPortFrom(s.address
 func (b *Balancer) newServerLocked(v *service, addr netip.AddrPort) *server {
 	s := &server{
 		dp: b.plane.AddServer(v.dp, addr), service: v, address: addr.Addr(), port: addr.Port(),
-		up: true, since: time.Now(), state: StateActive, cfgState: StateActive,
+		up: true, told: toldUp, since: time.Now(), state: StateActive, cfgState: StateActive,
 	}
 	b.resetPassiveLocked(s)
 	return s

@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/golb/golb/health"
+	"github.com/golb/golb/lb/internal/dataplane"
 )
 
 // How the state of a server is found, from top to bottom of this file: a server is up while
-// no source fails it; its service has its quorum, or not, by the servers that are up; from
-// both follows whether the scheduler sees the server, and with which weight.
+// no source fails it, and each that it awaits has had a result; its service has its quorum,
+// or not, by the servers that are up; from both follows whether the scheduler sees the
+// server, and with which weight.
 
 // source is something that can fail a server.
 type source uint8
@@ -74,9 +76,9 @@ func (b *Balancer) setServerStateLocked(s *server, from source, failed bool, rea
 	if since.IsZero() {
 		since = time.Now()
 	}
-	e := Event{Kind: EventServerUp, Service: s.service.name, Server: s.name, Reason: s.reason, Since: since, Action: s.action()}
-	if !s.up {
-		e.Kind = EventServerDown
+	e := Event{Service: s.service.name, Server: s.name, Reason: s.reason, Since: since, Action: s.action()}
+	if e.Kind = s.news(); e.Kind == "" {
+		return
 	}
 	for i := range b.noted[before:] { // events of the service, which began when their cause did
 		b.noted[before+i].Since = since
@@ -84,25 +86,68 @@ func (b *Balancer) setServerStateLocked(s *server, from source, failed bool, rea
 	b.noted = slices.Insert(b.noted, before, e.counted(s.service)) // the cause before its effects
 }
 
+// told is what the last event about a server's state said.
+type told uint8
+
+const (
+	toldNothing told = iota
+	toldUp
+	toldDown
+)
+
+// news returns the kind of the event about the state of a server; "" where there is nothing
+// new to tell.
+func (s *server) news() EventKind {
+	was := s.told
+	switch {
+	case s.up && was == toldNothing:
+		s.told = toldUp
+		return EventServerJoined
+	case s.up && was == toldDown:
+		s.told = toldUp
+		return EventServerUp
+	case s.failed() && was != toldDown:
+		s.told = toldDown
+		return EventServerDown
+	}
+	return ""
+}
+
+// failed reports whether a source fails the server. One that awaits its first results is
+// neither up nor failed.
+func (s *server) failed() bool { return cmp.Or(s.failures[:]...) != "" }
+
+// notChecked is the reason of a server that awaits its first results.
+const notChecked = "not checked yet"
+
+// combine finds whether the server is up from what its sources say.
+func (s *server) combine() {
+	s.reason = cmp.Or(s.failures[:]...)
+	s.awaitsRoute = s.failures[sourceRoute] != "" && cmp.Or(s.failures[sourceRoute+1:]...) == ""
+	if s.reason == "" && slices.Contains(s.awaited[:], true) {
+		s.reason = notChecked
+	}
+	s.up = s.reason == ""
+}
+
 // setFailedLocked sets whether a source fails a server, and adds the server to its service
-// or removes it. changed is true where the server went up or down by this.
+// or removes it. changed is true where the server came up, failed, or awaits results no
+// longer.
 func (b *Balancer) setFailedLocked(s *server, from source, failed bool, reason string) (changed bool) {
 	if from != sourcePassive && !failed && s.failures[from] != "" {
 		b.resetPassiveLocked(s) // a check that failed and passes again outweighs failed connections
 		s.failures[sourcePassive] = ""
 	}
-	s.failures[from] = ""
+	wasUp, wasFailed, waited := s.up, s.failed(), s.awaitsRoute
+	s.failures[from], s.awaited[from] = "", false
 	if failed {
 		s.failures[from] = cmp.Or(reason, "failed")
 	}
-	was, waited := s.up, s.awaitsRoute
-	s.reason = cmp.Or(s.failures[:]...)
-	s.up = s.reason == ""
-	s.awaitsRoute = s.failures[sourceRoute] != "" && cmp.Or(s.failures[sourceRoute+1:]...) == ""
+	s.combine()
 	if s == s.service.fallback {
-		return b.setFallbackLocked(s, was)
+		return b.setFallbackLocked(s, wasUp)
 	}
-	if s.up == was {
+	if s.up == wasUp && s.failed() == wasFailed {
 		if s.awaitsRoute != waited {
 			b.updateSchedulerLocked(s)
 		}
@@ -110,13 +155,13 @@ func (b *Balancer) setFailedLocked(s *server, from source, failed bool, reason s
 	}
 	s.since = time.Now()
 	v, held := s.service, s.held
-	if !s.up {
+	if s.failed() {
 		s.failedAt = b.env.Now()
 	}
 	if b.updateQuorumLocked(v); s.held == held {
 		b.updateSchedulerLocked(s)
 	}
-	if !s.up && !s.held && v.policy.cutFailed {
+	if s.failed() && !s.held && v.policy.cutFailed {
 		b.plane.Cut(s.dp)
 	}
 	return true
@@ -160,20 +205,42 @@ func (b *Balancer) updateQuorumLocked(v *service) {
 	} else {
 		v.down = sum == 0 || sum < quorum-p.hysteresis
 	}
-	closed := v.down && (p.whenDown == DownRefuse || p.whenDown == DownFallback && v.hasFallback())
-	if v.dp.Closed() != closed {
-		v.dp.SetClosed(closed)
-		if !closed && v.fallback != nil && p.datagrams {
-			b.plane.EndDatagramFlows(v.fallback.dp)
-		}
+	if v.waiting && v.down && v.awaitsResults() {
+		v.down, v.reason = false, "its servers are not checked yet"
+		b.setGateLocked(v, sum == 0, dataplane.GateWaiting)
+		return
 	}
+	if v.waiting {
+		v.waiting = false
+		b.firstResultsKnown()
+	}
+	b.setGateLocked(v, v.down && (p.whenDown == DownRefuse || p.whenDown == DownFallback && v.hasFallback()), dataplane.GateClosed)
 	b.holdLastKnownLocked(v)
+	v.reason = ""
 	reason := fmt.Sprintf("servers of weight %d of %d are up, quorum %d", sum, total, quorum)
+	if v.down {
+		v.reason = reason
+	}
 	switch {
 	case v.down && !was:
 		b.noteLocked(Event{Kind: EventServiceDown, Service: v.name, Reason: reason, Action: v.whenDownAction()})
 	case was && !v.down:
 		b.noteLocked(Event{Kind: EventServiceUp, Service: v.name, Reason: reason, Action: "new connections go to its servers"})
+	}
+}
+
+// setGateLocked gives a service a gate where shut says so, and opens it otherwise.
+func (b *Balancer) setGateLocked(v *service, shut bool, g dataplane.Gate) {
+	if !shut {
+		g = dataplane.GateOpen
+	}
+	was := v.dp.Gate()
+	if was == g {
+		return
+	}
+	v.dp.SetGate(g)
+	if was == dataplane.GateClosed && v.fallback != nil && v.policy.datagrams {
+		b.plane.EndDatagramFlows(v.fallback.dp)
 	}
 }
 
@@ -204,12 +271,12 @@ func (v *service) hasFallback() bool {
 func (b *Balancer) holdLastKnownLocked(v *service) {
 	var last time.Time
 	for _, s := range v.servers {
-		if !s.up && s.failedAt.After(last) {
+		if s.failed() && s.failedAt.After(last) {
 			last = s.failedAt
 		}
 	}
 	for _, s := range v.servers {
-		held := v.policy.whenDown == DownLastKnown && v.down && !s.up && !s.failedAt.Add(v.policy.detection).Before(last)
+		held := v.policy.whenDown == DownLastKnown && v.down && s.failed() && !s.failedAt.Add(v.policy.detection).Before(last)
 		if held != s.held {
 			s.held = held
 			b.updateSchedulerLocked(s)
@@ -224,18 +291,36 @@ func (b *Balancer) holdLastKnownLocked(v *service) {
 func (b *Balancer) updateSchedulerLocked(s *server) {
 	v := s.service
 	listed, alive := v.dp.Has(s.dp), s.up || s.held
-	if s.up && v.policy.slowStart != 0 && (!listed || s.dp.Weight() == 0) {
+	if s.up && v.policy.slowStart != 0 && !s.failedAt.IsZero() && (!listed || s.dp.Weight() == 0) {
 		s.rampStart = b.env.Now()
 	}
 	switch {
 	case alive && !listed:
-		v.dp.Add(s.dp)
+		v.dp.Add(s.dp, s.place())
 		b.updateWeightLocked(s, !s.rampStart.IsZero())
 	case alive, v.policy.quiescent, listed && s.awaitsRoute:
 		b.updateWeightLocked(s, true)
 	case listed:
 		v.dp.Remove(s.dp)
 	}
+}
+
+// place returns the index at which a server enters its scheduler's list: 0, as with ip_vs,
+// for one that is back. Those that join keep the config's order, whichever is checked
+// first, so that a hash of the client chooses the same server after each start.
+func (s *server) place() (at int) {
+	if !s.failedAt.IsZero() {
+		return 0
+	}
+	for _, r := range slices.Backward(s.service.servers) {
+		if r == s {
+			break
+		}
+		if s.service.dp.Has(r.dp) {
+			at++
+		}
+	}
+	return at
 }
 
 // updateWeightLocked sets the weight that the scheduler sees: the server's own, scaled by its
@@ -290,11 +375,12 @@ func (v *service) upServers() (n int) {
 	return n
 }
 
-// updateDrains does all that becomes due with time: drains, slow starts and passive checks.
+// updateDrains does all that becomes due with time: waits for first results, drains, slow starts and passive checks.
 func (b *Balancer) updateDrains() {
 	defer b.report()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.endWaitsLocked(time.Now())
 	now := b.env.Now()
 	for _, s := range b.serversLocked() {
 		if !s.rampStart.IsZero() {

@@ -14,7 +14,7 @@ func TestFailedServersAreTakenOutOrQuiescent(t *testing.T) {
 			VIP: netip.MustParseAddr("192.0.2.80"), Port: 80, Quiescent: quiescent,
 			Servers: []Server{{Address: netip.MustParseAddr("10.0.0.1"), Weight: new(50)}},
 		}}}
-		b, err := New(cfg, Env{})
+		b, err := New(withoutFirstChecks(cfg), Env{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +40,7 @@ func TestSlowStartRaisesTheWeightWithTime(t *testing.T) {
 		VIP: netip.MustParseAddr("192.0.2.80"), Port: 80, SlowStart: 100 * time.Second,
 		Servers: []Server{{Address: netip.MustParseAddr("10.0.0.1"), Weight: new(50)}},
 	}}}
-	b, err := New(cfg, Env{Now: func() time.Time { return now }})
+	b, err := New(withoutFirstChecks(cfg), Env{Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ type ServiceStats struct {
 	Mark      uint32        `json:"mark"`  // 0 where it takes one VIP, protocol and port
 	Scheduler string        `json:"scheduler"`
 	Up        bool          `json:"up"`       // it has its quorum
+	Reason    string        `json:"reason"`   // why it is not up
 	Servers   []ServerStats `json:"servers"`  // in the config's order
 	Fallback  *ServerStats  `json:"fallback"` // nil where it has no fallback server
 	Pages     uint64        `json:"pages"`    // fallback pages sent, repeated ones included
@@ -71,7 +72,7 @@ func (b *Balancer) Stats() Stats {
 		s := &b.cfg.Services[i]
 		v := b.services[i]
 		vs := ServiceStats{
-			Name: v.name, Group: s.group(), Match: s.matches(), Mark: v.mark, Scheduler: v.scheduler, Up: !v.down,
+			Name: v.name, Group: s.group(), Match: s.matches(), Mark: v.mark, Scheduler: v.scheduler, Up: v.reason == "", Reason: v.reason,
 			Servers: make([]ServerStats, len(v.servers)), Pages: v.dp.Pages(),
 		}
 		for j, r := range v.servers {

@@ -99,7 +99,7 @@ func (c *pathCheck) source() (forward.Addr, error) {
 func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *server) []health.Target {
 	c := s.pathCheck()
 	if c == nil {
-		if r.failures[sourcePath] != "" {
+		if r.pathKey = ""; r.failures[sourcePath] != "" {
 			b.setServerStateLocked(r, sourcePath, false, "", time.Time{})
 		}
 		return targets
@@ -110,7 +110,9 @@ func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *s
 	}
 	key := fmt.Sprintf("path %s to %s of %s, %s", check.vip, r.addrPort(), r.service.id, c.schedule())
 	b.paths[key] = r
-	return append(targets, health.Target{Key: key, Checker: check, Settings: c.settings()})
+	known := r.known(sourcePath, r.pathKey != "")
+	r.pathKey = key
+	return append(targets, health.Target{Key: key, Checker: check, State: known, Settings: c.settings()})
 }
 
 // pathCheck returns the service's check that asks for the true path too; nil is none.

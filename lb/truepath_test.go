@@ -39,7 +39,7 @@ func TestTruePathProbesAreAnsweredOnTheWire(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := service(vip4, 1)
 			s.Protocol, s.Method = c.proto, c.method
-			s.Check = lb.Check{Type: "none", Through: "vip", Interval: 20 * time.Millisecond, Timeout: time.Minute, Fall: 1}
+			s.Check = lb.Check{Type: "none", Through: "vip", Interval: 20 * time.Millisecond, Timeout: time.Minute, Fall: 1, Unchecked: "up"}
 			if c.answer == 0 || c.wrong {
 				s.Check.Timeout = 200 * time.Millisecond
 			}

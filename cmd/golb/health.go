@@ -77,7 +77,7 @@ func printHealth(w io.Writer, h api.Health, now time.Time) error {
 		}
 		down := ""
 		if !v.Up {
-			down = "; below its quorum"
+			down = "; " + v.Reason
 		}
 		fmt.Fprintf(w, "%s: %d of %s up%s\n", v.Name, up, count(len(v.Servers), "server"), down)
 		if err := printServers(w, v.Servers, now); err != nil {

@@ -96,7 +96,7 @@ func TestHealthShowsTheRunningBalancer(t *testing.T) {
 		`  bad     down  [\d.]+s\s+1\s+[\d.]+s\s+[\d.]+ ms\s+-{10}\s+(now|[\d.]+s)\s+tcp 192.0.2.12:80`,
 		`    connect to 192.0.2.12:80: cable pulled`,
 		``,
-		`shut: 0 of 1 server up; below its quorum`,
+		`shut: 0 of 1 server up; servers of weight 0 of 1 are up, quorum 1`,
 		`  server  is    for\s+weight  checked  took  last results  next  check`,
 		`  s       down  [\d.]+s\s+1\s+-\s+-\s+-\s+-\s+off`,
 		`    off by configuration`,

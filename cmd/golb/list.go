@@ -78,7 +78,7 @@ func serviceTitle(v *lb.ServiceStats) string {
 	}
 	s += ", " + v.Scheduler
 	if !v.Up {
-		s += ", below its quorum"
+		s += ", " + v.Reason
 	}
 	return s
 }

@@ -1,7 +1,7 @@
 // Package afpacket opens ports: a Port receives and sends the Ethernet frames of one
 // network interface, in batches, through AF_PACKET sockets. The offload header of each
 // frame (PACKET_VNET_HDR) comes and goes with it, so that frames with partial checksums
-// and super-packets of up to 64 KiB pass as they are, and nobody has to switch offloads
+// and super-packets, BIG TCP's too, pass as they are, and nobody has to switch offloads
 // off. It needs CAP_NET_RAW and Linux; on other systems Open fails with
 // errors.ErrUnsupported.
 //

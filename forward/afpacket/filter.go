@@ -54,7 +54,7 @@ const (
 	icmp6LastND       = 137 // redirect
 	packetOtherHost   = 3   // skb->pkt_type PACKET_OTHERHOST; PACKET_OUTGOING is 4
 	vlanIDMask        = 0x0fff
-	everyByte         = 1 << 18 // more than any frame is long
+	everyByte         = 1 << 20 // more than any frame is long
 	wordBits, wordLen = 32, 4
 )
 

@@ -132,8 +132,9 @@ func (p *Port) GSO() (tcp, udp bool) { return true, p.uso }
 
 // Recv waits for frames, writes them to frames[:n] and returns n, at most Config.Batch. It
 // sets all fields but Port. Each Buf has forward.Headroom free bytes before the frame and
-// room for forward.MaxFrame bytes from Head on. The buffers are the port's: they are valid
-// until the next Recv, and until then the caller may write to all of them.
+// room for forward.MaxSuperFrame bytes from Head on. The buffers are the port's: they are
+// valid until the next Recv, as long as the program keeps the Port itself, and until then the
+// caller may write to all of them.
 //
 // Recv returns 0 and no error after Wake, at times without cause too. It returns
 // net.ErrClosed after Close. While the interface is down it waits; when the interface is

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -36,7 +37,7 @@ const (
 	// bufLen is no multiple of a page: each buffer starts some cache lines further into
 	// its page than the one before, so that the headers of a batch are in different cache
 	// sets.
-	bufLen = (forward.Headroom + forward.MaxFrame + 63) &^ 63
+	bufLen = (forward.Headroom + forward.MaxSuperFrame + 63) &^ 63
 
 	// downPoll is how often Recv checks whether an interface that is down has come up or
 	// is gone: the socket reports only that it went down.
@@ -50,16 +51,36 @@ const (
 	batchBytes = 256 << 10
 )
 
-func (r *receiver) init(fd, frames int, spin time.Duration) {
+func (r *receiver) init(fd, frames int, spin time.Duration) error {
 	r.fd, r.spin = fd, spin
 	r.batch = newBatch(frames, 1)
 	r.bufs, r.batchSize = make([][]byte, frames), frames
-	memory := make([]byte, frames*bufLen)
+	memory, err := newBuffers(frames * bufLen)
+	if err != nil {
+		return err
+	}
+	runtime.AddCleanup(r, freeBuffers, memory)
 	for i := range r.bufs {
 		r.bufs[i] = memory[i*bufLen : (i+1)*bufLen : (i+1)*bufLen]
-		r.batch.set(i, 0, r.bufs[i][vnetAt:forward.Headroom+forward.MaxFrame])
+		r.batch.set(i, 0, r.bufs[i][vnetAt:forward.Headroom+forward.MaxSuperFrame])
 	}
+	return nil
 }
+
+// newBuffers maps memory for buffers, of which few use more than their first page: half a
+// megabyte each is room for super-packets that mostly do not come. So it is no memory of the
+// Go heap, where it would make the garbage collector wait for as much garbage, and it has no
+// huge pages, each of which would be there whole.
+func newBuffers(size int) ([]byte, error) {
+	memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, fmt.Errorf("mmap %d bytes: %w", size, err)
+	}
+	_ = unix.Madvise(memory, unix.MADV_NOHUGEPAGE) // fails where the kernel has none
+	return memory, nil
+}
+
+func freeBuffers(memory []byte) { _ = unix.Munmap(memory) }
 
 func (s *socket) recv(frames []forward.Frame) (int, error) {
 	s.inUse.RLock()

@@ -104,7 +104,9 @@ func (s *socket) open(cfg Config, index int) error {
 	if fd, err = openReceiver(cfg, index); err != nil {
 		return fmt.Errorf("to receive: %w", err)
 	}
-	s.in.init(fd, cfg.Batch, cfg.Spin)
+	if err := s.in.init(fd, cfg.Batch, cfg.Spin); err != nil {
+		return err
+	}
 	return s.waker.init(fd)
 }
 

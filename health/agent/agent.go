@@ -29,7 +29,7 @@ import (
 	"syscall"
 
 	"github.com/golb/golb/health/internal/budget"
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 )
 
 // Port is the default port of appliances' agents.

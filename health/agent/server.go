@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/golb/golb/health/internal/procgroup"
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 )
 
 // Source measures a resource of a server: Free returns which part of it is free, in

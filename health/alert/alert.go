@@ -19,7 +19,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 )
 
 // Event is a change of a server's state.

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/golb/golb/health/internal/budget"
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 )
 
 // Security is how mail uses TLS.

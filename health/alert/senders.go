@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/golb/golb/health/internal/procgroup"
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 )
 
 // Webhook posts messages as JSON. The status of the answer must be 2xx; redirects are

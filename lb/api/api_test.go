@@ -67,8 +67,8 @@ func TestHealthComesThroughTheSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	got.Services[0].Servers[0].Since = time.Time{}
-	want := Health{[]lb.ServiceHealth{{Name: "web", Up: true, Servers: []lb.ServerHealth{{
-		Name: "s1", Address: netip.MustParseAddr("10.0.0.1"), Port: 80, Up: true, State: lb.StateActive, Weight: 1,
+	want := Health{[]lb.ServiceHealth{{Name: "web", Up: false, Reason: "its servers are not checked yet", Servers: []lb.ServerHealth{{
+		Name: "s1", Address: netip.MustParseAddr("10.0.0.1"), Port: 80, Reason: "not checked yet", State: lb.StateActive, Weight: 1,
 		Check: lb.CheckHealth{Description: `http 10.0.0.1:80 path="/<a>"`, State: "unknown", Recent: []lb.CheckResult{}},
 	}}}}}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {

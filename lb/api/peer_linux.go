@@ -6,7 +6,7 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/golb/golb/internal/printable"
+	"github.com/golb/golb/health/printable"
 )
 
 // maxCommand bounds the name of a command in bytes; Linux cuts it at 15.

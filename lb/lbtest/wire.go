@@ -187,8 +187,8 @@ func (p *Port) Recv(frames []forward.Frame) (int, error) {
 	}
 	select {
 	case f := <-p.in:
-		if p.buf == nil {
-			p.buf = make([]byte, forward.Headroom+forward.MaxFrame)
+		if need := forward.Headroom + max(forward.MaxFrame, len(f.Data)); len(p.buf) < need {
+			p.buf = make([]byte, need)
 		}
 		n := copy(p.buf[forward.Headroom:], f.Data)
 		frames[0] = forward.Frame{Buf: p.buf, Head: forward.Headroom, Tail: forward.Headroom + n, Offload: f.Offload}

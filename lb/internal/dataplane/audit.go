@@ -54,11 +54,11 @@ func (a *auditor) readEntries() {
 		}
 		if !m.has(flagOrphan) {
 			k := t.key(c)
-			a.refs[makeIndexRef(c, false)] = k.hash(t.seed)
+			a.refs[makeIndexRef(c, false)] = k.hash(&t.secret)
 		}
 		if m.has(flagReply) {
 			k := t.replyKey(c, a.plane.servers.get(m.server()))
-			a.refs[makeIndexRef(c, true)] = k.hash(t.seed)
+			a.refs[makeIndexRef(c, true)] = k.hash(&t.secret)
 		}
 	}
 }

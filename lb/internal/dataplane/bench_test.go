@@ -3,6 +3,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 
@@ -46,15 +47,15 @@ func BenchmarkTable(b *testing.B) {
 		name string
 		n    uint32
 	}{{"1k", 1000}, {"1M", 1_000_000}, {"10M", 10_000_000}} {
-		x := &Plane{table: newTable(int(size.n)+1, 0, 42, 0)}
+		x := &Plane{table: newTable(int(size.n)+1, 0, newHashKey(rand.New(rand.NewPCG(42, 1)).Uint64), 0)}
 		x.servers.start()
 		s := newServer(netip.MustParseAddrPort("10.0.0.1:80"), 1)
 		x.servers.add(s)
 		enter := func(i uint32) uint32 {
 			key := benchKey(i)
 			s.count(false)
-			c, _, fresh := x.table.insert(&newConn{key: key, hash: key.hash(x.table.seed), server: s, dport: 80, timeout: 1 << 20}, 0, x.servers.all())
-			if !fresh {
+			c, _, result := x.table.insert(&newConn{key: key, hash: key.hash(&x.table.secret), server: s, dport: 80, timeout: 1 << 20}, 0, x.servers.all())
+			if result != inserted {
 				b.Fatalf("connection %d is there already, or there is no room", i)
 			}
 			return c
@@ -72,7 +73,7 @@ func BenchmarkTable(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					key := benchKey(first + next())
-					if r, _ := x.table.peek(&key, key.hash(x.table.seed), x.servers.all()); (r != 0) != want {
+					if r, _ := x.table.peek(&key, key.hash(&x.table.secret), x.servers.all()); (r != 0) != want {
 						b.Fatalf("found: %v", r != 0)
 					}
 				}
@@ -84,7 +85,7 @@ func BenchmarkTable(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				c := enter(size.n + next())
-				x.delete(x.table.conns[c].load().id(c))
+				x.delete(x.table.conns[c].load().id(c), flagAssured)
 			}
 		})
 	}

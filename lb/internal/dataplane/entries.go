@@ -78,7 +78,7 @@ func (p *Plane) Entry(proto uint8, client, vip netip.AddrPort) (e Entry, ok bool
 		srcPort: client.Port(), dstPort: vip.Port(), proto: proto,
 	}
 	key := t.key()
-	r, _ := p.table.find(&key, key.hash(p.table.seed), p.servers.all())
+	r, _ := p.table.find(&key, key.hash(&p.table.secret), p.servers.all())
 	if r == 0 {
 		return Entry{}, false
 	}
@@ -105,9 +105,10 @@ func (p *Plane) readEntry(e *Entry, c uint32, m meta, now Tick) {
 		State: stateName(k.proto(), m.state()), Template: p.table.isTemplate(c), CallID: k.kind() == kindCall,
 		Expires: t.end().Until(now), Packets: t.packets(),
 		Inactive: m.has(flagInactive), OneWay: m.has(flagNoOutput), Assured: m.has(flagAssured), Orphan: m.has(flagOrphan),
-		Controls: int(cold.controls.Load()), id: m.id(c), template: cold.template.Load(), end: t.end(), rearm: Tick(cold.timeout.Load()),
+		Controls: int(cold.controls.Load()), id: m.id(c), template: cold.template.Load(), end: t.end(),
 	}
 	if e.Template {
+		e.rearm = Tick(cold.rearmOrBegin.Load())
 		e.State = "NONE"
 		if e.Assured {
 			e.State = "ASSURED"

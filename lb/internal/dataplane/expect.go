@@ -55,11 +55,11 @@ func (w *Worker) expect(old connID, x *rxPacket, n *newConn) connID {
 	p.ftp.expected.Add(1)
 	n.server = x.server
 	n.server.count(false)
-	n.hash = n.key.hash(p.table.seed)
+	n.hash = n.key.hash(&p.table.secret)
 	n.meta = flagInactive | meta(NAT)<<methodShift | meta(tcpListen)
 	n.template = control.index
 	n.timeout = n.server.service.settings.Load().timeouts.tcp[tcpListen]
-	c, m, created := p.table.insert(n, w.now, p.servers.all())
+	c, m, created := w.insert(n, anyRoom)
 	if !created {
 		n.server.uncount(false)
 		p.ftp.expected.Add(-1)
@@ -107,7 +107,7 @@ func (w *Worker) expected(p *forward.Packet) (indexRef, meta) {
 	}
 	t := tuple{src: p.Src, dst: p.Dst, dstPort: p.DstPort, proto: forward.ProtoTCP, kind: kindExpected}
 	key := t.key()
-	return w.plane.table.find(&key, key.hash(w.plane.table.seed), w.plane.servers.all())
+	return w.plane.table.find(&key, key.hash(&w.plane.table.secret), w.plane.servers.all())
 }
 
 // openExpected enters the connection of a packet that an expectation matches, and
@@ -141,7 +141,7 @@ func (w *Worker) openExpectedFromServer(x *rxPacket, expected uint32, m meta) (R
 	}
 	key[4] = packPorts(p.DstPort, vport, forward.ProtoTCP, kindConn)
 	x.dport = p.SrcPort
-	r, ok := w.enterExpected(x, m.id(expected), m.server(), &key, key.hash(t.seed))
+	r, ok := w.enterExpected(x, m.id(expected), m.server(), &key, key.hash(&t.secret))
 	if !ok || r != forwarded {
 		return r, ok
 	}

@@ -80,7 +80,7 @@ func (w *Worker) countUnreachable(icmp *forward.Packet, c uint32, m meta, s *Ser
 // countUnreachableInside is countUnreachable for the packet that was inside a tunnel's.
 func (w *Worker) countUnreachableInside(icmp, inner *forward.Packet) {
 	k, t := keyOf(inner), w.plane.table
-	if r, m := t.find(&k, k.hash(t.seed), w.plane.servers.all()); r != 0 && !r.reply() {
+	if r, m := t.find(&k, k.hash(&t.secret), w.plane.servers.all()); r != 0 && !r.reply() {
 		w.countUnreachable(icmp, r.conn(), m, w.plane.servers.get(m.server()))
 	}
 }

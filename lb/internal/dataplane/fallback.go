@@ -7,7 +7,7 @@ import "github.com/golb/golb/forward"
 func (w *Worker) scheduleFallback(x *rxPacket, v *Service) Reason {
 	p, set, s := &x.packet, v.settings.Load(), v.fallback.Load()
 	switch {
-	case set.refuse && v.closed.Load():
+	case set.refuse && v.Gate() == GateClosed:
 		return NoServer
 	case s == nil && set.page != nil && p.Proto == forward.ProtoTCP && p.TCPFlags&(forward.FlagSYN|forward.FlagACK) == forward.FlagSYN:
 		return w.sendSYNACK(x)
@@ -23,7 +23,7 @@ func (p *Plane) EndDatagramFlows(s *Server) {
 	for c := uint32(1); c < p.table.used(); c++ {
 		m := p.table.conns[c].load()
 		if m.has(flagLive) && m.server() == s.ID && p.table.conns[c].proto() == forward.ProtoUDP {
-			p.delete(m.id(c))
+			p.delete(m.id(c), flagAssured)
 		}
 	}
 }

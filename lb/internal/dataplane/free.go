@@ -14,11 +14,8 @@ func (t *table) allocLocked(sh *shard) uint32 {
 	if sh.freeList == 0 && !t.takeUnusedLocked(sh) && !t.stealLocked(sh) {
 		return 0
 	}
-	c := sh.freeList
-	sh.freeList = t.cold[c].next
-	sh.freeCount.Add(-1)
 	sh.inUse.Add(1)
-	return c
+	return sh.popFreeLocked(t)
 }
 
 // freeLocked frees the number of a connection of sh.
@@ -31,6 +28,16 @@ func (sh *shard) pushFreeLocked(t *table, c uint32) {
 	t.cold[c].next = sh.freeList
 	sh.freeList = c
 	sh.freeCount.Add(1)
+}
+
+// popFreeLocked takes a free number of sh, 0 where there is none.
+func (sh *shard) popFreeLocked(t *table) uint32 {
+	c := sh.freeList
+	if c != 0 {
+		sh.freeList = t.cold[c].next
+		sh.freeCount.Add(-1)
+	}
+	return c
 }
 
 // takeUnusedLocked gives sh numbers that were never used, the lowest on top.
@@ -60,10 +67,7 @@ func (t *table) stealLocked(sh *shard) bool {
 		}
 		n := 0
 		for ; n < freeBatch && from.freeList != 0; n++ {
-			c := from.freeList
-			from.freeList = t.cold[c].next
-			from.freeCount.Add(-1)
-			sh.pushFreeLocked(t, c)
+			sh.pushFreeLocked(t, from.popFreeLocked(t))
 		}
 		from.mu.Unlock()
 		if n > 0 {
@@ -71,6 +75,22 @@ func (t *table) stealLocked(sh *shard) bool {
 		}
 	}
 	return false
+}
+
+// moveFree gives to one free number of from, if it has any. Neither may be locked.
+func (t *table) moveFree(from, to *shard) {
+	if from == to {
+		return
+	}
+	from.mu.Lock()
+	c := from.popFreeLocked(t)
+	from.mu.Unlock()
+	if c == 0 {
+		return
+	}
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	to.pushFreeLocked(t, c)
 }
 
 // used is one more than the highest number that a shard has, or had.

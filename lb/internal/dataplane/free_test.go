@@ -13,7 +13,7 @@ func TestEveryNumberIsHandedOutOnce(t *testing.T) {
 	for name, shardsOf := range map[string]func(n int) int{
 		"in turn": func(n int) int { return n % shardCount }, "one alone": func(int) int { return 7 },
 	} {
-		tab := newTable(size, 0, 1, 0)
+		tab := newTable(size, 0, hashKey{}, 0)
 		for range 3 {
 			held := map[uint32]*shard{}
 			for n := range size {
@@ -39,7 +39,7 @@ func TestEveryNumberIsHandedOutOnce(t *testing.T) {
 
 func TestNumbersAreHandedOutOnceToManyWorkers(t *testing.T) {
 	const size, workers = 500, 4
-	tab := newTable(size, 0, 1, 0)
+	tab := newTable(size, 0, hashKey{}, 0)
 	owner := make([]int, size+1) // the race detector sees two that have one number
 	var running sync.WaitGroup
 	for w := range workers {

@@ -96,7 +96,7 @@ func (w *Worker) related(x *rxPacket) Reason {
 		return Reason(r)
 	}
 	key := reverseKeyOf(q) // the quoted packet went the other way
-	hash := key.hash(t.seed)
+	hash := key.hash(&t.secret)
 	r, m := t.find(&key, hash, w.plane.servers.all())
 	switch {
 	case r != 0 && p.Dst != q.Src: // an error goes to the sender of what it quotes

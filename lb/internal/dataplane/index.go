@@ -85,35 +85,52 @@ func (b *bucket) lock() {
 
 func (b *bucket) unlock() { b.busy.Store(0) }
 
-// link enters r for a tuple with that hash.
-func (t *table) link(hash uint64, r indexRef) {
+// maxChain bounds the chain of a bucket, and so every walk along it, whether or not it
+// holds the lock. By chance alone a bucket's chain does not come near it: half of the slots
+// are used, and nobody can choose the hash.
+const maxChain = 64
+
+// maxSameReply bounds the connections that are found by one reply tuple.
+const maxSameReply = 8
+
+// link enters r for a tuple with that hash. It fails where the chain is full.
+func (t *table) link(hash uint64, r indexRef) bool {
 	b := t.bucket(hash)
 	b.lock()
 	defer b.unlock()
+	if t.fullLocked(b) {
+		return false
+	}
 	for i := range b.refs {
 		if b.refs[i].Load() == 0 {
 			b.putLocked(i, tagOf(hash), r)
-			return
+			return true
 		}
 	}
 	t.chainLocked(b, r)
+	return true
 }
 
 // linkReply enters r for the tuple of a server's replies, which other connections
 // may have too: those of the same client with other VIPs of the same server. The
 // newest is found first, as in ip_vs, since the others are most likely over: r takes the
-// slot of the newest of them, that one the slot of the next, and so on.
-func (t *table) linkReply(k *flowKey, r indexRef, servers []*Server) {
-	hash := k.hash(t.seed)
+// slot of the newest of them, that one the slot of the next, and so on. The oldest of
+// maxSameReply is found by its reply tuple no more. linkReply fails where the chain is full.
+func (t *table) linkReply(k *flowKey, r indexRef, servers []*Server) bool {
+	hash := k.hash(&t.secret)
 	b := t.bucket(hash)
 	b.lock()
 	defer b.unlock()
+	t.forgetOldestReplyLocked(b, hash, k, servers)
+	if t.fullLocked(b) {
+		return false
+	}
 	sameTag := b.matching(hash)
 	for i := range b.refs {
 		other := indexRef(b.refs[i].Load())
 		if other == 0 {
 			b.putLocked(i, tagOf(hash), r)
-			return
+			return true
 		}
 		if !sameTag.has(i) || !other.reply() {
 			continue
@@ -124,6 +141,48 @@ func (t *table) linkReply(k *flowKey, r indexRef, servers []*Server) {
 		}
 	}
 	t.chainLocked(b, r)
+	return true
+}
+
+// forgetOldestReplyLocked takes the last of maxSameReply connections with a reply tuple out
+// of the index, in which it stays by its client's tuple.
+func (t *table) forgetOldestReplyLocked(b *bucket, hash uint64, k *flowKey, servers []*Server) {
+	n, oldest := 0, indexRef(0)
+	see := func(r indexRef) {
+		if !r.reply() {
+			return
+		}
+		if _, same := t.match(r, k, servers); same {
+			n, oldest = n+1, r
+		}
+	}
+	sameTag := b.matching(hash)
+	for i := range b.refs {
+		if sameTag.has(i) {
+			see(indexRef(b.refs[i].Load()))
+		}
+	}
+	for r := indexRef(b.chain.Load()); r != 0; r = t.next(r) {
+		see(r)
+	}
+	if n < maxSameReply {
+		return
+	}
+	t.unlinkLocked(b, oldest)
+	// It is still that connection: its number is free again only once it has been unlinked,
+	// which takes this lock.
+	e := &t.conns[oldest.conn()]
+	for m := e.load(); !e.swap(m, m&^flagReply); m = e.load() {
+	}
+}
+
+// fullLocked reports whether a bucket's chain is as long as it may be.
+func (t *table) fullLocked(b *bucket) bool {
+	n := 0
+	for r := indexRef(b.chain.Load()); r != 0; r = t.next(r) {
+		n++
+	}
+	return n >= maxChain
 }
 
 // chainLocked puts r before what is chained to a bucket.
@@ -132,13 +191,17 @@ func (t *table) chainLocked(b *bucket, r indexRef) {
 	b.chain.Store(uint32(r))
 }
 
-// unlink removes r. Chained connections move into freed slots only when
+// unlink removes r, if it is there. Chained connections move into freed slots only when
 // new ones come, so that a reader on the chain never loses its way to a
 // connection that is still there.
 func (t *table) unlink(hash uint64, r indexRef) {
 	b := t.bucket(hash)
 	b.lock()
 	defer b.unlock()
+	t.unlinkLocked(b, r)
+}
+
+func (t *table) unlinkLocked(b *bucket, r indexRef) {
 	for i := range b.refs {
 		if indexRef(b.refs[i].Load()) == r {
 			b.putLocked(i, 0, 0)
@@ -159,10 +222,12 @@ func (t *table) unlink(hash uint64, r indexRef) {
 	}
 }
 
-// bucket scales the hash, so that the number of buckets need not be a power of two.
-func (t *table) bucket(hash uint64) *bucket {
+func (t *table) bucket(hash uint64) *bucket { return &t.buckets[t.bucketNumber(hash)] }
+
+// bucketNumber scales the hash, so that the number of buckets need not be a power of two.
+func (t *table) bucketNumber(hash uint64) uint64 {
 	i, _ := bits.Mul64(hash, uint64(len(t.buckets)))
-	return &t.buckets[i]
+	return i
 }
 
 // next and setNext follow the chain of a bucket through its connections, which

@@ -17,7 +17,7 @@ func TestFieldsReadPerPacketShareNoLineWithWrittenOnes(t *testing.T) {
 	}{
 		{Server{}, []string{"addrWords", "service", "path", "counters", "gone"},
 			[]string{"Server", "upper", "lower", "templates", "failed", "methods", "unreferredSince"}},
-		{table{}, []string{"conns", "cold", "buckets", "seed"}, []string{"shards", "nextUnused", "cursor"}},
+		{table{}, []string{"conns", "cold", "buckets", "secret"}, []string{"shards", "nextUnused"}},
 		{Plane{}, []string{"snap", "table", "servers", "now", "start", "hooks"}, []string{"expiry", "frags", "hops", "ftp", "probes", "closedNAT", "dropped", "cut"}},
 		{expiry{}, []string{"behind"}, []string{"mu"}},
 	} {
@@ -67,7 +67,7 @@ func TestWorkersShareNoWrittenLine(t *testing.T) {
 	if size := reflect.TypeFor[bucket]().Size(); size != cacheLine {
 		t.Errorf("a bucket of the index is %d bytes, not a line", size)
 	}
-	tab := newTable(1<<10, 0, 1, 0)
+	tab := newTable(1<<10, 0, hashKey{}, 0)
 	for name, at := range map[string]uintptr{
 		"connections": reflect.ValueOf(&tab.conns[0]).Pointer(), "buckets": reflect.ValueOf(&tab.buckets[0]).Pointer(),
 	} {

@@ -12,7 +12,9 @@ func (p *Plane) dueLocked(sh *shard, c uint32, now Tick) {
 		return
 	}
 	if cold.controls.Load() > 0 {
-		cold.timeout.Store(uint32(templateStep))
+		if p.table.isTemplate(c) {
+			cold.rearmOrBegin.Store(uint32(templateStep))
+		}
 		e.rearm(now + templateStep)
 		sh.file(p.table, c, now+templateStep)
 		return
@@ -53,28 +55,28 @@ func (p *Plane) unlinkLocked(c uint32) (*Server, meta) {
 }
 
 // delete ends a connection before its time. A template that controlled no other
-// connection goes too, unless it is assured (ip_vs_conn_del).
-func (p *Plane) delete(id connID) {
-	if t, assured := p.deleteOne(id); t != (connID{}) && !assured {
+// connection goes too, unless it has one of the flags in keep (ip_vs_conn_del).
+func (p *Plane) delete(id connID, keep meta) {
+	if t, m := p.deleteOne(id); t != (connID{}) && !m.has(keep) {
 		p.deleteOne(t)
 	}
 }
 
 // deleteOne ends one entry before its time, but for one that controls others. It returns
-// the template that controlled it, if any.
-func (p *Plane) deleteOne(id connID) (template connID, assured bool) {
+// the template that controlled it, if any, and the template's state.
+func (p *Plane) deleteOne(id connID) (template connID, m meta) {
 	sh := p.table.shardOf(id.index)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if !p.detachLocked(sh, id) {
-		return connID{}, false
+		return connID{}, 0
 	}
 	if t := p.table.cold[id.index].template.Load(); t != 0 {
-		m := p.table.conns[t].load() // valid as long as the connection exists
-		template, assured = m.id(t), m.has(flagAssured)
+		m = p.table.conns[t].load() // valid as long as the connection exists
+		template = m.id(t)
 	}
 	p.releaseLocked(id.index)
-	return template, assured
+	return template, m
 }
 
 // exists reports whether a connection has not ended.
@@ -100,7 +102,7 @@ func (p *Plane) invalidate(id connID) {
 	for m := e.load(); m.is(id) && !m.has(flagOrphan); m = e.load() {
 		if e.swap(m, m|flagOrphan) {
 			k := p.table.key(id.index)
-			p.table.unlink(k.hash(p.table.seed), makeIndexRef(id.index, false))
+			p.table.unlink(k.hash(&p.table.secret), makeIndexRef(id.index, false))
 			return
 		}
 	}
@@ -120,7 +122,7 @@ func (p *Plane) addControlledAndRearm(id connID, now Tick) bool {
 	}
 	cold.controls.Add(1)
 	e := &p.table.conns[id.index]
-	if end := now + Tick(cold.timeout.Load()) + 1; e.deadline().before(end) { // a slower worker's clock must not shorten it
+	if end := now + Tick(cold.rearmOrBegin.Load()) + 1; e.deadline().before(end) { // a slower worker's clock must not shorten it
 		e.rearm(end)
 	}
 	return true

@@ -69,7 +69,7 @@ func (w *Worker) pageSegment(x *rxPacket, v *Service, pg *page) (reason Reason, 
 		w.sendSegment(x, &forward.TCPSegment{Seq: ack, Ack: seq + length, Flags: forward.FlagACK})
 	case length == 0:
 	case !w.plane.pageKey.isOfISN(&x.key, cookie, seq-1, w.now): // not the first, which comes again
-	case !v.pageLimits.Load().take(x, w.plane.table.seed, w.now) || !w.mayAnswer(x.snap, answerPage):
+	case !v.pageLimits.Load().take(x, &w.plane.table.secret, w.now) || !w.mayAnswer(x.snap, answerPage):
 		return PageRateLimited, true
 	default:
 		v.pages.Add(1)

@@ -27,7 +27,7 @@ type pageLimits struct {
 }
 
 // take reports whether the page may be sent on the connection of x.
-func (l *pageLimits) take(x *rxPacket, seed uint64, now Tick) bool {
+func (l *pageLimits) take(x *rxPacket, secret *hashKey, now Tick) bool {
 	slot := &l.sent[x.hash%uint64(len(l.sent))]
 	tag, last := x.hash>>32, slot.Load()
 	if last>>32 == tag && now-Tick(last) < pageAgain {
@@ -36,5 +36,5 @@ func (l *pageLimits) take(x *rxPacket, seed uint64, now Tick) bool {
 	slot.Store(tag<<32 | uint64(now))
 	const most = math.MaxUint32 / TicksPerSecond // that a bucket holds
 	share := uint32(min(max(x.snap.settings.AnswerRate/pageShare, 1), most))
-	return l.clients.take(x.packet.Src, seed, share, now)
+	return l.clients.take(x.packet.Src, secret, share, now)
 }

@@ -15,7 +15,7 @@ func (w *Worker) schedulePersistent(x *rxPacket, v *Service, set *serviceSetting
 		return NoCallID
 	}
 	p, key := &x.packet, tuple.key()
-	hash := key.hash(w.plane.table.seed)
+	hash := key.hash(&w.plane.table.secret)
 	for {
 		c, m := w.template(x, &key, hash)
 		if c == 0 {
@@ -47,10 +47,11 @@ func (w *Worker) schedulePersistent(x *rxPacket, v *Service, set *serviceSetting
 // is full.
 func (w *Worker) enterTemplate(v *Service, set *serviceSettings, s *Server, key *flowKey, hash uint64) (uint32, meta) {
 	s.count(true)
-	c, m, created := w.plane.table.insert(&newConn{
+	method := s.path.Load().method
+	c, m, created := w.insert(&newConn{
 		key: *key, hash: hash, server: s, dport: v.templatePort(s), timeout: set.persistence,
-		meta: meta(s.path.Load().method) << methodShift,
-	}, w.now, w.plane.servers.all())
+		meta: meta(method) << methodShift,
+	}, roomFor(method))
 	if created {
 		s.bind()
 	} else {

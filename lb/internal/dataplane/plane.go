@@ -22,8 +22,11 @@ type Plane struct {
 	hooks   Hooks
 	pageKey cookieKey
 
+	rendezvousKey rendezvousKey
+
 	mtuLearned atomic.Uint32 // tick of the first path MTU learned since all were forgotten, 0 none
-	fullAt     atomic.Uint32 // tick at which the table was last full, 0 never
+	fullAt     atomic.Uint32 // tick at which a connection last began, or was ended, that packets still come of, 0 never
+	shortAt    atomic.Uint32 // tick at which a new connection last found the table full, 0 never
 
 	_ line // the fields below have locks
 
@@ -75,7 +78,8 @@ func New(c Config) *Plane {
 	p.servers.start()
 	p.frags.start(c.Rand())
 	p.pageKey = cookieKey{c.Rand(), c.Rand()}
-	p.table = newTable(c.Connections, c.Buckets, c.Rand(), p.tick())
+	p.rendezvousKey = rendezvousKey{c.Rand(), c.Rand()}
+	p.table = newTable(c.Connections, c.Buckets, newHashKey(c.Rand), p.tick())
 	return p
 }
 

@@ -34,7 +34,7 @@ func (w *Worker) prefetch(snap *Snapshot, frames []forward.Frame) {
 		x.frame, x.snap = &frames[i], snap
 		if x.parsed = forward.Parse(x.frame, &x.packet); x.parsed == forward.None {
 			x.key.setPacket(&x.packet)
-			x.hash = x.key.hash(t.seed)
+			x.hash = x.key.hash(&t.secret)
 		}
 	}
 	for i := range all {

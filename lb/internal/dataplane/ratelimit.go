@@ -39,13 +39,13 @@ type clientBuckets [1 << 14]tokenBucket
 // clientPrefix is how much of an IPv6 address is one client's; of IPv4 all is.
 const clientPrefix = 64
 
-func (b *clientBuckets) take(client forward.Addr, seed uint64, rate uint32, now Tick) bool {
+func (b *clientBuckets) take(client forward.Addr, secret *hashKey, rate uint32, now Tick) bool {
 	if !client.Is4() {
 		client = mask(client, clientPrefix)
 	}
 	t := tuple{src: client}
 	key := t.key()
-	return b[key.hash(seed)%uint64(len(b))].take(rate, now)
+	return b[key.hash(secret)%uint64(len(b))].take(rate, now)
 }
 
 // limits are the connection rates of a service; nil where it has none.
@@ -60,6 +60,6 @@ func (w *Worker) exceedsRate(x *rxPacket, v *Service, set *serviceSettings) bool
 		return false
 	}
 	l := v.limits.Load()
-	return set.clientRate != 0 && !l.clients.take(x.packet.Src, w.plane.table.seed, set.clientRate, w.now) ||
+	return set.clientRate != 0 && !l.clients.take(x.packet.Src, &w.plane.table.secret, set.clientRate, w.now) ||
 		set.rate != 0 && !l.service.take(set.rate, w.now)
 }

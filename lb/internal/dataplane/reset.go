@@ -96,7 +96,7 @@ func (p *Plane) Cut(s *Server) {
 				continue
 			}
 			end, wanted := p.resettable(c, m, s)
-			p.delete(m.id(c))
+			p.delete(m.id(c), flagAssured)
 			if wanted && !p.exists(m.id(c)) {
 				p.queueReset(end)
 			}
@@ -171,7 +171,7 @@ func (p *Plane) SendResets(every time.Duration) {
 func (w *Worker) sendChallengeSYN(end *cutConn) (done bool) {
 	t := tuple{src: end.client, dst: end.vip, srcPort: end.cport, dstPort: end.vport, proto: forward.ProtoTCP}
 	key := t.key()
-	if r, _ := w.plane.table.find(&key, key.hash(w.plane.table.seed), w.plane.servers.all()); r != 0 {
+	if r, _ := w.plane.table.find(&key, key.hash(&w.plane.table.secret), w.plane.servers.all()); r != 0 {
 		return true // the client has opened a new connection
 	}
 	if end.nat && end.tries == 0 {

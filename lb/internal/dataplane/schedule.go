@@ -23,11 +23,20 @@ func (w *Worker) schedule(x *rxPacket, v *Service) Reason {
 	if w.plane.hooks.Admit != nil && !w.plane.hooks.Admit(w.flowOf(x)) {
 		return NotAdmitted
 	}
-	if v.closed.Load() && (v.port != ftpPort || p.DstPort == ftpPort) { // FTP data connections go to the control connection's server
-		return NoServer
+	if v.port != ftpPort || p.DstPort == ftpPort { // FTP data connections go to the control connection's server
+		switch v.Gate() {
+		case GateClosed:
+			return NoServer
+		case GateWaiting:
+			return Unchecked
+		}
 	}
 	if set.persistence != 0 {
-		return w.schedulePersistent(x, v, set)
+		reason := w.schedulePersistent(x, v, set)
+		if reason == TableFull {
+			reason = w.forwardStateless(x, v)
+		}
+		return reason
 	}
 	if !v.grouped && v.port != p.DstPort {
 		if v.port == ftpPort {
@@ -46,18 +55,13 @@ func (w *Worker) schedule(x *rxPacket, v *Service) Reason {
 	return reason
 }
 
-// enterFor makes the connection of a packet to a server, without persistence. Where the
-// table is full, half-open connections make room.
+// enterFor makes the connection of a packet to a server, without persistence.
 func (w *Worker) enterFor(x *rxPacket, set *serviceSettings, s *Server) Reason {
 	x.server, x.dport = s, s.dport(&x.packet)
 	if set.onePacket {
 		return w.scheduleOnePacket(x)
 	}
-	reason := w.enter(x, &x.key, x.hash, s, 0)
-	if reason == TableFull && w.plane.dropHalfOpen() {
-		reason = w.enter(x, &x.key, x.hash, s, 0)
-	}
-	return reason
+	return w.enter(x, &x.key, x.hash, s, 0)
 }
 
 // dport is the port that a packet goes to at the server.
@@ -101,6 +105,11 @@ func (w *Worker) pick(x *rxPacket, v *Service) *Server {
 // template or control connection, 0 for none. Where another worker has just entered the
 // same tuple, x gets that connection.
 func (w *Worker) enter(x *rxPacket, key *flowKey, hash uint64, s *Server, template uint32) Reason {
+	return w.enterInto(x, key, hash, s, template, roomFor(s.path.Load().method))
+}
+
+// enterInto is enter, where r may be given up for it.
+func (w *Worker) enterInto(x *rxPacket, key *flowKey, hash uint64, s *Server, template uint32, r room) Reason {
 	t, method := w.plane.table, s.path.Load().method
 	flags := flagInactive | meta(method)<<methodShift
 	if method != NAT {
@@ -109,10 +118,10 @@ func (w *Worker) enter(x *rxPacket, key *flowKey, hash uint64, s *Server, templa
 		flags |= flagFTP
 	}
 	s.count(false)
-	c, m, created := t.insert(&newConn{
+	c, m, created := w.insert(&newConn{
 		key: *key, hash: hash, server: s, dport: x.dport, meta: flags,
 		template: template, timeout: newTimeout, replies: method == NAT,
-	}, w.now, w.plane.servers.all())
+	}, r)
 	if !created {
 		s.uncount(false)
 		if template != 0 {

@@ -18,10 +18,10 @@ import (
 // only replaced.
 type Service struct {
 	// What packets read, on one line of the cache.
-	port     uint16      // 0 where it takes several
-	grouped  bool        // ports and VIPs are one to persistence, as with a mark
-	closed   atomic.Bool // no server gets new connections
-	mark     uint32      // its templates have it for a VIP; 0 where not grouped
+	port     uint16        // 0 where it takes several
+	grouped  bool          // ports and VIPs are one to persistence, as with a mark
+	gate     atomic.Uint32 // a Gate
+	mark     uint32        // its templates have it for a VIP; 0 where not grouped
 	sched    atomic.Pointer[sched.Scheduler]
 	settings atomic.Pointer[serviceSettings]
 	limits   atomic.Pointer[limits]
@@ -126,11 +126,21 @@ func (v *Service) Configure(c ServiceConfig) {
 // Pages is how often the fallback page was sent; where it was lost, more than once.
 func (v *Service) Pages() uint64 { return v.pages.Load() }
 
-// SetClosed says whether new connections go to no server.
-func (v *Service) SetClosed(closed bool) { v.closed.Store(closed) }
+// Gate is what becomes of a service's new connections before its scheduler is asked.
+type Gate uint32
 
-// Closed reports what SetClosed said.
-func (v *Service) Closed() bool { return v.closed.Load() }
+// The gates.
+const (
+	GateOpen    Gate = iota // they go to servers
+	GateClosed              // they go to the fallback, or are refused
+	GateWaiting             // they are dropped: nothing is known of the servers yet
+)
+
+// SetGate sets what becomes of new connections.
+func (v *Service) SetGate(g Gate) { v.gate.Store(uint32(g)) }
+
+// Gate is what SetGate set.
+func (v *Service) Gate() Gate { return Gate(v.gate.Load()) }
 
 // SetFallback gives the service the server that new connections get where no other takes
 // them; nil is none.
@@ -162,10 +172,11 @@ func (v *Service) SetScheduler(s sched.Scheduler) {
 	v.sched.Store(&s)
 }
 
-// Add puts s at the head of the list and adds it to the scheduler.
-func (v *Service) Add(s *Server) {
+// Add puts s into the list and adds it to the scheduler. at is its place: 0 is the head,
+// where ip_vs puts a new server.
+func (v *Service) Add(s *Server, at int) {
 	s.setGone(false)
-	list := append([]*Server{s}, *v.servers.Load()...)
+	list := slices.Insert(slices.Clone(*v.servers.Load()), at, s)
 	v.servers.Store(&list)
 	v.scheduler().Added(schedulerServers(list), &s.Server)
 }

@@ -1,6 +1,6 @@
 package dataplane
 
-import "github.com/golb/golb/internal/siphash"
+import "github.com/golb/golb/sched/siphash"
 
 // A SYN cookie is the initial sequence number of a connection that golb answers without
 // state: it holds what has to be known later (RFC 4987 §3.6). From the top: 3 bits of the

@@ -31,9 +31,11 @@ type connCold struct {
 	filed      uint32        // level and slot of the wheel
 	due        atomic.Uint32 // tick it is filed under
 	hash       atomic.Uint32 // lower half of its tuple's hash: its shard
-	timeout    atomic.Uint32 // ticks; what a template is re-armed with
-	template   atomic.Uint32 // the template that controls it, 0 none
-	controls   atomic.Int32  // connections that it controls (ip_vs n_control)
+	// rearmOrBegin is in ticks: of a template how long it is re-armed for, of others when
+	// they began.
+	rearmOrBegin atomic.Uint32
+	template     atomic.Uint32 // the template that controls it, 0 none
+	controls     atomic.Int32  // connections that it controls (ip_vs n_control)
 }
 
 // meta is the state word of a connection: a generation that changes with each
@@ -49,6 +51,7 @@ const (
 	flagOrphan   meta = 1 << 13 // template that is not in the index: no new connection finds it
 	flagFTP      meta = 1 << 14 // FTP control connection of method NAT
 	flagAnswered meta = 1 << 17 // the server's packets have been seen
+	flagProven   meta = 1 << 18 // its client is no forged address, see meta.next; a template: that of one of its connections
 	methodShift       = 15      // first bit of the method, which never changes; the server's may
 	serverShift       = 24      // first bit of the server's number
 	serverBits        = 24
@@ -108,12 +111,11 @@ type table struct {
 	conns   []conn // 0 is never used
 	cold    []connCold
 	buckets []bucket
-	seed    uint64
+	secret  hashKey
 	_       line
 	shards  [shardCount]shard
 
 	nextUnused atomic.Uint32 // next number never used
-	cursor     atomic.Uint32 // of the search for half-open connections
 }
 
 const shardCount = 64
@@ -135,7 +137,7 @@ const connsPerBucket = 2
 
 // newTable makes a table for at most limit (4 or more) connections and templates, with
 // an index of so many buckets, 0 for as many as connsPerBucket says.
-func newTable(limit, buckets int, seed uint64, now Tick) *table {
+func newTable(limit, buckets int, secret hashKey, now Tick) *table {
 	if buckets == 0 {
 		buckets = (limit + connsPerBucket - 1) / connsPerBucket
 	}
@@ -143,7 +145,7 @@ func newTable(limit, buckets int, seed uint64, now Tick) *table {
 		conns:   hugepages.Make[conn](limit + 1),
 		cold:    hugepages.Make[connCold](limit + 1),
 		buckets: hugepages.Make[bucket](buckets),
-		seed:    seed,
+		secret:  secret,
 	}
 	t.nextUnused.Store(1)
 	for i := range t.shards {
@@ -157,9 +159,6 @@ func (t *table) shard(hash uint32) *shard { return &t.shards[hash%shardCount] }
 // shardOf is the shard of a connection in the table.
 func (t *table) shardOf(c uint32) *shard { return t.shard(t.cold[c].hash.Load()) }
 
-// maxChain bounds a walk without a lock: the chain may change under the reader.
-const maxChain = 64
-
 // peek looks a tuple up: as a client's packet, or as a server's reply. It takes no lock
 // and may in rare cases miss a connection while another of its bucket is being removed;
 // find does not.
@@ -172,7 +171,7 @@ func (t *table) peek(k *flowKey, hash uint64, servers []*Server) (indexRef, meta
 		}
 	}
 	r := indexRef(b.chain.Load())
-	for n := 0; r != 0 && n < maxChain; n++ {
+	for n := 0; r != 0 && n < maxChain; n++ { // without the lock the chain may change on the way
 		if m, ok := t.match(r, k, servers); ok {
 			return r, m
 		}
@@ -253,20 +252,42 @@ type newConn struct {
 	replies  bool // enter the reply tuple too
 }
 
-// insert enters a connection and returns its number and state; the number is 0 where
-// the table is full. Where another worker entered the same tuple first, insert returns
-// that connection and false.
-func (t *table) insert(n *newConn, now Tick, servers []*Server) (c uint32, m meta, created bool) {
+// insertResult is what became of an insert.
+type insertResult uint8
+
+const (
+	inserted   insertResult = iota
+	present                 // another worker entered the same tuple first
+	tableFull               // no number is free
+	bucketFull              // the chain of a bucket is as long as it may be
+)
+
+// insert enters a connection and returns its number and state. Where the tuple is present,
+// it returns the connection that has it; the number is 0 where there is no room.
+func (t *table) insert(n *newConn, now Tick, servers []*Server) (c uint32, m meta, result insertResult) {
 	sh := t.shard(uint32(n.hash))
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if r, m := t.find(&n.key, n.hash, servers); r != 0 {
-		return r.conn(), m, false
+		return r.conn(), m, present
 	}
 	c = t.allocLocked(sh)
 	if c == 0 {
-		return 0, 0, false
+		return 0, 0, tableFull
 	}
+	m = t.writeLocked(c, n, now)
+	sh.file(t, c, now+n.timeout)
+	if !t.indexLocked(c, m, n, servers) {
+		t.conns[c].meta.Store(uint64(m &^ flagLive))
+		sh.unfile(t, c)
+		t.freeLocked(sh, c)
+		return 0, 0, bucketFull
+	}
+	return c, m, inserted
+}
+
+// writeLocked makes entry c, which was free, that of n.
+func (t *table) writeLocked(c uint32, n *newConn, now Tick) meta {
 	e, cold := &t.conns[c], &t.cold[c]
 	e.client[0].Store(n.key[0])
 	e.client[1].Store(n.key[1])
@@ -276,31 +297,43 @@ func (t *table) insert(n *newConn, now Tick, servers []*Server) (c uint32, m met
 	e.timer.Store(uint64(newTimer(now+n.timeout, 0, 0)))
 	e.links.Store(0)
 	cold.hash.Store(uint32(n.hash))
-	cold.timeout.Store(uint32(n.timeout))
+	if t.isTemplate(c) {
+		cold.rearmOrBegin.Store(uint32(n.timeout))
+	} else {
+		cold.rearmOrBegin.Store(uint32(now))
+	}
 	cold.template.Store(n.template)
 	cold.controls.Store(0)
-
-	m = n.meta | flagLive | meta(n.server.ID)<<serverShift | (e.load()>>genShift+1)<<genShift
+	m := n.meta | flagLive | meta(n.server.ID)<<serverShift | (e.load()>>genShift+1)<<genShift
 	if n.replies {
 		m |= flagReply
 	}
 	e.meta.Store(uint64(m))
-	sh.file(t, c, now+n.timeout)
-	t.link(n.hash, makeIndexRef(c, false))
-	if n.replies {
-		k := t.replyKey(c, n.server)
-		t.linkReply(&k, makeIndexRef(c, true), servers)
+	return m
+}
+
+// indexLocked enters c into the index, wholly or not at all.
+func (t *table) indexLocked(c uint32, m meta, n *newConn, servers []*Server) bool {
+	if !t.link(n.hash, makeIndexRef(c, false)) {
+		return false
 	}
-	return c, m, true
+	if m.has(flagReply) {
+		k := t.replyKey(c, n.server)
+		if !t.linkReply(&k, makeIndexRef(c, true), servers) {
+			t.unlink(n.hash, makeIndexRef(c, false))
+			return false
+		}
+	}
+	return true
 }
 
 // removeLocked takes a connection of server s out of the index.
 func (t *table) removeLocked(c uint32, m meta, s *Server) {
 	k := t.key(c)
-	t.unlink(k.hash(t.seed), makeIndexRef(c, false))
+	t.unlink(k.hash(&t.secret), makeIndexRef(c, false))
 	if m.has(flagReply) {
 		k := t.replyKey(c, s)
-		t.unlink(k.hash(t.seed), makeIndexRef(c, true))
+		t.unlink(k.hash(&t.secret), makeIndexRef(c, true))
 	}
 }
 

@@ -47,7 +47,7 @@ func newTestPlane(t *testing.T, connections int, persistence time.Duration) *tes
 	server.SetRoute(Route{MTU: 1500})
 	server.SetMAC(forward.MAC{2, 0, 0, 0, 0, 2})
 	server.Server.SetWeight(1)
-	v.Add(server)
+	v.Add(server, 0)
 	snap := NewSnapshot(Settings{ExpireNodestConn: true, AnswerRate: 1000})
 	snap.Add(Match{VIP: netip.PrefixFrom(testVIP.Addr(), 32), Proto: forward.ProtoTCP, First: testVIP.Port(), Last: testVIP.Port()}, v)
 	r.Publish(snap)

@@ -33,6 +33,8 @@ func (p *Plane) update(x *rxPacket, d direction, hop uint16, now Tick) {
 	t := newTimer(end, hop, old.packets()+1)
 	if d == fromServer {
 		t = newTimer(end, old.hop(), old.packets())
+	} else if t.packets() == provingPackets && next.has(flagNoOutput) {
+		p.setProven(next.id(x.conn))
 	}
 	if !end.before(old.end()) {
 		e.timer.set(uint64(t))
@@ -45,6 +47,35 @@ func (p *Plane) update(x *rxPacket, d direction, hop uint16, now Tick) {
 	}
 }
 
+// provingPackets is how many packets of a client prove its connection where its server's are
+// not seen: more than a handshake takes.
+const provingPackets = 4
+
+// setProven marks a connection, and the template that controls it.
+func (p *Plane) setProven(id connID) {
+	if p.table.conns[id.index].mark(id, flagProven) {
+		p.markTemplate(id.index, flagProven)
+	}
+}
+
+// mark sets flags of connection id, and reports whether it exists.
+func (c *conn) mark(id connID, flags meta) bool {
+	for m := c.load(); ; m = c.load() {
+		if !m.is(id) || c.swap(m, m|flags) {
+			return m.is(id)
+		}
+	}
+}
+
+// markTemplate sets flags of the template that controls c, if one does.
+func (p *Plane) markTemplate(c uint32, flags meta) {
+	if t := p.table.cold[c].template.Load(); t != 0 {
+		e := &p.table.conns[t]
+		for m := e.load(); m&flags != flags && !e.swap(m, m|flags); m = e.load() {
+		}
+	}
+}
+
 // unchanged reports whether next returns m for the packet, for the packets that are
 // nearly all: TCP's on an established connection, and a client's of UDP.
 func (m meta) unchanged(p *forward.Packet, d direction) bool {
@@ -53,14 +84,18 @@ func (m meta) unchanged(p *forward.Packet, d direction) bool {
 	switch p.Proto {
 	case forward.ProtoTCP:
 		return m&mask == established && p.TCPFlags&(ending|forward.FlagACK) == forward.FlagACK &&
-			(d == fromClient || !m.has(flagNoOutput))
+			(d == fromClient || m.has(flagProven))
 	case forward.ProtoUDP:
-		return d == fromClient && m.has(flagInactive)
+		return d == fromClient && m.has(flagInactive) && m&(flagAnswered|flagProven) != flagAnswered
 	}
 	return false
 }
 
 // next is the state word after a packet.
+//
+// It proves that the client is at its address where a server goes on with an established
+// connection, since only a client that got the server's sequence number or cookie
+// establishes one, and where a client of UDP sends again after an answer.
 func (m meta) next(p *forward.Packet, d direction) meta {
 	next := m
 	if d == fromServer {
@@ -68,16 +103,21 @@ func (m meta) next(p *forward.Packet, d direction) meta {
 	} else if m.has(flagNoOutput) {
 		d = fromClientOnly
 	}
-	active, assured := false, false
+	active, assured, proven := false, false, false
 	switch p.Proto {
 	case forward.ProtoTCP:
 		s := nextTCP(m.state(), d, p.TCPFlags)
 		next, active, assured = next.withState(s), tcpActive[s], s == tcpEstablished
+		proven = assured && d == fromServer && p.TCPFlags&(forward.FlagSYN|forward.FlagACK) == forward.FlagACK
 	case forward.ProtoSCTP:
 		s := sctpTable[d][chunkEvent(p.SCTPChunk)][m.state()]
 		next, active, assured = next.withState(s), s == sctpEstablished, s == sctpEstablished
+		proven = assured && d == fromServer
 	case forward.ProtoUDP:
-		assured = d == fromServer
+		assured, proven = d == fromServer, d == fromClient && m.has(flagAnswered)
+	}
+	if proven {
+		next |= flagProven
 	}
 	if assured {
 		next |= flagAssured
@@ -96,9 +136,7 @@ func (p *Plane) onStateChange(c uint32, s *Server, old, m meta) {
 	if old.state() == tcpSynRecv && m.state() != tcpSynRecv {
 		p.leftSynRecv(c, s, old, m)
 	}
-	if t := p.table.cold[c].template.Load(); t != 0 && m.has(flagAssured) && !old.has(flagAssured) {
-		e := &p.table.conns[t]
-		for tm := e.load(); !tm.has(flagAssured) && !e.swap(tm, tm|flagAssured); tm = e.load() {
-		}
+	if gained := m &^ old & (flagAssured | flagProven); gained != 0 {
+		p.markTemplate(c, gained)
 	}
 }

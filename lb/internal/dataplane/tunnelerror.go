@@ -80,7 +80,7 @@ func (w *Worker) relayInside(x *rxPacket, inner *forward.Packet, mtu, overhead i
 // or golb keeps none.
 func (w *Worker) tunnelServer(x *rxPacket, q, inner *forward.Packet) *Server {
 	key, t := keyOf(inner), w.plane.table
-	if r, m := t.find(&key, key.hash(t.seed), w.plane.servers.all()); r != 0 {
+	if r, m := t.find(&key, key.hash(&t.secret), w.plane.servers.all()); r != 0 {
 		s := w.plane.servers.get(m.server())
 		if r.reply() || s.Addr != q.Dst || m.method() != TUN || s.path.Load().encap.Local != q.Src {
 			return nil

@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"net/netip"
 
 	"github.com/golb/golb/forward"
@@ -80,18 +79,6 @@ func (k *flowKey) source() netip.AddrPort {
 
 func (k *flowKey) destination() netip.AddrPort {
 	return netip.AddrPortFrom(k.dst().Netip(), k.dstPort())
-}
-
-// hash mixes the words with a secret seed. It is the folded-multiply construction of
-// wyhash.
-func (k *flowKey) hash(seed uint64) uint64 {
-	h := fold(k[0]^0xa0761d6478bd642f, k[1]^seed) ^ fold(k[2]^0xe7037ed1a0b428db^seed, k[3]^0x8ebc6af09c88c6e3)
-	return fold(h^k[4], seed^0x589965cc75374cc3)
-}
-
-func fold(a, b uint64) uint64 {
-	hi, lo := bits.Mul64(a, b)
-	return hi ^ lo
 }
 
 // addrOf is the address of two words of a key.

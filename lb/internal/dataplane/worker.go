@@ -41,6 +41,11 @@ type Worker struct {
 	now   Tick
 	drops [NumReasons]relaxed
 
+	random    uint64                 // state of the generator that draws samples of the table
+	sampled   sample                 // see Worker.sample
+	givenUp   [numWorths + 1]relaxed // by worth, and templates
+	stateless relaxed                // packets forwarded without an entry, since there is no room
+
 	tasks chan task
 
 	rx       [batchSize]rxPacket
@@ -49,6 +54,7 @@ type Worker struct {
 	flow     sched.Flow     // see flowOf
 	hopCache hopCache
 
+	splitter  forward.Splitter
 	segments  forward.Segmenter
 	fragments forward.Fragmenter
 	mergers   []merger // by port
@@ -84,7 +90,7 @@ func (p *Plane) AddWorker(c WorkerConfig) *Worker {
 		batch: make([]forward.Frame, batchSize),
 		arena: make([]byte, arenaSize),
 		ipID:  uint16(len(workers)), idStep: uint16(p.workerCount),
-		tasks: make(chan task, maxTasks),
+		tasks: make(chan task, maxTasks), random: p.table.secret[0] + uint64(len(workers)),
 	}
 	w.out = make([]txQueue, len(c.Ports))
 	for i, port := range c.Ports {
@@ -134,8 +140,7 @@ func (w *Worker) Handle(frames []forward.Frame) {
 			w.queueReceived(frames, i)
 		case consumed:
 		default:
-			w.drops[reason].bump(1)
-			w.answer(x, reason)
+			w.drop(x, reason)
 		}
 	}
 	w.flush()
@@ -147,10 +152,38 @@ func (w *Worker) forward(x *rxPacket) Reason {
 	if x.parsed != forward.None {
 		return Reason(x.parsed)
 	}
-	if x.packet.Frag != forward.NotFrag {
+	switch {
+	case x.packet.Frag != forward.NotFrag:
 		return w.fragment(x)
+	case x.packet.Oversized:
+		return w.oversized(x)
 	}
 	return w.datagram(x)
+}
+
+// oversized forwards a super-packet of BIG TCP as shorter ones. They are made where it lies,
+// one after the other, so each has to be sent before the next.
+func (w *Worker) oversized(x *rxPacket) Reason {
+	if r := w.splitter.Start(x.frame, &x.packet); r != forward.None {
+		return Reason(r)
+	}
+	for w.splitter.Next(x.frame, &x.packet) {
+		switch reason := w.datagram(x); reason {
+		case forwarded:
+			w.send(x.frame)
+		case consumed:
+		default:
+			w.drop(x, reason)
+		}
+		w.flush()
+	}
+	return consumed
+}
+
+// drop counts a packet that is not forwarded, and answers it.
+func (w *Worker) drop(x *rxPacket, reason Reason) {
+	w.drops[reason].bump(1)
+	w.answer(x, reason)
 }
 
 // datagram forwards a whole datagram, or the first fragment of one.

@@ -121,9 +121,8 @@ func (w *Worker) tunnel(x *rxPacket, to *path, mtu int) Reason {
 		return Reason(r)
 	}
 	for {
-		out := &w.segment
-		*out = w.lend(w.segments.FrameLen())
-		if !w.segments.Next(out, p) {
+		out := w.nextSegment(p)
+		if out == nil {
 			return consumed
 		}
 		if r := forward.Encapsulate(out, p, &to.encap, w.nextID(), srcPort); r != forward.None {
@@ -144,6 +143,9 @@ func (w *Worker) fragmentTo(x *rxPacket, f *forward.Frame, port, mtu int) Reason
 	if p.NetLen(f) <= mtu {
 		return forwarded
 	}
+	if f.Offload.GSO != forward.GSONone {
+		return w.segmentTo(x, f, port, mtu)
+	}
 	if r := w.fragments.Start(f, p, mtu, uint32(w.nextID())); r != forward.None {
 		return Reason(r)
 	}
@@ -154,6 +156,38 @@ func (w *Worker) fragmentTo(x *rxPacket, f *forward.Frame, port, mtu int) Reason
 		}
 		w.send(&out)
 	}
+}
+
+// segmentTo sends a finished super-packet, which may be cut but whose segments are too long,
+// as packets of at most mtu bytes: TCP in shorter segments, UDP in fragments of its
+// datagrams.
+func (w *Worker) segmentTo(x *rxPacket, f *forward.Frame, port, mtu int) Reason {
+	p := &x.packet
+	if r := w.segments.Start(f, p, mtu-(p.Payload-p.L3)); r != forward.None {
+		return Reason(r)
+	}
+	for {
+		out := w.nextSegment(p)
+		if out == nil {
+			return consumed
+		}
+		if w.fragmentTo(x, out, port, mtu) == forwarded {
+			w.send(out)
+		}
+	}
+}
+
+// nextSegment returns the next packet of the super-packet that w.segments splits, and
+// describes it in p; nil after the last.
+func (w *Worker) nextSegment(p *forward.Packet) *forward.Frame {
+	size := w.segments.FrameLen()
+	w.reserve(3 * (forward.Headroom + size)) // also for the fragments that it may be cut into
+	out := &w.segment
+	*out = w.lend(size)
+	if !w.segments.Next(out, p) {
+		return nil
+	}
+	return out
 }
 
 // clampMSS lowers the segment size that a SYN offers to what fits in mtu bytes, where

@@ -40,21 +40,20 @@ var heavy = []string{
 var bpf = []string{"golang.org/x/net/bpf"}
 
 // lbImports are what package lb is built from.
-var lbImports = []string{"arp", "forward", "forward/afpacket", "forward/afxdp", "health", "health/agent", "health/alert", "internal/printable", "lb/internal/...", "sched"}
+var lbImports = []string{"arp", "forward", "forward/afpacket", "forward/afxdp", "health", "health/agent", "health/alert", "health/printable", "lb/internal/...", "sched"}
 
 // rules go from the packages that stand alone to those that use all others.
 var rules = []rule{
 	{pkg: "forward", std: true},
-	{pkg: "internal/siphash", std: true},
-	{pkg: "sched", imports: []string{"internal/siphash"}, std: true},
+	{pkg: "sched/siphash", std: true},
+	{pkg: "sched", imports: []string{"sched/siphash"}, std: true},
 	{pkg: "forward/...", imports: []string{"forward"}},
 	{pkg: "arp"},
 	{pkg: "arp/...", imports: []string{"arp"}},
-	{pkg: "internal/printable", std: true},
-	{pkg: "health/...", imports: []string{"health/...", "internal/printable"}},
+	{pkg: "health/...", imports: []string{"health/..."}},
 
 	{
-		pkg: "lb/internal/dataplane", imports: []string{"forward", "sched", "internal/siphash", "lb/internal/affinity", "lb/internal/hugepages"},
+		pkg: "lb/internal/dataplane", imports: []string{"forward", "sched", "sched/siphash", "lb/internal/affinity", "lb/internal/hugepages"},
 		never: slices.Concat(heavy, []string{
 			"net", "net/http/...", "log/slog/...", "github.com/vishvananda/...", "health/...", "arp/...", "forward/afpacket", "forward/afxdp", "golang.org/x/net/...",
 		}),
@@ -62,7 +61,7 @@ var rules = []rule{
 	{pkg: "lb/internal/..."},
 	{pkg: "lb", imports: lbImports, not: bpf, never: heavy},
 
-	{pkg: "lb/api", imports: []string{"lb", "internal/printable"}, never: heavy},
+	{pkg: "lb/api", imports: []string{"lb", "health/printable"}, never: heavy},
 	{pkg: "lb/console", imports: []string{"lb/api"}},
 	{pkg: "lb/metrics", imports: []string{"lb"}},
 	{pkg: "lb/snmp", imports: []string{"lb"}},

@@ -30,6 +30,9 @@ type LinkConfig struct {
 	MTU int
 	// MAC of the interface; where nil the lab numbers them 02:00:00:00:00:01 and on, in order of creation.
 	MAC net.HardwareAddr
+	// GSOMaxSize is the length in bytes of the longest super-packet of both ends, above 64 KiB that of BIG TCP; 0 leaves the
+	// kernel's 64 KiB.
+	GSOMaxSize int
 	// Queues is the number of transmit and receive queues; 0 leaves the kernel's default, one in use.
 	Queues int
 }

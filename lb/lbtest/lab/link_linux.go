@@ -42,7 +42,7 @@ func (l *Lab) attach(k *Link, cfg LinkConfig) error {
 	}
 	k.sw.n++
 	k.port = fmt.Sprintf("%.11s-%d", k.host.name, k.sw.n)
-	port := LinkConfig{Name: k.port, MTU: cfg.MTU, Queues: cfg.Queues}
+	port := LinkConfig{Name: k.port, MTU: cfg.MTU, Queues: cfg.Queues, GSOMaxSize: cfg.GSOMaxSize}
 	if err := l.cableLocked(k.host.ns, cfg, k.sw.ns, port); err != nil {
 		return err
 	}
@@ -98,6 +98,21 @@ func (l *Lab) cableLocked(a *space, ca LinkConfig, b *space, cb LinkConfig) erro
 	veth.PeerNamespace = netlink.NsFd(b.fd)
 	if err := a.rtnl(func(nl *netlink.Handle) error { return nl.LinkAdd(veth) }); err != nil {
 		return fmt.Errorf("make veth: %w", err)
+	}
+	return errors.Join(a.setGSOMaxSize(ca), b.setGSOMaxSize(cb))
+}
+
+// setGSOMaxSize bounds super-packets, those that are sent and those that GRO makes.
+func (s *space) setGSOMaxSize(cfg LinkConfig) error {
+	if cfg.GSOMaxSize == 0 {
+		return nil
+	}
+	err := s.withLink(cfg.name(), func(nl *netlink.Handle, link netlink.Link) error {
+		return errors.Join(nl.LinkSetGSOMaxSize(link, cfg.GSOMaxSize), nl.LinkSetGROMaxSize(link, cfg.GSOMaxSize),
+			nl.LinkSetGSOIPv4MaxSize(link, cfg.GSOMaxSize), nl.LinkSetGROIPv4MaxSize(link, cfg.GSOMaxSize))
+	})
+	if err != nil {
+		return fmt.Errorf("set sizes of super-packets on %s: %w", cfg.name(), err)
 	}
 	return nil
 }
