@@ -13,6 +13,9 @@ import (
 type Config struct {
 	// Interface is the name of an Ethernet interface.
 	Interface string
+	// Index is the interface's index, where not 0; then Interface only appears in errors and
+	// the log.
+	Index int
 	// MAC is that of VIPs whose VIP.MAC is zero. Zero means the interface's own, also after
 	// that has changed.
 	MAC [6]byte

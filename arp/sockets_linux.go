@@ -37,6 +37,9 @@ type sockets struct {
 
 func openWire(cfg Config) (wire, state, error) {
 	ifi, err := net.InterfaceByName(cfg.Interface)
+	if cfg.Index != 0 {
+		ifi, err = net.InterfaceByIndex(cfg.Index)
+	}
 	if err != nil {
 		return nil, state{}, err
 	}

@@ -23,6 +23,10 @@ type FTP struct {
 
 // Check logs in, fetches the file if there is one, and quits.
 func (c *FTP) Check(ctx context.Context) error {
+	return c.reach(ctx, c.Login != "" || c.Path != "", c.check)
+}
+
+func (c *FTP) check(ctx context.Context) error {
 	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err

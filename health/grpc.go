@@ -29,6 +29,10 @@ const maxGRPC = 1024
 
 // Check calls Health.Check once, on a connection of its own.
 func (c *GRPC) Check(ctx context.Context) error {
+	return c.reach(ctx, true, c.check)
+}
+
+func (c *GRPC) check(ctx context.Context) error {
 	u := &url.URL{Scheme: "http", Host: c.Addr.String(), Path: "/grpc.health.v1.Health/Check"}
 	if c.TLS {
 		u.Scheme = "https"

@@ -218,6 +218,7 @@ type Result struct {
 	At      time.Time     // start of the check
 	Latency time.Duration // until it returned
 	Reason  string        // why it failed or was not tried, one line; "" where it passed
+	Remark  string        // see the function of that name; "" where it did not pass
 	// NotTried is true where the result tells nothing about the server; see the
 	// function of that name.
 	NotTried bool

@@ -30,6 +30,11 @@ type HTTP struct {
 
 // Check makes one request on a connection of its own.
 func (c *HTTP) Check(ctx context.Context) error {
+	special := c.Path != "" || c.Header != nil || c.Status != nil || c.Expect != nil || c.HTTP2 || cmp.Or(c.Method, http.MethodGet) != http.MethodGet
+	return c.reach(ctx, special, c.check)
+}
+
+func (c *HTTP) check(ctx context.Context) error {
 	u, err := url.ParseRequestURI(cmp.Or(c.Path, "/"))
 	if err != nil {
 		return fmt.Errorf("path %q: not a request target", c.Path)

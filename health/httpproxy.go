@@ -28,6 +28,10 @@ type HTTPProxy struct {
 
 // Check makes one request on a connection of its own.
 func (c *HTTPProxy) Check(ctx context.Context) error {
+	return c.reach(ctx, true, c.check)
+}
+
+func (c *HTTPProxy) check(ctx context.Context) error {
 	req := &http.Request{Method: cmp.Or(c.Method, http.MethodGet), URL: c.URL, Header: c.Header.Clone()}
 	if c.URL.Scheme == "https" {
 		maps.DeleteFunc(req.Header, func(name string, _ []string) bool { return strings.HasPrefix(name, proxyHeader) })

@@ -38,6 +38,10 @@ const (
 
 // Check binds, and reads the entry if there is one.
 func (c *LDAP) Check(ctx context.Context) error {
+	return c.reach(ctx, c.Login != "" || c.Base != "" || c.Root, c.check)
+}
+
+func (c *LDAP) check(ctx context.Context) error {
 	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err

@@ -19,6 +19,10 @@ type POP3 struct {
 
 // Check reads the greeting, starts TLS and logs in as set, and quits.
 func (c *POP3) Check(ctx context.Context) error {
+	return c.reach(ctx, c.Login != "", c.check)
+}
+
+func (c *POP3) check(ctx context.Context) error {
 	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err
@@ -63,6 +67,10 @@ type IMAP struct {
 
 // Check reads the greeting, starts TLS and logs in as set, and logs out.
 func (c *IMAP) Check(ctx context.Context) error {
+	return c.reach(ctx, c.Login != "", c.check)
+}
+
+func (c *IMAP) check(ctx context.Context) error {
 	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err

@@ -84,6 +84,7 @@ func (b *inbox) take() []result {
 type result struct {
 	t       *target
 	err     error
+	remark  string
 	latency time.Duration
 	lost    time.Duration // as standstill measured it until it returned
 }
@@ -324,9 +325,10 @@ func (m *Monitor) start(ctx context.Context, t *target, now time.Time, lost time
 // check runs one check, in a goroutine of its own.
 func (m *Monitor) check(ctx context.Context, t *target, c Checker) {
 	began := m.still.now()
-	err := callCheck(ctx, c)
+	var said remark
+	err := callCheck(context.WithValue(ctx, remarkKey{}, &said), c)
 	now, lost := m.still.observe()
-	m.finished.put(result{t, err, now.Sub(began), lost})
+	m.finished.put(result{t: t, err: err, remark: said.get(), latency: now.Sub(began), lost: lost})
 	m.wakeUp()
 }
 
@@ -357,7 +359,7 @@ func (m *Monitor) overdue(t *target, now time.Time, lost time.Duration) {
 	}
 	t.status.Hung = true // also where t is new: its check waits for this one
 	took := now.Sub(t.began)
-	m.count(t, fmt.Errorf("check has not returned after %v", took.Round(time.Millisecond)), took, now)
+	m.count(t, fmt.Errorf("check has not returned after %v", took.Round(time.Millisecond)), "", took, now)
 }
 
 // finish counts the result of a check and plans the next.
@@ -374,7 +376,7 @@ func (m *Monitor) finish(r result, now time.Time) {
 	case hung: // its failure is counted
 		t.status.Next = t.next(now)
 	default:
-		m.count(t, r.outcome(), r.latency, now)
+		m.count(t, r.outcome(), r.remark, r.latency, now)
 		t.status.Next = t.next(now)
 	}
 	m.queue.put(t, t.status.Next)
@@ -393,13 +395,13 @@ func (m *Monitor) returned(t *target) {
 }
 
 // count counts what came of a check.
-func (m *Monitor) count(t *target, err error, latency time.Duration, now time.Time) {
+func (m *Monitor) count(t *target, err error, remark string, latency time.Duration, now time.Time) {
 	if NotTried(err) {
 		m.notTried++
 		t.skip(err, latency)
 	} else {
 		m.checks++
-		if e, changed := t.count(err, latency, now); changed {
+		if e, changed := t.count(err, remark, latency, now); changed {
 			m.events = append(m.events, e)
 		}
 	}

@@ -38,6 +38,10 @@ const (
 
 // Check logs in and runs the query, as set.
 func (c *MySQL) Check(ctx context.Context) error {
+	return c.reach(ctx, true, c.check)
+}
+
+func (c *MySQL) check(ctx context.Context) error {
 	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err

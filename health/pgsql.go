@@ -36,6 +36,10 @@ const (
 
 // Check logs in and runs the query, as set.
 func (c *PgSQL) Check(ctx context.Context) error {
+	return c.reach(ctx, c.Login != "", c.check)
+}
+
+func (c *PgSQL) check(ctx context.Context) error {
 	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err

@@ -17,6 +17,10 @@ type Redis struct {
 
 // Check logs in, as set, and sends PING.
 func (c *Redis) Check(ctx context.Context) error {
+	return c.reach(ctx, c.Password != "", c.check)
+}
+
+func (c *Redis) check(ctx context.Context) error {
 	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err

@@ -176,9 +176,9 @@ func (s *session) startTLS(cfg *tls.Config) error {
 	if n := s.in.Buffered(); n > 0 {
 		return fmt.Errorf("tls: %d bytes in the clear before the handshake", n)
 	}
-	conn := tls.Client(s.limit(s.conn), cfg)
-	if err := conn.HandshakeContext(s.ctx); err != nil {
-		return tlsReason(s.ctx, err, cfg.NextProtos)
+	conn, err := s.handshake(s.conn, cfg)
+	if err != nil {
+		return err
 	}
 	s.conn = conn
 	s.readFrom(conn)

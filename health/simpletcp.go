@@ -20,6 +20,10 @@ type SimpleTCP struct {
 
 // Check sends, shuts down its direction of the connection, and reads until a match.
 func (c *SimpleTCP) Check(ctx context.Context) error {
+	return c.reach(ctx, c.Send != "" || c.Expect != nil, c.check)
+}
+
+func (c *SimpleTCP) check(ctx context.Context) error {
 	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err

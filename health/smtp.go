@@ -21,6 +21,10 @@ type SMTP struct {
 
 // Check reads the greeting, starts TLS and logs in as set, and quits.
 func (c *SMTP) Check(ctx context.Context) error {
+	return c.reach(ctx, c.Login != "", c.check)
+}
+
+func (c *SMTP) check(ctx context.Context) error {
 	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err

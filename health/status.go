@@ -14,6 +14,7 @@ type Status struct {
 	Checked   time.Time     // start of the last check that passed or failed; zero where there is none
 	Latency   time.Duration // of that check
 	Reason    string        // why that check failed, one line; "" where it passed
+	Remark    string        // see the function of that name; "" where that check failed
 	Failures  int           // in a row, up to now
 	Successes int           // in a row, up to now
 	Next      time.Time     // start of the next check, or of the one that is under way

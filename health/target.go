@@ -57,13 +57,13 @@ func (t *target) skip(err error, latency time.Duration) {
 
 // count counts a check that passed or failed, and returns an event where that changes
 // the state.
-func (t *target) count(err error, latency time.Duration, now time.Time) (Event, bool) {
+func (t *target) count(err error, remark string, latency time.Duration, now time.Time) (Event, bool) {
 	s := &t.status
-	s.Checked, s.Latency, s.Reason = t.began, latency, ""
+	s.Checked, s.Latency, s.Reason, s.Remark = t.began, latency, "", ""
 	s.NotTried, s.Trouble = 0, ""
 	state := s.State
 	if err == nil {
-		s.Successes, s.Failures = s.Successes+1, 0
+		s.Successes, s.Failures, s.Remark = s.Successes+1, 0, remark
 		if s.State == Unknown || s.State == Down && s.Successes >= t.Settings.Rise {
 			state = Up
 		}
@@ -74,7 +74,7 @@ func (t *target) count(err error, latency time.Duration, now time.Time) (Event, 
 			state = Down
 		}
 	}
-	t.remember(Result{At: t.began, Latency: latency, Reason: s.Reason})
+	t.remember(Result{At: t.began, Latency: latency, Reason: s.Reason, Remark: s.Remark})
 	if s.Failures+s.Successes == 1 {
 		t.rowAt = t.began
 	}

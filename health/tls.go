@@ -16,7 +16,14 @@ import (
 
 // TLSOptions are the settings of TLS in a check. The zero value accepts any certificate,
 // as ldirectord and keepalived do: a check connects to an address, which is rarely in
-// the certificate.
+// the certificate. Unless Verify is set, it also takes what only old servers have: TLS
+// 1.0, RSA key exchange, every cipher suite of crypto/tls. A server that crypto/tls
+// cannot finish a handshake with is up once it has sent a ServerHello, with a [Remark],
+// where the check needs no data of it.
+//
+// SHA-1 signatures, certificates with a negative serial number and RSA keys below 1024
+// bits are up to the program: settings of GODEBUG (tlssha1=1, x509negativeserial=1,
+// rsa1024min=0) or of its //go:debug lines, which hold for all of its TLS.
 type TLSOptions struct {
 	ServerName   string            // SNI, and the name to verify; "" sends none
 	Verify       bool              // the certificate must be valid: now, for ServerName, and signed by Roots
@@ -33,6 +40,9 @@ func (o *TLSOptions) config(addr netip.Addr, alpn ...string) *tls.Config {
 		Certificates:       o.Certificates,
 		NextProtos:         alpn,
 		MinVersion:         tls.VersionTLS10, // an old server is up too
+	}
+	if !o.Verify { // there is nothing to protect
+		cfg.CipherSuites = everySuite()
 	}
 	if cfg.ServerName == "" {
 		cfg.ServerName = addr.WithZone("").String() // which is verified, but never sent as SNI
@@ -138,6 +148,10 @@ type TLS struct {
 
 // Check does the handshake and closes.
 func (c *TLS) Check(ctx context.Context) error {
+	return c.reach(ctx, len(c.ALPN) > 0 || c.MinValid > 0, c.check)
+}
+
+func (c *TLS) check(ctx context.Context) error {
 	s, err := dialSession(ctx, c.Dial, "tcp", c.Addr.String())
 	if err != nil {
 		return err
@@ -178,7 +192,7 @@ func tlsReason(ctx context.Context, err error, offered []string) error {
 		return errors.New("tls: connection closed in the handshake")
 	}
 	var remote *net.OpError
-	if errors.As(err, &remote) && remote.Op == "remote error" {
+	if errors.As(err, &remote) && isRemote(err) {
 		if remote.Err.Error() == "tls: no application protocol" { // the alert's own type is private
 			return fmt.Errorf("tls: server takes none of %s", strings.Join(offered, ", "))
 		}

@@ -39,11 +39,15 @@ type row struct {
 func rows(t testing.TB) map[string]row {
 	cert, _ := certificate(t, 60*24*time.Hour)
 	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1", "postgresql"}}
-	secure := func(_ testing.TB, conn net.Conn) net.Conn {
+	return rowsOver(t, func(_ testing.TB, conn net.Conn) net.Conn {
 		s := tls.Server(conn, cfg)
 		_ = s.Handshake() // the next read or write returns the error
 		return s
-	}
+	})
+}
+
+// rowsOver is rows of servers that begin TLS as secure does.
+func rowsOver(t testing.TB, secure func(testing.TB, net.Conn) net.Conn) map[string]row {
 	// after plays a script, see dialogueOn; upgraded then starts TLS.
 	reply := func(script ...string) func(testing.TB, net.Conn) net.Conn {
 		return func(t testing.TB, conn net.Conn) net.Conn { dialogueOn(t, conn, script); return conn }
@@ -58,6 +62,11 @@ func rows(t testing.TB) map[string]row {
 			_, _ = io.WriteString(conn, send)
 			return conn
 		}
+	}
+	mysqlTLS := func(_ testing.TB, conn net.Conn) net.Conn {
+		_, _ = io.WriteString(conn, mysqlHello(mysqlNative))
+		_, _ = io.CopyN(io.Discard, conn, 4+32)
+		return conn
 	}
 	mysqlLogin := func(_ testing.TB, conn net.Conn) net.Conn {
 		_, _ = io.WriteString(conn, mysqlHello(mysqlNative))
@@ -154,15 +163,18 @@ func rows(t testing.TB) map[string]row {
 		"submission":             {kind: "submission", params: params{"tls": "start"}, begin: reply("< 220 mx", "> ...", "< 250 mx", "> STARTTLS"), up: in(upgraded("< 220 go"), play("> ...", "< 250 mx")), refuse: line("454 ")},
 		"pop3":                   {kind: "pop3", up: play("< +OK", "> QUIT"), refuse: line("-ERR ")},
 		"pop3, login":            {kind: "pop3", params: login(), begin: reply("< +OK", "> ...", "< +OK", "> ..."), up: play("< +OK"), refuse: line("-ERR ")},
+		"pop3, STLS":             {kind: "pop3", params: params{"tls": "start"}, up: in(upgraded("< +OK", "> STLS", "< +OK"), play("> QUIT"))},
 		"pop3s":                  {kind: "pop3s", up: overTLS(play("< +OK"))},
 		"pop3s, after handshake": {kind: "pop3s", begin: secure, up: play("< +OK"), refuse: line("-ERR ")},
 		"imap":                   {kind: "imap", up: play("< * OK", "> z LOGOUT"), refuse: line("* BYE ")},
 		"imap, login":            {kind: "imap", params: login(), begin: reply("< * OK", "> ..."), up: play("< * CAPABILITY IMAP4rev2", "< a1 OK"), refuse: line("a1 NO ")},
+		"imap, STARTTLS":         {kind: "imap", params: params{"tls": "start"}, up: in(upgraded("< * OK", "> a1 STARTTLS", "< a1 OK"), play("> z LOGOUT"))},
 		"imaps":                  {kind: "imaps", up: overTLS(play("< * OK"))},
 		"imaps, after handshake": {kind: "imaps", begin: secure, up: play("< * OK"), refuse: line("* BYE ")},
 		"nntp":                   {kind: "nntp", up: play("< 200 news", "> QUIT"), refuse: line("502 ")},
 		"ftp":                    {kind: "ftp", up: play("< 220 files", "> ...", "< 331 who", "> ...", "< 230 in", "> QUIT"), refuse: line("421 ")},
 		"ftp, login":             {kind: "ftp", params: login(), begin: reply("< 220 files", "> ..."), up: play("< 230 in"), refuse: line("530 ")},
+		"ftp, AUTH TLS":          {kind: "ftp", params: params{"tls": "start"}, begin: upgraded("< 220 files", "> AUTH TLS", "< 234 go"), up: play("> ...", "< 230 in"), refuse: line("530 ")},
 		"ftp, password":          {kind: "ftp", params: login(), begin: reply("< 220 files", "> ...", "< 331 who", "> ..."), up: play("< 230 in"), refuse: line("530 ")},
 		// The data connection reaches the same server: what it sends first is the file.
 		"ftp, passive": {kind: "ftp", params: params{"path": "f"}, begin: reply("< 220 files", "> ...", "< 230 in", "> TYPE I", "< 200 ok", "> EPSV"),
@@ -171,11 +183,14 @@ func rows(t testing.TB) map[string]row {
 		"ldap": {kind: "ldap", up: on(ldapServer(ldapBound)), refuse: ldapRefusal(1, ldapBindResponse)},
 		"ldap, search": {kind: "ldap", params: params{"base": "dc=example"}, begin: reads(14, string(berTLV(0x30, berInt(1), ldapAnswer(ldapBindResponse, 0, "")))),
 			up: on(ldapServer(ldapFound)), refuse: ldapRefusal(2, ldapSearchDone)},
+		"ldap, StartTLS": {kind: "ldap", params: params{"tls": "start"},
+			up: in(reads(31, string(berTLV(0x30, berInt(1), ldapAnswer(ldapExtendedAnswer, 0, "")))), overTLS(on(ldapServer(ldapBound))))},
 		"ldaps":                  {kind: "ldaps", up: overTLS(on(ldapServer(ldapBound)))},
 		"ldaps, after handshake": {kind: "ldaps", begin: secure, up: on(ldapServer(ldapBound)), refuse: ldapRefusal(1, ldapBindResponse)},
 
 		"mysql":        {kind: "mysql", up: send(mysqlHello(mysqlSHA2)), refuse: mysqlError(0)},
 		"mysql, login": {kind: "mysql", params: login(), begin: reads(0, mysqlHello(mysqlNative)), up: send(mysqlPacket(2, "\x00\x00\x00")), refuse: mysqlError(2)},
+		"mysql, TLS":   {kind: "mysql", params: login("tls", true), up: in(mysqlTLS, overTLS(send(mysqlPacket(3, "\x00\x00\x00"))))},
 		"mysql, query": {kind: "mysql", params: login("query", "select 1"), begin: mysqlLogin,
 			up: send(mysqlPacket(1, "\x01") + mysqlPacket(2, "def") + mysqlPacket(3, "\xfe\x00\x00") + mysqlPacket(4, "1")), refuse: mysqlError(1)},
 		"pgsql":        {kind: "pgsql", up: send(pgAuth(3, "")), refuse: pgRefusal},

@@ -76,6 +76,8 @@ func sampleEvents(now time.Time, service string) (list []Event) {
 			e.Service, e.Servers = service, 2
 		case EventVIPConflict:
 			e.VIP = netip.AddrFrom4([4]byte{192, 0, 2, 1})
+		case EventInterfaceUp, EventInterfaceDown, EventInterface:
+			e.Interface = "eth0"
 		case EventRole:
 			e.Group, e.Reason = DefaultGroup, string(RoleActive)
 		}

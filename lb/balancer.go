@@ -101,6 +101,9 @@ func (e Env) withDefaults() Env {
 	}
 	if e.OpenPorts == nil {
 		e.OpenPorts = openPorts
+		if e.OpenInterfaces == nil {
+			e.OpenInterfaces = openInterfaces
+		}
 	}
 	if e.OpenLink == nil {
 		e.OpenLink = openLink

@@ -83,12 +83,18 @@ func (n *network) claim(vips []LinkVIP) error {
 		return fmt.Errorf("lb: VIPs of IPv6 on %v: %w", n.names, ErrNoIPv6)
 	}
 	for i, without := range noIPv6 {
-		if without && !n.noIPv6[i] {
-			n.logger.Warn("the interface has no IPv6: IPv6 VIPs are answered for on others", "interface", n.names[i])
-		}
+		n.setNoIPv6(i, without)
 	}
-	n.claimed, n.noIPv6 = vips, noIPv6
+	n.claimed = vips
 	return nil
+}
+
+// setNoIPv6 notes whether a link takes no IPv6 VIPs.
+func (n *network) setNoIPv6(i int, without bool) {
+	if without && !n.noIPv6[i] {
+		n.logger.Warn("the interface has no IPv6: IPv6 VIPs are answered for on others", "interface", n.names[i])
+	}
+	n.noIPv6[i] = without
 }
 
 // setVIPs has a link answer for VIPs, without those of IPv6 where it takes none.

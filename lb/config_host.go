@@ -11,18 +11,16 @@ import (
 	"syscall"
 )
 
-// ValidateHost finds the mistakes that depend on this host: an interface that it does not
-// have, a processor that golb may not run on, a VIP that is one of the host's own addresses.
-// It returns nil, ConfigErrors, or the error of asking the host.
+// ValidateHost finds the mistakes that depend on this host: a processor that golb may not
+// run on, a VIP that is one of the host's own addresses. It returns nil, ConfigErrors, or
+// the error of asking the host. An interface that is missing is no mistake: it may come.
 func (c *Config) ValidateHost() error {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return fmt.Errorf("lb: list interfaces: %w", err)
 	}
-	names := map[string]bool{}
 	local := map[netip.Addr]string{}
 	for _, i := range interfaces {
-		names[i.Name] = true
 		addrs, err := i.Addrs()
 		if err != nil {
 			return fmt.Errorf("lb: list addresses of %s: %w", i.Name, err)
@@ -34,11 +32,6 @@ func (c *Config) ValidateHost() error {
 		}
 	}
 	v := &validator{}
-	for i, name := range c.Interfaces {
-		if !names[name] {
-			v.fail(fmt.Sprintf("interfaces[%d]", i), name, "no such interface", nameList(interfaces))
-		}
-	}
 	if len(c.CPUs) > 0 {
 		v.hostCPUs(c.CPUs)
 	}
@@ -56,22 +49,43 @@ func (c *Config) ValidateHost() error {
 	return v.result()
 }
 
+// HostWarnings returns what Run starts without, and waits for: interfaces that this host does
+// not have now, that are down, or that have no carrier.
+func (c *Config) HostWarnings() (list []string, err error) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("lb: list interfaces: %w", err)
+	}
+	for _, name := range c.Interfaces {
+		state := InterfaceMissing
+		for _, i := range interfaces {
+			switch {
+			case i.Name != name:
+			case i.Flags&net.FlagUp == 0:
+				state = InterfaceDown
+			case i.Flags&net.FlagRunning == 0:
+				state = InterfaceNoCarrier
+			default:
+				state = InterfaceUp
+			}
+		}
+		switch state {
+		case InterfaceUp:
+		case InterfaceNoCarrier:
+			list = append(list, "interface "+name+" has no carrier")
+		default:
+			list = append(list, fmt.Sprintf("interface %s is %s", name, state))
+		}
+	}
+	return list, nil
+}
+
 // localProblem returns the problem of a VIP that contains an address of the host.
 func localProblem(v VIP, addr netip.Addr, dev string) string {
 	if v.IsSingleIP() {
 		return "a local address, on interface " + dev
 	}
 	return fmt.Sprintf("it holds %s, a local address, on interface %s", addr, dev)
-}
-
-func nameList(interfaces []net.Interface) string {
-	var names []string
-	for _, i := range interfaces {
-		if i.Flags&net.FlagLoopback == 0 {
-			names = append(names, i.Name)
-		}
-	}
-	return strings.Join(names, ", ")
 }
 
 // warnings returns a warning for each VIP whose packets the host's own stack would route or

@@ -89,10 +89,10 @@ func TestIsOnReadsASysctl(t *testing.T) {
 
 // TestRunLooksAtTheHost: before it opens anything.
 func TestRunLooksAtTheHost(t *testing.T) {
-	b, err := New(Config{Interfaces: []string{"nosuch0"}, MaxConnections: minConnections, Services: []Service{applyService(0, 1)}}, Env{})
+	b, err := New(Config{Interfaces: []string{"nosuch0"}, CPUs: []int{1 << 14}, MaxConnections: minConnections, Services: []Service{applyService(0, 1)}}, Env{})
 	must(t, err)
 	var mistakes ConfigErrors
-	if err := b.Run(t.Context()); !errors.As(err, &mistakes) || mistakes[0].Path != "interfaces[0]" {
-		t.Errorf("got %v, want a mistake in interfaces[0]", err)
+	if err := b.Run(t.Context()); !errors.As(err, &mistakes) || mistakes[0].Path != "cpus[0]" {
+		t.Errorf("got %v, want a mistake in cpus[0]", err)
 	}
 }

@@ -66,6 +66,9 @@ type Env struct {
 	OpenPorts func(PortConfig) ([]Port, error)
 	// OpenLink opens ARP and ND on an interface. nil means package arp.
 	OpenLink func(LinkConfig) (Link, error)
+	// OpenInterfaces begins to follow the host's interfaces. nil means the kernel's, or where
+	// OpenPorts is given, that interfaces stay as their ports say.
+	OpenInterfaces func() (InterfaceMonitor, error)
 	// Route returns the route to an address, or why there is none, which the servers at that
 	// address are down with; see also ErrOwnHost. nil means the host's routes.
 	Route func(dst netip.Addr) (Route, error)
@@ -100,7 +103,8 @@ func (e Env) hooks() dataplane.Hooks {
 
 // PortConfig describes the ports of one interface that OpenPorts is to open.
 type PortConfig struct {
-	Interface string
+	Interface string // its name in the config
+	Index     int    // its index, which decides; 0: the name does
 	// Count is the number of ports; they share the interface's frames by flow.
 	Count int
 	// SendOnly is true for the ports of workers that receive from other interfaces.
@@ -148,7 +152,8 @@ type GSOPort interface {
 
 // LinkConfig describes the link that OpenLink is to open.
 type LinkConfig struct {
-	Interface string
+	Interface string // its name in the config
+	Index     int    // its index, which decides; 0: the name does
 	Logger    *slog.Logger
 	// ProbeTime is how long Probe takes; 0 means the link's default. Where it is negative,
 	// Probe returns at once, without asking.
@@ -167,6 +172,9 @@ type LinkStats = arp.Stats
 // ErrNoIPv6 is what Link.SetVIPs wraps where a VIP is of IPv6, and the interface has none.
 // It fails only where no interface has.
 var ErrNoIPv6 = arp.ErrNoIPv6
+
+// ErrLinkDown is what Link.Probe wraps where nobody could be asked, since the link is down.
+var ErrLinkDown = arp.ErrLinkDown
 
 // Link is ARP and ND on one interface: it resolves addresses, and answers and announces
 // golb's own. *arp.Link is one. Its methods may be called at any time between opening
@@ -236,6 +244,9 @@ const (
 	EventDrained       EventKind = "drained"        // the last connection of a draining server ended
 	EventVIPConflict   EventKind = "vip_conflict"   // another host claims a VIP
 	EventNeighbor      EventKind = "neighbor"       // a next hop's MAC became known, changed or was lost
+	EventInterfaceUp   EventKind = "interface_up"   // an interface of the config can be used
+	EventInterfaceDown EventKind = "interface_down" // it cannot: Reason begins with its InterfaceState
+	EventInterface     EventKind = "interface"      // its index, name, MAC or MTU changed
 	EventRole          EventKind = "role"           // a group of VIPs became active or standby
 )
 
@@ -247,8 +258,10 @@ type Event struct {
 	Server  string     // its name; "" where the event is not about one server
 	Group   string     // its name, for EventRole
 	VIP     netip.Addr // for EventVIPConflict
-	Reason  string     // a text for people
-	Action  string     // what golb did about it, a text for people; "" where it did nothing
+	// Interface is the name in the config, for the events of interfaces.
+	Interface string
+	Reason    string // a text for people
+	Action    string // what golb did about it, a text for people; "" where it did nothing
 	// Since is when the change began, and Time when golb noticed it. For EventServerDown,
 	// and an EventServiceDown that follows from one, it is the start of the first check that
 	// failed. It may be zero.

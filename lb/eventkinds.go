@@ -42,6 +42,9 @@ var eventKinds = map[EventKind]eventTexts{
 	EventDrained:       {message: "server is drained", topic: "drained", state: "drained"},
 	EventVIPConflict:   {message: "another host claims a VIP", level: slog.LevelError, topic: "conflict", thing: "a VIP", state: "claimed by another host", urgency: urgencyServer},
 	EventNeighbor:      {message: "next hop changed"},
+	EventInterfaceUp:   {message: "interface is up", topic: "state", state: "up", normal: true, urgency: urgencyWarning},
+	EventInterfaceDown: {message: "interface is not up", level: slog.LevelWarn, topic: "state", state: "not up", urgency: urgencyServer},
+	EventInterface:     {message: "interface changed"},
 	EventRole:          {message: "role changed", topic: "role", urgency: urgencyWarning},
 }
 
@@ -76,6 +79,8 @@ func (e *Event) thing(k *eventTexts) string {
 		return "the service"
 	case e.Group != "":
 		return "group " + e.Group
+	case e.Interface != "":
+		return "interface " + e.Interface
 	case e.VIP.IsValid():
 		return "VIP " + e.VIP.String()
 	}

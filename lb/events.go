@@ -104,7 +104,7 @@ func (e *Event) attrs() (attrs []slog.Attr) {
 		vip = e.VIP.String()
 	}
 	for _, a := range []struct{ key, value string }{
-		{"service", e.Service}, {"server", e.Server}, {"group", e.Group}, {"vip", vip}, {"reason", e.Reason}, {"action", e.Action},
+		{"service", e.Service}, {"server", e.Server}, {"group", e.Group}, {"vip", vip}, {"interface", e.Interface}, {"reason", e.Reason}, {"action", e.Action},
 	} {
 		if a.value != "" {
 			attrs = append(attrs, slog.String(a.key, a.value))

@@ -40,10 +40,11 @@ type CheckHealth struct {
 	Description string        `json:"description"` // the type's name, address and parameters
 	State       string        `json:"state"`       // up or down; unknown where nothing is checked, and until there is a result
 	Checked     time.Time     `json:"checked,omitzero"`
-	Latency     time.Duration `json:"latency_ns"` // of the last check
-	Reason      string        `json:"reason"`     // why the last one failed; "" where it did not
-	Failures    int           `json:"failures"`   // in a row
-	Successes   int           `json:"successes"`  // in a row
+	Latency     time.Duration `json:"latency_ns"`       // of the last check
+	Reason      string        `json:"reason"`           // why the last one failed; "" where it did not
+	Remark      string        `json:"remark,omitempty"` // what to know of the last one, which passed
+	Failures    int           `json:"failures"`         // in a row
+	Successes   int           `json:"successes"`        // in a row
 	Next        time.Time     `json:"next,omitzero"`
 	Hung        bool          `json:"hung"` // the last one has not returned
 	// NotTried is the number of checks since Checked that this host could not make, and
@@ -125,7 +126,7 @@ func (s *server) health() ServerHealth {
 
 func checkHealth(description string, st health.Status) CheckHealth {
 	c := CheckHealth{
-		Description: description, State: st.State.String(), Checked: st.Checked, Latency: st.Latency, Reason: st.Reason,
+		Description: description, State: st.State.String(), Checked: st.Checked, Latency: st.Latency, Reason: st.Reason, Remark: st.Remark,
 		Failures: st.Failures, Successes: st.Successes, Next: st.Next, Hung: st.Hung, NotTried: st.NotTried, Trouble: st.Trouble, Recent: make([]CheckResult, len(st.Recent)),
 	}
 	for i, r := range st.Recent {

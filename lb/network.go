@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,17 +19,23 @@ import (
 )
 
 // network is what a running balancer has open: for each worker a port on every
-// interface, and one link per interface. Its fields are used under Balancer.changing.
+// interface, and one link per interface. Its fields are used under Balancer.changing, where
+// they do not say otherwise.
 type network struct {
-	names        []string // of interfaces, by index
-	indexes      []int    // the kernel's numbers of them, nil where they are not the host's
-	links        []Link
-	macs         []forward.MAC
+	names        []string // of interfaces in the config, by index
+	interfaces   []*netInterface
+	links        []Link        // those of the interfaces
+	macs         []forward.MAC // guarded by Balancer.mu too, as mtus
 	mtus         []int
-	ports        []Port   // of all workers and interfaces
-	byInterface  [][]Port // the same, by index of the interface
-	receivers    []Port   // by worker: the port that it receives from
+	receivers    []*portSlot // by worker: where it receives from
 	workers      []*dataplane.Worker
+	monitorMu    sync.Mutex       // held to replace monitor, and to close it
+	monitor      InterfaceMonitor // nil: interfaces do not change
+	present      []HostInterface  // as of the last change
+	portMap      atomic.Pointer[portMap]
+	opens        chan func()   // see inNamespace
+	serving      bool          // set before there are goroutines
+	broken       chan struct{} // has an element after a port or link has failed
 	neighbors    *neighbors
 	serverRoutes map[netip.Addr]serverRoute // guarded by Balancer.mu too
 	logger       *slog.Logger
@@ -61,7 +68,8 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 		}
 	}
 	n = &network{
-		names: b.cfg.Interfaces, route: b.env.Route, changes: b.env.RoutesChanged, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)),
+		names: slices.Clone(b.cfg.Interfaces), route: b.env.Route, changes: b.env.RoutesChanged, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)),
+		opens: make(chan func()), broken: make(chan struct{}, 1),
 	}
 	defer func() {
 		if err != nil {
@@ -77,82 +85,46 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 			b.env.Logger.Warn(w)
 		}
 	}
-	if b.onHost {
-		if n.indexes, err = indexes(n.names); err != nil {
-			return n, err
-		}
-		if err := n.refuseVRFs(); err != nil {
-			return n, err
-		}
-	}
 	n.tasks, n.ctx = errgroup.WithContext(ctx)
-	for _, name := range n.names {
-		link, err := b.env.OpenLink(b.linkConfig(name))
-		if err != nil {
-			return n, fmt.Errorf("lb: open link on %s: %w", name, err)
-		}
-		n.links = append(n.links, link)
+	if err := n.openInterfaces(b); err != nil {
+		return n, err
 	}
-	n.byInterface = make([][]Port, len(n.names))
-	for i := range n.names {
-		if err := b.openWorkers(n, i); err != nil {
-			return n, err
-		}
+	if err := n.refuseVRFs(); err != nil {
+		return n, err
 	}
+	n.addWorkers(b)
 	return n, nil
 }
 
-// indexes returns the kernel's numbers of interfaces.
-func indexes(names []string) ([]int, error) {
-	list := make([]int, len(names))
-	for i, name := range names {
-		found, err := net.InterfaceByName(name)
-		if err != nil {
-			return nil, fmt.Errorf("lb: interface %s: %w", name, err)
+// addWorkers makes the workers. Those that receive from one interface can send through all.
+func (n *network) addWorkers(b *Balancer) {
+	for from := range n.interfaces {
+		for w := range b.workers {
+			cfg := dataplane.WorkerConfig{In: from}
+			for _, f := range n.interfaces {
+				cfg.Ports = append(cfg.Ports, f.slots[from][w])
+			}
+			if cpus := b.cfg.CPUs; len(cpus) > 0 {
+				cfg.Pin = pinTo(cpus[len(n.workers)%len(cpus)])
+			}
+			n.receivers = append(n.receivers, n.interfaces[from].slots[from][w])
+			n.workers = append(n.workers, b.plane.AddWorker(cfg))
 		}
-		list[i] = found.Index
 	}
-	return list, nil
 }
 
-// openWorkers makes the workers that receive from one interface; each can send
-// through all.
-func (b *Balancer) openWorkers(n *network, receiveFrom int) error {
-	rows := make([][]dataplane.Port, b.workers)
-	for i, name := range n.names {
-		ports, err := b.env.OpenPorts(PortConfig{Interface: name, Count: b.workers, SendOnly: i != receiveFrom, BusyPoll: b.cfg.BusyPoll, MACs: b.cfg.macs()})
-		if err != nil {
-			return fmt.Errorf("lb: open ports on %s: %w", name, err)
-		}
-		n.ports = append(n.ports, ports...)
-		n.byInterface[i] = append(n.byInterface[i], ports...)
-		for w, p := range ports {
-			rows[w] = append(rows[w], p)
-		}
-		if i == receiveFrom {
-			n.receivers = append(n.receivers, ports...)
-			n.macs, n.mtus = append(n.macs, ports[0].MAC()), append(n.mtus, ports[0].MTU())
-		}
-	}
-	for _, row := range rows {
-		cfg := dataplane.WorkerConfig{Ports: row, In: receiveFrom}
-		if cpus := b.cfg.CPUs; len(cpus) > 0 {
-			cfg.Pin = pinTo(cpus[len(n.workers)%len(cpus)])
-		}
-		n.workers = append(n.workers, b.plane.AddWorker(cfg))
-	}
-	return nil
-}
-
-// close closes everything, once. Errors are ignored: nothing could be done about them.
+// close closes everything, once, also what is being opened meanwhile. Errors are ignored:
+// nothing could be done about them.
 func (n *network) close() {
 	n.closeOnce.Do(func() {
-		for _, p := range n.ports {
-			_ = p.Close()
+		for _, f := range n.interfaces {
+			f.close()
 		}
-		for _, link := range n.links {
-			_ = link.Close()
+		n.monitorMu.Lock()
+		if n.monitor != nil {
+			_ = n.monitor.Close()
 		}
+		n.monitorMu.Unlock()
 		if n.host != nil {
 			n.host.close()
 		}
@@ -163,13 +135,17 @@ func (n *network) close() {
 // the network was opened, once the VIPs are claimed.
 func (n *network) serve(b *Balancer) error {
 	g := n.tasks
-	for i, link := range n.links {
-		g.Go(func() error {
-			if err := link.Run(n.ctx); err != nil && n.ctx.Err() == nil {
-				return fmt.Errorf("lb: link on %s: %w", n.names[i], err)
-			}
-			return nil
-		})
+	n.serving = true
+	for _, f := range n.interfaces {
+		if link := f.link.current(); link != nil {
+			n.runLink(f, link)
+		}
+		g.Go(func() error { return n.takeIn(b, f) })
+	}
+	lists := make(chan []HostInterface, 1)
+	g.Go(func() error { return n.followInterfaces(b, lists) })
+	if n.monitor != nil {
+		g.Go(func() error { return n.watchInterfaces(b, lists) })
 	}
 	g.Go(func() error {
 		<-n.ctx.Done()
@@ -203,6 +179,7 @@ func (n *network) serve(b *Balancer) error {
 		b.tellReady(n)
 		return nil
 	})
+	n.openForOthers()
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -325,10 +302,13 @@ func (b *Balancer) updateRoutes(ctx context.Context) {
 		return // golb ends
 	}
 	defer b.endChange()
-	n := b.net
-	if n == nil {
-		return
+	if n := b.net; n != nil {
+		n.findRoutes(b)
 	}
+}
+
+// findRoutes is updateRoutes during a change.
+func (n *network) findRoutes(b *Balancer) {
 	routes := n.routes(&b.cfg)
 	n.neighbors.resolve(n, routes)
 	b.mu.Lock()

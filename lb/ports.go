@@ -9,7 +9,7 @@ import (
 
 // openPorts opens AF_PACKET sockets.
 func openPorts(cfg PortConfig) ([]Port, error) {
-	c := afpacket.Config{Interface: cfg.Interface, SendOnly: cfg.SendOnly, MACs: cfg.MACs}
+	c := afpacket.Config{Interface: cfg.Interface, Index: cfg.Index, SendOnly: cfg.SendOnly, MACs: cfg.MACs}
 	if cfg.BusyPoll {
 		c.Spin = afpacket.SpinForever
 	}
@@ -34,6 +34,7 @@ func processors() ([]int, error) { return afpacket.Processors() }
 func openLink(cfg LinkConfig) (Link, error) {
 	return arp.Open(arp.Config{
 		Interface: cfg.Interface,
+		Index:     cfg.Index,
 		Logger:    cfg.Logger,
 		ProbeTime: cfg.ProbeTime,
 		OnConflict: func(c arp.Conflict) {
@@ -43,13 +44,17 @@ func openLink(cfg LinkConfig) (Link, error) {
 }
 
 // linkConfig returns the config of the link on an interface.
-func (b *Balancer) linkConfig(iface string) LinkConfig {
+func (b *Balancer) linkConfig(iface string, index int) LinkConfig {
 	return LinkConfig{
-		Interface: iface,
-		Logger:    b.env.Logger,
-		ProbeTime: b.cfg.Settings.probeTime(),
-		OnConflict: func(vip netip.Addr, reason string) {
-			b.tell(Event{Kind: EventVIPConflict, VIP: vip, Reason: reason})
-		},
+		Interface:  iface,
+		Index:      index,
+		Logger:     b.env.Logger,
+		ProbeTime:  b.cfg.Settings.probeTime(),
+		OnConflict: b.tellConflict,
 	}
+}
+
+// tellConflict tells that another host claims a VIP.
+func (b *Balancer) tellConflict(vip netip.Addr, reason string) {
+	b.tell(Event{Kind: EventVIPConflict, VIP: vip, Reason: reason})
 }

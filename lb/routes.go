@@ -92,23 +92,14 @@ func (n *network) routeTo(dst netip.Addr) serverRoute {
 	return to
 }
 
-// portOf returns the index of an interface among the config's, -1 where it is none of
-// them. The kernel's index of an interface outlives its name.
-func (n *network) portOf(name string, index int) int {
-	if index != 0 && n.indexes != nil {
-		return slices.Index(n.indexes, index)
-	}
-	return slices.Index(n.names, name)
-}
-
 // refuseVRFs refuses interfaces whose routes are in another table than the main one.
 func (n *network) refuseVRFs() error {
 	v := &validator{}
-	for i, index := range n.indexes {
+	for i, f := range n.interfaces {
 		if n.host == nil {
 			break
 		}
-		if vrf := n.host.vrf(index); vrf != "" {
+		if vrf := n.host.vrf(f.seen.host.Index); vrf != "" {
 			v.fail(fmt.Sprintf("interfaces[%d]", i), n.names[i], "in the VRF "+vrf+", whose routes golb does not follow", "an interface in no VRF")
 		}
 	}

@@ -16,11 +16,17 @@ type Stats struct {
 	Drops       Drops            `json:"drops"`       // frames not forwarded
 }
 
-// InterfaceStats are the counters of an interface.
+// InterfaceStats are the state and the counters of an interface.
 type InterfaceStats struct {
-	Name string            `json:"name"`
-	Port forward.PortStats `json:"port"` // of all workers' ports
-	Link LinkStats         `json:"link"`
+	Name   string            `json:"name"` // in the config
+	State  InterfaceState    `json:"state"`
+	Reason string            `json:"reason"` // why it is unusable
+	Now    string            `json:"now"`    // its name on the host; "" while it is missing
+	Index  int               `json:"index"`  // 0 where it has never been there
+	MAC    forward.MAC       `json:"mac"`
+	MTU    int               `json:"mtu"`
+	Port   forward.PortStats `json:"port"` // of all workers' ports
+	Link   LinkStats         `json:"link"` // since it came
 }
 
 // ServiceStats is a service with its servers and counters.
@@ -35,6 +41,7 @@ type ServiceStats struct {
 	Servers   []ServerStats `json:"servers"`  // in the config's order
 	Fallback  *ServerStats  `json:"fallback"` // nil where it has no fallback server
 	Pages     uint64        `json:"pages"`    // fallback pages sent, repeated ones included
+	Denied    uint64        `json:"denied"`   // packets of new connections of clients that allow and deny keep out
 }
 
 // ServerStats is a server with its counters. Bytes are those of IP packets. With DSR and TUN
@@ -73,7 +80,7 @@ func (b *Balancer) Stats() Stats {
 		v := b.services[i]
 		vs := ServiceStats{
 			Name: v.name, Group: s.group(), Match: s.matches(), Mark: v.mark, Scheduler: v.scheduler, Up: v.reason == "", Reason: v.reason,
-			Servers: make([]ServerStats, len(v.servers)), Pages: v.dp.Pages(),
+			Servers: make([]ServerStats, len(v.servers)), Pages: v.dp.Pages(), Denied: v.dp.Denied(),
 		}
 		for j, r := range v.servers {
 			vs.Servers[j] = r.stats()
@@ -91,23 +98,39 @@ func (b *Balancer) Stats() Stats {
 	return st
 }
 
-// interfaceStats sums what the ports of each interface count.
+// interfaceStats returns the state of each interface, and sums what its ports count.
 func (b *Balancer) interfaceStats() []InterfaceStats {
 	b.mu.Lock()
 	n := b.net
-	b.mu.Unlock()
 	list := []InterfaceStats{}
 	if n == nil {
+		b.mu.Unlock()
 		return list
 	}
-	for i, name := range n.names {
-		s := InterfaceStats{Name: name, Link: n.links[i].Stats()}
-		for _, p := range n.byInterface[i] {
-			s.Port.Add(p.Stats())
+	for _, f := range n.interfaces {
+		list = append(list, f.stats())
+	}
+	b.mu.Unlock()
+	for i, f := range n.interfaces {
+		list[i].Link = f.link.Stats()
+		for s := range f.allSlots {
+			list[i].Port.Add(s.Stats())
 		}
-		list = append(list, s)
 	}
 	return list
+}
+
+// stats returns the state of the interface. Balancer.mu must be held.
+func (f *netInterface) stats() InterfaceStats {
+	h := &f.seen.host
+	s := InterfaceStats{Name: f.name, State: f.seen.state(), Index: h.Index, MAC: h.MAC, MTU: h.MTU}
+	if f.seen.found {
+		s.Now = h.Name
+	}
+	if s.State == InterfaceUnusable {
+		s.Reason = f.seen.err.Error()
+	}
+	return s
 }
 
 func (s *server) stats() ServerStats {

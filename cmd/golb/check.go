@@ -11,7 +11,7 @@ import (
 )
 
 func newCheckCommand() *cobra.Command {
-	host := true
+	host, strict := true, false
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Find every mistake in a config",
@@ -19,8 +19,9 @@ func newCheckCommand() *cobra.Command {
 
   file:line:column: path: "value": problem; allowed: the values that are
 
-The config must also suit this host: its interfaces must exist, and a VIP must not be
-an address of the host. Nothing is opened and nothing is changed.`,
+The config must also suit this host: a VIP must not be an address of the host. What run
+starts without and waits for, such as an interface, is a warning. Nothing is opened and
+nothing is changed.`,
 		Example: `  golb check golb.yaml
   golb check --host=false golb.yaml    # for another host`,
 		Args: cobra.ExactArgs(1),
@@ -33,12 +34,33 @@ an address of the host. Nothing is opened and nothing is changed.`,
 			if err != nil {
 				return err
 			}
+			if host {
+				if err := warn(cmd, args[0], &doc.Config, strict); err != nil {
+					return err
+				}
+			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s\n", args[0], summary(&doc.Config))
 			return err
 		},
 	}
 	cmd.Flags().BoolVar(&host, "host", host, "look at this host's interfaces and addresses too")
+	cmd.Flags().BoolVar(&strict, "strict", strict, "fail where there are warnings")
 	return cmd
+}
+
+// warn prints the warnings about this host; with strict it fails where there are any.
+func warn(cmd *cobra.Command, file string, cfg *lb.Config, strict bool) error {
+	list, err := cfg.HostWarnings()
+	if err != nil {
+		return err
+	}
+	for _, w := range list {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: warning: %s\n", file, w)
+	}
+	if strict && len(list) > 0 {
+		return fmt.Errorf("%s: %s", file, count(len(list), "warning"))
+	}
+	return nil
 }
 
 // summary counts what a config has.

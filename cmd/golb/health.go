@@ -108,6 +108,9 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 		case r.Check.Reason != "":
 			fmt.Fprintf(w, "    failed %d in a row: %s\n", r.Check.Failures, r.Check.Reason)
 		}
+		if r.Check.Remark != "" {
+			fmt.Fprintf(w, "    %s\n", r.Check.Remark)
+		}
 		if r.Check.NotTried > 0 {
 			fmt.Fprintf(w, "    %s could not be made on this host: %s\n", count(r.Check.NotTried, "check"), r.Check.Trouble)
 		}
@@ -134,6 +137,9 @@ func checkLine(now time.Time, c *lb.CheckHealth, name, printed string) string {
 	s := fmt.Sprintf("%s: %s, %s (%s ago), last results %s", name, c.State, took(c), ago(now, c.Checked), resultSigns(c.Recent))
 	if c.Reason != "" && !strings.HasSuffix(printed, c.Reason) {
 		s += ": " + c.Reason
+	}
+	if c.Remark != "" {
+		s += ": " + c.Remark
 	}
 	if c.NotTried > 0 {
 		s += fmt.Sprintf("; %s could not be made on this host: %s", count(c.NotTried, "check"), c.Trouble)

@@ -23,9 +23,9 @@ func newListCommand() *cobra.Command {
 it takes and its scheduler. For each server: method, weight, state, the active and
 inactive connections and persistence templates of now, and the connections, and
 packets and bytes from clients, since golb started. Then how full the connection table
-is, and for each interface the frames received and sent, what was lost there, and its
-ARP and neighbor discovery. The last line counts the frames that golb did not forward,
-by reason; there is none where it forwarded all.`,
+is, and for each interface its state, the frames received and sent, what was lost
+there, and its ARP and neighbor discovery. The last line counts the frames that golb
+did not forward, by reason; there is none where it forwarded all.`,
 		Example: `  golb list
   golb list --json | jq '.drops'`,
 	}, "print all counters as JSON", (*api.Client).Stats, func(w io.Writer, st lb.Stats) error {
@@ -80,18 +80,37 @@ func serviceTitle(v *lb.ServiceStats) string {
 	if !v.Up {
 		s += ", " + v.Reason
 	}
+	if v.Denied > 0 {
+		s += fmt.Sprintf(", %d packets denied", v.Denied)
+	}
 	return s
 }
 
-// printInterface prints what an interface counts, its losses last.
+// printInterface prints how an interface is and what it counts, its losses last.
 func printInterface(w io.Writer, s *lb.InterfaceStats) {
 	l := &s.Link
-	fmt.Fprintf(w, "%s: %d frames received, %d sent; ARP and ND: %d answered, %d asked, %d announced, %s", s.Name, s.Port.Received, s.Port.Sent,
+	fmt.Fprintf(w, "%s is %s: %d frames received, %d sent; ARP and ND: %d answered, %d asked, %d announced, %s", s.Name, interfaceState(s), s.Port.Received, s.Port.Sent,
 		l.RequestsAnswered+l.SolicitationsAnswered, l.RequestsSent, l.AnnouncementsSent, count(int(l.Conflicts), "conflict"))
 	if lost := s.Losses(); len(lost) > 0 {
 		fmt.Fprintf(w, "; lost: %s", counters(lost))
 	}
 	fmt.Fprintln(w)
+}
+
+// interfaceState returns the state of an interface, its name of now where that differs, its
+// MAC and MTU.
+func interfaceState(s *lb.InterfaceStats) string {
+	if s.State == lb.InterfaceMissing {
+		return string(s.State)
+	}
+	text := string(s.State)
+	if s.Reason != "" {
+		text += " (" + s.Reason + ")"
+	}
+	if s.Now != s.Name {
+		text += ", now named " + s.Now
+	}
+	return fmt.Sprintf("%s, %s, MTU %d", text, s.MAC, s.MTU)
 }
 
 // printDrops prints the frames that were not forwarded.

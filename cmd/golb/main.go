@@ -1,3 +1,10 @@
+// Checks reach servers with old certificates and signatures. These hold for alerts and for
+// checks with verify too, where they let nobody in: a negative serial number protects
+// nothing, and a SHA-1 signature would have to be forged within the handshake.
+//
+//go:debug x509negativeserial=1
+//go:debug tlssha1=1
+
 // Command golb balances TCP and UDP connections over servers at layer 4, without the
 // kernel's help. See golb --help.
 package main

@@ -143,9 +143,9 @@ services:
     port: 70000
     servers: [{address: 10.0.0.1}]
 `)
-	const nosuch, local = `:1:20: interfaces[1]: "nosuch0": no such interface; allowed: eth0`, `:3:10: services[0].vip: "192.0.2.1": a local address, on interface eth0; allowed: an address that no interface of this host has; golb answers for it itself`
+	const local = `:3:10: services[0].vip: "192.0.2.1": a local address, on interface eth0; allowed: an address that no interface of this host has; golb answers for it itself`
 	const port = `:4:11: services[0].port: "70000": out of range; allowed: a whole number, 0 to 65535`
-	for host, want := range map[string][]string{"true": {nosuch, local, port}, "false": {port}} {
+	for host, want := range map[string][]string{"true": {local, port}, "false": {port}} {
 		var code int
 		var stdout, stderr string
 		err := labHost(t).Do(func() error {
@@ -157,6 +157,30 @@ services:
 		}
 		if all := file + strings.Join(want, "\n"+file) + "\n"; code != exitFailed || stdout != "" || stderr != all {
 			t.Errorf("--host=%s: exit code %d, output %q, got\n%swant\n%s", host, code, stdout, stderr, all)
+		}
+	}
+}
+
+// TestCheckWarnsOfWhatRunStartsWithout: it is a mistake only where the command line says so.
+func TestCheckWarnsOfWhatRunStartsWithout(t *testing.T) {
+	file := write(t, `interfaces: [eth0, nosuch0]
+services:
+  - vip: 192.0.2.100
+    port: 80
+    servers: [{address: 192.0.2.11}]
+`)
+	for strict, want := range map[string]int{"--strict=false": 0, "--strict": exitFailed} {
+		var code int
+		var stderr string
+		err := labHost(t).Do(func() error {
+			code, _, stderr = golb(t, "check", strict, file)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warning := file + ": warning: interface nosuch0 is missing\n"; code != want || !strings.HasPrefix(stderr, warning) {
+			t.Errorf("%s: exit code %d, want %d; %q", strict, code, want, stderr)
 		}
 	}
 }

@@ -175,6 +175,7 @@ type probeResult struct {
 	Target string  `json:"target"` // the address and port that were checked; "" where none was
 	Up     bool    `json:"up"`
 	Reason string  `json:"reason"`
+	Remark string  `json:"remark,omitempty"` // what to know of a check that passed
 	MS     float64 `json:"ms"`
 	took   time.Duration
 	// notTried is true where this host could not make the check.
@@ -192,6 +193,8 @@ func (v probeResult) String() string {
 	word, reason := "up", ""
 	if !v.Up {
 		word, reason = "down", ": "+v.Reason
+	} else if v.Remark != "" {
+		reason = ": " + v.Remark
 	}
 	if v.notTried {
 		word = "not tried"
@@ -312,7 +315,7 @@ func (p *probe) lookUp(ctx context.Context, peer health.Peer) (netip.AddrPort, e
 var errInterrupted = errors.New("probe: interrupted")
 
 func newProbeResult(t health.Type, peer health.Peer, r health.Result) probeResult {
-	v := probeResult{Type: t.Name, Up: r.Reason == "", Reason: r.Reason, notTried: r.NotTried}.withLatency(r.Latency)
+	v := probeResult{Type: t.Name, Up: r.Reason == "", Reason: r.Reason, Remark: r.Remark, notTried: r.NotTried}.withLatency(r.Latency)
 	addr, port := peer.Addr.Addr(), peer.Addr.Port()
 	if port == 0 {
 		port = t.Port

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -314,5 +315,12 @@ func TestProbeTargets(t *testing.T) {
 		if err != nil || host != tt.host || port != tt.port {
 			t.Errorf("%s: got %q, %d, %v; want %q, %d", tt.target, host, port, err, tt.host, tt.port)
 		}
+	}
+}
+
+func TestProbeShowsTheRemark(t *testing.T) {
+	v := newProbeResult(health.TLSType(), health.Peer{}, health.Result{Latency: time.Millisecond, Remark: "half a handshake"})
+	if got, want := v.String(), "up in 1ms: half a handshake"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -82,7 +82,7 @@ func TestTheRunningBalancerIsListedAndOperated(t *testing.T) {
   s2      dsr     1       up  1       0         1          1            1        40
 
 connections: 4 of 16384
-eth0: 5 frames received, 4 sent; ARP and ND: 0 answered, .*
+eth0 is up, [0-9a-f:]+, MTU 1500: 5 frames received, 4 sent; ARP and ND: 0 answered, .*
 frames not forwarded: no_service 2, not_vip 1
 `},
 		{"list --json", `(?s)\{\n  "services": \[.*"connections": 4,\n  "table_size": 16384,\n  "drops": \{\n    "no_service": 2,\n    "not_vip": 1\n  \}\n\}\n`},

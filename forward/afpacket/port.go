@@ -13,6 +13,9 @@ type Config struct {
 	// namespace of the calling thread.
 	Interface string
 
+	// Index is the interface's index, where not 0; then Interface only appears in errors.
+	Index int
+
 	// Filter says which frames are received, from the first one on; see Port.SetFilter.
 	// The zero Filter lets nothing in.
 	Filter forward.Filter

@@ -236,10 +236,15 @@ func (s *socket) interfaceUp() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if err := unix.IoctlIfreq(s.in.fd, unix.SIOCGIFFLAGS, ifr); errors.Is(err, unix.ENODEV) {
-		return false, nil // renamed, or just being deleted
+	ifr.SetUint32(uint32(sll.Ifindex))
+	err = unix.IoctlIfreq(s.in.fd, unix.SIOCGIFNAME, ifr) // its name of now
+	if err == nil {
+		err = unix.IoctlIfreq(s.in.fd, unix.SIOCGIFFLAGS, ifr)
+	}
+	if errors.Is(err, unix.ENODEV) {
+		return false, nil // just being renamed or deleted
 	} else if err != nil {
-		return false, fmt.Errorf("SIOCGIFFLAGS: %w", err)
+		return false, fmt.Errorf("read flags: %w", err)
 	}
 	return ifr.Uint16()&unix.IFF_UP != 0, nil
 }

@@ -49,6 +49,9 @@ func openGroup(cfg Config, n int) (_ []*Port, err error) {
 		return nil, err
 	}
 	ifi, err := net.InterfaceByName(cfg.Interface)
+	if cfg.Index != 0 {
+		ifi, err = net.InterfaceByIndex(cfg.Index)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func (w *Worker) sendSYNACK(x *rxPacket) Reason {
 	if p.Version == 6 {
 		headers = 40 + 20
 	}
-	room := w.mtus[w.in] - headers
+	room := w.ifaces[w.in].MTU - headers
 	size, ok := cookieSize(min(forward.OfferedMSS(f, p), uint16(max(room, 0))))
 	switch {
 	case !ok:

@@ -14,6 +14,7 @@ import (
 // Server): these go one at a time.
 type Plane struct {
 	snap    atomic.Pointer[Snapshot]
+	ifaces  atomic.Pointer[[]Interface]
 	table   *table
 	servers serverTable
 	now     func() time.Time
@@ -30,17 +31,18 @@ type Plane struct {
 
 	_ line // the fields below have locks
 
-	expiry      expiry
-	serversGone atomic.Bool // a server left its service since the last expiry
-	frags       fragments
-	hops        hopTable
-	ftp         ftp
-	probes      probes
-	closedNAT   resetTable
-	nextHops    NextHops
-	workers     atomic.Pointer[[]*Worker]
-	stopped     atomic.Bool
-	_           line
+	expiry        expiry
+	serversGone   atomic.Bool // a server left its service since the last expiry
+	accessChanged atomic.Bool // a service allows other clients since the last expiry
+	frags         fragments
+	hops          hopTable
+	ftp           ftp
+	probes        probes
+	closedNAT     resetTable
+	nextHops      NextHops
+	workers       atomic.Pointer[[]*Worker]
+	stopped       atomic.Bool
+	_             line
 
 	// Used by the control plane alone.
 	workerCount int
@@ -75,6 +77,7 @@ type NextHops interface {
 func New(c Config) *Plane {
 	p := &Plane{now: c.Now, start: c.Now(), rand: c.Rand, nextHops: c.NextHops, hooks: c.Hooks, workerCount: c.Workers, interner: newInterner()}
 	p.workers.Store(new([]*Worker))
+	p.SetInterfaces(nil)
 	p.servers.start()
 	p.frags.start(c.Rand())
 	p.pageKey = cookieKey{c.Rand(), c.Rand()}

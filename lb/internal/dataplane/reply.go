@@ -40,11 +40,11 @@ func (w *Worker) replyOut(x *rxPacket) Reason {
 		case hop == nil:
 			return NoNeighbor
 		}
-		x.mtu = w.mtus[hop.Port]
+		x.mtu = w.ifaces[hop.Port].MTU
 		return MTUExceeded
 	}
 	if x.meta.has(flagFTP) {
-		if r := w.ftpReply(x, w.mtus[hop.Port]); r != forwarded {
+		if r := w.ftpReply(x, w.ifaces[hop.Port].MTU); r != forwarded {
 			return r
 		}
 	}
@@ -64,15 +64,15 @@ func (w *Worker) hopToClient(x *rxPacket) *Hop {
 // tooLong reports whether a packet exceeds the MTU to a hop and must not be cut.
 func (w *Worker) tooLong(x *rxPacket, hop *Hop) bool {
 	p := &x.packet
-	return p.NetLen(x.frame) > w.mtus[hop.Port] && (p.DF || p.Version == 6)
+	return p.NetLen(x.frame) > w.ifaces[hop.Port].MTU && (p.DF || p.Version == 6)
 }
 
 // sendToHop sends a finished packet on to a hop, as a router does.
 func (w *Worker) sendToHop(x *rxPacket, hop *Hop) Reason {
-	w.clampMSS(x, w.mtus[hop.Port])
+	w.clampMSS(x, w.ifaces[hop.Port].MTU)
 	forward.DecTTL(x.frame, &x.packet)
-	forward.SetMACs(x.frame, hop.MAC, w.macs[hop.Port])
-	return w.fragmentTo(x, x.frame, hop.Port, w.mtus[hop.Port])
+	forward.SetMACs(x.frame, hop.MAC, w.ifaces[hop.Port].MAC)
+	return w.fragmentTo(x, x.frame, hop.Port, w.ifaces[hop.Port].MTU)
 }
 
 // isReplyPort reports whether replies of a server may come in by the worker's port. One
@@ -122,7 +122,7 @@ func (w *Worker) routeOut(x *rxPacket) Reason {
 		return TTLExceeded
 	case w.tooLong(x, hop):
 		_, x.answerFrom = w.plane.nextHops.NextHop(p.Src)
-		x.mtu = w.mtus[hop.Port]
+		x.mtu = w.ifaces[hop.Port].MTU
 		return MTUExceeded
 	}
 	return w.sendToHop(x, hop)

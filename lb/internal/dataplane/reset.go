@@ -192,7 +192,7 @@ func (w *Worker) sendSYN(s *forward.TCPSegment, port int) {
 	if s.DstMAC.IsZero() {
 		return
 	}
-	s.SrcMAC, s.Flags, s.Seq, s.Window = w.macs[port], forward.FlagSYN, uint32(w.plane.rand()), resetWindow
+	s.SrcMAC, s.Flags, s.Seq, s.Window = w.ifaces[port].MAC, forward.FlagSYN, uint32(w.plane.rand()), resetWindow
 	f := w.lend(forward.MaxSegmentHeaders)
 	if s.Build(&f) {
 		f.Port = port

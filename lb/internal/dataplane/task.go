@@ -40,6 +40,7 @@ func (p *Plane) Stop() { p.stopped.Store(true) }
 func (w *Worker) runTasks() {
 	for len(w.tasks) > 0 {
 		t := <-w.tasks
+		w.ifaces = *w.plane.ifaces.Load()
 		t.done <- t.do(w)
 		w.flush()
 	}

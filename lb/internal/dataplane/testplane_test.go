@@ -51,6 +51,7 @@ func newTestPlane(t *testing.T, connections int, persistence time.Duration) *tes
 	snap := NewSnapshot(Settings{ExpireNodestConn: true, AnswerRate: 1000})
 	snap.Add(Match{VIP: netip.PrefixFrom(testVIP.Addr(), 32), Proto: forward.ProtoTCP, First: testVIP.Port(), Last: testVIP.Port()}, v)
 	r.Publish(snap)
+	r.SetInterfaces([]Interface{{MAC: forward.MAC{2, 0, 0, 0, 0, 1}, MTU: 1500}})
 	r.w = r.AddWorker(WorkerConfig{Ports: []Port{noPort{}}})
 	return r
 }
@@ -86,8 +87,6 @@ type noPort struct{}
 func (noPort) Recv([]forward.Frame) (int, error)        { return 0, nil }
 func (noPort) Send(frames []forward.Frame) (int, error) { return len(frames), nil }
 func (noPort) Wake()                                    {}
-func (noPort) MAC() forward.MAC                         { return forward.MAC{2, 0, 0, 0, 0, 1} }
-func (noPort) MTU() int                                 { return 1500 }
 
 type noHops struct{}
 

@@ -69,7 +69,7 @@ func (w *Worker) relayInside(x *rxPacket, inner *forward.Packet, mtu, overhead i
 	if !built {
 		return NotVIP
 	}
-	forward.SetMACs(&out, hop.MAC, w.macs[hop.Port])
+	forward.SetMACs(&out, hop.MAC, w.ifaces[hop.Port].MAC)
 	out.Port = hop.Port
 	w.send(&out)
 	return consumed

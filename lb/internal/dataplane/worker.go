@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/sched"
@@ -20,26 +21,36 @@ type Port interface {
 	Send(frames []forward.Frame) (int, error)
 	// Wake makes a Recv return.
 	Wake()
-	// MAC is the interface's own address.
-	MAC() forward.MAC
-	// MTU is the longest IP packet in bytes that the interface passes.
-	MTU() int
+}
+
+// Interface is what packets need to know of the interface of a port.
+type Interface struct {
+	MAC forward.MAC // that frames leave with
+	MTU int         // bytes of IP packet
+	// GSOTCP and GSOUDP say that its ports take super-packets that golb has merged.
+	GSOTCP, GSOUDP bool
+}
+
+// SetInterfaces replaces what is known of the interfaces, by index of the port, for all
+// workers from their next batch on. It is called before AddWorker.
+func (p *Plane) SetInterfaces(list []Interface) {
+	list = slices.Clone(list)
+	p.ifaces.Store(&list)
 }
 
 // Worker receives from one port and sends through any. It runs on one locked thread. Of
 // what it writes per packet, it shares only connections with other workers.
 type Worker struct {
-	plane *Plane
-	id    int
-	pin   func() error
-	in    int    // index of the port it receives from
-	ports []Port // by index: where frames leave by
-	macs  []forward.MAC
-	mtus  []int
-	batch []forward.Frame
-	out   []txQueue // by port
-	now   Tick
-	drops [NumReasons]relaxed
+	plane  *Plane
+	id     int
+	pin    func() error
+	in     int         // index of the port it receives from
+	ports  []Port      // by index: where frames leave by
+	ifaces []Interface // by index, as of this batch
+	batch  []forward.Frame
+	out    []txQueue // by port
+	now    Tick
+	drops  [NumReasons]relaxed
 
 	random    uint64                 // state of the generator that draws samples of the table
 	sampled   sample                 // see Worker.sample
@@ -86,18 +97,15 @@ type WorkerConfig struct {
 func (p *Plane) AddWorker(c WorkerConfig) *Worker {
 	workers := *p.workers.Load()
 	w := &Worker{
-		plane: p, id: len(workers), pin: c.Pin, in: c.In, ports: c.Ports,
+		plane: p, id: len(workers), pin: c.Pin, in: c.In, ports: c.Ports, ifaces: *p.ifaces.Load(),
 		batch: make([]forward.Frame, batchSize),
 		arena: make([]byte, arenaSize),
 		ipID:  uint16(len(workers)), idStep: uint16(p.workerCount),
 		tasks: make(chan task, maxTasks), random: p.table.secret[0] + uint64(len(workers)),
 	}
-	w.out = make([]txQueue, len(c.Ports))
-	for i, port := range c.Ports {
+	w.out, w.mergers = make([]txQueue, len(c.Ports)), make([]merger, len(c.Ports))
+	for i := range w.out {
 		w.out[i] = newTxQueue()
-		w.macs = append(w.macs, port.MAC())
-		w.mtus = append(w.mtus, port.MTU())
-		w.mergers = append(w.mergers, mergerFor(port))
 	}
 	workers = append(workers, w)
 	p.workers.Store(&workers)
@@ -127,6 +135,7 @@ func (w *Worker) Run() error {
 // call it directly. The frames are not used after it returns.
 func (w *Worker) Handle(frames []forward.Frame) {
 	snap := w.plane.snap.Load()
+	w.ifaces = *w.plane.ifaces.Load()
 	w.now = w.plane.tick()
 	if w.plane.expiry.behind.Load() {
 		w.expireShare(len(frames))
@@ -222,6 +231,10 @@ func (w *Worker) newFlow(x *rxPacket) Reason {
 	v := x.snap.match(p.Proto, p.Dst, p.DstPort)
 	if v == nil {
 		return w.noService(x)
+	}
+	if !v.settings.Load().access.allows(p.Src) {
+		v.denied.Add(1)
+		return Denied
 	}
 	x.answerFrom = p.Dst
 	switch p.Proto {
