@@ -122,7 +122,7 @@ func (b *Balancer) tellConflict(c Conflict, action string) {
 	n.describeLocked(&b.cfg, &v)
 	b.mu.Unlock()
 	if c.Ended {
-		b.tell(Event{Kind: EventVIPConflictEnded, VIP: c.VIP, Reason: fmt.Sprintf("%s no longer answers for it on %s", v.Who(), c.Interface)})
+		b.tell(Event{Kind: EventConflictEnded, VIP: c.VIP, Reason: fmt.Sprintf("%s no longer answers for it on %s", v.Who(), c.Interface)})
 		return
 	}
 	b.tell(Event{

@@ -197,7 +197,7 @@ func TestConflictsAreShownUntilTheyEnd(t *testing.T) {
 	if got, want := told(), []string{
 		"vip_conflict 192.0.2.80: 02:00:00:00:09:09 answers for it on world0, group default",
 		"vip_conflict 192.0.2.80: server s1 (" + forward.MAC(server.MAC).String() + ") answers for it on world0, group default",
-		"vip_conflict_ended 192.0.2.80: server s1 (" + forward.MAC(server.MAC).String() + ") no longer answers for it on world0",
+		"conflict_ended 192.0.2.80: server s1 (" + forward.MAC(server.MAC).String() + ") no longer answers for it on world0",
 	}; !slices.Equal(got, want) {
 		t.Errorf("told %q, want %q", got, want)
 	}

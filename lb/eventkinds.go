@@ -32,21 +32,23 @@ const (
 
 // eventKinds are all kinds of events.
 var eventKinds = map[EventKind]eventTexts{
-	EventReady:            {message: "forwarding"},
-	EventServerJoined:     {message: "server joins"},
-	EventServerUp:         {message: "server is up", topic: "state", state: "up", normal: true},
-	EventServerDown:       {message: "server is down", level: slog.LevelWarn, topic: "state", state: "down", urgency: urgencyServer},
-	EventServerSuspect:    {message: "connections to a server fail", level: slog.LevelWarn, topic: "suspect", state: "suspect", urgency: urgencyWarning},
-	EventServiceUp:        {message: "service is up", topic: "state", state: "up", normal: true, urgency: urgencyWarning},
-	EventServiceDown:      {message: "service is down", level: slog.LevelError, topic: "state", state: "down", urgency: urgencyService},
-	EventDrained:          {message: "server is drained", topic: "drained", state: "drained"},
-	EventVIPConflict:      {message: "another host claims a VIP", level: slog.LevelError, topic: "conflict", thing: "a VIP", state: "claimed by another host", urgency: urgencyServer},
-	EventVIPConflictEnded: {message: "another host claims a VIP no longer", topic: "conflict", thing: "a VIP", state: "golb's alone again", normal: true},
-	EventNeighbor:         {message: "next hop changed"},
-	EventInterfaceUp:      {message: "interface is up", topic: "state", state: "up", normal: true, urgency: urgencyWarning},
-	EventInterfaceDown:    {message: "interface is not up", level: slog.LevelWarn, topic: "state", state: "not up", urgency: urgencyServer},
-	EventInterface:        {message: "interface changed"},
-	EventRole:             {message: "role changed", topic: "role", urgency: urgencyWarning},
+	EventReady:         {message: "forwarding"},
+	EventServerJoined:  {message: "server joins"},
+	EventServerUp:      {message: "server is up", topic: "state", state: "up", normal: true},
+	EventServerDown:    {message: "server is down", level: slog.LevelWarn, topic: "state", state: "down", urgency: urgencyServer},
+	EventServerSuspect: {message: "connections to a server fail", level: slog.LevelWarn, topic: "suspect", state: "suspect", urgency: urgencyWarning},
+	EventServiceUp:     {message: "service is up", topic: "state", state: "up", normal: true, urgency: urgencyWarning},
+	EventServiceDown:   {message: "service is down", level: slog.LevelError, topic: "state", state: "down", urgency: urgencyService},
+	EventDrained:       {message: "server is drained", topic: "drained", state: "drained"},
+	EventVIPConflict:   {message: "another host claims a VIP", level: slog.LevelError, topic: "conflict", thing: "a VIP", state: "claimed by another host", urgency: urgencyServer},
+	EventConflictEnded: {message: "another host claims a VIP no longer", topic: "conflict", thing: "a VIP", state: "golb's alone again", normal: true},
+	EventTableFull:     {message: "connection table is full", level: slog.LevelWarn, topic: "table", thing: "the connection table", state: "full", urgency: urgencyServer},
+	EventTableRoom:     {message: "connection table has room again", topic: "table", thing: "the connection table", state: "no longer full", normal: true, urgency: urgencyWarning},
+	EventNeighbor:      {message: "next hop changed"},
+	EventInterfaceUp:   {message: "interface is up", topic: "state", state: "up", normal: true, urgency: urgencyWarning},
+	EventInterfaceDown: {message: "interface is not up", level: slog.LevelWarn, topic: "state", state: "not up", urgency: urgencyServer},
+	EventInterface:     {message: "interface changed"},
+	EventRole:          {message: "role changed", topic: "role", urgency: urgencyWarning},
 }
 
 // EventKinds returns all kinds of events, sorted.

@@ -273,14 +273,14 @@ func (w *Worker) newFlow(x *rxPacket) Reason {
 func (w *Worker) noService(x *rxPacket) Reason {
 	p := &x.packet
 	switch {
+	case w.plane.probes.active.Load() != 0 && w.probeAnswered(x):
+		return consumed
 	case x.snap.isVIP(p.Dst):
 		x.answerFrom = p.Dst
 		if p.IsEchoRequest() {
 			return w.ping(x)
 		}
 		return NoService
-	case w.plane.probes.active.Load() != 0 && w.probeAnswered(x):
-		return consumed
 	}
 	return w.fromNATServer(x)
 }
