@@ -2,7 +2,6 @@ package lb
 
 import (
 	"fmt"
-	"net/netip"
 
 	"github.com/golb/golb/arp"
 	"github.com/golb/golb/forward"
@@ -35,13 +34,12 @@ func processors() ([]int, error) { return afpacket.Processors() }
 // openLink opens ARP and ND.
 func openLink(cfg LinkConfig) (Link, error) {
 	return arp.Open(arp.Config{
-		Interface: cfg.Interface,
-		Index:     cfg.Index,
-		Logger:    cfg.Logger,
-		ProbeTime: cfg.ProbeTime,
-		OnConflict: func(c arp.Conflict) {
-			cfg.OnConflict(c.VIP, (&arp.ConflictError{Conflict: c}).Error())
-		},
+		Interface:  cfg.Interface,
+		Index:      cfg.Index,
+		Logger:     cfg.Logger,
+		ProbeTime:  cfg.ProbeTime,
+		OnConflict: cfg.OnConflict,
+
 		OnNeighborConflict: cfg.OnNeighborConflict,
 	})
 }
@@ -53,7 +51,7 @@ func (b *Balancer) linkConfig(iface string, index int) LinkConfig {
 		Index:      index,
 		Logger:     b.env.Logger,
 		ProbeTime:  b.cfg.Settings.probeTime(),
-		OnConflict: b.tellConflict,
+		OnConflict: b.onConflict,
 
 		OnNeighborConflict: b.tellNeighborConflict,
 	}
@@ -63,9 +61,4 @@ func (b *Balancer) linkConfig(iface string, index int) LinkConfig {
 func (b *Balancer) tellNeighborConflict(c NeighborConflict) {
 	b.tell(Event{Kind: EventNeighborConflict, Interface: c.Interface, Reason: fmt.Sprintf(
 		"%s claims to be %s, which answers at %s and stays there", forward.MAC(c.Claimant), c.Addr, forward.MAC(c.MAC))})
-}
-
-// tellConflict tells that another host claims a VIP.
-func (b *Balancer) tellConflict(vip netip.Addr, reason string) {
-	b.tell(Event{Kind: EventVIPConflict, VIP: vip, Reason: reason})
 }
