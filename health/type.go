@@ -34,6 +34,7 @@ type Peer struct {
 	// Service is the address and port of the virtual service, for types that are
 	// PerService. The zero value is no service.
 	Service netip.AddrPort
+	Source  Source     // of the check's packets; the zero value where Dial or Listen is given
 	Dial    DialFunc   // opens the check's connections; nil is the host's own
 	Listen  ListenFunc // opens its packet sockets; nil is the host's own
 }
