@@ -39,6 +39,7 @@ func (s *Service) clone() Service {
 		m.Protocols, m.Ports = slices.Clone(m.Protocols), slices.Clone(m.Ports)
 	}
 	v.SchedulerFlags = slices.Clone(s.SchedulerFlags)
+	v.Allow, v.Deny = slices.Clone(s.Allow), slices.Clone(s.Deny)
 	v.Fallback.Server = s.Fallback.Server.clone()
 	v.Check, v.MoreChecks = s.Check.clone(), cloneChecks(s.MoreChecks)
 	v.Alerts = s.Alerts.clone()

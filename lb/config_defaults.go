@@ -182,6 +182,7 @@ func (s *Service) dataplane(global Timeouts) dataplane.ServiceConfig {
 		Persistence: s.Persistence.Timeout, CallID: s.Persistence.Engine == EngineSIP, OnePacket: s.OnePacket,
 		Rate: uint32(s.MaxRate), ClientRate: uint32(s.MaxClientRate), RefuseWhenDown: s.WhenDown == DownRefuse, Page: s.Fallback.response(),
 		Timeouts: []dataplane.Timeouts{dataplane.Timeouts(global), dataplane.Timeouts(s.Timeouts)},
+		Allow:    prefixes(s.Allow), Deny: prefixes(s.Deny),
 	}
 	length := s.anyVIP().BitLen()
 	bits := cmp.Or(s.Persistence.Prefix, length) + 128 - length
@@ -192,6 +193,14 @@ func (s *Service) dataplane(global Timeouts) dataplane.ServiceConfig {
 		set.ClientMask[i] = ^byte(0xff >> max(0, min(8, bits-8*i)))
 	}
 	return set
+}
+
+func prefixes(list []Prefix) []netip.Prefix {
+	plain := make([]netip.Prefix, len(list))
+	for i, p := range list {
+		plain[i] = p.Prefix
+	}
+	return plain
 }
 
 // dataplane returns the tunnel for the data plane.

@@ -135,7 +135,7 @@ func TestTextsOfAConfigReadBack(t *testing.T) {
 		encoding.TextMarshaler
 		String() string
 	}
-	texts := []text{VIP{netip.MustParsePrefix("192.0.2.1/32")}, VIP{netip.MustParsePrefix("192.0.2.0/24")}, VIP{netip.MustParsePrefix("::/0")}, Ports(nil), Ports{{80, 80}, {1, 65535}}}
+	texts := []text{VIP{netip.MustParsePrefix("192.0.2.1/32")}, VIP{netip.MustParsePrefix("192.0.2.0/24")}, VIP{netip.MustParsePrefix("::/0")}, Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Ports(nil), Ports{{80, 80}, {1, 65535}}}
 	for p := range protocolNames {
 		texts = append(texts, p)
 	}
@@ -165,7 +165,7 @@ func TestTextsOfAConfigReadBack(t *testing.T) {
 			t.Errorf("%T %v: %q, %v", v, v, b, err)
 		}
 	}
-	for _, v := range []text{Protocol(1), Method(9), TunnelType(9), DownPolicy(9), VIP{netip.MustParsePrefix("192.0.2.1/24")}, Ports{{0, 1}}, Ports{{2, 1}}} {
+	for _, v := range []text{Protocol(1), Method(9), TunnelType(9), DownPolicy(9), VIP{netip.MustParsePrefix("192.0.2.1/24")}, Prefix{}, Prefix{netip.MustParsePrefix("192.0.2.1/24")}, Ports{{0, 1}}, Ports{{2, 1}}} {
 		if b, err := v.MarshalText(); err == nil {
 			t.Errorf("%T %v: %s, want an error", v, v, b)
 		}

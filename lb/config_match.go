@@ -20,29 +20,46 @@ type Match struct {
 type VIP struct{ netip.Prefix }
 
 // UnmarshalText reads an IPv4 or IPv6 address, as 192.0.2.1, or prefix, as 192.0.2.0/28.
-func (v *VIP) UnmarshalText(b []byte) error {
+func (v *VIP) UnmarshalText(b []byte) (err error) {
 	if len(b) == 0 {
 		*v = VIP{}
 		return nil
 	}
-	if a, err := netip.ParseAddr(string(b)); err == nil && a.Zone() == "" {
-		v.Prefix = netip.PrefixFrom(a, a.BitLen())
-		return nil
-	}
-	p, err := netip.ParsePrefix(string(b))
-	if err != nil || p != p.Masked() {
-		return fmt.Errorf("allowed: an address, or a prefix without host bits")
-	}
-	v.Prefix = p
-	return nil
+	v.Prefix, err = parsePrefix(b)
+	return err
 }
 
 // String returns the prefix, or a single address without prefix length.
-func (v VIP) String() string {
-	if v.IsSingleIP() {
-		return v.Addr().String()
+func (v VIP) String() string { return prefixText(v.Prefix) }
+
+// Prefix is a prefix of clients' addresses, or a single address.
+type Prefix struct{ netip.Prefix }
+
+// UnmarshalText reads an IPv4 or IPv6 address, as 192.0.2.1, or prefix, as 192.0.2.0/28.
+func (p *Prefix) UnmarshalText(b []byte) (err error) {
+	p.Prefix, err = parsePrefix(b)
+	return err
+}
+
+// String returns the prefix, or a single address without prefix length.
+func (p Prefix) String() string { return prefixText(p.Prefix) }
+
+func parsePrefix(b []byte) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(string(b)); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
-	return v.Prefix.String()
+	p, err := netip.ParsePrefix(string(b))
+	if err != nil || p != p.Masked() {
+		return netip.Prefix{}, fmt.Errorf("allowed: an address, or a prefix without host bits")
+	}
+	return p, nil
+}
+
+func prefixText(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
 }
 
 // Ports is a set of ports; the empty set means all.

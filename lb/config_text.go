@@ -1,6 +1,9 @@
 package lb
 
-import "fmt"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // The types of a config whose values are strings in a file. UnmarshalText reads what
 // MarshalText writes. The zero Protocol, Method and VIP, which mean that the value is not
@@ -20,13 +23,20 @@ func (p DownPolicy) MarshalText() ([]byte, error) { return textOf(downPolicyName
 
 // MarshalText writes the text of String; it fails for a prefix with host bits.
 func (v VIP) MarshalText() ([]byte, error) {
-	switch {
-	case v == VIP{}:
+	if v == (VIP{}) {
 		return nil, nil
-	case !v.IsValid() || v.Prefix != v.Masked():
-		return nil, fmt.Errorf("%v is neither an address nor a prefix without host bits", v.Prefix)
 	}
-	return []byte(v.String()), nil
+	return textOfPrefix(v.Prefix)
+}
+
+// MarshalText writes the text of String; it fails for a prefix with host bits.
+func (p Prefix) MarshalText() ([]byte, error) { return textOfPrefix(p.Prefix) }
+
+func textOfPrefix(p netip.Prefix) ([]byte, error) {
+	if !p.IsValid() || p != p.Masked() {
+		return nil, fmt.Errorf("%v is neither an address nor a prefix without host bits", p)
+	}
+	return []byte(prefixText(p)), nil
 }
 
 // MarshalText writes the text of String; it fails for ranges that are invalid.

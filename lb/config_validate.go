@@ -264,6 +264,30 @@ func (v *validator) timeouts(path string, t *Timeouts) {
 	}
 }
 
+// access checks the lists of clients.
+func (v *validator) access(path string, s *Service) {
+	seen := make(map[netip.Prefix]string, len(s.Allow)+len(s.Deny))
+	for _, list := range []struct {
+		key      string
+		prefixes []Prefix
+	}{{"allow", s.Allow}, {"deny", s.Deny}} {
+		for i, p := range list.prefixes {
+			at := fmt.Sprintf("%s.%s[%d]", path, list.key, i)
+			switch {
+			case !p.IsValid():
+				v.fail(at, nil, "no address", "an address, or a prefix without host bits")
+			case p.Prefix != p.Masked():
+				v.fail(at, p, "prefix with host bits", p.Masked().String())
+			case p.Addr().Is4In6():
+				v.fail(at, p, "IPv4-mapped IPv6 address", "the IPv4 address itself")
+			case seen[p.Prefix] != "" && seen[p.Prefix] != list.key:
+				v.fail(at, p, "allowed as well", "each prefix in one list")
+			}
+			seen[p.Prefix] = list.key
+		}
+	}
+}
+
 func (v *validator) rates(path string, s *Service) {
 	if s.SlowStart < 0 || s.SlowStart > maxCheckDuration {
 		v.fail(path+".slow_start", s.SlowStart, "out of range", fmt.Sprintf("up to %s, 0 for none", fields.Duration(maxCheckDuration)))
@@ -284,6 +308,7 @@ func (v *validator) service(path string, s *Service) {
 		v.fail(path+".group", s.Group, "no such group", strings.Join(slices.Sorted(maps.Keys(v.groupNames)), ", "))
 	}
 	v.timeouts(path+".timeouts", &s.Timeouts)
+	v.access(path, s)
 	v.rates(path, s)
 	v.scheduler(path, s)
 	v.persistence(path+".persistence", s)

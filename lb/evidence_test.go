@@ -38,10 +38,42 @@ func (x *healthRig) failed(n int) FailedConnections {
 	return failedConnections(&c.Failed)
 }
 
+// TestAServerThatNeverServedIsSuspectSoon: few failures are enough, however long ago, and
+// health says what is probably wrong until a connection is established.
+func TestAServerThatNeverServedIsSuspectSoon(t *testing.T) {
+	x := newHealthRig(t, Service{}, 1)
+	for n := range suspectNew {
+		if got := x.eventsOf(EventServerSuspect); len(got) != 0 {
+			t.Errorf("told after %d: %v", n, got)
+		}
+		x.openUnanswered(1)
+		for range 40 {
+			x.checkPassiveAfter(time.Second)
+		}
+	}
+	got := x.eventsOf(EventServerSuspect)
+	if len(got) != 1 || !strings.Contains(got[0].Reason, "3 connections in a row") || !strings.Contains(got[0].Reason, "loopback") {
+		t.Errorf("told %v", got)
+	}
+	x.openUnanswered(1)
+	if h := x.b.Health()[0].Servers[0]; !strings.Contains(h.Diagnosis, "4 connections in a row") || h.Failed.Sum() != 4 || h.Established != 0 {
+		t.Errorf("health %+v", h)
+	}
+	x.open()
+	x.send(x.client, forward.FlagACK)
+	x.checkPassiveAfter(time.Second)
+	if h := x.b.Health()[0].Servers[0]; h.Diagnosis != "" || h.Established != 1 {
+		t.Errorf("health after a connection %+v", h)
+	}
+}
+
 func TestRepeatedSYNsAreCountedAndTold(t *testing.T) {
 	for _, method := range []Method{DSR, TUN, NAT} {
 		t.Run(method.String(), func(t *testing.T) {
 			x := newHealthRig(t, Service{Method: method}, 1)
+			x.open() // it has served one
+			x.send(x.client, forward.FlagACK)
+			x.checkPassiveAfter(time.Second)
 			x.openUnanswered(suspectAfter - 1)
 			x.checkPassiveAfter(time.Second)
 			if got := x.eventsOf(EventServerSuspect); len(got) != 0 {

@@ -32,7 +32,9 @@ type ServerHealth struct {
 	Path       *CheckHealth  `json:"path"`  // the true path check; nil where there is none
 	Agent      *AgentHealth  `json:"agent"` // nil where it has none
 
-	Failed FailedConnections `json:"failed"`
+	Failed      FailedConnections `json:"failed"`
+	Established uint64            `json:"established"` // connections so far that did not fail
+	Diagnosis   string            `json:"diagnosis"`   // what is probably wrong where many in a row failed; "" where they did not
 }
 
 // CheckHealth is a check and its results.
@@ -120,7 +122,7 @@ func (s *server) health() ServerHealth {
 	c := s.dp.Counters()
 	return ServerHealth{
 		Name: s.name, Address: s.address, Port: s.port, Up: s.up, Since: s.since, Reason: s.reason,
-		State: s.state, Weight: int(s.dp.Weight()), Failed: failedConnections(&c.Failed),
+		State: s.state, Weight: int(s.dp.Weight()), Failed: failedConnections(&c.Failed), Established: c.Failed.Established, Diagnosis: s.diagnosis(&c),
 	}
 }
 

@@ -3,6 +3,7 @@ package lb
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/golb/golb/lb/internal/dataplane"
@@ -34,8 +35,10 @@ type PassiveCheck struct {
 const (
 	defaultWindow = 30 * time.Second
 	defaultHold   = time.Minute
-	// suspectAfter is the number of failures in a row that EventServerSuspect reports.
+	// suspectAfter is the number of failures in a row that EventServerSuspect reports, and
+	// suspectNew that of a server which has never served one.
 	suspectAfter = 10
+	suspectNew   = 3
 )
 
 func (v *validator) passive(path string, p *PassiveCheck) {
@@ -67,6 +70,9 @@ type FailedConnections struct {
 	Unreachable uint64 `json:"unreachable"` // an ICMP unreachable came back; seen with NAT and TUN
 }
 
+// Sum is the number of all.
+func (f FailedConnections) Sum() uint64 { return f.Unanswered + f.Refused + f.Unreachable }
+
 func failedConnections(c *dataplane.FailureCounts) FailedConnections {
 	return FailedConnections{c.Unanswered, c.Refused, c.Unreachable}
 }
@@ -78,7 +84,7 @@ func (c failedCounts) since(past failedCounts) failedCounts {
 	return failedCounts{c.Unanswered - past.Unanswered, c.Refused - past.Refused, c.Unreachable - past.Unreachable}
 }
 
-func (c failedCounts) sum() uint64 { return c.Unanswered + c.Refused + c.Unreachable }
+func (c failedCounts) sum() uint64 { return FailedConnections(c).Sum() }
 
 // checkPassiveLocked counts the failures of a server since the last call, and fails the
 // server, or takes it back, accordingly.
@@ -111,10 +117,35 @@ func (b *Balancer) checkPassiveLocked(s *server, now time.Time) {
 		b.setServerStateLocked(s, sourcePassive, true, s.diagnose(bad), time.Time{})
 		return
 	}
-	if bad.sum() >= suspectAfter && s.up && !p.suspected {
+	bad, enough := s.failing(failed)
+	if bad.sum() >= enough && s.up && !p.suspected {
 		p.suspected = true
 		b.noteLocked(Event{Kind: EventServerSuspect, Service: v.name, Server: s.name, Reason: s.diagnose(bad), Since: time.Now()})
 	}
+}
+
+// failing returns the failures in a row, of all so far, and how many make a server suspect:
+// fewer, and those of all times, where it has never served a connection.
+func (s *server) failing(all failedCounts) (bad failedCounts, enough uint64) {
+	if s.passive.served == 0 {
+		return all, suspectNew
+	}
+	return all.since(s.passive.past), suspectAfter
+}
+
+// diagnosis says what the failed connections of a server that is suspect mean; "" where it
+// is not.
+func (s *server) diagnosis(c *dataplane.Counters) string {
+	if !s.passive.suspected {
+		return ""
+	}
+	bad, _ := s.failing(failedCounts(failedConnections(&c.Failed)))
+	return s.diagnose(bad)
+}
+
+// passesCheck reports whether a check of the server's own address passes.
+func (s *server) passesCheck() bool {
+	return slices.ContainsFunc(s.checks, func(c serverCheck) bool { return c.itself && c.known && c.reason == "" && c.key != "" })
 }
 
 // resetPassiveLocked forgets the failures of a server.
@@ -137,6 +168,10 @@ func servedCount(c *dataplane.Counters, datagrams bool) uint64 {
 
 // diagnose returns what the failed connections mean and what to do, for people.
 func (s *server) diagnose(bad failedCounts) string {
+	dead := "it is dead, "
+	if s.passesCheck() {
+		dead = "though its check passes: "
+	}
 	switch {
 	case 4*bad.Unreachable >= bad.sum(): // routers limit the rate of ICMP errors (RFC 1812 §4.3.2.8): the others are repeated SYNs
 		return fmt.Sprintf("%d connections in a row failed, of which %d were answered by ICMP unreachable: %s or a router or firewall "+
@@ -144,15 +179,15 @@ func (s *server) diagnose(bad failedCounts) string {
 	case bad.Refused > bad.Unanswered:
 		return fmt.Sprintf("%d connections in a row were reset by %s: nothing listens there", bad.sum(), s.addrPort())
 	case s.method == NAT:
-		return fmt.Sprintf("%d connections in a row got no answer from %s: it is dead, a firewall drops their SYNs, or its answers do not "+
-			"come back through this host, which has to be its default gateway", bad.sum(), s.addrPort())
+		return fmt.Sprintf("%d connections in a row got no answer from %s: %sits answers do not come back through this host, which has "+
+			"to be its default gateway, or a firewall drops their SYNs", bad.sum(), s.addrPort(), dead)
 	}
 	decapsulate := ""
 	if s.method == TUN {
 		decapsulate = "take packets out of the tunnel and "
 	}
-	return fmt.Sprintf("%d connections in a row stay in SYN_RECV, their clients repeat the SYN and never acknowledge an answer: %s is dead, or does "+
-		"not take packets for the VIP, or its answers do not reach clients. It has to %shave the VIP on its loopback "+
-		"(ip addr add VIP/32 dev lo), be silent about that (sysctl net.ipv4.conf.all.arp_ignore=1 and arp_announce=2), "+
-		"not filter by reverse path (rp_filter=0), and listen on the VIP or all addresses", bad.sum(), s.address, decapsulate)
+	return fmt.Sprintf("%d connections in a row to %s stay in SYN_RECV, their clients repeat the SYN and never acknowledge an answer: "+
+		"%sthe VIP is missing on its loopback (ip addr add VIP/32 dev lo), or its answers do not reach clients. It has to %sbe silent "+
+		"about the VIP (sysctl net.ipv4.conf.all.arp_ignore=1 and arp_announce=2), not filter by reverse path (rp_filter=0), and "+
+		"listen on the VIP or all addresses", bad.sum(), s.address, dead, decapsulate)
 }

@@ -27,6 +27,7 @@ const (
 	NoCallID        = dataplane.NoCallID        // without Call-ID, to a service with persistence by Call-ID
 	NotAdmitted     = dataplane.NotAdmitted     // a new connection that Env.Admit refused
 	ICMPNotBelieved = dataplane.ICMPNotBelieved // an ICMP error that quotes no packet of golb's, or claims a path MTU that no link has
+	Denied          = dataplane.Denied          // of a new connection of a client that allow and deny keep out
 	NotFromServer   = dataplane.NotFromServer   // with the source address of a server of method NAT, from elsewhere than its path
 	Unchecked       = dataplane.Unchecked       // a new connection to a service whose servers have no result of a check yet
 )

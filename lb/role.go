@@ -36,6 +36,13 @@ func (b *Balancer) Roles() map[string]Role {
 	return roles
 }
 
+// isActive reports whether golb has the VIPs of a group.
+func (b *Balancer) isActive(group string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.net != nil && b.net.started.Load() && wantedRole(b.roles, &b.cfg, group) == RoleActive
+}
+
 // SetRole makes a group of VIPs active or standby. Active claims its VIPs: SetRole asks
 // whether another host has one of them (unless the setting probe_time is 0), fails if so, or
 // else answers for them and announces them; ctx bounds the wait. Standby gives them up.

@@ -18,7 +18,7 @@ type hostRoutes struct {
 }
 
 func openRoutes(logger *slog.Logger) (*hostRoutes, error) {
-	handle, err := netlink.NewHandle()
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE) // without it: all families, of which the kernel may lack some
 	if err != nil {
 		return nil, fmt.Errorf("lb: open netlink: %w", err)
 	}

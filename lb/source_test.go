@@ -24,8 +24,8 @@ func TestAgentsAreAskedFromTheirSource(t *testing.T) {
 		_ = conn.Close()
 	}()
 	there := netip.MustParseAddrPort(l.Addr().String())
-	s := checkService("192.0.2.1", Check{}, Server{Address: there.Addr()})
-	s.Agent = Agent{Type: agentTCP, Port: there.Port(), Source: netip.MustParseAddr("127.0.0.9"), Interface: "lo"}
+	s := checkService("192.0.2.1", Check{}, checkServer(1))
+	s.Agent = Agent{Type: agentTCP, Address: there.Addr(), Port: there.Port(), Source: netip.MustParseAddr("127.0.0.9"), Interface: "lo"}
 	b, err := New(Config{Interfaces: []string{"wire0"}, Services: []Service{s}}, Env{})
 	if err != nil {
 		t.Fatal(err)

@@ -41,6 +41,7 @@ type ServiceStats struct {
 	Servers   []ServerStats `json:"servers"`  // in the config's order
 	Fallback  *ServerStats  `json:"fallback"` // nil where it has no fallback server
 	Pages     uint64        `json:"pages"`    // fallback pages sent, repeated ones included
+	Denied    uint64        `json:"denied"`   // packets of new connections of clients that allow and deny keep out
 }
 
 // ServerStats is a server with its counters. Bytes are those of IP packets. With DSR and TUN
@@ -79,7 +80,7 @@ func (b *Balancer) Stats() Stats {
 		v := b.services[i]
 		vs := ServiceStats{
 			Name: v.name, Group: s.group(), Match: s.matches(), Mark: v.mark, Scheduler: v.scheduler, Up: v.reason == "", Reason: v.reason,
-			Servers: make([]ServerStats, len(v.servers)), Pages: v.dp.Pages(),
+			Servers: make([]ServerStats, len(v.servers)), Pages: v.dp.Pages(), Denied: v.dp.Denied(),
 		}
 		for j, r := range v.servers {
 			vs.Servers[j] = r.stats()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/golb/golb/forward"
@@ -30,6 +31,8 @@ type pathCheck struct {
 	method       Method
 	vip          netip.AddrPort
 	acceptsReset bool // for services without TCP: a reset too shows that the server has the VIP
+	group        string
+	fromVIP      bool // with NAT, while golb has the VIP: no service takes the answers
 }
 
 // Check sends a SYN, and repeats it each second, until an answer comes.
@@ -67,7 +70,8 @@ func (c *pathCheck) Check(ctx context.Context) error {
 func (c *pathCheck) noAnswer() error {
 	switch c.method {
 	case NAT:
-		return fmt.Errorf("SYN through %s: no answer from %s in time", c.vip, c.name)
+		return fmt.Errorf("SYN through %s: no answer from %s in time: it is dead, a firewall drops what comes from the VIP, or its answers "+
+			"do not come back through this host, which has to be its default gateway", c.vip, c.name)
 	case TUN:
 		return fmt.Errorf("SYN through %s: no answer in time: %s is dead, takes no packets out of the tunnel, or none for the VIP: is it on its loopback?",
 			c.vip, c.name)
@@ -75,9 +79,13 @@ func (c *pathCheck) noAnswer() error {
 	return fmt.Errorf("SYN through %s: no answer in time: %s is dead, or takes no packets for the VIP: is it on its loopback?", c.vip, c.name)
 }
 
-// source returns the host's address that the SYN comes from.
+// source returns the address that the SYN comes from: the host's, or the VIP, which a server
+// of NAT reaches as it does clients, unless it is in its subnet: by its default gateway.
 func (c *pathCheck) source() (forward.Addr, error) {
 	vip := c.vip.Addr()
+	if c.fromVIP && c.balancer.isActive(c.group) {
+		return forward.AddrFrom(vip), nil
+	}
 	if a := c.server.Source(); a != (forward.Addr{}) && a.Is4() == vip.Is4() {
 		return a, nil
 	}
@@ -106,13 +114,31 @@ func (b *Balancer) addPathTargetLocked(targets []health.Target, s *Service, r *s
 	}
 	check := &pathCheck{
 		balancer: b, server: r.dp, name: r.name, method: r.method,
-		vip: netip.AddrPortFrom(s.anyVIP(), s.checkedPort()), acceptsReset: !s.takes(TCP),
+		vip: netip.AddrPortFrom(s.anyVIP(), s.checkedPort()), acceptsReset: !s.takes(TCP), group: s.group(),
 	}
+	check.fromVIP = r.method == NAT && !b.cfg.takesProbes(check.vip.Addr())
 	key := fmt.Sprintf("path %s to %s of %s, %s", check.vip, r.addrPort(), r.service.id, c.schedule())
 	b.paths[key] = r
 	known := r.known(sourcePath, r.pathKey != "")
 	r.pathKey = key
 	return append(targets, health.Target{Key: key, Checker: check, State: known, Settings: c.settings()})
+}
+
+// takesProbes reports whether a service takes TCP to those of a VIP's ports that probes come
+// from, as that of FTP may.
+func (c *Config) takesProbes(vip netip.Addr) bool {
+	const ftp = 21
+	for i := range c.Services {
+		s := &c.Services[i]
+		for _, m := range s.matches() {
+			reaches := s.Port == ftp || len(m.Ports) == 0 ||
+				slices.ContainsFunc(m.Ports, func(r PortRange) bool { return r.Last >= dataplane.ProbePortsFrom })
+			if reaches && m.VIP.Contains(vip) && slices.Contains(m.protocols(), TCP) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // pathCheck returns the service's check that asks for the true path too; nil is none.

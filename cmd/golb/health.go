@@ -93,7 +93,7 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 	fmt.Fprintln(tw, "  server\tis\tfor\tweight\tchecked\ttook\tlast results\tnext\tcheck")
 	for _, r := range servers {
 		fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, condition(r.Up, r.State), ago(now, r.Since), r.Weight,
-			ago(now, r.Check.Checked), took(&r.Check), resultSigns(r.Check.Recent), next(now, &r.Check), r.Check.Description)
+			since(now, r.Check.Checked), took(&r.Check), resultSigns(r.Check.Recent), next(now, &r.Check), r.Check.Description)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -121,8 +121,11 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 			fmt.Fprintf(w, "    %s\n", checkLine(now, r.Path, "true path", r.Reason))
 		}
 		if f := r.Failed; f != (lb.FailedConnections{}) {
-			fmt.Fprintf(w, "    failed connections so far: %d not answered, %d refused, %d unreachable\n",
-				f.Unanswered, f.Refused, f.Unreachable)
+			fmt.Fprintf(w, "    failed connections so far: %d of %d: %d not answered, %d refused, %d unreachable\n",
+				f.Sum(), f.Sum()+r.Established, f.Unanswered, f.Refused, f.Unreachable)
+		}
+		if r.Diagnosis != "" {
+			fmt.Fprintf(w, "    %s\n", r.Diagnosis)
 		}
 		if r.Agent != nil {
 			fmt.Fprintf(w, "    %s\n", agentLine(now, r.Agent))
@@ -134,7 +137,7 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 // checkLine returns the result of a check beside the first, with its reason unless that has
 // been printed already.
 func checkLine(now time.Time, c *lb.CheckHealth, name, printed string) string {
-	s := fmt.Sprintf("%s: %s, %s (%s ago), last results %s", name, c.State, took(c), ago(now, c.Checked), resultSigns(c.Recent))
+	s := fmt.Sprintf("%s: %s, %s (%s), last results %s", name, c.State, took(c), since(now, c.Checked), resultSigns(c.Recent))
 	if c.Reason != "" && !strings.HasSuffix(printed, c.Reason) {
 		s += ": " + c.Reason
 	}
@@ -181,6 +184,14 @@ func ago(now time.Time, t time.Time) string {
 	return brief(now.Sub(t))
 }
 
+// since is ago for a time of the past.
+func since(now time.Time, t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return ago(now, t) + " ago"
+}
+
 // brief is a duration in one or two units.
 func brief(d time.Duration) string {
 	switch d = max(d, 0); {
@@ -207,7 +218,7 @@ func took(c *lb.CheckHealth) string {
 // resultSigns returns a character per result.
 func resultSigns(results []lb.CheckResult) string {
 	if len(results) == 0 {
-		return "-"
+		return "none"
 	}
 	var b strings.Builder
 	for _, r := range results {
@@ -228,7 +239,7 @@ func next(now time.Time, c *lb.CheckHealth) string {
 	case c.Next.IsZero():
 		return "-"
 	case c.Next.Before(now):
-		return "now"
+		return "running"
 	}
 	return brief(c.Next.Sub(now))
 }

@@ -91,14 +91,14 @@ func TestHealthShowsTheRunningBalancer(t *testing.T) {
 	}
 	want := []string{
 		`web: 1 of 2 servers up`,
-		`  server  is    for\s+weight  checked  took\s+last results  next\s+check`,
-		`  good    up    [\d.]+s\s+1\s+[\d.]+s\s+[\d.]+ ms\s+\+{10}\s+(now|[\d.]+s)\s+tcp 192.0.2.11:80`,
-		`  bad     down  [\d.]+s\s+1\s+[\d.]+s\s+[\d.]+ ms\s+-{10}\s+(now|[\d.]+s)\s+tcp 192.0.2.12:80`,
+		`  server  is    for\s+weight  checked\s+took\s+last results  next\s+check`,
+		`  good    up    [\d.]+s\s+1\s+[\d.]+s ago\s+[\d.]+ ms\s+\+{10}\s+(running|[\d.]+s)\s+tcp 192.0.2.11:80`,
+		`  bad     down  [\d.]+s\s+1\s+[\d.]+s ago\s+[\d.]+ ms\s+-{10}\s+(running|[\d.]+s)\s+tcp 192.0.2.12:80`,
 		`    connect to 192.0.2.12:80: cable pulled`,
 		``,
 		`shut: 0 of 1 server up; servers of weight 0 of 1 are up, quorum 1`,
 		`  server  is    for\s+weight  checked  took  last results  next  check`,
-		`  s       down  [\d.]+s\s+1\s+-\s+-\s+-\s+-\s+off`,
+		`  s       down  [\d.]+s\s+1\s+never\s+-\s+none\s+-\s+off`,
 		`    off by configuration`,
 		``,
 	}
@@ -137,13 +137,14 @@ func TestBriefDurations(t *testing.T) {
 
 func TestHealthShowsFailedConnections(t *testing.T) {
 	h := api.Health{Services: []lb.ServiceHealth{{Name: "web", Up: true, Servers: []lb.ServerHealth{
-		{Name: "s1", Up: true}, {Name: "s2", Up: true, Failed: lb.FailedConnections{Unanswered: 3, Refused: 2, Unreachable: 1}},
+		{Name: "s1", Up: true}, {Name: "s2", Up: true, Established: 5,
+			Failed: lb.FailedConnections{Unanswered: 3, Refused: 2, Unreachable: 1}, Diagnosis: "the VIP is missing"},
 	}}}}
 	var out strings.Builder
 	if err := printHealth(&out, h, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	const want = "    failed connections so far: 3 not answered, 2 refused, 1 unreachable\n"
+	const want = "    failed connections so far: 6 of 11: 3 not answered, 2 refused, 1 unreachable\n    the VIP is missing\n"
 	if !strings.HasSuffix(out.String(), want) || strings.Count(out.String(), "failed") != 1 {
 		t.Errorf("got\n%s", out.String())
 	}

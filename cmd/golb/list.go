@@ -80,6 +80,9 @@ func serviceTitle(v *lb.ServiceStats) string {
 	if !v.Up {
 		s += ", " + v.Reason
 	}
+	if v.Denied > 0 {
+		s += fmt.Sprintf(", %d packets denied", v.Denied)
+	}
 	return s
 }
 

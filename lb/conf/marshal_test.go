@@ -37,6 +37,7 @@ func decodeConfig(text []byte) (lb.Config, error) {
 var sameConfig = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b lb.VIP) bool { return a == b }),
+	cmp.Comparer(func(a, b lb.Prefix) bool { return a == b }),
 	cmp.Comparer(func(a, b lb.Env) bool { return true }), // not of a file
 }
 
@@ -83,6 +84,11 @@ func TestMarshalRoundTrips(t *testing.T) {
 
 // draw sets v to something that a file can say.
 func draw(t *rapid.T, label string, v reflect.Value) {
+	if p, ok := v.Addr().Interface().(*lb.Prefix); ok { // in lists alone: always given
+		a := drawAddr(t, label).WithZone("")
+		p.Prefix, _ = a.Prefix(rapid.IntRange(0, a.BitLen()).Draw(t, label+" bits"))
+		return
+	}
 	if v.Type() == reflect.TypeFor[lb.Env]() || rapid.IntRange(0, 3).Draw(t, label+" given") == 0 {
 		return
 	}

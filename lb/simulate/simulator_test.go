@@ -2,6 +2,7 @@ package simulate_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -79,6 +80,19 @@ func TestSendSaysWhereAPacketGoes(t *testing.T) {
 		}
 		if got != tc.want {
 			t.Errorf("packet %d: %s, want %s", i, got, tc.want)
+		}
+	}
+}
+
+func TestSendSaysWhoIsDenied(t *testing.T) {
+	cfg := config(1)
+	if err := json.Unmarshal([]byte(`{"deny": ["192.0.2.0/24"], "allow": ["192.0.2.1", "0.0.0.0/0"]}`), &cfg.Services[0]); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, cfg, simulate.World{})
+	for n, want := range map[int]string{1: "", 2: "denied"} {
+		if step := send(t, s, segment(n, 80, forward.FlagSYN)); step.Reason != want {
+			t.Errorf("client %d: %q, want %q", n, step.Reason, want)
 		}
 	}
 }

@@ -45,6 +45,9 @@ func (p *Plane) expire(now Tick) {
 	if p.serversGone.Swap(false) && p.snap.Load().settings.ExpireNodestConn {
 		p.endConnsOfGoneServers()
 	}
+	if p.accessChanged.Swap(false) {
+		p.endDeniedConns()
+	}
 	p.expiry.burstStart = time.Now()
 	// All shards at one tick before the next: a template is then examined after its
 	// connections that end earlier, whatever their shards.

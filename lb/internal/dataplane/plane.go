@@ -31,17 +31,18 @@ type Plane struct {
 
 	_ line // the fields below have locks
 
-	expiry      expiry
-	serversGone atomic.Bool // a server left its service since the last expiry
-	frags       fragments
-	hops        hopTable
-	ftp         ftp
-	probes      probes
-	closedNAT   resetTable
-	nextHops    NextHops
-	workers     atomic.Pointer[[]*Worker]
-	stopped     atomic.Bool
-	_           line
+	expiry        expiry
+	serversGone   atomic.Bool // a server left its service since the last expiry
+	accessChanged atomic.Bool // a service allows other clients since the last expiry
+	frags         fragments
+	hops          hopTable
+	ftp           ftp
+	probes        probes
+	closedNAT     resetTable
+	nextHops      NextHops
+	workers       atomic.Pointer[[]*Worker]
+	stopped       atomic.Bool
+	_             line
 
 	// Used by the control plane alone.
 	workerCount int

@@ -10,17 +10,18 @@ import (
 	"github.com/golb/golb/forward"
 )
 
-// A path probe is a SYN from the host's own address to the VIP on one server, which a
-// worker rewrites and sends like a client's; the answer comes to the host, and a worker
+// A path probe is a SYN from the host's own address, or a VIP, to the VIP on one server, which
+// a worker rewrites and sends like a client's; the answer comes to the host, and a worker
 // that sees it resets the connection. Neither is scheduled, counted, or entered into the
 // table. The host's own stack may answer with a reset as well, which harms nothing.
 
-// The ports that probes come from, above those that Linux gives to connections
-// (32768 to 60999).
+// ProbePortsFrom is the first of the ports that probes come from, above those that Linux
+// gives to connections (32768 to 60999).
+const ProbePortsFrom = 61000
+
 const (
-	probePortsFrom = 61000
-	probePorts     = 1<<16 - probePortsFrom
-	probeWindow    = 1024
+	probePorts  = 1<<16 - ProbePortsFrom
+	probeWindow = 1024
 )
 
 // probes are the probes that wait for an answer.
@@ -43,7 +44,7 @@ type Probe struct {
 // ProbeConfig is the path that a probe takes.
 type ProbeConfig struct {
 	Server *Server
-	Source forward.Addr // the host's own, of the VIP's family
+	Source forward.Addr // the host's own or a VIP, of the VIP's family
 	VIP    forward.Addr
 	Port   uint16
 }
@@ -90,7 +91,7 @@ func (x *probes) begin(b *Probe) error {
 		x.byPort = map[uint16]*Probe{}
 	}
 	for range 64 {
-		port := uint16(probePortsFrom + rand.IntN(probePorts))
+		port := uint16(ProbePortsFrom + rand.IntN(probePorts))
 		if x.byPort[port] == nil {
 			b.port = port
 			x.byPort[port] = b
@@ -129,8 +130,8 @@ func (w *Worker) probeAnswered(x *rxPacket) (ok bool) {
 	}
 	_, ack := forward.Sequence(x.frame, p)
 	b := w.plane.probes.find(p, ack)
-	if b == nil {
-		return false
+	if b == nil || b.peer == b.config.Server.Addr && !w.isSentBy(x, b.config.Server) {
+		return false // with NAT, answers that come by another way would reach clients untranslated
 	}
 	answer := ProbeReset
 	if p.TCPFlags&forward.FlagRST == 0 {

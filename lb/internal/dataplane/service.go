@@ -36,18 +36,20 @@ type Service struct {
 
 	pageLimits atomic.Pointer[pageLimits] // nil before it has a page
 	pages      atomic.Uint64              // sent in place of a server's answer
+	denied     atomic.Uint64              // frames of clients that may not come
 }
 
 // ServiceConfig is what an edit may change of a service while packets flow.
 type ServiceConfig struct {
-	Persistence      time.Duration // lifetime of templates; 0: not persistent
-	ClientMask       forward.Addr  // of client addresses in templates
-	CallID           bool          // templates are of SIP calls
-	OnePacket        bool          // each packet is scheduled, none makes a connection
-	Rate, ClientRate uint32        // new connections a second; 0: no limit
-	Timeouts         []Timeouts    // each overrides those before
-	RefuseWhenDown   bool          // while closed: also where there is a fallback
-	Page             []byte        // a whole HTTP response of at most MaxPage bytes; nil where there is none
+	Persistence      time.Duration  // lifetime of templates; 0: not persistent
+	ClientMask       forward.Addr   // of client addresses in templates
+	CallID           bool           // templates are of SIP calls
+	OnePacket        bool           // each packet is scheduled, none makes a connection
+	Rate, ClientRate uint32         // new connections a second; 0: no limit
+	Timeouts         []Timeouts     // each overrides those before
+	RefuseWhenDown   bool           // while closed: also where there is a fallback
+	Allow, Deny      []netip.Prefix // clients that may come and that may not, see access; kept, and not changed
+	Page             []byte         // a whole HTTP response of at most MaxPage bytes; nil where there is none
 }
 
 // serviceSettings is ServiceConfig as packets read it. It is a key of interner's map, so
@@ -61,6 +63,7 @@ type serviceSettings struct {
 	timeouts         *timeouts
 	refuse           bool
 	page             *page
+	access           *access // nil: all may come
 }
 
 // NewService makes a service without servers, not known to packets until Publish. port
@@ -117,6 +120,16 @@ func (v *Service) Configure(c ServiceConfig) {
 			v.pageLimits.Store(&pageLimits{})
 		}
 	}
+	old := v.settings.Load()
+	switch {
+	case old == nil:
+		set.access = newAccess(c.Allow, c.Deny)
+	case old.access.madeFrom(c.Allow, c.Deny):
+		set.access = old.access
+	default:
+		set.access = newAccess(c.Allow, c.Deny)
+		v.plane.accessChanged.Store(true)
+	}
 	if set.rate+set.clientRate != 0 && v.limits.Load() == nil {
 		v.limits.Store(&limits{})
 	}
@@ -125,6 +138,10 @@ func (v *Service) Configure(c ServiceConfig) {
 
 // Pages is how often the fallback page was sent; where it was lost, more than once.
 func (v *Service) Pages() uint64 { return v.pages.Load() }
+
+// Denied is how many frames came that would have begun connections of clients which the
+// service does not allow.
+func (v *Service) Denied() uint64 { return v.denied.Load() }
 
 // Gate is what becomes of a service's new connections before its scheduler is asked.
 type Gate uint32

@@ -232,6 +232,10 @@ func (w *Worker) newFlow(x *rxPacket) Reason {
 	if v == nil {
 		return w.noService(x)
 	}
+	if !v.settings.Load().access.allows(p.Src) {
+		v.denied.Add(1)
+		return Denied
+	}
 	x.answerFrom = p.Dst
 	switch p.Proto {
 	case forward.ProtoTCP:
@@ -269,14 +273,14 @@ func (w *Worker) newFlow(x *rxPacket) Reason {
 func (w *Worker) noService(x *rxPacket) Reason {
 	p := &x.packet
 	switch {
+	case w.plane.probes.active.Load() != 0 && w.probeAnswered(x):
+		return consumed
 	case x.snap.isVIP(p.Dst):
 		x.answerFrom = p.Dst
 		if p.IsEchoRequest() {
 			return w.ping(x)
 		}
 		return NoService
-	case w.plane.probes.active.Load() != 0 && w.probeAnswered(x):
-		return consumed
 	}
 	return w.fromNATServer(x)
 }
