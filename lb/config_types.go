@@ -230,8 +230,9 @@ type Settings struct {
 	// SYN-ACKs of the fallback page, and the page, of which one client (an IPv4 address, or an
 	// IPv6 /64) gets an eighth. 0 means 1000.
 	AnswerRate int `yaml:"answer_rate"`
-	// ReplyByRoute sends replies to NAT's clients by the host's routes, instead of to the
-	// MAC that the client's packets come from.
+	// ReplyByRoute sends replies to NAT's clients by the host's routes. Without it they go to
+	// the MAC that the client's packets come from, unless that is silent for a second although
+	// packets go there, as a router that has died: then by the host's route, if there is one.
 	ReplyByRoute bool `yaml:"reply_by_route"`
 	// ProbeTime is for how long golb asks, by ARP and neighbor solicitation, whether another
 	// host has a VIP, before it claims the VIP (RFC 5227). 0 means that it does not ask, nil

@@ -163,6 +163,7 @@ func (n *network) serve(b *Balancer) error {
 	g.Go(func() error { return b.monitor.Run(n.ctx) })
 	g.Go(func() error { return repeat(n.ctx, expireEvery, b.expire) })
 	g.Go(func() error { return repeat(n.ctx, expireEvery, func() { b.forgetPathMTUs(n.ctx) }) })
+	g.Go(func() error { return repeat(n.ctx, expireEvery, b.plane.AgeHops) })
 	g.Go(func() error { return b.logLosses(n.ctx) })
 	g.Go(func() error { return b.watchTable(n.ctx) })
 	if n.host != nil {
@@ -238,6 +239,7 @@ func listed[T any](list []T) string {
 func (b *Balancer) expire() {
 	b.plane.Expire()
 	b.expireNeighbors()
+	b.nextHops.age()
 	b.updateDrains()
 	b.plane.SendResets(expireEvery)
 }
