@@ -274,6 +274,7 @@ type Check struct {
 	// changes no state. The zero values leave it to the host's routes.
 	Source    netip.Addr `yaml:"source" also:"bindto"`
 	Interface string     `yaml:"interface" also:"bind_if"`
+
 	// Unchecked is what a server counts as until its first check: "down", or "up", with
 	// which it gets clients before anyone has seen it work. The first result counts by
 	// itself, whatever Fall and Rise are. A reload keeps what is known of a server, also
