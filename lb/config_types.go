@@ -32,6 +32,8 @@ type Config struct {
 	Settings Settings `yaml:"settings"`
 	// Alerts are sent about VIPs, and about services that have no alerts of their own.
 	Alerts Alerts `yaml:"alerts"`
+	// Announce is when VIPs are announced.
+	Announce Announce `yaml:"announce"`
 	// Groups are groups of VIPs that are claimed and given up together, see
 	// Balancer.SetRole. The VIPs of a service that names none are in DefaultGroup.
 	Groups []Group `yaml:"groups"`
@@ -52,6 +54,11 @@ type Group struct {
 	// MAC is the MAC that golb answers and announces for the VIPs, as a virtual router does
 	// (RFC 9568 §7.3). The zero MAC means the interface's own.
 	MAC forward.MAC `yaml:"mac"`
+	// Interfaces are those of the Config's on which the VIPs are claimed; none means all. Packets
+	// that reach golb are forwarded whatever interface they come by.
+	Interfaces []string `yaml:"interfaces"`
+	// AddressConflict is what becomes of a VIP that another host has.
+	AddressConflict ConflictPolicy `yaml:"address_conflict"`
 }
 
 // Service is a virtual service: a VIP, protocol and port, and the servers behind it. Match,
