@@ -244,6 +244,8 @@ const (
 	EventDrained       EventKind = "drained"        // the last connection of a draining server ended
 	EventVIPConflict   EventKind = "vip_conflict"   // another host claims a VIP
 	EventNeighbor      EventKind = "neighbor"       // a next hop's MAC became known, changed or was lost
+	EventTableFull     EventKind = "table_full"     // new connections find the connection table full
+	EventTableRoom     EventKind = "table_room"     // and room again, for 10 s
 	EventInterfaceUp   EventKind = "interface_up"   // an interface of the config can be used
 	EventInterfaceDown EventKind = "interface_down" // it cannot: Reason begins with its InterfaceState
 	EventInterface     EventKind = "interface"      // its index, name, MAC or MTU changed

@@ -164,6 +164,7 @@ func (n *network) serve(b *Balancer) error {
 	g.Go(func() error { return repeat(n.ctx, expireEvery, b.expire) })
 	g.Go(func() error { return repeat(n.ctx, expireEvery, func() { b.forgetPathMTUs(n.ctx) }) })
 	g.Go(func() error { return b.logLosses(n.ctx) })
+	g.Go(func() error { return b.watchTable(n.ctx) })
 	if n.host != nil {
 		g.Go(func() error { n.host.changes.run(); return nil })
 	}

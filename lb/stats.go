@@ -13,7 +13,16 @@ type Stats struct {
 	Interfaces  []InterfaceStats `json:"interfaces"`  // in the config's order; none unless Run runs
 	Connections int              `json:"connections"` // in the table, templates included
 	TableSize   int              `json:"table_size"`  // how many there is room for
-	Drops       Drops            `json:"drops"`       // frames not forwarded
+	TableFull   bool             `json:"table_full"`  // new connections found no room in the last 10 s
+	// GivenUp counts the entries of a full table that ended for new connections, by what they
+	// were, the first to go first: "over", "half_open", "one_way" (datagrams without a
+	// conversation), "no_data" (handshakes without data), "closing", "young", "established";
+	// and "template". Those of 0 are left out.
+	GivenUp map[string]uint64 `json:"given_up"`
+	// Stateless counts the packets of DSR and TUN that were forwarded without an entry, since
+	// the table had no room.
+	Stateless uint64 `json:"stateless"`
+	Drops     Drops  `json:"drops"` // frames not forwarded
 }
 
 // InterfaceStats are the state and the counters of an interface.
@@ -74,7 +83,11 @@ func (b *Balancer) Stats() Stats {
 	interfaces := b.interfaceStats()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	st := Stats{Services: []ServiceStats{}, Interfaces: interfaces, Connections: b.plane.InUse(), TableSize: b.plane.Size(), Drops: Drops{}}
+	st := Stats{
+		Services: []ServiceStats{}, Interfaces: interfaces,
+		Connections: b.plane.InUse(), TableSize: b.plane.Size(), TableFull: b.plane.Short(), GivenUp: b.plane.GivenUp(), Stateless: b.plane.Stateless(),
+		Drops: Drops{},
+	}
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		v := b.services[i]

@@ -32,7 +32,7 @@ did not forward, by reason; there is none where it forwarded all.`,
 		if err := printServices(w, st.Services); err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "\nconnections: %d of %d\n", st.Connections, st.TableSize)
+		printTable(w, &st)
 		for i := range st.Interfaces {
 			printInterface(w, &st.Interfaces[i])
 		}
@@ -84,6 +84,21 @@ func serviceTitle(v *lb.ServiceStats) string {
 		s += fmt.Sprintf(", %d packets denied", v.Denied)
 	}
 	return s
+}
+
+// printTable prints how full the table is, and what a full one cost.
+func printTable(w io.Writer, st *lb.Stats) {
+	fmt.Fprintf(w, "\nconnections: %d of %d", st.Connections, st.TableSize)
+	if st.TableFull {
+		fmt.Fprint(w, ", full")
+	}
+	if len(st.GivenUp) > 0 {
+		fmt.Fprintf(w, "; ended for new ones: %s", counters(st.GivenUp))
+	}
+	if st.Stateless > 0 {
+		fmt.Fprintf(w, "; packets forwarded without state: %d", st.Stateless)
+	}
+	fmt.Fprintln(w)
 }
 
 // printInterface prints how an interface is and what it counts, its losses last.

@@ -52,7 +52,7 @@
 //     of a connection, and servers that are gone (renew.go).
 //   - newFlow: FTP data connections (expect.go); the scheduler and persistence
 //     (schedule.go, persist.go, sip.go, ratelimit.go); the fallback server and page
-//     (fallback.go, page.go, syncookie.go); a full table (stateless.go); then toServer.
+//     (fallback.go, page.go, syncookie.go); a full table (giveup.go, stateless.go); then toServer.
 //   - noService, which newFlow calls: ping (icmp.go), answers to probes (probe.go), resets of
 //     connections that were cut (reset.go), packets that servers of method NAT send of
 //     connections of their own (routeOut in reply.go).
@@ -91,11 +91,11 @@
 //
 // # Where to look
 //
-//   - the table: table.go (entries), index.go, tuple.go, free.go (numbers), wheel.go (timers),
+//   - the table: table.go (entries), index.go, tuple.go, hash.go, free.go (numbers), wheel.go (timers),
 //     lifecycle.go (end of entries), expire.go, audit.go (its invariants, as code)
 //   - protocol states: track.go, state.go (TCP), sctp.go
 //   - configuration: plane.go, snapshot.go, matcher.go (which service), service.go, server.go,
 //     servertable.go, interner.go
 //   - next hops of replies: hops.go; tasks of other goroutines for a worker: task.go
-//   - what the control plane reads: entries.go, failures.go, reason.go
+//   - what the control plane reads: entries.go, failures.go, fulltable.go, reason.go
 package dataplane
