@@ -83,7 +83,7 @@ func (r *Registry) New(name string, p Peer, params map[string]any) (key string, 
 		return "", nil, errs
 	}
 	if *connects > 0 {
-		c = &Alternate{Full: c, Cheap: &TCP{Addr: p.Addr, Dial: p.Dial}, N: *connects}
+		c = &Alternate{Full: c, Cheap: &TCP{Addr: p.Addr, Dial: p.Dial}, N: *connects, CheapTimeout: p.ConnectTimeout}
 	}
 	return checkKey(t, p, given), c, nil
 }

@@ -17,8 +17,8 @@ import (
 // no agent.
 //
 // The weight that the scheduler sees: a server's own weight is the config's, or that of the
-// last Balancer.SetWeight. The agent's last number scales it, and slow start scales the
-// result. It is 0 while the agent says drain, until it says ready, and while an operator
+// last Balancer.SetWeight. The agent's last number scales it, to 1 at least, and slow start
+// scales the result. It is 0 while the agent says drain, until it says ready, and while an operator
 // has set a state other than StateActive, until the operator sets StateActive.
 //
 // An agent's maxconn replaces the server's UpperThreshold. Its down or maint fails the
@@ -36,9 +36,10 @@ type Agent struct {
 	Path    string     `yaml:"path"`    // of the request, with http; "" means /
 	Send    string     `yaml:"send"`    // a line to send before the agent speaks, with tcp
 	// Scale is what the agent's number means. idle, the default: how idle the server is, in
-	// percent; a tenth of it times the server's own weight is the weight, as
-	// appliances compute. percent: percent of the server's own weight, as
-	// HAProxy computes.
+	// percent; the weight is the server's own × number / 10, as most appliances compute, and
+	// ten times its own where it is idle. percent: the weight is the server's own × number /
+	// 100, as HAProxy computes, and some appliances. Either way 0 is the least weight, 1:
+	// servers that are all busy still share all connections.
 	Scale    string        `yaml:"scale"`
 	Interval time.Duration `yaml:"interval"` // from question to question; 0 means 5 s
 	Timeout  time.Duration `yaml:"timeout"`  // of one question; 0 means 3 s

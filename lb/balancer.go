@@ -78,7 +78,9 @@ func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.commit(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.applyLocked(p) // its events are told by Run, which has whom to tell
 	return b, nil
 }
 

@@ -95,6 +95,7 @@ func (v *validator) checkSettings(c *givenCheck) {
 	v.duration(c.path, "interval", c.Interval, minCheckDuration)
 	v.duration(c.path, "fast_interval", c.Fast, minCheckDuration)
 	v.duration(c.path, "timeout", c.Timeout, minCheckDuration)
+	v.duration(c.path, "connect_timeout", c.ConnectTimeout, minCheckDuration)
 	for _, n := range []struct {
 		key   string
 		value int

@@ -82,8 +82,9 @@ type Service struct {
 	Method    Method `yaml:"method"` // for servers that name none; DSR where not given
 	Tunnel    Tunnel `yaml:"tunnel"` // for servers of method TUN that name none
 	// Quiescent leaves a failed server in the service with weight 0: its connections go
-	// on, and persistent clients stay with it, unless Settings.ExpireQuiescentTemplate is
-	// set. Otherwise it is taken out, and its connections end.
+	// on, and persistent clients stay with it, also when all servers have failed, unless
+	// Settings.ExpireQuiescentTemplate is true. Otherwise it is taken out, and its
+	// connections end.
 	Quiescent bool `yaml:"quiescent"`
 	// SlowStart is the time in which the weight of a server that is back grows to its full
 	// value; 0 means at once.
@@ -143,8 +144,9 @@ type Timeouts struct {
 // (ipvsadm -p). The zero value is no persistence.
 type Persistence struct {
 	// Timeout is how long after its last new connection a client is remembered, in
-	// whole seconds up to 31 days; 0 means no persistence.
-	Timeout time.Duration `yaml:"timeout"`
+	// whole seconds up to 31 days. 0 means no persistence; with a Prefix or an Engine, and
+	// for the persistence {} of a file, 5 min.
+	Timeout time.Duration `yaml:"timeout" given:"5m"`
 	// Prefix is the length of the prefix of the client's address that is compared: clients
 	// of one prefix go to one server. 0 means the whole address, 32 or 128; but with an
 	// engine it means that no part of the address counts, where ip_vs means all.
@@ -202,7 +204,8 @@ type Settings struct {
 	// ip_vs: false.
 	ExpireNodestConn *bool `yaml:"expire_nodest_conn"`
 	// ExpireQuiescentTemplate moves a persistent client from a server of weight 0 to
-	// another with its next connection. nil means true; ip_vs: false.
+	// another with its next connection. nil means true, but for failed servers of quiescent
+	// services; ip_vs: false.
 	ExpireQuiescentTemplate *bool `yaml:"expire_quiescent_template"`
 	// ConnReuseMode says in which states of a connection a SYN is scheduled as a new one:
 	// 0 in none, 1 in TIME_WAIT and CLOSE, 3 also in FIN_WAIT where golb does not see
@@ -251,14 +254,18 @@ type Check struct {
 	// a list of "name: value" may be a mapping.
 	Params map[string]any `yaml:",inline"`
 
-	Address  netip.Addr    `yaml:"address"`                                      // to check, where it is not the server's
-	Port     uint16        `yaml:"port" also:"checkport"`                        // 0 means the server's, or the service's lowest, or the type's default
-	Interval time.Duration `yaml:"interval" also:"checkinterval"`                // from check to check; 0 means 5 s
-	Fast     time.Duration `yaml:"fast_interval"`                                // after a result that contradicts the state; 0 means Interval
-	Timeout  time.Duration `yaml:"timeout" also:"checktimeout,negotiatetimeout"` // of one check; 0 means 3 s
-	Fall     int           `yaml:"fall" also:"failurecount"`                     // failures in a row until down; 0 means 2
-	Rise     int           `yaml:"rise"`                                         // successes in a row until up; 0 means 1
+	Address  netip.Addr    `yaml:"address"`                         // to check, where it is not the server's
+	Port     uint16        `yaml:"port" also:"checkport"`           // 0 means the server's, or the service's lowest, or the type's default
+	Interval time.Duration `yaml:"interval" also:"checkinterval"`   // from check to check; 0 means 5 s
+	Fast     time.Duration `yaml:"fast_interval"`                   // after a result that contradicts the state; 0 means Interval
+	Timeout  time.Duration `yaml:"timeout" also:"negotiatetimeout"` // of one check; 0 means ConnectTimeout, or 3 s
+	Fall     int           `yaml:"fall" also:"failurecount"`        // failures in a row until down; 0 means 2
+	Rise     int           `yaml:"rise"`                            // successes in a row until up; 0 means 1
 
+	// ConnectTimeout is the timeout of checks that do no more than connect, or ask whether the
+	// host is there: those of types tcp, syn, ping and external, and the connects between full
+	// checks (connects), which Timeout bounds too. 0 means Timeout.
+	ConnectTimeout time.Duration `yaml:"connect_timeout" also:"checktimeout"`
 	// Unchecked is what a server counts as until its first check: "down", or "up", with
 	// which it gets clients before anyone has seen it work. The first result counts by
 	// itself, whatever Fall and Rise are. A reload keeps what is known of a server, also

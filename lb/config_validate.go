@@ -19,22 +19,23 @@ import (
 
 // The bounds of settings that have any.
 const (
-	maxWorkers        = 64
-	maxWeight         = math.MaxUint16
-	minConnections    = 1 << 10
-	maxConnections    = 100_000_000 // a server counts at most 2^27-1 active ones (package sched)
-	maxPersistence    = 31 * 24 * time.Hour
-	maxCheckDuration  = 24 * time.Hour
-	minCheckDuration  = 10 * time.Millisecond
-	maxRate           = 100_000_000
-	maxProbeTime      = time.Minute
-	maxChecksInARow   = 1000
-	maxName           = 255 // bytes
-	maxShown          = 40  // bytes of a name that is refused
-	defaultScheduler  = "wlc"
-	defaultWeight     = 1
-	defaultConnection = 1 << 20
-	defaultAnswerRate = 1000
+	maxWorkers         = 64
+	maxWeight          = math.MaxUint16
+	minConnections     = 1 << 10
+	maxConnections     = 100_000_000 // a server counts at most 2^27-1 active ones (package sched)
+	maxPersistence     = 31 * 24 * time.Hour
+	defaultPersistence = 5 * time.Minute
+	maxCheckDuration   = 24 * time.Hour
+	minCheckDuration   = 10 * time.Millisecond
+	maxRate            = 100_000_000
+	maxProbeTime       = time.Minute
+	maxChecksInARow    = 1000
+	maxName            = 255 // bytes
+	maxShown           = 40  // bytes of a name that is refused
+	defaultScheduler   = "wlc"
+	defaultWeight      = 1
+	defaultConnection  = 1 << 20
+	defaultAnswerRate  = 1000
 )
 
 // Validate finds every mistake that can be seen in the Config alone, where env has the
@@ -391,8 +392,6 @@ func (v *validator) persistence(path string, s *Service) {
 		v.fail(path+".engine", p.Engine, "unknown engine", EngineSIP)
 	case s.takes(TCP) || s.takes(SCTP):
 		v.fail(path+".engine", p.Engine, "not for "+s.id(), EngineSIP+" with udp only")
-	case p.Timeout == 0:
-		v.fail(path+".engine", p.Engine, "engine without a timeout", "a timeout")
 	}
 }
 

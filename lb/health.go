@@ -25,6 +25,7 @@ type ServerHealth struct {
 	Reason  string      `json:"reason"` // why it is down; "" where it is up
 	State   ServerState `json:"state"`  // as an operator has set it
 	Weight  int         `json:"weight"` // as its scheduler sees it
+	Idle    string      `json:"idle"`   // why it gets no new connections although it is up; "" where it gets them
 
 	Check CheckHealth `json:"check"`
 	// MoreChecks are the other checks of a server that has several; all have to pass.
@@ -122,7 +123,7 @@ func (s *server) health() ServerHealth {
 	c := s.dp.Counters()
 	return ServerHealth{
 		Name: s.name, Address: s.address, Port: s.port, Up: s.up, Since: s.since, Reason: s.reason,
-		State: s.state, Weight: int(s.dp.Weight()), Failed: failedConnections(&c.Failed), Established: c.Failed.Established, Diagnosis: s.diagnosis(&c),
+		State: s.state, Weight: int(s.dp.Weight()), Idle: s.idleReason(), Failed: failedConnections(&c.Failed), Established: c.Failed.Established, Diagnosis: s.diagnosis(&c),
 	}
 }
 

@@ -64,6 +64,7 @@ type ServerStats struct {
 	State   ServerState `json:"state"`
 	Reason  string      `json:"reason"` // why it is down
 	Weight  int         `json:"weight"` // as its scheduler sees it
+	Idle    string      `json:"idle"`   // why it gets no new connections although it is up; "" where it gets them
 
 	Active      int64  `json:"active"`      // connections now in an active state
 	Inactive    int64  `json:"inactive"`    // all others in the table
@@ -150,7 +151,7 @@ func (s *server) stats() ServerStats {
 	c := s.dp.Counters()
 	return ServerStats{
 		Name: s.name, Address: s.address, Port: s.port, Method: s.method,
-		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.dp.Weight()),
+		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.dp.Weight()), Idle: s.idleReason(),
 		Active: c.Active, Inactive: c.Inactive, Templates: c.Templates, Connections: c.Connections,
 		InPackets: c.InPackets, InBytes: c.InBytes, OutPackets: c.OutPackets, OutBytes: c.OutBytes,
 		Failed: failedConnections(&c.Failed),

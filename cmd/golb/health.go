@@ -92,7 +92,7 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "  server\tis\tfor\tweight\tchecked\ttook\tlast results\tnext\tcheck")
 	for _, r := range servers {
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, condition(r.Up, r.State), ago(now, r.Since), r.Weight,
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, condition(r.Up, r.State, r.Idle), ago(now, r.Since), r.Weight,
 			since(now, r.Check.Checked), took(&r.Check), resultSigns(r.Check.Recent), next(now, &r.Check), r.Check.Description)
 	}
 	if err := tw.Flush(); err != nil {
@@ -105,7 +105,10 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 		switch {
 		case r.Reason != "":
 			fmt.Fprintf(w, "    %s\n", r.Reason)
-		case r.Check.Reason != "":
+		case r.Idle != "":
+			fmt.Fprintf(w, "    gets no new connections: %s\n", r.Idle)
+		}
+		if r.Reason == "" && r.Check.Reason != "" {
 			fmt.Fprintf(w, "    failed %d in a row: %s\n", r.Check.Failures, r.Check.Reason)
 		}
 		if r.Check.Remark != "" {
@@ -164,14 +167,18 @@ func agentLine(now time.Time, a *lb.AgentHealth) string {
 	return s
 }
 
-// condition is up or down, and the state that an operator has set where it is not active.
-func condition(up bool, state lb.ServerState) string {
+// condition is up or down, and the state that an operator has set where it is not active, or
+// that the server gets no new connections.
+func condition(up bool, state lb.ServerState, idle string) string {
 	s := "down"
 	if up {
 		s = "up"
 	}
-	if state != lb.StateActive {
+	switch {
+	case state != lb.StateActive:
 		s += "," + string(state)
+	case idle != "":
+		s += ",idle"
 	}
 	return s
 }

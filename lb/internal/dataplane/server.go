@@ -16,13 +16,14 @@ import (
 type Server struct {
 	// What every packet reads, on one line of the cache where the heap has put a word
 	// before it.
-	service   *Service
-	path      atomic.Pointer[path]
-	counters  []counters   // one per worker
-	gone      atomic.Bool  // as Gone
-	linkPort  atomic.Int32 // index of the port on whose link it is; -1: behind a router, or not known
-	addrWords [2]uint64    // the address as words of a flowKey
-	_         line
+	service      *Service
+	path         atomic.Pointer[path]
+	counters     []counters   // one per worker
+	gone         atomic.Bool  // as Gone
+	keepsClients atomic.Bool  // see SetKeepsClients
+	linkPort     atomic.Int32 // index of the port on whose link it is; -1: behind a router, or not known
+	addrWords    [2]uint64    // the address as words of a flowKey
+	_            line
 
 	// Written when connections begin, end or change state.
 	sched.Server
@@ -191,6 +192,10 @@ func (s *Server) setGone(gone bool) {
 	s.SetGone(gone)
 	s.gone.Store(gone)
 }
+
+// SetKeepsClients says whether persistent clients stay with the server while its weight is
+// 0, also while its service is closed.
+func (s *Server) SetKeepsClients(keeps bool) { s.keepsClients.Store(keeps) }
 
 // Total is the number of connections that thresholds count.
 func (s *Server) Total() int64 { return s.Connections() }
