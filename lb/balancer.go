@@ -65,6 +65,7 @@ func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 		byMatch: map[string]*service{}, roles: map[string]Role{},
 	}
 	b.start = b.env.Now()
+	b.nextHops.now = b.env.Now
 	size := cfg.MaxConnections
 	if size == 0 {
 		size = defaultConnection

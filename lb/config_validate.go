@@ -56,7 +56,8 @@ func (c *Config) Validate(env Env) error {
 	}
 	v.settings("settings", &c.Settings)
 	v.alerts("alerts", &c.Alerts, c.Alerts)
-	v.groups(c.Groups)
+	v.announce("announce", &c.Announce)
+	v.groups(c.Groups, c.Interfaces)
 	v.vips = c.vips()
 	v.services(c.Services)
 	return v.result()
@@ -123,10 +124,11 @@ func (v *validator) interfaces(names []string) {
 }
 
 // groups checks the groups, which services may name.
-func (v *validator) groups(list []Group) {
+func (v *validator) groups(list []Group, interfaces []string) {
 	first := map[string]named{}
 	v.groupNames = map[string]bool{DefaultGroup: true}
 	for i, g := range list {
+		v.group(fmt.Sprintf("groups[%d]", i), &g, interfaces)
 		if g.Name == "" {
 			v.fail(fmt.Sprintf("groups[%d].name", i), nil, "no name", "one that services name, or "+DefaultGroup)
 			continue

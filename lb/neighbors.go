@@ -3,6 +3,7 @@ package lb
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/golb/golb/forward"
@@ -33,6 +34,17 @@ const neighborTimeout = 3 * time.Second
 
 func newNeighbors(b *Balancer) *neighbors {
 	return &neighbors{balancer: b, byHop: map[nextHop]*neighbor{}, allResolved: make(chan struct{})}
+}
+
+// atLocked returns the next hops that are at a MAC on an interface. b.mu must be held.
+func (x *neighbors) atLocked(on string, mac forward.MAC) (hops []netip.Addr) {
+	for hop, nb := range x.byHop {
+		if nb.on == on && nb.mac == mac {
+			hops = append(hops, hop.addr)
+		}
+	}
+	slices.SortFunc(hops, netip.Addr.Compare)
+	return hops
 }
 
 // resolve has the links resolve the next hops of routes that they do not resolve yet.

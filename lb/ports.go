@@ -1,8 +1,6 @@
 package lb
 
 import (
-	"net/netip"
-
 	"github.com/golb/golb/arp"
 	"github.com/golb/golb/forward/afpacket"
 )
@@ -33,13 +31,11 @@ func processors() ([]int, error) { return afpacket.Processors() }
 // openLink opens ARP and ND.
 func openLink(cfg LinkConfig) (Link, error) {
 	return arp.Open(arp.Config{
-		Interface: cfg.Interface,
-		Index:     cfg.Index,
-		Logger:    cfg.Logger,
-		ProbeTime: cfg.ProbeTime,
-		OnConflict: func(c arp.Conflict) {
-			cfg.OnConflict(c.VIP, (&arp.ConflictError{Conflict: c}).Error())
-		},
+		Interface:  cfg.Interface,
+		Index:      cfg.Index,
+		Logger:     cfg.Logger,
+		ProbeTime:  cfg.ProbeTime,
+		OnConflict: cfg.OnConflict,
 	})
 }
 
@@ -50,11 +46,6 @@ func (b *Balancer) linkConfig(iface string, index int) LinkConfig {
 		Index:      index,
 		Logger:     b.env.Logger,
 		ProbeTime:  b.cfg.Settings.probeTime(),
-		OnConflict: b.tellConflict,
+		OnConflict: b.onConflict,
 	}
-}
-
-// tellConflict tells that another host claims a VIP.
-func (b *Balancer) tellConflict(vip netip.Addr, reason string) {
-	b.tell(Event{Kind: EventVIPConflict, VIP: vip, Reason: reason})
 }

@@ -55,14 +55,10 @@ func (w *Worker) replyOut(x *rxPacket) Reason {
 	return w.sendToHop(x, hop)
 }
 
-// hopToClient is the hop that the client's packets came from, or the next hop of the
-// host's route to the client.
+// hopToClient is the hop that replies of x's connection go to.
 func (w *Worker) hopToClient(x *rxPacket) *Hop {
-	hop := w.plane.hops.get(timer(w.plane.table.conns[x.conn].timer.Load()).hop())
-	if hop == nil || x.snap.settings.ReplyByRoute {
-		hop, _ = w.plane.nextHops.NextHop(x.packet.Dst)
-	}
-	return hop
+	n := timer(w.plane.table.conns[x.conn].timer.Load()).hop()
+	return w.plane.hopTo(n, x.packet.Dst, x.snap.settings.ReplyByRoute, w.now)
 }
 
 // tooLong reports whether a packet exceeds the MTU to a hop and must not be cut.
