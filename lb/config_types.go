@@ -274,6 +274,14 @@ type Check struct {
 	// host is there: those of types tcp, syn, ping and external, and the connects between full
 	// checks (connects), which Timeout bounds too. 0 means Timeout.
 	ConnectTimeout time.Duration `yaml:"connect_timeout" also:"checktimeout"`
+
+	// Source and Interface are where the check's packets come from: an address of this host,
+	// of the server's family, and the name of the interface by which they leave and answers
+	// have to come (Linux). Where this host lacks one of them, the check is not tried, which
+	// changes no state. The zero values leave it to the host's routes.
+	Source    netip.Addr `yaml:"source" also:"bindto"`
+	Interface string     `yaml:"interface" also:"bind_if"`
+
 	// Unchecked is what a server counts as until its first check: "down", or "up", with
 	// which it gets clients before anyone has seen it work. The first result counts by
 	// itself, whatever Fall and Rise are. A reload keeps what is known of a server, also
