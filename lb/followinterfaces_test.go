@@ -265,7 +265,7 @@ func TestVIPsAreClaimedWhereAnInterfaceComes(t *testing.T) {
 	for name, tt := range map[string]struct {
 		probe error
 		told  int
-	}{"at once": {nil, 0}, "the link is up later": {ErrLinkDown, 0}, "another host has it at first": {errStep, 1}} {
+	}{"at once": {nil, 0}, "the link is up later": {ErrLinkDown, 0}, "another host has it at first": {&ConflictError{Conflict: Conflict{VIP: applyVIP(0).Addr(), MAC: forward.MAC{2, 9}, Interface: "world1", OnLink: true}}, 1}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				x := startFollowed(t, hostInterface(1, "world0"))
