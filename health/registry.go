@@ -68,9 +68,14 @@ func (r *Registry) New(name string, p Peer, params map[string]any) (key string, 
 	if p.Addr.Port() == 0 {
 		p.Addr = netip.AddrPortFrom(p.Addr.Addr(), t.Port)
 	}
+	errs := sourceProblem(t, p)
+	if p.Source != (Source{}) {
+		p.Dial, p.Listen = p.Source.Dial, p.Source.Listen
+	}
 	p.Dial = p.Dial.dial // which is the host's own where it was nil
 	k, c, connects := t.bind(p)
-	given, errs := r.set(k, params)
+	given, wrong := r.set(k, params)
+	errs = append(errs, wrong...)
 	if t.Transport != "" && !p.Addr.Addr().IsValid() {
 		errs = append(errs, ParamError{Key: "address", Problem: "must be given"})
 	} else if (t.Transport == "tcp" || t.Transport == "udp") && p.Addr.Port() == 0 {
@@ -174,6 +179,9 @@ func checkKey(t Type, p Peer, given []string) string {
 	}
 	if p.Name != "" {
 		parts = append(parts, "as", p.Name)
+	}
+	if from := p.Source.String(); from != "" {
+		parts = append(parts, from)
 	}
 	return strings.Join(append(parts, given...), " ")
 }

@@ -45,10 +45,11 @@ type network struct {
 	closeOnce    sync.Once
 	ctx          context.Context
 	tasks        *errgroup.Group // all goroutines
+	conflicts    conflicts
 
 	claiming bool           // active groups claim their VIPs
 	started  atomic.Bool    // and have done so for the first time
-	claimed  []LinkVIP      // what the links answer for
+	claimed  claims         // what the links answer for
 	noIPv6   []bool         // by link: it takes no IPv6 VIPs
 	filter   forward.Filter // what the ports pass
 	inexact  bool           // some pass more
@@ -68,7 +69,7 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 		}
 	}
 	n = &network{
-		names: slices.Clone(b.cfg.Interfaces), route: b.env.Route, changes: b.env.RoutesChanged, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)),
+		names: slices.Clone(b.cfg.Interfaces), route: b.env.Route, changes: b.env.RoutesChanged, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)), claimed: make(claims, len(b.cfg.Interfaces)),
 		opens: make(chan func()), broken: make(chan struct{}, 1),
 	}
 	defer func() {
@@ -199,7 +200,7 @@ func (n *network) start(b *Balancer) error {
 	}()
 	n.claiming = true
 	vips := n.wantedVIPs(b.roles, &b.cfg)
-	err := n.probe(n.ctx, vips)
+	err := n.probe(n.ctx, &b.cfg, vips)
 	<-resolved
 	if err == nil {
 		err = n.claim(vips)

@@ -67,7 +67,7 @@ func TestHealthComesThroughTheSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	got.Services[0].Servers[0].Since = time.Time{}
-	want := Health{[]lb.ServiceHealth{{Name: "web", Up: false, Reason: "its servers are not checked yet", Servers: []lb.ServerHealth{{
+	want := Health{[]lb.ServiceHealth{{Name: "web", Up: false, Conflicts: []lb.VIPConflict{}, Reason: "its servers are not checked yet", Servers: []lb.ServerHealth{{
 		Name: "s1", Address: netip.MustParseAddr("10.0.0.1"), Port: 80, Reason: "not checked yet", State: lb.StateActive, Weight: 1,
 		Check: lb.CheckHealth{Description: `http 10.0.0.1:80 path="/<a>"`, State: "unknown", Recent: []lb.CheckResult{}},
 	}}}}}
