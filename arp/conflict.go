@@ -138,7 +138,7 @@ func (m *machine) noteConflict(v *vip, c *claimant, now time.Time) {
 		what = "arp: another host claims a VIP no longer"
 		delete(v.claimants, c.conflict.MAC)
 	}
-	m.logLimited(m.logs.conflict, now, slog.LevelWarn, what, "vip", v.Addr, "mac", hardware(c.conflict.MAC).String())
+	m.logLimited(&m.logs.conflict, now, slog.LevelWarn, what, "vip", v.Addr, "mac", hardware(c.conflict.MAC).String())
 }
 
 // tellConflict returns the call that tells of a conflict, unless that is known. A claimant

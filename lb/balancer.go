@@ -47,8 +47,9 @@ type Balancer struct {
 	notifiers    atomic.Pointer[notifiers]
 	resultsKnown chan struct{} // holds one: a service waits no longer for its servers' first results
 
-	reports sync.Mutex // noted events in their order; taken before mu
-	events  sync.Mutex // one event at a time
+	reports   sync.Mutex // noted events in their order; taken before mu
+	events    sync.Mutex // one event at a time
+	logLimits logLimits
 }
 
 // New makes a balancer with a config that Validate accepts; otherwise it fails with

@@ -176,6 +176,12 @@ type Server struct {
 	Method Method      `yaml:"method"` // 0 means the service's
 	Tunnel Tunnel      `yaml:"tunnel"` // for method TUN; the zero value means the service's
 
+	// MAC is where the address is: golb does not ask for it by ARP or neighbor solicitation,
+	// and no host can claim it. It holds for all servers of the address, unless a router is
+	// between. The zero MAC means that golb asks. Checks use the host's own neighbor table
+	// (ip neigh).
+	MAC forward.MAC `yaml:"mac"`
+
 	// UpperThreshold is the number of connections, in any state, at which a server gets no
 	// new ones; 0 means no limit. It gets new ones again below LowerThreshold; 0 means
 	// three quarters of the upper one (ipvsadm -x, -y).

@@ -160,7 +160,13 @@ type LinkConfig struct {
 	ProbeTime time.Duration
 	// OnConflict is called when another host begins or ends to claim a VIP.
 	OnConflict func(Conflict)
+	// OnNeighborConflict is called when another host claims the address of a next hop that
+	// still answers at its MAC, and so stays there.
+	OnNeighborConflict func(NeighborConflict)
 }
+
+// NeighborConflict is a claim of another host to the address of a next hop.
+type NeighborConflict = arp.NeighborConflict
 
 // LinkVIP is an address that a link answers for, the MAC that it is at (the zero MAC is the
 // interface's own), and how it is announced.
@@ -258,6 +264,9 @@ const (
 	EventInterfaceDown EventKind = "interface_down" // it cannot: Reason begins with its InterfaceState
 	EventInterface     EventKind = "interface"      // its index, name, MAC or MTU changed
 	EventRole          EventKind = "role"           // a group of VIPs became active or standby
+
+	// EventNeighborConflict: another host claims a next hop's address; it stays where it answers.
+	EventNeighborConflict EventKind = "neighbor_conflict"
 )
 
 // Event is a change that may matter to an operator.

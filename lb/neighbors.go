@@ -56,6 +56,10 @@ func (x *neighbors) resolve(n *network, routes map[netip.Addr]serverRoute) {
 			if x.byHop[hop] == nil {
 				nb := &neighbor{hop: hop, on: n.names[hop.port], asked: x.balancer.env.Now()}
 				x.byHop[hop] = nb
+				if !hop.pinned.IsZero() {
+					nb.mac, nb.answers, nb.stop = hop.pinned, true, func() {}
+					continue
+				}
 				fresh = append(fresh, nb)
 			}
 		}

@@ -1,7 +1,10 @@
 package lb
 
 import (
+	"fmt"
+
 	"github.com/golb/golb/arp"
+	"github.com/golb/golb/forward"
 	"github.com/golb/golb/forward/afpacket"
 )
 
@@ -36,6 +39,8 @@ func openLink(cfg LinkConfig) (Link, error) {
 		Logger:     cfg.Logger,
 		ProbeTime:  cfg.ProbeTime,
 		OnConflict: cfg.OnConflict,
+
+		OnNeighborConflict: cfg.OnNeighborConflict,
 	})
 }
 
@@ -47,5 +52,13 @@ func (b *Balancer) linkConfig(iface string, index int) LinkConfig {
 		Logger:     b.env.Logger,
 		ProbeTime:  b.cfg.Settings.probeTime(),
 		OnConflict: b.onConflict,
+
+		OnNeighborConflict: b.tellNeighborConflict,
 	}
+}
+
+// tellNeighborConflict tells that another host claims the address of a next hop.
+func (b *Balancer) tellNeighborConflict(c NeighborConflict) {
+	b.tell(Event{Kind: EventNeighborConflict, Interface: c.Interface, Reason: fmt.Sprintf(
+		"%s claims to be %s, which answers at %s and stays there", forward.MAC(c.Claimant), c.Addr, forward.MAC(c.MAC))})
 }
