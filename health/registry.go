@@ -137,7 +137,7 @@ func (r *Registry) set(k *Keys, params map[string]any) (given []string, errs Par
 				continue
 			}
 			if key.Secret {
-				shown = fmt.Sprintf("%s=#%016x", key.Name, maphash.String(r.seed, v))
+				shown = key.Name + "=" + r.hide(key, v)
 			}
 			given = append(given, shown)
 		}
@@ -149,6 +149,15 @@ func (r *Registry) set(k *Keys, params map[string]any) (given []string, errs Par
 	}
 	slices.Sort(given)
 	return given, errs
+}
+
+// hide is a secret as it is shown: what of it may be, and a hash.
+func (r *Registry) hide(k *Key, v string) string {
+	hash := fmt.Sprintf("#%016x", maphash.String(r.seed, v))
+	if name, _, ok := strings.Cut(v, k.ShownTo); ok && name != "" {
+		return strconv.Quote(name + k.ShownTo + hash)
+	}
+	return hash
 }
 
 // finish runs what was given to Then, now that all values are set.

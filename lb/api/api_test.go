@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -133,7 +134,7 @@ func TestSocketIsTakenOverFromTheDeadOnly(t *testing.T) {
 		t.Errorf("with a dead socket: %v", err)
 	}
 	serve(t, path, balancer(t))
-	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another process serves it") {
+	if _, err := Listen(path); !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", os.Getpid())) {
 		t.Errorf("beside one that is served: %v", err)
 	}
 	if err := dead.Close(); err == nil {
