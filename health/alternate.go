@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"sync/atomic"
+	"time"
 )
 
 // Alternate makes a costly check rarely: after each success of Full, the next N checks
@@ -12,6 +13,8 @@ type Alternate struct {
 	Full  Checker
 	Cheap Checker
 	N     int
+	// CheapTimeout bounds Cheap within the check's own timeout; 0 does not.
+	CheapTimeout time.Duration
 
 	left atomic.Int64 // cheap checks before the next full one
 }
@@ -19,6 +22,11 @@ type Alternate struct {
 // Check makes the check whose turn it is.
 func (c *Alternate) Check(ctx context.Context) error {
 	if c.left.Add(-1) >= 0 {
+		if c.CheapTimeout != 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, c.CheapTimeout)
+			defer cancel()
+		}
 		err := c.Cheap.Check(ctx)
 		if err != nil && !NotTried(err) {
 			c.left.Store(0)

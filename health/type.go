@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Type is a kind of check that a config and a command line can name. It makes a
@@ -34,8 +35,12 @@ type Peer struct {
 	// Service is the address and port of the virtual service, for types that are
 	// PerService. The zero value is no service.
 	Service netip.AddrPort
-	Dial    DialFunc   // opens the check's connections; nil is the host's own
-	Listen  ListenFunc // opens its packet sockets; nil is the host's own
+	// ConnectTimeout bounds the connects between full checks (connects); 0 is no bound but
+	// the check's own.
+	ConnectTimeout time.Duration
+	Source         Source     // of the check's packets; the zero value where Dial or Listen is given
+	Dial           DialFunc   // opens the check's connections; nil is the host's own
+	Listen         ListenFunc // opens its packet sockets; nil is the host's own
 }
 
 // ListenFunc opens a packet socket as [net.ListenPacket] does. The network is udp4 or

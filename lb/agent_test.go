@@ -127,15 +127,37 @@ func TestAgentsShareConnectionsByTheirNumbers(t *testing.T) {
 		a.set("10.0.0.3:3333", "0%")
 		time.Sleep(2 * time.Second)
 		seen := map[byte]int{}
-		for n := range 60 {
+		for n := range 70 {
 			seen[b.picks(client(n), netip.AddrPortFrom(vip4, 80))]++
 		}
-		if seen[1] != 10 || seen[2] != 50 || len(seen) != 2 {
-			t.Errorf("connections went %v, want 10 to server 1 and 50 to server 2", seen)
+		if seen[1] != 10 || seen[2] != 50 || seen[3] != 10 {
+			t.Errorf("connections went %v, want 10 to server 1, 50 to server 2, and 10 to server 3, which is busy", seen)
 		}
 		h := b.balancer.Health()[0].Servers[1].Agent
 		if h == nil || h.Report != "50%" || h.Check.Description != "tcp 10.0.0.2:3333" || h.Reported.IsZero() {
 			t.Errorf("health of agent 2: %+v", h)
+		}
+	})
+}
+
+func TestBusyServersShareAllConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, scale := range []string{"idle", "percent"} {
+			a := &agents{}
+			s := service(vip4, 3)
+			s.Scheduler, s.Agent = "rr", lb.Agent{Type: "tcp", Interval: time.Second, Scale: scale}
+			b := startIn(t, lb.Config{Services: []lb.Service{s}}, func(lb.Event) {}, func(env *lb.Env) { env.Dial = a.dial })
+			for _, at := range []string{"10.0.0.1:3333", "10.0.0.2:3333", "10.0.0.3:3333"} {
+				a.set(at, "0%")
+			}
+			time.Sleep(2 * time.Second)
+			seen := map[byte]int{}
+			for n := range 6 {
+				seen[b.picks(client(n), netip.AddrPortFrom(vip4, 80))]++
+			}
+			if len(seen) != 3 {
+				t.Errorf("%s: all agents say 0%%: connections went %v, want all three", scale, seen)
+			}
 		}
 	})
 }

@@ -202,7 +202,7 @@ func (b *Balancer) applyLocked(p *prepared) {
 // applyServiceLocked applies the config s to v. sch is its new scheduler, nil where it keeps
 // the old one, and checks are those of its servers.
 func (b *Balancer) applyServiceLocked(v *service, s *Service, sch sched.Scheduler, checks []checkSpec, global *Config) {
-	v.name, v.mark, v.policy = s.name(), 0, s.policy()
+	v.name, v.mark, v.policy = s.name(), 0, s.policy(&global.Settings)
 	if len(s.Match) > 0 {
 		v.mark = cmp.Or(s.Mark, v.dp.Mark())
 	}

@@ -109,9 +109,12 @@ func (x *bed) traffic(round int) (got []string) {
 // report is all that the balancer says of itself, and what its ports and links were told.
 func (x *bed) report() []any {
 	st, healths := x.b.Stats(), x.b.Health()
+	whose := strings.NewReplacer("an operator", "the config") // what was set at run time may be the config's later
 	for i := range healths {
+		healths[i].Reason, st.Services[i].Reason = whose.Replace(healths[i].Reason), whose.Replace(st.Services[i].Reason)
 		for j := range healths[i].Servers {
 			healths[i].Servers[j].Since, healths[i].Servers[j].Check.Next = time.Time{}, time.Time{} // by the real clock
+			healths[i].Servers[j].Idle, st.Services[i].Servers[j].Idle = whose.Replace(healths[i].Servers[j].Idle), whose.Replace(st.Services[i].Servers[j].Idle)
 		}
 	}
 	var list []string

@@ -47,8 +47,9 @@ type Balancer struct {
 	notifiers    atomic.Pointer[notifiers]
 	resultsKnown chan struct{} // holds one: a service waits no longer for its servers' first results
 
-	reports sync.Mutex // noted events in their order; taken before mu
-	events  sync.Mutex // one event at a time
+	reports   sync.Mutex // noted events in their order; taken before mu
+	events    sync.Mutex // one event at a time
+	logLimits logLimits
 }
 
 // New makes a balancer with a config that Validate accepts; otherwise it fails with
@@ -65,6 +66,7 @@ func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 		byMatch: map[string]*service{}, roles: map[string]Role{},
 	}
 	b.start = b.env.Now()
+	b.nextHops.now = b.env.Now
 	size := cfg.MaxConnections
 	if size == 0 {
 		size = defaultConnection
@@ -78,7 +80,9 @@ func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.commit(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.applyLocked(p) // its events are told by Run, which has whom to tell
 	return b, nil
 }
 

@@ -45,14 +45,29 @@ func (r *Server) hasChecks() bool {
 // or the service's.
 func (s *Service) checksOf(r *Server, types *health.Registry) []Check {
 	all := s.checks()
-	if !r.hasChecks() {
-		return all
+	if r.hasChecks() {
+		own := append([]Check{r.Check}, r.MoreChecks...)
+		for i := range own {
+			own[i].inherit(all, types)
+		}
+		all = own
 	}
-	own := append([]Check{r.Check}, r.MoreChecks...)
-	for i := range own {
-		own[i].inherit(all, types)
+	for i := range all {
+		all[i].chooseTimeout(types)
 	}
-	return own
+	return all
+}
+
+// chooseTimeout sets Timeout to that of the check's type (ldirectord: checktimeout and
+// negotiatetimeout).
+func (c *Check) chooseTimeout(types *health.Registry) {
+	typ, _ := types.Find(c.Type)
+	switch typ.Name {
+	case "tcp", "syn", "ping", "external":
+		c.Timeout = cmp.Or(c.ConnectTimeout, c.Timeout)
+	default:
+		c.Timeout = cmp.Or(c.Timeout, c.ConnectTimeout)
+	}
 }
 
 // inherit takes what c does not say from the service's checks. It returns the number of the
@@ -72,7 +87,11 @@ func (c *Check) inherit(all []Check, types *health.Registry) int {
 		}
 		c.Port = cmp.Or(c.Port, like.Port)
 	}
+	if c.Source == (netip.Addr{}) && c.Interface == "" { // they are one setting
+		c.Source, c.Interface = like.Source, like.Interface
+	}
 	c.Interval, c.Fast, c.Timeout = cmp.Or(c.Interval, like.Interval), cmp.Or(c.Fast, like.Fast), cmp.Or(c.Timeout, like.Timeout)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, like.ConnectTimeout)
 	c.Fall, c.Rise, c.Unchecked = cmp.Or(c.Fall, like.Fall), cmp.Or(c.Rise, like.Rise), cmp.Or(c.Unchecked, like.Unchecked)
 	return i
 }
@@ -92,7 +111,8 @@ func (s *Service) peer(r *Server, c *Check) health.Peer {
 	}
 	return health.Peer{
 		Addr:    netip.AddrPortFrom(addr, cmp.Or(c.Port, r.Port, s.checkedPort())),
-		Service: netip.AddrPortFrom(s.anyVIP(), s.Port),
+		Service: netip.AddrPortFrom(s.anyVIP(), s.Port), ConnectTimeout: c.ConnectTimeout,
+		Source: health.Source{Addr: c.Source, Interface: c.Interface},
 	}
 }
 
@@ -106,5 +126,5 @@ func (c *Check) settings() health.Settings {
 
 // schedule is settings as part of a check's key.
 func (c *Check) schedule() string {
-	return fmt.Sprintf("every %v %v, timeout %v, fall %d, rise %d", c.Interval, c.Fast, c.Timeout, c.Fall, c.Rise)
+	return fmt.Sprintf("every %v %v, timeout %v %v, fall %d, rise %d", c.Interval, c.Fast, c.Timeout, c.ConnectTimeout, c.Fall, c.Rise)
 }

@@ -44,13 +44,13 @@ func TestChecksAreSharedByWhoAsksTheSame(t *testing.T) {
 	for key, servers := range b.checked {
 		got[key] = len(servers)
 	}
-	const usual = ", every 0s 0s, timeout 0s, fall 0, rise 0"
+	const usual = ", every 0s 0s, timeout 0s 0s, fall 0, rise 0"
 	want := map[string]int{
 		`http 10.0.0.1:80 path="/a"` + usual: 3, `http 10.0.0.2:80 path="/a"` + usual: 1,
-		`http 10.0.0.1:80 path="/a", every 1s 0s, timeout 0s, fall 0, rise 0`: 1,
-		`http 10.0.0.1:80 path="/b"` + usual:                                  1,
-		`http 10.9.9.9:8080 path="/a"` + usual:                                1,
-		`tcp 10.0.0.1:80` + usual:                                             1,
+		`http 10.0.0.1:80 path="/a", every 1s 0s, timeout 0s 0s, fall 0, rise 0`: 1,
+		`http 10.0.0.1:80 path="/b"` + usual:                                     1,
+		`http 10.9.9.9:8080 path="/a"` + usual:                                   1,
+		`tcp 10.0.0.1:80` + usual:                                                1,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -75,7 +75,7 @@ func (s *Service) name() string {
 
 // needsPort reports whether the service has no port and may not be without.
 func (s *Service) needsPort() bool {
-	return len(s.Match) == 0 && s.Port == 0 && s.Persistence.Timeout == 0
+	return len(s.Match) == 0 && s.Port == 0 && s.Persistence.timeout() == 0
 }
 
 // checkedPort returns the port to check where neither check nor server has one: the lowest
@@ -169,9 +169,10 @@ func (s *Service) schedulerKey() string {
 }
 
 // policy returns the part of the config that the control plane needs at run time.
-func (s *Service) policy() servicePolicy {
+func (s *Service) policy(global *Settings) servicePolicy {
 	return servicePolicy{
-		quiescent: s.Quiescent, slowStart: s.SlowStart, quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, whenDown: s.WhenDown,
+		quiescent: s.Quiescent, keepsClients: s.Quiescent && !orElse(global.ExpireQuiescentTemplate, false),
+		slowStart: s.SlowStart, quorum: cmp.Or(s.Quorum, 1), hysteresis: s.Hysteresis, whenDown: s.WhenDown,
 		cutFailed: s.CutFailed, hasPage: s.Fallback.Page != "", passive: s.PassiveCheck.withDefaults(), datagrams: s.takes(UDP), detection: s.detection(), timeout: s.longestCheck(),
 	}
 }
@@ -179,7 +180,7 @@ func (s *Service) policy() servicePolicy {
 // dataplane returns the service's config for the data plane.
 func (s *Service) dataplane(global Timeouts) dataplane.ServiceConfig {
 	set := dataplane.ServiceConfig{
-		Persistence: s.Persistence.Timeout, CallID: s.Persistence.Engine == EngineSIP, OnePacket: s.OnePacket,
+		Persistence: s.Persistence.timeout(), CallID: s.Persistence.Engine == EngineSIP, OnePacket: s.OnePacket,
 		Rate: uint32(s.MaxRate), ClientRate: uint32(s.MaxClientRate), RefuseWhenDown: s.WhenDown == DownRefuse, Page: s.Fallback.response(),
 		Timeouts: []dataplane.Timeouts{dataplane.Timeouts(global), dataplane.Timeouts(s.Timeouts)},
 		Allow:    prefixes(s.Allow), Deny: prefixes(s.Deny),
@@ -222,6 +223,7 @@ func (s *Settings) dataplane() dataplane.Settings {
 		AnswerRate:              cmp.Or(s.AnswerRate, defaultAnswerRate),
 		ReplyByRoute:            s.ReplyByRoute,
 		Merge:                   orElse(s.Merge, true),
+		KeepPorts:               s.IPVSCompat,
 	}
 }
 
@@ -248,6 +250,7 @@ func orElse[T any](v *T, other T) T {
 func (s *Service) detection() time.Duration {
 	longest := time.Duration(0)
 	for _, c := range s.checks() {
+		c.Timeout = max(c.Timeout, c.ConnectTimeout)
 		longest = max(longest, c.settings().Detection())
 	}
 	return longest
@@ -256,9 +259,17 @@ func (s *Service) detection() time.Duration {
 // longestCheck returns how long any of the service's checks may take.
 func (s *Service) longestCheck() (d time.Duration) {
 	for _, c := range s.checks() {
-		d = max(d, cmp.Or(c.Timeout, health.DefaultTimeout))
+		d = max(d, cmp.Or(max(c.Timeout, c.ConnectTimeout), health.DefaultTimeout))
 	}
 	return d
+}
+
+// timeout returns how long clients are remembered; 0 where they are not.
+func (p Persistence) timeout() time.Duration {
+	if p.Prefix != 0 || p.Engine != "" {
+		return cmp.Or(p.Timeout, defaultPersistence)
+	}
+	return p.Timeout
 }
 
 // EngineSIP names the persistence engine for SIP over UDP: packets with the same

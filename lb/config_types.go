@@ -32,6 +32,8 @@ type Config struct {
 	Settings Settings `yaml:"settings"`
 	// Alerts are sent about VIPs, and about services that have no alerts of their own.
 	Alerts Alerts `yaml:"alerts"`
+	// Announce is when VIPs are announced.
+	Announce Announce `yaml:"announce"`
 	// Groups are groups of VIPs that are claimed and given up together, see
 	// Balancer.SetRole. The VIPs of a service that names none are in DefaultGroup.
 	Groups []Group `yaml:"groups"`
@@ -52,6 +54,11 @@ type Group struct {
 	// MAC is the MAC that golb answers and announces for the VIPs, as a virtual router does
 	// (RFC 9568 §7.3). The zero MAC means the interface's own.
 	MAC forward.MAC `yaml:"mac"`
+	// Interfaces are those of the Config's on which the VIPs are claimed; none means all. Packets
+	// that reach golb are forwarded whatever interface they come by.
+	Interfaces []string `yaml:"interfaces"`
+	// AddressConflict is what becomes of a VIP that another host has.
+	AddressConflict ConflictPolicy `yaml:"address_conflict"`
 }
 
 // Service is a virtual service: a VIP, protocol and port, and the servers behind it. Match,
@@ -82,8 +89,9 @@ type Service struct {
 	Method    Method `yaml:"method"` // for servers that name none; DSR where not given
 	Tunnel    Tunnel `yaml:"tunnel"` // for servers of method TUN that name none
 	// Quiescent leaves a failed server in the service with weight 0: its connections go
-	// on, and persistent clients stay with it, unless Settings.ExpireQuiescentTemplate is
-	// set. Otherwise it is taken out, and its connections end.
+	// on, and persistent clients stay with it, also when all servers have failed, unless
+	// Settings.ExpireQuiescentTemplate is true. Otherwise it is taken out, and its
+	// connections end.
 	Quiescent bool `yaml:"quiescent"`
 	// SlowStart is the time in which the weight of a server that is back grows to its full
 	// value; 0 means at once.
@@ -143,8 +151,9 @@ type Timeouts struct {
 // (ipvsadm -p). The zero value is no persistence.
 type Persistence struct {
 	// Timeout is how long after its last new connection a client is remembered, in
-	// whole seconds up to 31 days; 0 means no persistence.
-	Timeout time.Duration `yaml:"timeout"`
+	// whole seconds up to 31 days. 0 means no persistence; with a Prefix or an Engine, and
+	// for the persistence {} of a file, 5 min.
+	Timeout time.Duration `yaml:"timeout" given:"5m"`
 	// Prefix is the length of the prefix of the client's address that is compared: clients
 	// of one prefix go to one server. 0 means the whole address, 32 or 128; but with an
 	// engine it means that no part of the address counts, where ip_vs means all.
@@ -166,6 +175,12 @@ type Server struct {
 	State  ServerState `yaml:"state"`
 	Method Method      `yaml:"method"` // 0 means the service's
 	Tunnel Tunnel      `yaml:"tunnel"` // for method TUN; the zero value means the service's
+
+	// MAC is where the address is: golb does not ask for it by ARP or neighbor solicitation,
+	// and no host can claim it. It holds for all servers of the address, unless a router is
+	// between. The zero MAC means that golb asks. Checks use the host's own neighbor table
+	// (ip neigh).
+	MAC forward.MAC `yaml:"mac"`
 
 	// UpperThreshold is the number of connections, in any state, at which a server gets no
 	// new ones; 0 means no limit. It gets new ones again below LowerThreshold; 0 means
@@ -202,7 +217,8 @@ type Settings struct {
 	// ip_vs: false.
 	ExpireNodestConn *bool `yaml:"expire_nodest_conn"`
 	// ExpireQuiescentTemplate moves a persistent client from a server of weight 0 to
-	// another with its next connection. nil means true; ip_vs: false.
+	// another with its next connection. nil means true, but for failed servers of quiescent
+	// services; ip_vs: false.
 	ExpireQuiescentTemplate *bool `yaml:"expire_quiescent_template"`
 	// ConnReuseMode says in which states of a connection a SYN is scheduled as a new one:
 	// 0 in none, 1 in TIME_WAIT and CLOSE, 3 also in FIN_WAIT where golb does not see
@@ -227,8 +243,9 @@ type Settings struct {
 	// SYN-ACKs of the fallback page, and the page, of which one client (an IPv4 address, or an
 	// IPv6 /64) gets an eighth. 0 means 1000.
 	AnswerRate int `yaml:"answer_rate"`
-	// ReplyByRoute sends replies to NAT's clients by the host's routes, instead of to the
-	// MAC that the client's packets come from.
+	// ReplyByRoute sends replies to NAT's clients by the host's routes. Without it they go to
+	// the MAC that the client's packets come from, unless that is silent for a second although
+	// packets go there, as a router that has died: then by the host's route, if there is one.
 	ReplyByRoute bool `yaml:"reply_by_route"`
 	// ProbeTime is for how long golb asks, by ARP and neighbor solicitation, whether another
 	// host has a VIP, before it claims the VIP (RFC 5227). 0 means that it does not ask, nil
@@ -251,13 +268,25 @@ type Check struct {
 	// a list of "name: value" may be a mapping.
 	Params map[string]any `yaml:",inline"`
 
-	Address  netip.Addr    `yaml:"address"`                                      // to check, where it is not the server's
-	Port     uint16        `yaml:"port" also:"checkport"`                        // 0 means the server's, or the service's lowest, or the type's default
-	Interval time.Duration `yaml:"interval" also:"checkinterval"`                // from check to check; 0 means 5 s
-	Fast     time.Duration `yaml:"fast_interval"`                                // after a result that contradicts the state; 0 means Interval
-	Timeout  time.Duration `yaml:"timeout" also:"checktimeout,negotiatetimeout"` // of one check; 0 means 3 s
-	Fall     int           `yaml:"fall" also:"failurecount"`                     // failures in a row until down; 0 means 2
-	Rise     int           `yaml:"rise"`                                         // successes in a row until up; 0 means 1
+	Address  netip.Addr    `yaml:"address"`                         // to check, where it is not the server's
+	Port     uint16        `yaml:"port" also:"checkport"`           // 0 means the server's, or the service's lowest, or the type's default
+	Interval time.Duration `yaml:"interval" also:"checkinterval"`   // from check to check; 0 means 5 s
+	Fast     time.Duration `yaml:"fast_interval"`                   // after a result that contradicts the state; 0 means Interval
+	Timeout  time.Duration `yaml:"timeout" also:"negotiatetimeout"` // of one check; 0 means ConnectTimeout, or 3 s
+	Fall     int           `yaml:"fall" also:"failurecount"`        // failures in a row until down; 0 means 2
+	Rise     int           `yaml:"rise"`                            // successes in a row until up; 0 means 1
+
+	// ConnectTimeout is the timeout of checks that do no more than connect, or ask whether the
+	// host is there: those of types tcp, syn, ping and external, and the connects between full
+	// checks (connects), which Timeout bounds too. 0 means Timeout.
+	ConnectTimeout time.Duration `yaml:"connect_timeout" also:"checktimeout"`
+
+	// Source and Interface are where the check's packets come from: an address of this host,
+	// of the server's family, and the name of the interface by which they leave and answers
+	// have to come (Linux). Where this host lacks one of them, the check is not tried, which
+	// changes no state. The zero values leave it to the host's routes.
+	Source    netip.Addr `yaml:"source" also:"bindto"`
+	Interface string     `yaml:"interface" also:"bind_if"`
 
 	// Unchecked is what a server counts as until its first check: "down", or "up", with
 	// which it gets clients before anyone has seen it work. The first result counts by

@@ -9,10 +9,11 @@ import (
 
 // ServiceHealth is the health of a service and its servers.
 type ServiceHealth struct {
-	Name    string         `json:"name"`
-	Up      bool           `json:"up"`      // it has its quorum
-	Reason  string         `json:"reason"`  // why it is not up
-	Servers []ServerHealth `json:"servers"` // in the config's order
+	Name      string         `json:"name"`
+	Up        bool           `json:"up"`        // it has its quorum
+	Reason    string         `json:"reason"`    // why it is not up
+	Conflicts []VIPConflict  `json:"conflicts"` // other hosts that answer for its VIPs
+	Servers   []ServerHealth `json:"servers"`   // in the config's order
 }
 
 // ServerHealth is the health of a server.
@@ -25,6 +26,7 @@ type ServerHealth struct {
 	Reason  string      `json:"reason"` // why it is down; "" where it is up
 	State   ServerState `json:"state"`  // as an operator has set it
 	Weight  int         `json:"weight"` // as its scheduler sees it
+	Idle    string      `json:"idle"`   // why it gets no new connections although it is up; "" where it gets them
 
 	Check CheckHealth `json:"check"`
 	// MoreChecks are the other checks of a server that has several; all have to pass.
@@ -87,11 +89,12 @@ func (b *Balancer) Health() []ServiceHealth {
 	for key, r := range b.paths {
 		paths[r] = statuses[key]
 	}
+	conflicts := b.conflictsLocked()
 	all := make([]ServiceHealth, len(b.cfg.Services))
 	for i := range all {
 		s := &b.cfg.Services[i]
 		v := b.services[i]
-		all[i] = ServiceHealth{Name: v.name, Up: v.reason == "", Reason: v.reason, Servers: make([]ServerHealth, len(v.servers))}
+		all[i] = ServiceHealth{Name: v.name, Up: v.reason == "", Reason: v.reason, Servers: make([]ServerHealth, len(v.servers)), Conflicts: s.conflictsOf(conflicts)}
 		for j, r := range v.servers {
 			h := r.health()
 			for k, p := range b.checks[i][j].checks {
@@ -122,7 +125,7 @@ func (s *server) health() ServerHealth {
 	c := s.dp.Counters()
 	return ServerHealth{
 		Name: s.name, Address: s.address, Port: s.port, Up: s.up, Since: s.since, Reason: s.reason,
-		State: s.state, Weight: int(s.dp.Weight()), Failed: failedConnections(&c.Failed), Established: c.Failed.Established, Diagnosis: s.diagnosis(&c),
+		State: s.state, Weight: int(s.dp.Weight()), Idle: s.idleReason(), Failed: failedConnections(&c.Failed), Established: c.Failed.Established, Diagnosis: s.diagnosis(&c),
 	}
 }
 

@@ -181,6 +181,7 @@ func (h *faultyHost) reasons(service int) (list []string) {
 type faultyLink struct {
 	lbtest.Link
 	host  *faultyHost
+	empty bool                          // only those that it was told of answer
 	at    map[netip.Addr]faultyNeighbor // guarded by host.mu, as what follows
 	asked map[*faultyQuestion]bool
 }
@@ -231,7 +232,7 @@ func (l *faultyLink) tell(q *faultyQuestion) {
 	l.host.mu.Lock()
 	n, ok := l.at[q.addr]
 	if !ok {
-		n.mac = serverMAC(q.addr)
+		n.mac, n.silent = serverMAC(q.addr), l.empty
 	}
 	mac, known := n.mac, !n.silent
 	if !known {

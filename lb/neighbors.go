@@ -3,6 +3,7 @@ package lb
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/golb/golb/forward"
@@ -35,6 +36,17 @@ func newNeighbors(b *Balancer) *neighbors {
 	return &neighbors{balancer: b, byHop: map[nextHop]*neighbor{}, allResolved: make(chan struct{})}
 }
 
+// atLocked returns the next hops that are at a MAC on an interface. b.mu must be held.
+func (x *neighbors) atLocked(on string, mac forward.MAC) (hops []netip.Addr) {
+	for hop, nb := range x.byHop {
+		if nb.on == on && nb.mac == mac {
+			hops = append(hops, hop.addr)
+		}
+	}
+	slices.SortFunc(hops, netip.Addr.Compare)
+	return hops
+}
+
 // resolve has the links resolve the next hops of routes that they do not resolve yet.
 func (x *neighbors) resolve(n *network, routes map[netip.Addr]serverRoute) {
 	var fresh []*neighbor
@@ -44,6 +56,10 @@ func (x *neighbors) resolve(n *network, routes map[netip.Addr]serverRoute) {
 			if x.byHop[hop] == nil {
 				nb := &neighbor{hop: hop, on: n.names[hop.port], asked: x.balancer.env.Now()}
 				x.byHop[hop] = nb
+				if !hop.pinned.IsZero() {
+					nb.mac, nb.answers, nb.stop = hop.pinned, true, func() {}
+					continue
+				}
 				fresh = append(fresh, nb)
 			}
 		}

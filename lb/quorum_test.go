@@ -56,6 +56,11 @@ func (x *healthRig) reportChecks(up bool, servers ...int) {
 	}
 }
 
+// ref names a server of the first service.
+func (x *healthRig) ref(n int) ServerRef {
+	return ServerRef{x.b.services[0].name, x.server(n).name}
+}
+
 func (x *healthRig) server(n int) *server {
 	x.t.Helper()
 	for _, s := range x.b.serversLocked() {

@@ -23,8 +23,9 @@ var errNotOneHost = errors.New("a broadcast, multicast or anycast address")
 
 // nextHop is an address on a link.
 type nextHop struct {
-	port int // index of the interface
-	addr netip.Addr
+	port   int // index of the interface
+	addr   netip.Addr
+	pinned forward.MAC // where it is, as the config says; zero: that is asked
 }
 
 // serverRoute is the host's route to a server.
@@ -36,10 +37,21 @@ type serverRoute struct {
 
 // routes looks up the routes to all servers of a config.
 func (n *network) routes(cfg *Config) map[netip.Addr]serverRoute {
-	found := map[netip.Addr]serverRoute{}
+	found, pinned := map[netip.Addr]serverRoute{}, map[netip.Addr]forward.MAC{}
+	cfg.eachServer(func(_ string, r *Server) {
+		if !r.MAC.IsZero() {
+			pinned[r.Address] = r.MAC
+		}
+	})
 	cfg.eachServer(func(_ string, r *Server) {
 		if _, ok := found[r.Address]; !ok {
-			found[r.Address] = n.routeTo(r.Address)
+			to := n.routeTo(r.Address)
+			for i := range to.hops {
+				if hop := &to.hops[i]; hop.addr == r.Address { // no router is between
+					hop.pinned = pinned[r.Address]
+				}
+			}
+			found[r.Address] = to
 		}
 	})
 	return found
@@ -83,7 +95,7 @@ func (n *network) routeTo(dst netip.Addr) serverRoute {
 			if !addr.IsValid() {
 				addr = dst
 			}
-			to.hops = append(to.hops, nextHop{port, addr})
+			to.hops = append(to.hops, nextHop{port: port, addr: addr})
 		}
 	}
 	if len(to.hops) == 0 {
@@ -146,9 +158,13 @@ func (n *network) followHopLocked(b *Balancer, s *server) {
 // setPathLocked passes the way by s.hop to the data plane.
 func (n *network) setPathLocked(b *Balancer, s *server, to *serverRoute) {
 	port := s.hop.port
+	ports := make([]int, len(to.hops))
+	for i, hop := range to.hops {
+		ports[i] = hop.port
+	}
 	s.dp.SetRoute(dataplane.Route{
 		Port: port, SrcMAC: n.macs[port], MTU: to.route.mtu(n.mtus[port]), Source: forward.AddrFrom(to.route.Source),
-		OnLink: len(to.hops) == 1 && s.hop.addr == s.address, PMTUDisc: orElse(b.cfg.Settings.PMTUDisc, true),
+		OnLink: len(to.hops) == 1 && s.hop.addr == s.address, Ports: ports, PMTUDisc: orElse(b.cfg.Settings.PMTUDisc, true),
 	})
 }
 

@@ -29,6 +29,7 @@ type service struct {
 // servicePolicy is the part of a service's config that the control plane needs.
 type servicePolicy struct {
 	quiescent          bool          // failed servers stay, with weight 0
+	keepsClients       bool          // and persistent clients with them
 	slowStart          time.Duration // to full weight, of a server that is back
 	quorum, hysteresis int
 	whenDown           DownPolicy

@@ -217,7 +217,7 @@ func (b *Balancer) updateQuorumLocked(v *service) {
 	b.setGateLocked(v, v.down && (p.whenDown == DownRefuse || p.whenDown == DownFallback && v.hasFallback()), dataplane.GateClosed)
 	b.holdLastKnownLocked(v)
 	v.reason = ""
-	reason := fmt.Sprintf("servers of weight %d of %d are up, quorum %d", sum, total, quorum)
+	reason := v.downReason(sum, total, quorum)
 	if v.down {
 		v.reason = reason
 	}
@@ -337,6 +337,7 @@ func (b *Balancer) updateWeightLocked(s *server, always bool) {
 			s.rampStart = time.Time{}
 		}
 	}
+	s.dp.SetKeepsClients(p.keepsClients && s.failed() && s.accepts())
 	if always || weight != s.dp.Weight() {
 		s.service.dp.SetWeight(s.dp, weight)
 	}

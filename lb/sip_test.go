@@ -181,7 +181,6 @@ func TestSIPConfigMistakes(t *testing.T) {
 		want string
 	}{
 		{func(s *lb.Service) { s.Persistence.Engine = "http" }, "persistence.engine"},
-		{func(s *lb.Service) { s.Persistence.Timeout = 0 }, "persistence.engine"},
 		{func(s *lb.Service) { s.Protocol = lb.TCP }, "persistence.engine"},
 		{func(s *lb.Service) {
 			s.VIP, s.Port, s.Protocol = netip.Addr{}, 0, 0

@@ -45,12 +45,13 @@ type ServiceStats struct {
 	Match     []Match       `json:"match"` // what it takes
 	Mark      uint32        `json:"mark"`  // 0 where it takes one VIP, protocol and port
 	Scheduler string        `json:"scheduler"`
-	Up        bool          `json:"up"`       // it has its quorum
-	Reason    string        `json:"reason"`   // why it is not up
-	Servers   []ServerStats `json:"servers"`  // in the config's order
-	Fallback  *ServerStats  `json:"fallback"` // nil where it has no fallback server
-	Pages     uint64        `json:"pages"`    // fallback pages sent, repeated ones included
-	Denied    uint64        `json:"denied"`   // packets of new connections of clients that allow and deny keep out
+	Up        bool          `json:"up"`        // it has its quorum
+	Reason    string        `json:"reason"`    // why it is not up
+	Conflicts []VIPConflict `json:"conflicts"` // other hosts that answer for its VIPs
+	Servers   []ServerStats `json:"servers"`   // in the config's order
+	Fallback  *ServerStats  `json:"fallback"`  // nil where it has no fallback server
+	Pages     uint64        `json:"pages"`     // fallback pages sent, repeated ones included
+	Denied    uint64        `json:"denied"`    // packets of new connections of clients that allow and deny keep out
 }
 
 // ServerStats is a server with its counters. Bytes are those of IP packets. With DSR and TUN
@@ -64,6 +65,7 @@ type ServerStats struct {
 	State   ServerState `json:"state"`
 	Reason  string      `json:"reason"` // why it is down
 	Weight  int         `json:"weight"` // as its scheduler sees it
+	Idle    string      `json:"idle"`   // why it gets no new connections although it is up; "" where it gets them
 
 	Active      int64  `json:"active"`      // connections now in an active state
 	Inactive    int64  `json:"inactive"`    // all others in the table
@@ -88,12 +90,14 @@ func (b *Balancer) Stats() Stats {
 		Connections: b.plane.InUse(), TableSize: b.plane.Size(), TableFull: b.plane.Short(), GivenUp: b.plane.GivenUp(), Stateless: b.plane.Stateless(),
 		Drops: Drops{},
 	}
+	conflicts := b.conflictsLocked()
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		v := b.services[i]
 		vs := ServiceStats{
 			Name: v.name, Group: s.group(), Match: s.matches(), Mark: v.mark, Scheduler: v.scheduler, Up: v.reason == "", Reason: v.reason,
 			Servers: make([]ServerStats, len(v.servers)), Pages: v.dp.Pages(), Denied: v.dp.Denied(),
+			Conflicts: s.conflictsOf(conflicts),
 		}
 		for j, r := range v.servers {
 			vs.Servers[j] = r.stats()
@@ -150,7 +154,7 @@ func (s *server) stats() ServerStats {
 	c := s.dp.Counters()
 	return ServerStats{
 		Name: s.name, Address: s.address, Port: s.port, Method: s.method,
-		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.dp.Weight()),
+		Up: s.up, State: s.state, Reason: s.reason, Weight: int(s.dp.Weight()), Idle: s.idleReason(),
 		Active: c.Active, Inactive: c.Inactive, Templates: c.Templates, Connections: c.Connections,
 		InPackets: c.InPackets, InBytes: c.InBytes, OutPackets: c.OutPackets, OutBytes: c.OutBytes,
 		Failed: failedConnections(&c.Failed),

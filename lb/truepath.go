@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -145,6 +146,7 @@ func (c *Config) takesProbes(vip netip.Addr) bool {
 func (s *Service) pathCheck() *Check {
 	for _, c := range s.checks() {
 		if c.Through == throughVIP {
+			c.Timeout = cmp.Or(c.ConnectTimeout, c.Timeout)
 			return &c
 		}
 	}

@@ -80,6 +80,7 @@ func printHealth(w io.Writer, h api.Health, now time.Time) error {
 			down = "; " + v.Reason
 		}
 		fmt.Fprintf(w, "%s: %d of %s up%s\n", v.Name, up, count(len(v.Servers), "server"), down)
+		printConflicts(w, v.Conflicts)
 		if err := printServers(w, v.Servers, now); err != nil {
 			return err
 		}
@@ -87,12 +88,20 @@ func printHealth(w io.Writer, h api.Health, now time.Time) error {
 	return nil
 }
 
+// printConflicts prints who else answers for a service's VIPs.
+func printConflicts(w io.Writer, conflicts []lb.VIPConflict) {
+	for _, c := range conflicts {
+		fmt.Fprintf(w, "  VIP %s on %s: %s answers for it too, since %s: %s\n",
+			c.VIP, c.Interface, c.Who(), c.Since.Format(time.DateTime), c.Remedy)
+	}
+}
+
 func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 	var table strings.Builder
 	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "  server\tis\tfor\tweight\tchecked\ttook\tlast results\tnext\tcheck")
 	for _, r := range servers {
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, condition(r.Up, r.State), ago(now, r.Since), r.Weight,
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, condition(r.Up, r.State, r.Idle), ago(now, r.Since), r.Weight,
 			since(now, r.Check.Checked), took(&r.Check), resultSigns(r.Check.Recent), next(now, &r.Check), r.Check.Description)
 	}
 	if err := tw.Flush(); err != nil {
@@ -105,7 +114,10 @@ func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {
 		switch {
 		case r.Reason != "":
 			fmt.Fprintf(w, "    %s\n", r.Reason)
-		case r.Check.Reason != "":
+		case r.Idle != "":
+			fmt.Fprintf(w, "    gets no new connections: %s\n", r.Idle)
+		}
+		if r.Reason == "" && r.Check.Reason != "" {
 			fmt.Fprintf(w, "    failed %d in a row: %s\n", r.Check.Failures, r.Check.Reason)
 		}
 		if r.Check.Remark != "" {
@@ -164,14 +176,18 @@ func agentLine(now time.Time, a *lb.AgentHealth) string {
 	return s
 }
 
-// condition is up or down, and the state that an operator has set where it is not active.
-func condition(up bool, state lb.ServerState) string {
+// condition is up or down, and the state that an operator has set where it is not active, or
+// that the server gets no new connections.
+func condition(up bool, state lb.ServerState, idle string) string {
 	s := "down"
 	if up {
 		s = "up"
 	}
-	if state != lb.StateActive {
+	switch {
+	case state != lb.StateActive:
 		s += "," + string(state)
+	case idle != "":
+		s += ",idle"
 	}
 	return s
 }

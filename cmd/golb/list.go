@@ -22,10 +22,11 @@ func newListCommand() *cobra.Command {
 		Long: `List the services of the golb that runs on this host, each with the packets that
 it takes and its scheduler. For each server: method, weight, state, the active and
 inactive connections and persistence templates of now, and the connections, and
-packets and bytes from clients, since golb started. Then how full the connection table
-is, and for each interface its state, the frames received and sent, what was lost
-there, and its ARP and neighbor discovery. The last line counts the frames that golb
-did not forward, by reason; there is none where it forwarded all.`,
+packets and bytes from clients, since golb started. A server that is up,idle gets no
+new connections; golb health says why. Then how full the connection table is, and for
+each interface its state, the frames received and sent, what was lost there, and its ARP
+and neighbor discovery. The last line counts the frames that golb did not forward, by
+reason; there is none where it forwarded all.`,
 		Example: `  golb list
   golb list --json | jq '.drops'`,
 	}, "print all counters as JSON", (*api.Client).Stats, func(w io.Writer, st lb.Stats) error {
@@ -47,6 +48,7 @@ func printServices(w io.Writer, services []lb.ServiceStats) error {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintln(w, serviceTitle(&v))
+		printConflicts(w, v.Conflicts)
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(tw, "  server\tmethod\tweight\tis\tactive\tinactive\ttemplates\tconnections\tpackets\tbytes")
 		for _, r := range v.Servers {
@@ -152,6 +154,6 @@ func counters(byName map[string]uint64) string {
 }
 
 func printServer(w io.Writer, r *lb.ServerStats, note string) {
-	fmt.Fprintf(w, "  %s%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Name, note, r.Method, r.Weight, condition(r.Up, r.State),
+	fmt.Fprintf(w, "  %s%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Name, note, r.Method, r.Weight, condition(r.Up, r.State, r.Idle),
 		r.Active, r.Inactive, r.Templates, r.Connections, r.InPackets, r.InBytes)
 }

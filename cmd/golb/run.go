@@ -85,13 +85,13 @@ type server struct {
 }
 
 // listen opens the socket of the API; nil where there is none. Failing to open it is an error
-// only if the command line names it.
+// only if the command line names it, or another golb serves it.
 func (s *server) listen() (net.Listener, error) {
 	if s.socket == "" {
 		return nil, nil
 	}
 	l, err := api.Listen(s.socket)
-	if err != nil && !s.wanted {
+	if err != nil && !s.wanted && !errors.Is(err, api.ErrTaken) {
 		s.log.Warn("no API socket: golb health, list, drain and others cannot reach this golb", "socket", s.socket, "err", err)
 		return nil, nil
 	}

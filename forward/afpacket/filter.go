@@ -100,7 +100,8 @@ func anyIP(macs []forward.MAC) []bpf.Instruction {
 
 // forThisHost goes on at next for untagged frames that the kernel has not marked as
 // another host's, or that are for one of macs. It looks for VLAN tags only in the kernel's
-// metadata: when a packet socket gets a frame, the tag is no longer in its bytes.
+// metadata: when a packet socket gets a frame, the tag is no longer in its bytes. Where there
+// is none, as on a VLAN device, kernels before 6.2 leave the old tag there.
 func (a *assembler) forThisHost(macs []forward.MAC, next, drop label) label {
 	other := drop
 	if len(macs) > 0 {
@@ -110,7 +111,9 @@ func (a *assembler) forThisHost(macs []forward.MAC, next, drop label) label {
 	next = a.emit(bpf.LoadExtension{Num: bpf.ExtType})
 	a.branch(bpf.JumpEqual, 0, next, drop)
 	a.emit(bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: vlanIDMask})
-	return a.emit(bpf.LoadExtension{Num: bpf.ExtVLANTag})
+	tagged := a.emit(bpf.LoadExtension{Num: bpf.ExtVLANTag})
+	a.branch(bpf.JumpEqual, 0, next, tagged)
+	return a.emit(bpf.LoadExtension{Num: bpf.ExtVLANTagPresent})
 }
 
 // dstMAC goes on at next if the Ethernet destination is one of macs. It compares the first

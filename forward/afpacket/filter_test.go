@@ -14,7 +14,10 @@ import (
 )
 
 // metadata is what the kernel knows of a frame in addition to its bytes.
-type metadata struct{ pktType, vlanTCI uint32 }
+type metadata struct {
+	pktType, vlanTCI uint32
+	untagged         bool // vlanTCI is of a tag that was taken off
+}
 
 // interpret returns a function that reports whether the program lets a frame in. The
 // interpreter of x/net has no VLAN tag and packet type, so those loads are replaced by
@@ -30,6 +33,12 @@ func interpret(t interface{ Fatalf(string, ...any) }, prog []bpf.RawInstruction,
 			ins[i] = bpf.LoadConstant{Dst: bpf.RegA, Val: m.pktType}
 		case bpf.LoadExtension{Num: bpf.ExtVLANTag}:
 			ins[i] = bpf.LoadConstant{Dst: bpf.RegA, Val: m.vlanTCI}
+		case bpf.LoadExtension{Num: bpf.ExtVLANTagPresent}:
+			present := uint32(1)
+			if m.untagged || m.vlanTCI == 0 {
+				present = 0
+			}
+			ins[i] = bpf.LoadConstant{Dst: bpf.RegA, Val: present}
 		}
 	}
 	vm, err := bpf.NewVM(ins)
@@ -124,6 +133,7 @@ func TestFilterLetsIn(t *testing.T) {
 		"outgoing":                        {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{pktType: 4}},
 		"broadcast":                       {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{pktType: 1}, want: true},
 		"on a VLAN":                       {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{vlanTCI: 0xe00a}},
+		"on a VLAN device":                {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{vlanTCI: 0xe00a, untagged: true}, want: true},
 		"priority-tagged":                 {frame: ipFrame(client4, addr("192.0.2.1"), 6), meta: metadata{vlanTCI: 0xe000}, want: true},
 	}
 	prog, exact, err := compile(f, nil)

@@ -92,8 +92,9 @@ func parseNumber(s string, high int, n *int) error {
 func quote(s string) string { return strconv.QuoteToASCII(s[:min(len(s), 80)]) }
 
 // Weight returns the part of a configured weight that a report requests, as HAProxy
-// computes it: Percent of it, at least 1 where neither is 0. Without a number it is the
-// configured weight.
+// computes it, and appliances where they say so: configured × Percent / 100. It is at
+// least 1 where the configured weight is: a busy server gets few new connections, and it
+// takes a word, drain, to get none. Without a number it is the configured weight.
 func (r Report) Weight(configured int) int {
 	if r.Percent < 0 {
 		return configured
@@ -101,10 +102,10 @@ func (r Report) Weight(configured int) int {
 	return scale(configured, r.Percent, 100)
 }
 
-// IdleWeight takes Percent for how idle the server is and returns a tenth of it times
-// the configured weight, as appliances compute it: an idle server has ten times its
-// weight, so that small weights have steps between busy and idle. It is at least 1
-// where neither is 0. Without a number it is the configured weight.
+// IdleWeight takes Percent for how idle the server is and returns the weight that most
+// appliances give it: configured × Percent / 10. So an idle server has ten times its
+// weight, and small weights have steps between busy and idle. It is at least 1 where the
+// configured weight is, as Weight. Without a number it is the configured weight.
 func (r Report) IdleWeight(configured int) int {
 	if r.Percent < 0 {
 		return configured
@@ -114,7 +115,7 @@ func (r Report) IdleWeight(configured int) int {
 
 // scale returns configured × n / of, rounded to the nearest, and at most 65535.
 func scale(configured, n, of int) int {
-	if configured <= 0 || n == 0 {
+	if configured <= 0 {
 		return 0
 	}
 	return min(max(1, (configured*n+of/2)/of), 65535)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -67,7 +68,7 @@ func TestHealthComesThroughTheSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	got.Services[0].Servers[0].Since = time.Time{}
-	want := Health{[]lb.ServiceHealth{{Name: "web", Up: false, Reason: "its servers are not checked yet", Servers: []lb.ServerHealth{{
+	want := Health{[]lb.ServiceHealth{{Name: "web", Up: false, Conflicts: []lb.VIPConflict{}, Reason: "its servers are not checked yet", Servers: []lb.ServerHealth{{
 		Name: "s1", Address: netip.MustParseAddr("10.0.0.1"), Port: 80, Reason: "not checked yet", State: lb.StateActive, Weight: 1,
 		Check: lb.CheckHealth{Description: `http 10.0.0.1:80 path="/<a>"`, State: "unknown", Recent: []lb.CheckResult{}},
 	}}}}}
@@ -119,7 +120,7 @@ func TestSocketIsTakenOverFromTheDeadOnly(t *testing.T) {
 		t.Errorf("with a dead socket: %v", err)
 	}
 	serve(t, path, balancer(t))
-	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another process serves it") {
+	if _, err := Listen(path); !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", os.Getpid())) {
 		t.Errorf("beside one that is served: %v", err)
 	}
 	if err := dead.Close(); err == nil {

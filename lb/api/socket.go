@@ -30,12 +30,18 @@ func DefaultPath() string {
 // patience is the time that either side waits for the other.
 const patience = 5 * time.Second
 
+// ErrTaken is the error of Listen where another process serves the socket.
+var ErrTaken = errors.New("another process serves it")
+
 // Listen opens a Unix socket that only its owner, and root, can use. A socket that
-// a dead process has left there is replaced; one that is served is not.
+// a dead process has left there is replaced; one that is served is not: ErrTaken.
 func Listen(path string) (net.Listener, error) {
 	if conn, err := net.DialTimeout("unix", path, patience); err == nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("api: socket %s: another process serves it", path)
+		defer conn.Close()
+		if p, ok := peerOf(conn); ok {
+			return nil, fmt.Errorf("api: socket %s: %w: %s", path, ErrTaken, p)
+		}
+		return nil, fmt.Errorf("api: socket %s: %w", path, ErrTaken)
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
 		return nil, fmt.Errorf("api: socket %s: a file that is not a socket is in its place", path)

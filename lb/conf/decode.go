@@ -231,6 +231,9 @@ func (d *decoder) structure(t *fields.Type, n ast.Node, v reflect.Value) {
 		}
 		d.path.up()
 	}
+	if len(ps) == 0 {
+		t.SetEmpty(v)
+	}
 }
 
 // field decodes a field of the struct v.

@@ -16,8 +16,12 @@ func (w *Worker) schedulePersistent(x *rxPacket, v *Service, set *serviceSetting
 	}
 	p, key := &x.packet, tuple.key()
 	hash := key.hash(&w.plane.table.secret)
+	closed := v.Gate() == GateClosed && (v.port != ftpPort || p.DstPort == ftpPort)
 	for {
 		c, m := w.template(x, &key, hash)
+		if closed && (c == 0 || !w.plane.servers.get(m.server()).keepsClients.Load()) {
+			return NoServer
+		}
 		if c == 0 {
 			s := w.pick(x, v)
 			if s == nil {
@@ -32,8 +36,8 @@ func (w *Worker) schedulePersistent(x *rxPacket, v *Service, set *serviceSetting
 		}
 		s := w.plane.servers.get(m.server())
 		x.server, x.dport = s, p.DstPort
-		if x.dport == v.port && s.Port != 0 {
-			x.dport = s.Port
+		if x.dport == v.port || v.port == 0 && !x.snap.settings.KeepPorts { // of FTP's service, data connections keep theirs
+			x.dport = s.dport(p)
 		}
 		if set.onePacket {
 			w.plane.table.cold[c].controls.Add(-1)
@@ -61,14 +65,15 @@ func (w *Worker) enterTemplate(v *Service, set *serviceSettings, s *Server, key 
 }
 
 // template returns the template of that key whose server may be used, if there is
-// one. Weight 0 and a reached threshold do not count unless the settings say so.
+// one. Weight 0 and a reached threshold do not count unless the settings say so; weight 0
+// never does for a server that keeps its clients.
 func (w *Worker) template(x *rxPacket, key *flowKey, hash uint64) (uint32, meta) {
 	r, m := w.plane.table.peek(key, hash, w.plane.servers.all())
 	if r == 0 {
 		return 0, 0
 	}
 	s := w.plane.servers.get(m.server())
-	if s.gone.Load() || x.snap.settings.ExpireQuiescentTemplate && s.Weight() == 0 {
+	if s.gone.Load() || x.snap.settings.ExpireQuiescentTemplate && s.Weight() == 0 && !s.keepsClients.Load() {
 		w.plane.invalidate(m.id(r.conn()))
 		return 0, 0
 	}

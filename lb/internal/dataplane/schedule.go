@@ -26,7 +26,9 @@ func (w *Worker) schedule(x *rxPacket, v *Service) Reason {
 	if v.port != ftpPort || p.DstPort == ftpPort { // FTP data connections go to the control connection's server
 		switch v.Gate() {
 		case GateClosed:
-			return NoServer
+			if set.persistence == 0 { // else a quiescent server may keep the client
+				return NoServer
+			}
 		case GateWaiting:
 			return Unchecked
 		}

@@ -16,13 +16,14 @@ import (
 type Server struct {
 	// What every packet reads, on one line of the cache where the heap has put a word
 	// before it.
-	service   *Service
-	path      atomic.Pointer[path]
-	counters  []counters   // one per worker
-	gone      atomic.Bool  // as Gone
-	linkPort  atomic.Int32 // index of the port on whose link it is; -1: behind a router, or not known
-	addrWords [2]uint64    // the address as words of a flowKey
-	_         line
+	service      *Service
+	path         atomic.Pointer[path]
+	counters     []counters   // one per worker
+	gone         atomic.Bool  // as Gone
+	keepsClients atomic.Bool  // see SetKeepsClients
+	linkPort     atomic.Int32 // index of the port on whose link it is; -1: behind a router, or not known
+	addrWords    [2]uint64    // the address as words of a flowKey
+	_            line
 
 	// Written when connections begin, end or change state.
 	sched.Server
@@ -70,7 +71,8 @@ type path struct {
 	tunnel Tunnel
 	source forward.Addr // the host's own towards the server
 	encap  forward.Tunnel
-	_      [24]byte // up to a size that the heap aligns
+	ports  uint64   // bits of the ports that its packets may come by, modulo 64
+	_      [16]byte // up to a size that the heap aligns
 }
 
 func newServer(addr netip.AddrPort, workers int) *Server {
@@ -112,6 +114,7 @@ type Route struct {
 	MTU    int          // bytes of IP packet
 	Source forward.Addr // the host's own towards the server
 	OnLink bool         // no router is between
+	Ports  []int        // indexes of the ports that its packets may come by: the port, and those of other next hops
 	// PMTUDisc copies Don't Fragment to tunnel headers.
 	PMTUDisc bool
 }
@@ -125,6 +128,10 @@ func (s *Server) SetRoute(r Route) {
 	s.linkPort.Store(port)
 	s.editPath(func(to *path) {
 		to.port, to.src, to.mtu, to.source = r.Port, r.SrcMAC, r.MTU, r.Source
+		to.ports = 1 << (r.Port % 64)
+		for _, p := range r.Ports {
+			to.ports |= 1 << (p % 64)
+		}
 		to.encap = forward.Tunnel{
 			Kind: to.tunnel.Kind, Csum: to.tunnel.Checksum, Port: to.tunnel.Port,
 			PMTUDisc: r.PMTUDisc, Local: r.Source, Remote: s.Addr,
@@ -191,6 +198,10 @@ func (s *Server) setGone(gone bool) {
 	s.SetGone(gone)
 	s.gone.Store(gone)
 }
+
+// SetKeepsClients says whether persistent clients stay with the server while its weight is
+// 0, also while its service is closed.
+func (s *Server) SetKeepsClients(keeps bool) { s.keepsClients.Store(keeps) }
 
 // Total is the number of connections that thresholds count.
 func (s *Server) Total() int64 { return s.Connections() }

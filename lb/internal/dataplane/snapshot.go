@@ -28,6 +28,9 @@ type Settings struct {
 	AnswerRate              int // packets of each kind, a second and worker, that golb sends of itself
 	ReplyByRoute            bool
 	Merge                   bool
+	// KeepPorts has packets to a persistent service of several ports keep theirs, whatever
+	// the server's is, as ip_vs does.
+	KeepPorts bool
 }
 
 // Match names packets by destination: those to an address of VIP, by Proto, to a port

@@ -44,6 +44,9 @@ type Field struct {
 	// is mostly one; its tag is the key and ",more". nil is none. A list of one makes it
 	// empty, not nil.
 	More *Field
+	// Given is the field's value where the mapping is there and empty; its tag is given. ""
+	// is the zero value.
+	Given string
 }
 
 // TypeOf looks at a type. Types that contain themselves are not supported.
@@ -95,7 +98,16 @@ func (x *Type) structure() {
 					x.byKey[other] = len(x.Fields)
 				}
 			}
-			x.Fields = append(x.Fields, Field{Name: name, Index: i, Type: TypeOf(f.Type)})
+			x.Fields = append(x.Fields, Field{Name: name, Index: i, Type: TypeOf(f.Type), Given: f.Tag.Get("given")})
+		}
+	}
+}
+
+// SetEmpty sets the fields of v to what an empty mapping stands for.
+func (x *Type) SetEmpty(v reflect.Value) {
+	for _, f := range x.Fields {
+		if f.Given != "" {
+			Set(f.Type, v.Field(f.Index), f.Given, Word)
 		}
 	}
 }

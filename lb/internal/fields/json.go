@@ -192,6 +192,9 @@ func (r *jsonReader) structure(path string, t *Type, v reflect.Value) {
 			r.skip(r.token())
 		}
 	})
+	if path != "" && len(given) == 0 { // a mapping that is no key's value is the zero value
+		t.SetEmpty(v)
+	}
 }
 
 // member reads a field of the struct v.
