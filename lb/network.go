@@ -16,6 +16,7 @@ import (
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb/internal/dataplane"
+	"github.com/golb/golb/lb/internal/hostlock"
 )
 
 // network is what a running balancer has open: for each worker a port on every
@@ -46,6 +47,8 @@ type network struct {
 	ctx          context.Context
 	tasks        *errgroup.Group // all goroutines
 	conflicts    conflicts
+	locks        *hostlock.Set // nil where the ports are not the host's
+	held         []hostlock.VIP
 
 	claiming bool           // active groups claim their VIPs
 	started  atomic.Bool    // and have done so for the first time
@@ -71,6 +74,9 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 	n = &network{
 		names: slices.Clone(b.cfg.Interfaces), route: b.env.Route, changes: b.env.RoutesChanged, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)), claimed: make(claims, len(b.cfg.Interfaces)),
 		opens: make(chan func()), broken: make(chan struct{}, 1),
+	}
+	if b.onHost {
+		n.locks = &hostlock.Set{}
 	}
 	defer func() {
 		if err != nil {
@@ -128,6 +134,9 @@ func (n *network) close() {
 		n.monitorMu.Unlock()
 		if n.host != nil {
 			n.host.close()
+		}
+		if n.locks != nil {
+			n.locks.Close()
 		}
 	})
 }
@@ -200,7 +209,10 @@ func (n *network) start(b *Balancer) error {
 	}()
 	n.claiming = true
 	vips := n.wantedVIPs(b.roles, &b.cfg)
-	err := n.probe(n.ctx, &b.cfg, vips)
+	err := n.hold(&b.cfg, n.wantedHolds(b.roles, &b.cfg))
+	if err == nil {
+		err = n.probe(n.ctx, &b.cfg, vips)
+	}
 	<-resolved
 	if err == nil {
 		err = n.claim(vips)

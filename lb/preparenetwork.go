@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/internal/hostlock"
 )
 
 // preparedNetwork is a change of the network of which everything that can fail is done.
@@ -15,6 +16,7 @@ type preparedNetwork struct {
 	filter forward.Filter             // of the config alone
 	vips   claims                     // to answer for
 	fresh  claims                     // those of them that the links did not answer for
+	held   []hostlock.VIP             // to hold on the host
 }
 
 // prepare makes the network ready for a config beside the one that it serves: ports pass
@@ -38,7 +40,7 @@ func (n *network) prepareNamed(ctx context.Context, b *Balancer, cfg *Config) (*
 	if err := neverReached(cfg, p.routes); err != nil {
 		return nil, err
 	}
-	p.fresh = p.vips.without(n.claimed)
+	p.fresh, p.held = p.vips.without(n.claimed), n.wantedHolds(b.roles, cfg)
 	undo := n.undo()
 	if err := n.extend(ctx, cfg, p); err != nil {
 		undo()
@@ -50,6 +52,9 @@ func (n *network) prepareNamed(ctx context.Context, b *Balancer, cfg *Config) (*
 // extend has ports, links and neighbors serve what is prepared too.
 func (n *network) extend(ctx context.Context, cfg *Config, p *preparedNetwork) error {
 	n.neighbors.resolve(n, p.routes)
+	if err := n.holdToo(cfg, p.held); err != nil {
+		return err
+	}
 	if err := n.probe(ctx, cfg, p.fresh); err != nil {
 		return err
 	}
@@ -70,12 +75,13 @@ func (n *network) extend(ctx context.Context, cfg *Config, p *preparedNetwork) e
 
 // undo returns what brings back how ports, links and neighbors are now.
 func (n *network) undo() func() {
-	filter, claimed := n.filter, n.claimed
+	filter, claimed, held := n.filter, n.claimed, n.held
 	return func() {
 		_ = n.setFilter(filter) // ports that refuse it pass more than they need to
 		if !n.claimed.equal(claimed) {
 			_ = n.claim(claimed)
 		}
+		_ = n.hold(&Config{}, held) // gives up only
 		n.neighbors.stopUnused()
 	}
 }
@@ -111,6 +117,7 @@ func (n *network) finish(b *Balancer, p *preparedNetwork) {
 	if err := n.claim(p.vips); err != nil {
 		b.env.Logger.Error("VIPs that no service has are still answered for", "reason", err.Error())
 	}
+	_ = n.hold(&b.cfg, p.held) // gives up only
 	n.neighbors.stopUnused()
 	b.nextHops.reset(n)
 	n.announce(b, p.fresh)

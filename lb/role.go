@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/internal/hostlock"
 )
 
 // Role is the role of a balancer for a group of VIPs. It decides whether the VIPs are
@@ -69,7 +70,7 @@ func (b *Balancer) SetRole(ctx context.Context, group string, role Role) error {
 	}
 	vips := n.wantedVIPs(roles, &b.cfg)
 	fresh := vips.without(n.claimed)
-	if err := n.becomes(ctx, &b.cfg, vips, fresh); err != nil {
+	if err := n.becomes(ctx, &b.cfg, vips, fresh, n.wantedHolds(roles, &b.cfg)); err != nil {
 		return n.reason(err)
 	}
 	b.setRoles(roles)
@@ -119,15 +120,24 @@ func (b *Balancer) reportRoles(before map[string]Role) {
 	}
 }
 
-// becomes has the links answer for exactly these VIPs, of which fresh are new, unless
-// another host has one.
-func (n *network) becomes(ctx context.Context, cfg *Config, vips, fresh claims) error {
+// becomes has the links answer for exactly these VIPs, of which fresh are new, and holds
+// them, unless another host or process has one.
+func (n *network) becomes(ctx context.Context, cfg *Config, vips, fresh claims, held []hostlock.VIP) error {
 	ctx, cancel := n.bound(ctx)
 	defer cancel()
-	if err := n.probe(ctx, cfg, fresh); err != nil {
-		return err
+	before := n.held
+	err := n.holdToo(cfg, held)
+	if err == nil {
+		err = n.probe(ctx, cfg, fresh)
 	}
-	return n.claim(vips)
+	if err == nil {
+		err = n.claim(vips)
+	}
+	if err != nil {
+		held = before
+	}
+	_ = n.hold(cfg, held) // gives up only
+	return err
 }
 
 func (b *Balancer) setRoles(roles map[string]Role) {

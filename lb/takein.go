@@ -52,7 +52,9 @@ func (n *network) takeIn(b *Balancer, f *netInterface) error {
 			again = time.After(linkUpAfter)
 		}
 		if len(free) > 0 && b.beginChange(n.ctx) == nil {
-			n.claimLate(b, f, link, free)
+			if !n.claimLate(b, f, link, free) {
+				again = time.After(probeAgainAfter)
+			}
 			b.endChange()
 		}
 	}
@@ -108,17 +110,23 @@ func (n *network) notProbed(vip netip.Addr, err error) {
 	}
 }
 
-// claimLate has a link answer for VIPs that it has probed, and announce them. A change must
-// be under way.
-func (n *network) claimLate(b *Balancer, f *netInterface, link Link, probed []netip.Addr) {
+// claimLate has a link answer for VIPs that it has probed, and announce them. It reports
+// false where that is to be tried again: another process holds one. A change must be under
+// way.
+func (n *network) claimLate(b *Balancer, f *netInterface, link Link, probed []netip.Addr) bool {
+	if err := n.hold(&b.cfg, n.wantedHolds(b.roles, &b.cfg)); err != nil {
+		n.logger.Error("VIPs not claimed on an interface that came", "interface", f.name, "reason", err.Error())
+		return false
+	}
 	if !f.link.setProbed(link, probed) {
-		return
+		return true
 	}
 	noIPv6, err := n.setVIPs(f.number, n.claimed[f.number])
 	if err != nil {
 		n.logger.Error("VIPs not claimed on an interface that came", "interface", f.name, "reason", err.Error())
-		return
+		return true
 	}
 	n.setNoIPv6(f.number, noIPv6)
 	n.announceOn(b, f.number)
+	return true
 }

@@ -113,8 +113,8 @@ func TestHealthShowsTheRunningBalancer(t *testing.T) {
 		}
 	}
 
-	// A second one does not take the socket away.
-	s.file = write(t, checkedServices)
+	// A second one does not take the socket away, nor run without it.
+	s.file, s.wanted = write(t, checkedServices), false
 	if err := s.run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "another process serves it") {
 		t.Errorf("a second balancer: %v", err)
 	}
