@@ -24,6 +24,7 @@ type Key struct {
 	List     bool     // may be given several times
 	Flag     bool     // true or false
 	Secret   bool     // its value is never shown
+	ShownTo  string   // of a Secret: what ends the part that is shown, as the = of NAME=value; "" shows nothing
 	Required bool     // must be given
 
 	set   func(string) error
@@ -152,14 +153,16 @@ func (k *Keys) Choice(p *string, names, def, about string, choices ...string) {
 }
 
 // List binds a key to the list of all values given.
-func (k *Keys) List(p *[]string, names, about string) {
-	k.Func(names, "", about, "a list of texts without control characters", func(s string) error {
+func (k *Keys) List(p *[]string, names, about string) *Key {
+	key := k.Func(names, "", about, "a list of texts without control characters", func(s string) error {
 		if strings.ContainsFunc(s, unicode.IsControl) {
 			return errNotAllowed
 		}
 		*p = append(*p, s)
 		return nil
-	}).List = true
+	})
+	key.List = true
+	return key
 }
 
 // Expect binds two keys to what an answer must match: expect (ldirectord's receive), a
@@ -167,12 +170,8 @@ func (k *Keys) List(p *[]string, names, about string) {
 func (k *Keys) Expect(p **regexp.Regexp, what string) {
 	var pattern, text *regexp.Regexp
 	k.Func("expect,receive", "", "pattern that must match "+what, "a regular expression, RE2", func(s string) (err error) {
-		if s == "" {
-			return nil
-		}
-		var wrong *syntax.Error
-		if pattern, err = regexp.Compile(s); errors.As(err, &wrong) {
-			return fmt.Errorf("%s: %s", wrong.Code, wrong.Expr)
+		if s != "" {
+			pattern, err = compilePattern(s)
 		}
 		return err
 	})
@@ -189,6 +188,16 @@ func (k *Keys) Expect(p **regexp.Regexp, what string) {
 		}
 		return nil
 	})
+}
+
+// compilePattern reads a regular expression; its error is a ParamError's Problem.
+func compilePattern(s string) (*regexp.Regexp, error) {
+	p, err := regexp.Compile(s)
+	var wrong *syntax.Error
+	if errors.As(err, &wrong) {
+		return nil, fmt.Errorf("%s: %s", wrong.Code, wrong.Expr)
+	}
+	return p, err
 }
 
 // Status binds the key status to the codes that mean up.

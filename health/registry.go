@@ -73,7 +73,7 @@ func (r *Registry) New(name string, p Peer, params map[string]any) (key string, 
 		p.Dial, p.Listen = p.Source.Dial, p.Source.Listen
 	}
 	p.Dial = p.Dial.dial // which is the host's own where it was nil
-	k, c, connects := t.bind(p)
+	k, c, all := t.bind(p)
 	given, wrong := r.set(k, params)
 	errs = append(errs, wrong...)
 	if t.Transport != "" && !p.Addr.Addr().IsValid() {
@@ -87,8 +87,8 @@ func (r *Registry) New(name string, p Peer, params map[string]any) (key string, 
 	if len(errs) > 0 {
 		return "", nil, errs
 	}
-	if *connects > 0 {
-		c = &Alternate{Full: c, Cheap: &TCP{Addr: p.Addr, Dial: p.Dial}, N: *connects, CheapTimeout: p.ConnectTimeout}
+	if all.connects > 0 {
+		c = &Alternate{Full: c, Cheap: &TCP{Addr: p.Addr, Dial: all.header.Dial(p.Dial)}, N: all.connects, CheapTimeout: p.ConnectTimeout}
 	}
 	return checkKey(t, p, given), c, nil
 }
@@ -137,7 +137,7 @@ func (r *Registry) set(k *Keys, params map[string]any) (given []string, errs Par
 				continue
 			}
 			if key.Secret {
-				shown = fmt.Sprintf("%s=#%016x", key.Name, maphash.String(r.seed, v))
+				shown = key.Name + "=" + r.hide(key, v)
 			}
 			given = append(given, shown)
 		}
@@ -149,6 +149,15 @@ func (r *Registry) set(k *Keys, params map[string]any) (given []string, errs Par
 	}
 	slices.Sort(given)
 	return given, errs
+}
+
+// hide is a secret as it is shown: what of it may be, and a hash.
+func (r *Registry) hide(k *Key, v string) string {
+	hash := fmt.Sprintf("#%016x", maphash.String(r.seed, v))
+	if name, _, ok := strings.Cut(v, k.ShownTo); ok && name != "" {
+		return strconv.Quote(name + k.ShownTo + hash)
+	}
+	return hash
 }
 
 // finish runs what was given to Then, now that all values are set.

@@ -123,6 +123,7 @@ func (n *network) refuseVRFs() error {
 func (n *network) setRoutesLocked(b *Balancer, routes map[netip.Addr]serverRoute) {
 	n.serverRoutes = routes
 	n.neighbors.assignLocked(b.serversLocked(), routes)
+	n.neighbors.lookAtLinksLocked(n)
 	for _, s := range b.serversLocked() {
 		s.hop = nextHop{port: noHop}
 		n.followHopLocked(b, s)
@@ -151,7 +152,7 @@ func (n *network) followHopLocked(b *Balancer, s *server) {
 		}
 		s.dp.SetMAC(nb.mac)
 	}
-	problem := to.problem(nb, s)
+	problem := to.problem(nb, s, b.env.Now())
 	b.setServerStateLocked(s, sourceRoute, problem != "", problem, time.Time{})
 }
 
@@ -170,12 +171,16 @@ func (n *network) setPathLocked(b *Balancer, s *server, to *serverRoute) {
 
 // problem returns why packets do not reach a server by nb, "" where they may. Where a
 // check of it passes, a neighbor that has gone silent is there all the same.
-func (r *serverRoute) problem(nb *neighbor, s *server) string {
+func (r *serverRoute) problem(nb *neighbor, s *server, now time.Time) string {
 	switch {
 	case nb == nil:
 		return r.err.Error()
-	case nb.answers, nb.mac.IsZero() && !nb.overdue, !nb.mac.IsZero() && s.passes():
+	case nb.cutOff(now):
+		return fmt.Sprintf("no neighbor: interface %s: %s", nb.on, nb.link.InterfaceState)
+	case nb.answers, !nb.mac.IsZero() && s.passes():
 		return ""
+	case nb.mac.IsZero() && !nb.overdue && s.failures[sourceRoute] == "":
+		return "" // it may be about to answer
 	case nb.hop.addr == s.address:
 		return fmt.Sprintf("no neighbor: %s does not answer on %s", nb.hop.addr, nb.on)
 	}
