@@ -103,6 +103,20 @@ func TestMistakesAreAnsweredInJSON(t *testing.T) {
 	}
 }
 
+func TestSocketIsForItsOwnerAndAGroup(t *testing.T) {
+	for gid, want := range map[int]os.FileMode{-1: 0o600, os.Getgid(): 0o660} {
+		path := filepath.Join(t.TempDir(), "golb.sock")
+		l, err := ListenGroup(path, gid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("group %d: mode %v, %v, want %v", gid, info.Mode(), err, want)
+		}
+	}
+}
+
 func TestSocketIsTakenOverFromTheDeadOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "golb.sock")
 	client := &Client{Path: path}
