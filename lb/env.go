@@ -122,7 +122,7 @@ type PortConfig struct {
 type Port interface {
 	// Recv fills frames with received frames and returns their number, waiting for the
 	// first. It returns 0 and no error after Wake, and net.ErrClosed after Close. The
-	// port owns the frames; they are valid until the next call.
+	// port owns the frames; they are valid until the next call, also after Close.
 	Recv(frames []forward.Frame) (int, error)
 	// Send sends frames, of any port, and returns how many it took. It keeps none of
 	// them.
