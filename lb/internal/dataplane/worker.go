@@ -162,6 +162,9 @@ func (w *Worker) forward(x *rxPacket) Reason {
 	if x.parsed != forward.None {
 		return Reason(x.parsed)
 	}
+	if forward.DstMAC(x.frame).IsGroup() {
+		return GroupMAC
+	}
 	switch {
 	case x.packet.Frag != forward.NotFrag:
 		return w.fragment(x)
