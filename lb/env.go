@@ -234,22 +234,24 @@ type EventKind string
 const (
 	// EventReady: packets are being forwarded, and each service knows its servers, or has
 	// waited for their first results for as long as a check may take.
-	EventReady         EventKind = "ready"
-	EventServerJoined  EventKind = "server_joined"  // a new server passed its first check
-	EventServerUp      EventKind = "server_up"      // a server passed its check
-	EventServerDown    EventKind = "server_down"    // a server failed its check
-	EventServerSuspect EventKind = "server_suspect" // many connections in a row failed
-	EventServiceUp     EventKind = "service_up"     // a service has its quorum again
-	EventServiceDown   EventKind = "service_down"   // a service lost its quorum
-	EventDrained       EventKind = "drained"        // the last connection of a draining server ended
-	EventVIPConflict   EventKind = "vip_conflict"   // another host claims a VIP
-	EventNeighbor      EventKind = "neighbor"       // a next hop's MAC became known, changed or was lost
-	EventTableFull     EventKind = "table_full"     // new connections find the connection table full
-	EventTableRoom     EventKind = "table_room"     // and room again, for 10 s
-	EventInterfaceUp   EventKind = "interface_up"   // an interface of the config can be used
-	EventInterfaceDown EventKind = "interface_down" // it cannot: Reason begins with its InterfaceState
-	EventInterface     EventKind = "interface"      // its index, name, MAC or MTU changed
-	EventRole          EventKind = "role"           // a group of VIPs became active or standby
+	EventReady             EventKind = "ready"
+	EventServerJoined      EventKind = "server_joined"       // a new server passed its first check
+	EventServerUp          EventKind = "server_up"           // a server passed its check
+	EventServerDown        EventKind = "server_down"         // a server failed its check
+	EventServerSuspect     EventKind = "server_suspect"      // many connections in a row failed
+	EventServiceUp         EventKind = "service_up"          // a service has its quorum again
+	EventServiceDown       EventKind = "service_down"        // a service lost its quorum
+	EventDrained           EventKind = "drained"             // the last connection of a draining server ended
+	EventVIPConflict       EventKind = "vip_conflict"        // another host claims a VIP
+	EventNeighbor          EventKind = "neighbor"            // a next hop's MAC became known, changed or was lost
+	EventTableFull         EventKind = "table_full"          // new connections find the connection table full
+	EventTableRoom         EventKind = "table_room"          // and room again, for 10 s
+	EventInterfaceUp       EventKind = "interface_up"        // an interface of the config can be used
+	EventInterfaceDown     EventKind = "interface_down"      // it cannot: Reason begins with its InterfaceState
+	EventInterface         EventKind = "interface"           // its index, name, MAC or MTU changed
+	EventRole              EventKind = "role"                // a group of VIPs became active or standby
+	EventLocalTrouble      EventKind = "local_trouble"       // this host cannot make checks
+	EventLocalTroubleEnded EventKind = "local_trouble_ended" // it can again
 )
 
 // Event is a change that may matter to an operator.

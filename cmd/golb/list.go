@@ -38,6 +38,9 @@ reason; there is none where it forwarded all.`,
 			printInterface(w, &st.Interfaces[i])
 		}
 		printDrops(w, st.Drops)
+		if st.Trouble != "" {
+			fmt.Fprintln(w, st.Trouble)
+		}
 		return nil
 	})
 }
