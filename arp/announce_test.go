@@ -40,8 +40,8 @@ func TestVIPsAreAnnouncedAsConfigured(t *testing.T) {
 				time.Sleep(20*time.Second - tc.took)
 				each := len(announcement(macOf(1), w.addr(100)))
 				var got []time.Duration
-				for i, h := range p.sent() {
-					if !h.override || !group(h.dst) || h.claimed != w.addr(100) {
+				for i, h := range p.announcements() {
+					if h.claimed != w.addr(100) {
 						n.t.Errorf("%+v", h)
 					}
 					if i%each == 0 {
@@ -75,7 +75,7 @@ func TestAnnouncementsAreLimitedInRate(t *testing.T) {
 		start := time.Now()
 		must(t, l.Announce(t.Context(), addrs...))
 		frames, each, atOnce := map[netip.Addr]int{}, len(announcement(macOf(1), v4.addr(100))), 0
-		for _, h := range p.sent() {
+		for _, h := range p.announcements() {
 			frames[h.claimed]++
 			if h.at.Equal(start) {
 				atOnce++
@@ -107,7 +107,7 @@ func TestAnnouncementsAreOnTheWireWhenAnnounceReturns(t *testing.T) {
 		must(n.t, l.SetVIPs(vips))
 		must(n.t, l.Announce(n.t.Context(), addrs...))
 		must(n.t, l.Close())
-		if got, want := len(p.sent()), 250*len(announcement(macOf(1), w.addr(1))); got != want {
+		if got, want := len(p.announcements()), 250*len(announcement(macOf(1), w.addr(1))); got != want {
 			n.t.Errorf("%d frames sent, want %d", got, want)
 		}
 	})
@@ -120,7 +120,7 @@ func TestAnnounceOfAnotherAddressIsAnError(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "arp: announce "+w.addr(100).String()+" on eth0: ") {
 			n.t.Errorf("got %v", err)
 		}
-		if len(p.sent()) != 0 {
+		if len(p.announcements()) != 0 {
 			n.t.Error("announced all the same")
 		}
 	})
@@ -139,7 +139,7 @@ func TestWithdrawnVIPIsAnnouncedNoMore(t *testing.T) {
 		}
 		n.reset()
 		time.Sleep(time.Minute)
-		if len(p.sent()) != 0 {
+		if len(p.announcements()) != 0 {
 			n.t.Error("announced after it was withdrawn")
 		}
 	})
@@ -152,7 +152,7 @@ func TestLinkThatIsBackIsAnnouncedOn(t *testing.T) {
 		want := func(m mac) {
 			n.t.Helper()
 			time.Sleep(10 * time.Second)
-			sent := p.sent()
+			sent := p.announcements()
 			if len(sent) != 10*len(announcement(m, w.addr(100))) {
 				n.t.Errorf("%d frames", len(sent))
 			}
@@ -172,7 +172,7 @@ func TestLinkThatIsBackIsAnnouncedOn(t *testing.T) {
 		want(macOf(7))
 		p.set(func(s *state) { s.addrs, s.moved = []netip.Prefix{netip.MustParsePrefix(w.host(1))}, false })
 		time.Sleep(10 * time.Second)
-		if len(p.sent()) != 0 {
+		if len(p.announcements()) != 0 {
 			n.t.Error("announced for a new host address")
 		}
 	})

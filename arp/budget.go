@@ -36,12 +36,21 @@ func (b *budget) reserve(now time.Time) time.Time {
 	return b.empty
 }
 
-// logBudget limits the log lines of one kind that packets can cause.
-type logBudget struct {
-	budget
-	omitted int // lines since the last one
+// LogLimit limits the log lines of one kind that packets can cause: ten at once, then one in
+// ten seconds. The zero value is ready. It is not safe for concurrent use.
+type LogLimit struct {
+	lines   budget
+	omitted int // since the last line
 }
 
-func newLogBudget() *logBudget {
-	return &logBudget{budget: budget{interval: 10 * time.Second, burst: 10}}
+// Take reports whether a line may be written now, and how many were omitted since the last
+// one, which the line is to say.
+func (l *LogLimit) Take(now time.Time) (omitted int, ok bool) {
+	l.lines.interval, l.lines.burst = 10*time.Second, 10
+	if !l.lines.take(now, 1) {
+		l.omitted++
+		return 0, false
+	}
+	omitted, l.omitted = l.omitted, 0
+	return omitted, true
 }

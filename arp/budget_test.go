@@ -35,18 +35,18 @@ func TestLogLinesThatPacketsCauseAreLimited(t *testing.T) {
 	m, _ := newTestMachine(t)
 	m.log = slog.New(slog.NewTextHandler(&log, nil))
 	for i := range 100 {
-		m.logLimited(m.logs.silent, epoch.Add(time.Duration(i)*time.Millisecond), slog.LevelWarn, "silent")
+		m.logLimited(&m.logs.silent, epoch.Add(time.Duration(i)*time.Millisecond), slog.LevelWarn, "silent")
 	}
 	if c := strings.Count(log.String(), "\n"); c != 10 || strings.Contains(log.String(), "omitted") {
 		t.Errorf("%d lines:\n%s", c, log.String())
 	}
 	log.Reset()
-	m.logLimited(m.logs.silent, epoch.Add(10*time.Second), slog.LevelWarn, "silent")
+	m.logLimited(&m.logs.silent, epoch.Add(10*time.Second), slog.LevelWarn, "silent")
 	if !strings.Contains(log.String(), "omitted=90") {
 		t.Errorf("log:\n%s", log.String())
 	}
 	log.Reset()
-	m.logLimited(m.logs.silent, epoch.Add(20*time.Second), slog.LevelWarn, "silent")
+	m.logLimited(&m.logs.silent, epoch.Add(20*time.Second), slog.LevelWarn, "silent")
 	if log.Len() == 0 || strings.Contains(log.String(), "omitted") {
 		t.Errorf("log:\n%s", log.String())
 	}

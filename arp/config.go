@@ -45,7 +45,7 @@ type Config struct {
 	OnConflict func(Conflict)
 	// OnNeighborConflict is called when another host claims the address of a neighbor that
 	// still answers at its known MAC, at most once in 10 s for each neighbor. If nil, such
-	// conflicts are only logged and counted.
+	// conflicts are logged, and counted.
 	OnNeighborConflict func(NeighborConflict)
 }
 

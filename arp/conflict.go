@@ -10,9 +10,10 @@ const (
 	// conflictInterval is the least time between two defenses of an address, DEFEND_INTERVAL
 	// of RFC 5227 §1.1. A host that claims a VIP is asked as often whether it still does.
 	conflictInterval = 10 * time.Second
-	// verifyInterval is about the time from one question of the link for a VIP of its own
-	// to the next: who answers is in conflict with it.
-	verifyInterval = time.Minute
+	// firstVerification is about the time from the begin of a VIP to the link's first question
+	// for it, verifyInterval from there to the next: who answers is in conflict with it.
+	firstVerification = time.Second
+	verifyInterval    = time.Minute
 	// maxClaimants is how many hosts in conflict about one VIP are told apart.
 	maxClaimants = 4
 )
@@ -138,7 +139,7 @@ func (m *machine) noteConflict(v *vip, c *claimant, now time.Time) {
 		what = "arp: another host claims a VIP no longer"
 		delete(v.claimants, c.conflict.MAC)
 	}
-	m.logLimited(m.logs.conflict, now, slog.LevelWarn, what, "vip", v.Addr, "mac", hardware(c.conflict.MAC).String())
+	m.logLimited(&m.logs.conflict, now, slog.LevelWarn, what, "vip", v.Addr, "mac", hardware(c.conflict.MAC).String())
 }
 
 // tellConflict returns the call that tells of a conflict, unless that is known. A claimant

@@ -171,6 +171,13 @@ func (p *port) sent() []sentFrame {
 	return hs
 }
 
+// announcements are what the port announced since then.
+func (p *port) announcements() []sentFrame {
+	return slices.DeleteFunc(p.sent(), func(h sentFrame) bool {
+		return !group(h.dst) || !h.override || h.asked.IsValid() && h.asked != h.claimed
+	})
+}
+
 func (n *lan) reset() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

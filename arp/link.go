@@ -208,7 +208,7 @@ func (l *Link) Resolve(addr netip.Addr, changed func(mac [6]byte, ok bool)) (sto
 	a, err := checkAddr(addr)
 	if err != nil {
 		l.do(func(m *machine, now time.Time) {
-			m.logLimited(m.logs.badAddress, now, slog.LevelError, "arp: cannot resolve", "error", err)
+			m.logLimited(&m.logs.badAddress, now, slog.LevelError, "arp: cannot resolve", "error", err)
 		})
 		return func() {}
 	}

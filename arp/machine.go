@@ -21,7 +21,7 @@ type machine struct {
 	random     func() float64          // in [0, 1), to spread requests
 	timers     timers
 	stats      Stats
-	logs       logBudgets
+	logs       logLimits
 	sourceless [2]bool // was logged: no address to ask from, for IPv4 and IPv6
 
 	link    state
@@ -54,9 +54,9 @@ type notice struct {
 	prepare func() func() // with the lock held; returns the call, to make without it, or nil
 }
 
-// logBudgets limit log lines by kind.
-type logBudgets struct {
-	conflict, neighborConflict, moved, silent, sendError, badAddress *logBudget
+// logLimits are by kind.
+type logLimits struct {
+	conflict, neighborConflict, moved, silent, sendError, badAddress LogLimit
 }
 
 func newMachine(cfg Config, link state) *machine {
@@ -71,10 +71,6 @@ func newMachine(cfg Config, link state) *machine {
 		confirmations: budget{interval: time.Millisecond, burst: 1000},
 		announcements: budget{interval: time.Millisecond, burst: 1000},
 		verifications: budget{interval: 50 * time.Millisecond, burst: 20},
-		logs: logBudgets{
-			conflict: newLogBudget(), neighborConflict: newLogBudget(), moved: newLogBudget(),
-			silent: newLogBudget(), sendError: newLogBudget(), badAddress: newLogBudget(),
-		},
 	}
 }
 
@@ -159,19 +155,18 @@ func (m *machine) transmit(count *uint64, frames ...[]byte) {
 // sendFailed counts a frame that the interface refused.
 func (m *machine) sendFailed(err error, now time.Time) {
 	m.stats.SendErrors++
-	m.logLimited(m.logs.sendError, now, slog.LevelWarn, "arp: frame not sent", "error", err, "send_errors", m.stats.SendErrors)
+	m.logLimited(&m.logs.sendError, now, slog.LevelWarn, "arp: frame not sent", "error", err, "send_errors", m.stats.SendErrors)
 }
 
-// logLimited logs a line of a kind that packets can cause, within the budget of the kind.
-func (m *machine) logLimited(b *logBudget, now time.Time, level slog.Level, msg string, args ...any) {
-	if !b.take(now, 1) {
-		b.omitted++
+// logLimited logs a line of a kind that packets can cause, within the limit of the kind.
+func (m *machine) logLimited(limit *LogLimit, now time.Time, level slog.Level, msg string, args ...any) {
+	omitted, ok := limit.Take(now)
+	if !ok {
 		return
 	}
 	args = append(args, "interface", m.cfg.Interface)
-	if b.omitted > 0 {
-		args = append(args, "omitted", b.omitted)
-		b.omitted = 0
+	if omitted > 0 {
+		args = append(args, "omitted", omitted)
 	}
 	m.log.Log(context.Background(), level, msg, args...)
 }

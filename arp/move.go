@@ -58,7 +58,7 @@ func (m *machine) checkMove(n *neighbor, now time.Time) {
 	mv := &n.move
 	if mv.asked == attempts {
 		m.stats.NeighborsMoved++
-		m.logLimited(m.logs.moved, now, slog.LevelInfo, "arp: neighbor has moved", "address", n.addr,
+		m.logLimited(&m.logs.moved, now, slog.LevelInfo, "arp: neighbor has moved", "address", n.addr,
 			"mac", hardware(mv.to).String(), "old", hardware(n.mac).String())
 		m.setMAC(n, mv.to, now)
 		return
@@ -83,10 +83,11 @@ func (m *machine) refuseMove(n *neighbor, now time.Time) {
 		return
 	}
 	mv.told = now
-	m.logLimited(m.logs.neighborConflict, now, slog.LevelWarn, "arp: two hosts have the address of a neighbor, which stays at the first",
-		"address", n.addr, "mac", hardware(n.mac).String(), "claimant", hardware(mv.to).String())
 	if m.cfg.OnNeighborConflict != nil {
 		mv.last = NeighborConflict{Addr: n.addr, MAC: n.mac, Claimant: mv.to, Interface: m.cfg.Interface}
 		m.notify(&mv.notice)
+		return
 	}
+	m.logLimited(&m.logs.neighborConflict, now, slog.LevelWarn, "arp: two hosts have the address of a neighbor, which stays at the first",
+		"address", n.addr, "mac", hardware(n.mac).String(), "claimant", hardware(mv.to).String())
 }

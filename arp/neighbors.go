@@ -129,7 +129,7 @@ func (m *machine) lost(n *neighbor, now time.Time) {
 	if n.mac != (mac{}) {
 		args = append(args, "mac", hardware(n.mac).String())
 	}
-	m.logLimited(m.logs.silent, now, slog.LevelWarn, "arp: neighbor does not answer", args...)
+	m.logLimited(&m.logs.silent, now, slog.LevelWarn, "arp: neighbor does not answer", args...)
 	if n.valid {
 		n.valid = false
 		m.known--

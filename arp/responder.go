@@ -39,7 +39,7 @@ func (m *machine) setVIPs(vips map[netip.Addr]VIP, now time.Time) {
 			v = &vip{claimants: map[mac]*claimant{}}
 			v.series.timer.fire = func(now time.Time) { m.announceNext(v, now) }
 			v.verification.fire = func(now time.Time) { m.verify(v, now) }
-			m.timers.set(&v.verification, now.Add(m.spread(verifyInterval)))
+			m.timers.set(&v.verification, now.Add(m.spread(firstVerification)))
 			m.vips[a] = v
 		}
 		v.VIP = cfg

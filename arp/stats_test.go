@@ -65,7 +65,7 @@ func TestStatsCountByKind(t *testing.T) {
 				for now := epoch; m.stats.NeighborsLost == 0 && now.Before(epoch.Add(time.Minute)); now = now.Add(time.Second) {
 					m.timers.run(now)
 				}
-				m.stats.RequestsSent, m.stats.ProbesSent = 0, 0
+				m.stats.RequestsSent, m.stats.ProbesSent, m.stats.VerificationsSent = 0, 0, 0
 			}, map[string]int{told: 1, "neighbors_learned": 1, "neighbors_lost": 1}},
 		} {
 			t.Run(w.name+"/"+tc.name, func(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -17,8 +16,9 @@ import (
 // External runs a command: ldirectord's external, keepalived's MISC_CHECK. Exit
 // status 0 is up. Its arguments are Args, then, as with ldirectord, the service's
 // address and port (0 and 0 where there is none) and the server's address and port.
-// Its environment is that of this process, GOLB_VIP, GOLB_VPORT, GOLB_RIP and
-// GOLB_RPORT with the same four values, and Env.
+// Its environment is GOLB_VIP, GOLB_VPORT, GOLB_RIP and GOLB_RPORT with the same four
+// values, Env, and of this process's, which may have secrets, only PATH, HOME, USER, LOGNAME,
+// SHELL, LANG, LANGUAGE, TZ, TMPDIR, and what begins with LC_ or GOLB_.
 //
 // The command leads a process group. When the check's timeout has passed or the command
 // has ended, the rest of the group is killed: nothing that it started outlives the
@@ -40,7 +40,7 @@ func (c *External) Check(ctx context.Context) error {
 	}
 	server, serverPort := c.Addr.Addr().String(), strconv.Itoa(int(c.Addr.Port()))
 	cmd := exec.CommandContext(ctx, c.Command, append(c.Args[:len(c.Args):len(c.Args)], service, port, server, serverPort)...)
-	cmd.Env = append(os.Environ(), "GOLB_VIP="+service, "GOLB_VPORT="+port, "GOLB_RIP="+server, "GOLB_RPORT="+serverPort)
+	cmd.Env = append(procgroup.Environ(), "GOLB_VIP="+service, "GOLB_VPORT="+port, "GOLB_RIP="+server, "GOLB_RPORT="+serverPort)
 	cmd.Env = append(cmd.Env, c.Env...)
 	var out tail
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -88,7 +88,8 @@ func ExternalType() Type {
 			c := &External{Addr: p.Addr, Service: p.Service}
 			k.String(&c.Command, "command,checkcommand", "", "program to run").Require("/bin/true")
 			k.List(&c.Args, "arg", "argument before VIP, port, RIP and port")
-			k.List(&c.Env, "env", "NAME=value, added to its environment")
+			env := k.List(&c.Env, "env", "NAME=value, added to its environment")
+			env.Secret, env.ShownTo = true, "="
 			return c
 		}}
 }

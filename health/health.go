@@ -85,9 +85,7 @@ func (f DialFunc) dial(ctx context.Context, network, address string) (net.Conn, 
 	if f != nil {
 		return f(ctx, network, address)
 	}
-	// Enabling keep-alive costs four system calls; a check ends before the first one.
-	d := net.Dialer{KeepAlive: -1}
-	return d.DialContext(ctx, network, address)
+	return Source{}.Dial(ctx, network, address)
 }
 
 // Settings are how often a target is checked and how many results change its state. The

@@ -112,7 +112,7 @@ func httpType(name, about string, port uint16, secure bool) Type {
 // bindRequest adds the keys of an HTTP request and of its answer.
 func bindRequest(k *Keys, method *string, header *http.Header, status *StatusSet, expect **regexp.Regexp) {
 	k.Choice(method, "method,httpmethod", "GET", "method", "GET", "HEAD", "OPTIONS", "POST")
-	k.Func("header", "", "header added to the request", `a list of "Name: value", or a mapping; for Host there is a key`, func(s string) error {
+	key := k.Func("header", "", "header added to the request", `a list of "Name: value", or a mapping; for Host there is a key`, func(s string) error {
 		name, value, ok := strings.Cut(s, ":")
 		name = http.CanonicalHeaderKey(strings.TrimSpace(name))
 		if !ok || name == "" || name == "Host" || strings.ContainsAny(s, "\r\n\x00") {
@@ -123,7 +123,8 @@ func bindRequest(k *Keys, method *string, header *http.Header, status *StatusSet
 		}
 		header.Add(name, strings.TrimSpace(value))
 		return nil
-	}).List = true
+	})
+	key.List, key.Secret, key.ShownTo = true, true, ":"
 	k.Status(status)
 	k.Expect(expect, "the body")
 	k.Then(func() error {

@@ -24,6 +24,7 @@ type Key struct {
 	List     bool     // may be given several times
 	Flag     bool     // true or false
 	Secret   bool     // its value is never shown
+	ShownTo  string   // of a Secret: what ends the part that is shown, as the = of NAME=value; "" shows nothing
 	Required bool     // must be given
 
 	set   func(string) error
@@ -152,14 +153,16 @@ func (k *Keys) Choice(p *string, names, def, about string, choices ...string) {
 }
 
 // List binds a key to the list of all values given.
-func (k *Keys) List(p *[]string, names, about string) {
-	k.Func(names, "", about, "a list of texts without control characters", func(s string) error {
+func (k *Keys) List(p *[]string, names, about string) *Key {
+	key := k.Func(names, "", about, "a list of texts without control characters", func(s string) error {
 		if strings.ContainsFunc(s, unicode.IsControl) {
 			return errNotAllowed
 		}
 		*p = append(*p, s)
 		return nil
-	}).List = true
+	})
+	key.List = true
+	return key
 }
 
 // Expect binds two keys to what an answer must match: expect (ldirectord's receive), a

@@ -71,7 +71,7 @@ func (c *Ping) Check(ctx context.Context) error {
 func (c *Ping) listen() (conn net.PacketConn, privileged bool, err error) {
 	listen := c.Listen
 	if listen == nil {
-		listen = func(network, address string) (net.PacketConn, error) { return icmp.ListenPacket(network, address) }
+		listen = Source{}.Listen
 	}
 	ping, raw, any := "udp4", "ip4:icmp", "0.0.0.0"
 	if c.Addr.Is6() && !c.Addr.Is4In6() {

@@ -55,6 +55,10 @@ func dialReason(ctx context.Context, address string, err error) error {
 // netReason returns a network error without the operation and the addresses, which
 // reasons name anyway; every kind of timeout becomes errTimeout.
 func netReason(ctx context.Context, err error) error {
+	var local localTrouble
+	if errors.As(err, &local) {
+		return local
+	}
 	var timeout net.Error
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
 		errors.As(err, &timeout) && timeout.Timeout() && !NotTried(err) {

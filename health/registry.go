@@ -68,9 +68,14 @@ func (r *Registry) New(name string, p Peer, params map[string]any) (key string, 
 	if p.Addr.Port() == 0 {
 		p.Addr = netip.AddrPortFrom(p.Addr.Addr(), t.Port)
 	}
+	errs := sourceProblem(t, p)
+	if p.Source != (Source{}) {
+		p.Dial, p.Listen = p.Source.Dial, p.Source.Listen
+	}
 	p.Dial = p.Dial.dial // which is the host's own where it was nil
 	k, c, connects := t.bind(p)
-	given, errs := r.set(k, params)
+	given, wrong := r.set(k, params)
+	errs = append(errs, wrong...)
 	if t.Transport != "" && !p.Addr.Addr().IsValid() {
 		errs = append(errs, ParamError{Key: "address", Problem: "must be given"})
 	} else if (t.Transport == "tcp" || t.Transport == "udp") && p.Addr.Port() == 0 {
@@ -132,7 +137,7 @@ func (r *Registry) set(k *Keys, params map[string]any) (given []string, errs Par
 				continue
 			}
 			if key.Secret {
-				shown = fmt.Sprintf("%s=#%016x", key.Name, maphash.String(r.seed, v))
+				shown = key.Name + "=" + r.hide(key, v)
 			}
 			given = append(given, shown)
 		}
@@ -144,6 +149,15 @@ func (r *Registry) set(k *Keys, params map[string]any) (given []string, errs Par
 	}
 	slices.Sort(given)
 	return given, errs
+}
+
+// hide is a secret as it is shown: what of it may be, and a hash.
+func (r *Registry) hide(k *Key, v string) string {
+	hash := fmt.Sprintf("#%016x", maphash.String(r.seed, v))
+	if name, _, ok := strings.Cut(v, k.ShownTo); ok && name != "" {
+		return strconv.Quote(name + k.ShownTo + hash)
+	}
+	return hash
 }
 
 // finish runs what was given to Then, now that all values are set.
@@ -174,6 +188,9 @@ func checkKey(t Type, p Peer, given []string) string {
 	}
 	if p.Name != "" {
 		parts = append(parts, "as", p.Name)
+	}
+	if from := p.Source.String(); from != "" {
+		parts = append(parts, from)
 	}
 	return strings.Join(append(parts, given...), " ")
 }

@@ -82,7 +82,7 @@ func (c *SYN) local(ctx context.Context) (netip.Addr, error) {
 func (c *SYN) listen(local netip.Addr) (net.PacketConn, error) {
 	listen, network := c.Listen, "ip4:tcp"
 	if listen == nil {
-		listen = net.ListenPacket
+		listen = Source{}.Listen
 	}
 	if local.Is6() {
 		network = "ip6:tcp"

@@ -38,6 +38,7 @@ type Peer struct {
 	// ConnectTimeout bounds the connects between full checks (connects); 0 is no bound but
 	// the check's own.
 	ConnectTimeout time.Duration
+	Source         Source     // of the check's packets; the zero value where Dial or Listen is given
 	Dial           DialFunc   // opens the check's connections; nil is the host's own
 	Listen         ListenFunc // opens its packet sockets; nil is the host's own
 }

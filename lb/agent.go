@@ -40,9 +40,12 @@ type Agent struct {
 	// ten times its own where it is idle. percent: the weight is the server's own × number /
 	// 100, as HAProxy computes, and some appliances. Either way 0 is the least weight, 1:
 	// servers that are all busy still share all connections.
-	Scale    string        `yaml:"scale"`
-	Interval time.Duration `yaml:"interval"` // from question to question; 0 means 5 s
-	Timeout  time.Duration `yaml:"timeout"`  // of one question; 0 means 3 s
+	Scale string `yaml:"scale"`
+	// Source and Interface are those of Check, for the agent.
+	Source    netip.Addr    `yaml:"source"`
+	Interface string        `yaml:"interface"`
+	Interval  time.Duration `yaml:"interval"` // from question to question; 0 means 5 s
+	Timeout   time.Duration `yaml:"timeout"`  // of one question; 0 means 3 s
 }
 
 // The values of Agent.Type and Agent.Scale.
@@ -68,6 +71,7 @@ func (v *validator) agent(path string, a *Agent) {
 		v.fail(path+".type", a.Type, "unknown type", strings.Join([]string{agentTCP, agentHTTP, agentNone}, ", "))
 	}
 	v.checkAddress(path, "address", a.Address)
+	v.source(path, a.Source, a.Interface)
 	if a.Path != "" && (a.Type == agentTCP || !strings.HasPrefix(a.Path, "/")) {
 		v.fail(path+".path", a.Path, "not allowed", "a path that begins with /, with http only")
 	}
@@ -207,7 +211,11 @@ func (b *Balancer) agentTarget(s *Service, r *Server) health.Target {
 	if a.Send != "" {
 		c.Send = a.Send + "\n"
 	}
-	key := fmt.Sprintf("agent %s %q, every %v, timeout %v", a.describe(c.Addr), a.Send, a.Interval, a.Timeout)
+	from := health.Source{Addr: a.Source, Interface: a.Interface}
+	if from != (health.Source{}) {
+		c.Dial = from.Dial
+	}
+	key := fmt.Sprintf("agent %s %q %s, every %v, timeout %v", a.describe(c.Addr), a.Send, from, a.Interval, a.Timeout)
 	ask := func(ctx context.Context) error {
 		r, err := c.Query(ctx)
 		if err == nil {

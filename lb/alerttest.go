@@ -74,7 +74,7 @@ func sampleEvents(now time.Time, service string) (list []Event) {
 			e.Service, e.Server, e.Up, e.Servers = service, "test server", 1, 2
 		case EventServiceUp, EventServiceDown:
 			e.Service, e.Servers = service, 2
-		case EventVIPConflict:
+		case EventVIPConflict, EventConflictEnded:
 			e.VIP = netip.AddrFrom4([4]byte{192, 0, 2, 1})
 		case EventInterfaceUp, EventInterfaceDown, EventInterface:
 			e.Interface = "eth0"

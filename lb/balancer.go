@@ -48,8 +48,9 @@ type Balancer struct {
 	notifiers    atomic.Pointer[notifiers]
 	resultsKnown chan struct{} // holds one: a service waits no longer for its servers' first results
 
-	reports sync.Mutex // noted events in their order; taken before mu
-	events  sync.Mutex // one event at a time
+	reports   sync.Mutex // noted events in their order; taken before mu
+	events    sync.Mutex // one event at a time
+	logLimits logLimits
 }
 
 // New makes a balancer with a config that Validate accepts; otherwise it fails with
@@ -66,6 +67,7 @@ func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 		byMatch: map[string]*service{}, roles: map[string]Role{},
 	}
 	b.start = b.env.Now()
+	b.nextHops.now = b.env.Now
 	size := cfg.MaxConnections
 	if size == 0 {
 		size = defaultConnection

@@ -87,6 +87,9 @@ func (c *Check) inherit(all []Check, types *health.Registry) int {
 		}
 		c.Port = cmp.Or(c.Port, like.Port)
 	}
+	if c.Source == (netip.Addr{}) && c.Interface == "" { // they are one setting
+		c.Source, c.Interface = like.Source, like.Interface
+	}
 	c.Interval, c.Fast, c.Timeout = cmp.Or(c.Interval, like.Interval), cmp.Or(c.Fast, like.Fast), cmp.Or(c.Timeout, like.Timeout)
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, like.ConnectTimeout)
 	c.Fall, c.Rise, c.Unchecked = cmp.Or(c.Fall, like.Fall), cmp.Or(c.Rise, like.Rise), cmp.Or(c.Unchecked, like.Unchecked)
@@ -109,6 +112,7 @@ func (s *Service) peer(r *Server, c *Check) health.Peer {
 	return health.Peer{
 		Addr:    netip.AddrPortFrom(addr, cmp.Or(c.Port, r.Port, s.checkedPort())),
 		Service: netip.AddrPortFrom(s.anyVIP(), s.Port), ConnectTimeout: c.ConnectTimeout,
+		Source: health.Source{Addr: c.Source, Interface: c.Interface},
 	}
 }
 

@@ -39,6 +39,12 @@ func (v *validator) givenChecks(path string, first Check, more []Check) []givenC
 	return all
 }
 
+// gives reports whether a check itself has a key of package health.
+func (c *givenCheck) gives(key string) bool {
+	_, param := c.Params[key]
+	return param || key == "source" && c.Source.IsValid() || key == "interface" && c.Interface != ""
+}
+
 // check finds the mistakes in a service's checks and its servers' own.
 func (v *validator) check(path string, s *Service) {
 	given := v.givenChecks(path, s.Check, s.MoreChecks)
@@ -108,7 +114,21 @@ func (v *validator) checkSettings(c *givenCheck) {
 		v.fail(c.path+".unchecked", u, "unknown word", uncheckedDown+" or "+uncheckedUp)
 	}
 	v.checkAddress(c.path, "address", c.Address)
+	v.source(c.path, c.Source, c.Interface)
 }
+
+// source checks where the packets of a check or agent come from.
+func (v *validator) source(path string, addr netip.Addr, dev string) {
+	if addr.IsValid() && !isHostAddr(addr) {
+		v.fail(path+".source", addr, "not an address of a host", "a unicast IPv4 or IPv6 address without a zone")
+	}
+	if len(dev) > maxInterfaceName || strings.ContainsAny(dev, " \t\n/:") {
+		v.fail(path+".interface", dev, "not the name of an interface", "a name, as ip link shows it")
+	}
+}
+
+// maxInterfaceName is the length of the longest name of an interface (IFNAMSIZ).
+const maxInterfaceName = 15
 
 // duration checks a time that has a default where it is 0.
 func (v *validator) duration(path, key string, d, least time.Duration) {
@@ -127,7 +147,7 @@ func (v *validator) checkParams(s *Service, r *Server, c *Check, inherited strin
 	if !peer.Addr.Addr().IsValid() {
 		peer.Addr = netip.AddrPortFrom(netip.IPv6Unspecified(), peer.Addr.Port())
 	}
-	same := rightCheck{is4: peer.Addr.Addr().Is4(), port: peer.Addr.Port() != 0, params: c.Params}
+	same := rightCheck{is4: peer.Addr.Addr().Is4(), port: peer.Addr.Port() != 0, source: peer.Source, params: c.Params}
 	if v.right[c.Type].equal(same) {
 		return
 	}
@@ -139,7 +159,7 @@ func (v *validator) checkParams(s *Service, r *Server, c *Check, inherited strin
 	}
 	for _, e := range wrong {
 		where := inherited
-		if _, given := own.Params[e.Key]; given {
+		if own.gives(e.Key) {
 			where = own.path
 		}
 		if e.Key != keyOfNone {
@@ -166,11 +186,12 @@ func (v *validator) checkParams(s *Service, r *Server, c *Check, inherited strin
 // validation. Mistakes that depend on more of an address than this are found by planCheck.
 type rightCheck struct {
 	is4, port bool // of the address: IPv4, and with a port
+	source    health.Source
 	params    map[string]any
 }
 
 func (c *rightCheck) equal(o rightCheck) bool {
-	return c != nil && c.is4 == o.is4 && c.port == o.port && reflect.DeepEqual(c.params, o.params)
+	return c != nil && c.is4 == o.is4 && c.port == o.port && c.source == o.source && reflect.DeepEqual(c.params, o.params)
 }
 
 // keyOfNone is package health's key for a mistake that is not about one key.
@@ -178,8 +199,13 @@ const keyOfNone = "check"
 
 // checkAddress checks an address that only checks go to, which may be this host.
 func (v *validator) checkAddress(path, key string, a netip.Addr) {
-	if a.IsValid() && (a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a.Zone() != "") {
+	if a.IsValid() && !isHostAddr(a) {
 		v.fail(path+"."+key, a, "not an address to ask", "a unicast IPv4 or IPv6 address without a zone")
 	}
 	v.notVIP(path+"."+key, a)
+}
+
+// isHostAddr reports whether a host can have an address, whatever its link.
+func isHostAddr(a netip.Addr) bool {
+	return !a.IsUnspecified() && !a.IsMulticast() && !a.Is4In6() && a.Zone() == ""
 }

@@ -9,6 +9,10 @@ import (
 func (c *Config) clone() Config {
 	cfg := *c
 	cfg.Interfaces, cfg.CPUs, cfg.Groups = slices.Clone(c.Interfaces), slices.Clone(c.CPUs), slices.Clone(c.Groups)
+	for i := range cfg.Groups {
+		cfg.Groups[i].Interfaces = slices.Clone(cfg.Groups[i].Interfaces)
+	}
+	cfg.Announce.Delay = clonePointer(c.Announce.Delay)
 	set := &cfg.Settings
 	set.ExpireNodestConn, set.ExpireQuiescentTemplate = clonePointer(set.ExpireNodestConn), clonePointer(set.ExpireQuiescentTemplate)
 	set.ConnReuseMode, set.PMTUDisc = clonePointer(set.ConnReuseMode), clonePointer(set.PMTUDisc)

@@ -19,17 +19,9 @@ func (c *Config) ValidateHost() error {
 	if err != nil {
 		return fmt.Errorf("lb: list interfaces: %w", err)
 	}
-	local := map[netip.Addr]string{}
-	for _, i := range interfaces {
-		addrs, err := i.Addrs()
-		if err != nil {
-			return fmt.Errorf("lb: list addresses of %s: %w", i.Name, err)
-		}
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				local[p.Addr().Unmap()] = i.Name
-			}
-		}
+	local, err := localAddrs(interfaces)
+	if err != nil {
+		return err
 	}
 	v := &validator{}
 	if len(c.CPUs) > 0 {
@@ -49,8 +41,26 @@ func (c *Config) ValidateHost() error {
 	return v.result()
 }
 
+// localAddrs returns the addresses of interfaces, with the interface of each.
+func localAddrs(interfaces []net.Interface) (map[netip.Addr]string, error) {
+	local := map[netip.Addr]string{}
+	for _, i := range interfaces {
+		addrs, err := i.Addrs()
+		if err != nil {
+			return nil, fmt.Errorf("lb: list addresses of %s: %w", i.Name, err)
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				local[p.Addr().Unmap()] = i.Name
+			}
+		}
+	}
+	return local, nil
+}
+
 // HostWarnings returns what Run starts without, and waits for: interfaces that this host does
-// not have now, that are down, or that have no carrier.
+// not have now, that are down, or that have no carrier, and sources of checks and agents
+// that it does not have.
 func (c *Config) HostWarnings() (list []string, err error) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -77,7 +87,41 @@ func (c *Config) HostWarnings() (list []string, err error) {
 			list = append(list, fmt.Sprintf("interface %s is %s", name, state))
 		}
 	}
-	return list, nil
+	local, err := localAddrs(interfaces)
+	if err != nil {
+		return nil, err
+	}
+	return append(list, c.sourceWarnings(interfaces, func(a netip.Addr) bool { return local[a] != "" })...), nil
+}
+
+// sourceWarnings returns what this host lacks of the sources of checks and agents; local
+// reports whether it has an address.
+func (c *Config) sourceWarnings(interfaces []net.Interface, local func(netip.Addr) bool) (list []string) {
+	warn := func(what string, addr netip.Addr, dev string) {
+		text := ""
+		if addr.IsValid() && !local(addr) {
+			text = fmt.Sprintf("%s: no interface of this host has the source address %s", what, addr)
+		} else if dev != "" && !slices.ContainsFunc(interfaces, func(i net.Interface) bool { return i.Name == dev }) {
+			text = fmt.Sprintf("%s: this host has no interface %s", what, dev)
+		}
+		if text != "" && !slices.Contains(list, text) {
+			list = append(list, text)
+		}
+	}
+	for i := range c.Services {
+		s := &c.Services[i]
+		checks, agents := append([]Check{s.Check}, s.MoreChecks...), []Agent{s.Agent}
+		for _, r := range s.Servers {
+			checks, agents = append(append(checks, r.Check), r.MoreChecks...), append(agents, r.Agent)
+		}
+		for _, check := range checks {
+			warn("checks of "+s.name(), check.Source, check.Interface)
+		}
+		for _, agent := range agents {
+			warn("agents of "+s.name(), agent.Source, agent.Interface)
+		}
+	}
+	return list
 }
 
 // localProblem returns the problem of a VIP that contains an address of the host.

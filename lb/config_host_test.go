@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestWarningsNameWhatTheHostsKernelWouldDo(t *testing.T) {
@@ -94,5 +96,24 @@ func TestRunLooksAtTheHost(t *testing.T) {
 	var mistakes ConfigErrors
 	if err := b.Run(t.Context()); !errors.As(err, &mistakes) || mistakes[0].Path != "cpus[0]" {
 		t.Errorf("got %v, want a mistake in cpus[0]", err)
+	}
+}
+
+func TestHostWarnsOfSourcesThatItDoesNotHave(t *testing.T) {
+	none, loopback := netip.MustParseAddr("192.0.2.99"), netip.MustParseAddr("127.0.0.1")
+	cfg := Config{Services: []Service{
+		{Name: "a", Check: Check{Source: none}, MoreChecks: []Check{{Source: none}, {Source: loopback}}, Agent: Agent{Source: none}},
+		{Name: "b", Check: Check{Interface: "golb-none"}, Servers: []Server{{Check: Check{Source: none, Interface: "lo"}}, {Check: Check{Interface: "lo"}}}},
+	}}
+	got, err := cfg.HostWarnings()
+	if err != nil {
+		t.Skip(err)
+	}
+	want := []string{
+		"checks of a: no interface of this host has the source address 192.0.2.99", "agents of a: no interface of this host has the source address 192.0.2.99",
+		"checks of b: this host has no interface golb-none", "checks of b: no interface of this host has the source address 192.0.2.99",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

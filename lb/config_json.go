@@ -59,6 +59,12 @@ func (c Group) MarshalJSON() ([]byte, error) { return toJSON(c) }
 func (c *Group) UnmarshalJSON(b []byte) error { return fromJSON(b, c) }
 
 // MarshalJSON writes the keys that a file has.
+func (c Announce) MarshalJSON() ([]byte, error) { return toJSON(c) }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (c *Announce) UnmarshalJSON(b []byte) error { return fromJSON(b, c) }
+
+// MarshalJSON writes the keys that a file has.
 func (c Service) MarshalJSON() ([]byte, error) { return toJSON(c) }
 
 // UnmarshalJSON reads what MarshalJSON writes.

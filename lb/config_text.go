@@ -21,6 +21,11 @@ func (t TunnelType) MarshalText() ([]byte, error) { return textOf(tunnelNames, t
 // MarshalText writes the name in a config; it fails for a policy that has none.
 func (p DownPolicy) MarshalText() ([]byte, error) { return textOf(downPolicyNames, p, false) }
 
+// MarshalText writes the name in a config; it fails for a policy that has none.
+func (p ConflictPolicy) MarshalText() ([]byte, error) {
+	return textOf(conflictPolicyNames, p, p == 0)
+}
+
 // MarshalText writes the text of String; it fails for a prefix with host bits.
 func (v VIP) MarshalText() ([]byte, error) {
 	if v == (VIP{}) {

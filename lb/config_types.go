@@ -32,6 +32,8 @@ type Config struct {
 	Settings Settings `yaml:"settings"`
 	// Alerts are sent about VIPs, and about services that have no alerts of their own.
 	Alerts Alerts `yaml:"alerts"`
+	// Announce is when VIPs are announced.
+	Announce Announce `yaml:"announce"`
 	// Groups are groups of VIPs that are claimed and given up together, see
 	// Balancer.SetRole. The VIPs of a service that names none are in DefaultGroup.
 	Groups []Group `yaml:"groups"`
@@ -52,6 +54,11 @@ type Group struct {
 	// MAC is the MAC that golb answers and announces for the VIPs, as a virtual router does
 	// (RFC 9568 §7.3). The zero MAC means the interface's own.
 	MAC forward.MAC `yaml:"mac"`
+	// Interfaces are those of the Config's on which the VIPs are claimed; none means all. Packets
+	// that reach golb are forwarded whatever interface they come by.
+	Interfaces []string `yaml:"interfaces"`
+	// AddressConflict is what becomes of a VIP that another host has.
+	AddressConflict ConflictPolicy `yaml:"address_conflict"`
 }
 
 // Service is a virtual service: a VIP, protocol and port, and the servers behind it. Match,
@@ -169,6 +176,12 @@ type Server struct {
 	Method Method      `yaml:"method"` // 0 means the service's
 	Tunnel Tunnel      `yaml:"tunnel"` // for method TUN; the zero value means the service's
 
+	// MAC is where the address is: golb does not ask for it by ARP or neighbor solicitation,
+	// and no host can claim it. It holds for all servers of the address, unless a router is
+	// between. The zero MAC means that golb asks. Checks use the host's own neighbor table
+	// (ip neigh).
+	MAC forward.MAC `yaml:"mac"`
+
 	// UpperThreshold is the number of connections, in any state, at which a server gets no
 	// new ones; 0 means no limit. It gets new ones again below LowerThreshold; 0 means
 	// three quarters of the upper one (ipvsadm -x, -y).
@@ -230,8 +243,9 @@ type Settings struct {
 	// SYN-ACKs of the fallback page, and the page, of which one client (an IPv4 address, or an
 	// IPv6 /64) gets an eighth. 0 means 1000.
 	AnswerRate int `yaml:"answer_rate"`
-	// ReplyByRoute sends replies to NAT's clients by the host's routes, instead of to the
-	// MAC that the client's packets come from.
+	// ReplyByRoute sends replies to NAT's clients by the host's routes. Without it they go to
+	// the MAC that the client's packets come from, unless that is silent for a second although
+	// packets go there, as a router that has died: then by the host's route, if there is one.
 	ReplyByRoute bool `yaml:"reply_by_route"`
 	// ProbeTime is for how long golb asks, by ARP and neighbor solicitation, whether another
 	// host has a VIP, before it claims the VIP (RFC 5227). 0 means that it does not ask, nil
@@ -266,6 +280,14 @@ type Check struct {
 	// host is there: those of types tcp, syn, ping and external, and the connects between full
 	// checks (connects), which Timeout bounds too. 0 means Timeout.
 	ConnectTimeout time.Duration `yaml:"connect_timeout" also:"checktimeout"`
+
+	// Source and Interface are where the check's packets come from: an address of this host,
+	// of the server's family, and the name of the interface by which they leave and answers
+	// have to come (Linux). Where this host lacks one of them, the check is not tried, which
+	// changes no state. The zero values leave it to the host's routes.
+	Source    netip.Addr `yaml:"source" also:"bindto"`
+	Interface string     `yaml:"interface" also:"bind_if"`
+
 	// Unchecked is what a server counts as until its first check: "down", or "up", with
 	// which it gets clients before anyone has seen it work. The first result counts by
 	// itself, whatever Fall and Rise are. A reload keeps what is known of a server, also

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/golb/golb/forward"
 	"github.com/golb/golb/health"
 	"github.com/golb/golb/health/printable"
 	"github.com/golb/golb/lb/internal/fields"
@@ -42,7 +43,7 @@ const (
 // checks and schedulers that it may name; it returns nil or ConfigErrors. ValidateHost
 // finds those that show on this host only.
 func (c *Config) Validate(env Env) error {
-	v := &validator{cfg: c, checks: env.Checks, schedulers: env.schedulerNames(), compat: c.Settings.IPVSCompat, right: map[string]*rightCheck{}}
+	v := &validator{cfg: c, checks: env.Checks, schedulers: env.schedulerNames(), compat: c.Settings.IPVSCompat, right: map[string]*rightCheck{}, pinned: map[netip.Addr]forward.MAC{}}
 	if v.checks == nil {
 		v.checks = health.NewRegistry(health.Builtin()...)
 	}
@@ -56,7 +57,8 @@ func (c *Config) Validate(env Env) error {
 	}
 	v.settings("settings", &c.Settings)
 	v.alerts("alerts", &c.Alerts, c.Alerts)
-	v.groups(c.Groups)
+	v.announce("announce", &c.Announce)
+	v.groups(c.Groups, c.Interfaces)
 	v.vips = c.vips()
 	v.services(c.Services)
 	return v.result()
@@ -69,8 +71,9 @@ type validator struct {
 	checks     *health.Registry
 	schedulers []string
 	groupNames map[string]bool
-	compat     bool                   // what ip_vs takes is no mistake, though of no use
-	right      map[string]*rightCheck // by type, the last one
+	compat     bool                       // what ip_vs takes is no mistake, though of no use
+	right      map[string]*rightCheck     // by type, the last one
+	pinned     map[netip.Addr]forward.MAC // MACs of servers
 	vips       []VIP
 }
 
@@ -123,10 +126,11 @@ func (v *validator) interfaces(names []string) {
 }
 
 // groups checks the groups, which services may name.
-func (v *validator) groups(list []Group) {
+func (v *validator) groups(list []Group, interfaces []string) {
 	first := map[string]named{}
 	v.groupNames = map[string]bool{DefaultGroup: true}
 	for i, g := range list {
+		v.group(fmt.Sprintf("groups[%d]", i), &g, interfaces)
 		if g.Name == "" {
 			v.fail(fmt.Sprintf("groups[%d].name", i), nil, "no name", "one that services name, or "+DefaultGroup)
 			continue
@@ -433,6 +437,7 @@ func (v *validator) server(path string, s *Service, r *Server) {
 		v.fail(path+".method", r.method(s), "one_packet keeps no connection by which replies could be translated", "dsr or tun")
 	}
 	v.tunnel(path+".tunnel", &r.Tunnel)
+	v.mac(path+".mac", r)
 	v.agent(path+".agent", &r.Agent)
 	if st := r.state(); st != StateActive && st != StateDrain && st != StateHalt {
 		v.fail(path+".state", r.State, "unknown state", fmt.Sprintf("%s, %s or %s", StateActive, StateDrain, StateHalt))
@@ -471,6 +476,20 @@ func (v *validator) notVIP(path string, a netip.Addr) {
 	if !v.compat && slices.ContainsFunc(v.vips, func(vip VIP) bool { return vip.IsSingleIP() && vip.Addr() == a }) {
 		v.fail(path, a, "a VIP of golb's, which sends no packets to itself", "the address of another host")
 	}
+}
+
+// mac checks the MAC that a server is pinned to, which holds for its address.
+func (v *validator) mac(path string, r *Server) {
+	if r.MAC.IsGroup() {
+		v.fail(path, r.MAC, "a group address", "the MAC of one host, as 02:00:00:00:00:11")
+	}
+	if r.MAC.IsZero() {
+		return
+	}
+	if other, given := v.pinned[r.Address]; given && other != r.MAC {
+		v.fail(path, r.MAC, fmt.Sprintf("%s is at %s elsewhere in the config", r.Address, other), "one MAC for all servers of an address")
+	}
+	v.pinned[r.Address] = r.MAC
 }
 
 // portsOf is what a server's port may be where packets keep theirs.

@@ -158,13 +158,26 @@ type LinkConfig struct {
 	// ProbeTime is how long Probe takes; 0 means the link's default. Where it is negative,
 	// Probe returns at once, without asking.
 	ProbeTime time.Duration
-	// OnConflict is called when another host claims a VIP. reason is a text for people.
-	OnConflict func(vip netip.Addr, reason string)
+	// OnConflict is called when another host begins or ends to claim a VIP.
+	OnConflict func(Conflict)
+	// OnNeighborConflict is called when another host claims the address of a next hop that
+	// still answers at its MAC, and so stays there.
+	OnNeighborConflict func(NeighborConflict)
 }
 
-// LinkVIP is an address that a link answers for, and the MAC that it is at; the zero MAC
-// is the interface's own.
+// NeighborConflict is a claim of another host to the address of a next hop.
+type NeighborConflict = arp.NeighborConflict
+
+// LinkVIP is an address that a link answers for, the MAC that it is at (the zero MAC is the
+// interface's own), and how it is announced.
 type LinkVIP = arp.VIP
+
+// Conflict is a claim of another host to a VIP. ConflictError is the error of Link.Probe
+// where another host has an address.
+type (
+	Conflict      = arp.Conflict
+	ConflictError = arp.ConflictError
+)
 
 // LinkStats are a link's counters since it was opened.
 type LinkStats = arp.Stats
@@ -185,11 +198,11 @@ type Link interface {
 	// SetVIPs replaces the addresses that the link answers for, each given once. Where it
 	// fails nothing has changed; it wraps ErrNoIPv6 where that is the reason.
 	SetVIPs(vips []LinkVIP) error
-	// Probe fails where another host answers for one of the addresses; the error names it.
-	// It returns soon after ctx ends, as Announce does.
+	// Probe fails where another host answers for one of the addresses; the error joins a
+	// *ConflictError for each. It returns soon after ctx ends, as Announce does.
 	Probe(ctx context.Context, vips ...netip.Addr) error
-	// Announce announces the addresses to all hosts several times (gratuitous ARP,
-	// unsolicited neighbor advertisements).
+	// Announce announces the addresses to all hosts (gratuitous ARP, unsolicited neighbor
+	// advertisements), when and how often LinkVIP.Announce says.
 	Announce(ctx context.Context, vips ...netip.Addr) error
 	// Resolve calls changed with the MAC of addr once it is known, whenever it
 	// changes, and with ok false when the host no longer answers, until stop is called.
@@ -234,22 +247,27 @@ type EventKind string
 const (
 	// EventReady: packets are being forwarded, and each service knows its servers, or has
 	// waited for their first results for as long as a check may take.
-	EventReady             EventKind = "ready"
-	EventServerJoined      EventKind = "server_joined"       // a new server passed its first check
-	EventServerUp          EventKind = "server_up"           // a server passed its check
-	EventServerDown        EventKind = "server_down"         // a server failed its check
-	EventServerSuspect     EventKind = "server_suspect"      // many connections in a row failed
-	EventServiceUp         EventKind = "service_up"          // a service has its quorum again
-	EventServiceDown       EventKind = "service_down"        // a service lost its quorum
-	EventDrained           EventKind = "drained"             // the last connection of a draining server ended
-	EventVIPConflict       EventKind = "vip_conflict"        // another host claims a VIP
-	EventNeighbor          EventKind = "neighbor"            // a next hop's MAC became known, changed or was lost
-	EventTableFull         EventKind = "table_full"          // new connections find the connection table full
-	EventTableRoom         EventKind = "table_room"          // and room again, for 10 s
-	EventInterfaceUp       EventKind = "interface_up"        // an interface of the config can be used
-	EventInterfaceDown     EventKind = "interface_down"      // it cannot: Reason begins with its InterfaceState
-	EventInterface         EventKind = "interface"           // its index, name, MAC or MTU changed
-	EventRole              EventKind = "role"                // a group of VIPs became active or standby
+	EventReady         EventKind = "ready"
+	EventServerJoined  EventKind = "server_joined"  // a new server passed its first check
+	EventServerUp      EventKind = "server_up"      // a server passed its check
+	EventServerDown    EventKind = "server_down"    // a server failed its check
+	EventServerSuspect EventKind = "server_suspect" // many connections in a row failed
+	EventServiceUp     EventKind = "service_up"     // a service has its quorum again
+	EventServiceDown   EventKind = "service_down"   // a service lost its quorum
+	EventDrained       EventKind = "drained"        // the last connection of a draining server ended
+	EventVIPConflict   EventKind = "vip_conflict"   // another host claims a VIP
+	EventConflictEnded EventKind = "conflict_ended" // it does so no longer
+	EventNeighbor      EventKind = "neighbor"       // a next hop's MAC became known, changed or was lost
+	EventTableFull     EventKind = "table_full"     // new connections find the connection table full
+	EventTableRoom     EventKind = "table_room"     // and room again, for 10 s
+	EventInterfaceUp   EventKind = "interface_up"   // an interface of the config can be used
+	EventInterfaceDown EventKind = "interface_down" // it cannot: Reason begins with its InterfaceState
+	EventInterface     EventKind = "interface"      // its index, name, MAC or MTU changed
+	EventRole          EventKind = "role"           // a group of VIPs became active or standby
+
+	// EventNeighborConflict: another host claims a next hop's address; it stays where it answers.
+	EventNeighborConflict EventKind = "neighbor_conflict"
+
 	EventLocalTrouble      EventKind = "local_trouble"       // this host cannot make checks
 	EventLocalTroubleEnded EventKind = "local_trouble_ended" // it can again
 )
@@ -261,7 +279,7 @@ type Event struct {
 	Service string     // its name; "" where the event is not about one service
 	Server  string     // its name; "" where the event is not about one server
 	Group   string     // its name, for EventRole
-	VIP     netip.Addr // for EventVIPConflict
+	VIP     netip.Addr // for EventVIPConflict and EventConflictEnded
 	// Interface is the name in the config, for the events of interfaces.
 	Interface string
 	Reason    string // a text for people

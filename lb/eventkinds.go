@@ -19,6 +19,7 @@ type eventTexts struct {
 	thing   string // what it is about, where the event does not say
 	state   string // of that; "" means that Reason says it
 	normal  bool   // that is how it should be: a recovery
+	limited bool   // packets can cause it: its log lines are limited
 	urgency int    // subjects begin with the most urgent
 }
 
@@ -32,22 +33,29 @@ const (
 
 // eventKinds are all kinds of events.
 var eventKinds = map[EventKind]eventTexts{
-	EventReady:             {message: "forwarding"},
-	EventServerJoined:      {message: "server joins"},
-	EventServerUp:          {message: "server is up", topic: "state", state: "up", normal: true},
-	EventServerDown:        {message: "server is down", level: slog.LevelWarn, topic: "state", state: "down", urgency: urgencyServer},
-	EventServerSuspect:     {message: "connections to a server fail", level: slog.LevelWarn, topic: "suspect", state: "suspect", urgency: urgencyWarning},
-	EventServiceUp:         {message: "service is up", topic: "state", state: "up", normal: true, urgency: urgencyWarning},
-	EventServiceDown:       {message: "service is down", level: slog.LevelError, topic: "state", state: "down", urgency: urgencyService},
-	EventDrained:           {message: "server is drained", topic: "drained", state: "drained"},
-	EventVIPConflict:       {message: "another host claims a VIP", level: slog.LevelError, topic: "conflict", thing: "a VIP", state: "claimed by another host", urgency: urgencyServer},
-	EventTableFull:         {message: "connection table is full", level: slog.LevelWarn, topic: "table", thing: "the connection table", state: "full", urgency: urgencyServer},
-	EventTableRoom:         {message: "connection table has room again", topic: "table", thing: "the connection table", state: "no longer full", normal: true, urgency: urgencyWarning},
-	EventNeighbor:          {message: "next hop changed"},
-	EventInterfaceUp:       {message: "interface is up", topic: "state", state: "up", normal: true, urgency: urgencyWarning},
-	EventInterfaceDown:     {message: "interface is not up", level: slog.LevelWarn, topic: "state", state: "not up", urgency: urgencyServer},
-	EventInterface:         {message: "interface changed"},
-	EventRole:              {message: "role changed", topic: "role", urgency: urgencyWarning},
+	EventReady:         {message: "forwarding"},
+	EventServerJoined:  {message: "server joins"},
+	EventServerUp:      {message: "server is up", topic: "state", state: "up", normal: true},
+	EventServerDown:    {message: "server is down", level: slog.LevelWarn, topic: "state", state: "down", urgency: urgencyServer},
+	EventServerSuspect: {message: "connections to a server fail", level: slog.LevelWarn, topic: "suspect", state: "suspect", urgency: urgencyWarning},
+	EventServiceUp:     {message: "service is up", topic: "state", state: "up", normal: true, urgency: urgencyWarning},
+	EventServiceDown:   {message: "service is down", level: slog.LevelError, topic: "state", state: "down", urgency: urgencyService},
+	EventDrained:       {message: "server is drained", topic: "drained", state: "drained"},
+	EventVIPConflict:   {message: "another host claims a VIP", level: slog.LevelError, topic: "conflict", thing: "a VIP", state: "claimed by another host", urgency: urgencyServer, limited: true},
+	EventConflictEnded: {message: "another host claims a VIP no longer", topic: "conflict", thing: "a VIP", state: "golb's alone again", normal: true, limited: true},
+	EventTableFull:     {message: "connection table is full", level: slog.LevelWarn, topic: "table", thing: "the connection table", state: "full", urgency: urgencyServer},
+	EventTableRoom:     {message: "connection table has room again", topic: "table", thing: "the connection table", state: "no longer full", normal: true, urgency: urgencyWarning},
+	EventNeighbor:      {message: "next hop changed", limited: true},
+	EventInterfaceUp:   {message: "interface is up", topic: "state", state: "up", normal: true, urgency: urgencyWarning},
+	EventInterfaceDown: {message: "interface is not up", level: slog.LevelWarn, topic: "state", state: "not up", urgency: urgencyServer},
+	EventInterface:     {message: "interface changed"},
+	EventRole:          {message: "role changed", topic: "role", urgency: urgencyWarning},
+
+	EventNeighborConflict: {
+		message: "two hosts have the address of a next hop", level: slog.LevelWarn, topic: "neighbor conflict",
+		thing: "a next hop", state: "claimed by another host", urgency: urgencyWarning, limited: true,
+	},
+
 	EventLocalTrouble:      {message: "checks cannot be made on this host", level: slog.LevelError, topic: "local", thing: "this host", state: "cannot make checks", urgency: urgencyServer},
 	EventLocalTroubleEnded: {message: "checks can be made again", topic: "local", thing: "this host", state: "makes checks", normal: true},
 }

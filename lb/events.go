@@ -4,8 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"sync"
 	"time"
 
+	"github.com/golb/golb/arp"
 	"github.com/golb/golb/health/alert"
 	"github.com/golb/golb/health/printable"
 )
@@ -121,12 +123,41 @@ func (e *Event) attrs() (attrs []slog.Attr) {
 func (b *Balancer) tell(e Event, more ...slog.Attr) {
 	e.Reason, e.Action = printable.Line(e.Reason, maxEventText), printable.Line(e.Action, maxEventText)
 	k := eventKinds[e.Kind]
-	b.env.Logger.LogAttrs(context.Background(), k.level, k.message, append(e.attrs(), more...)...)
+	if omitted, ok := b.logLimits.take(e.Kind, &k); ok {
+		if omitted > 0 {
+			more = append(more, slog.Int("omitted", omitted))
+		}
+		b.env.Logger.LogAttrs(context.Background(), k.level, k.message, append(e.attrs(), more...)...)
+	}
 	b.events.Lock()
 	defer b.events.Unlock()
 	e.Time = time.Now()
 	b.env.OnEvent(e)
 	b.alert(e)
+}
+
+// logLimits limit the log lines of events that packets can cause, by kind. OnEvent and
+// alerts get all of them.
+type logLimits struct {
+	mu     sync.Mutex
+	byKind map[EventKind]*arp.LogLimit
+}
+
+// take reports whether an event is logged, and how many of its kind were not since the
+// last one.
+func (x *logLimits) take(kind EventKind, k *eventTexts) (omitted int, ok bool) {
+	if !k.limited {
+		return 0, true
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.byKind == nil {
+		x.byKind = map[EventKind]*arp.LogLimit{}
+	}
+	if x.byKind[kind] == nil {
+		x.byKind[kind] = &arp.LogLimit{}
+	}
+	return x.byKind[kind].Take(time.Now())
 }
 
 // maxEventText bounds each text of an event in bytes.

@@ -9,10 +9,11 @@ import (
 
 // ServiceHealth is the health of a service and its servers.
 type ServiceHealth struct {
-	Name    string         `json:"name"`
-	Up      bool           `json:"up"`      // it has its quorum
-	Reason  string         `json:"reason"`  // why it is not up
-	Servers []ServerHealth `json:"servers"` // in the config's order
+	Name      string         `json:"name"`
+	Up        bool           `json:"up"`        // it has its quorum
+	Reason    string         `json:"reason"`    // why it is not up
+	Conflicts []VIPConflict  `json:"conflicts"` // other hosts that answer for its VIPs
+	Servers   []ServerHealth `json:"servers"`   // in the config's order
 }
 
 // ServerHealth is the health of a server.
@@ -88,11 +89,12 @@ func (b *Balancer) Health() []ServiceHealth {
 	for key, r := range b.paths {
 		paths[r] = statuses[key]
 	}
+	conflicts := b.conflictsLocked()
 	all := make([]ServiceHealth, len(b.cfg.Services))
 	for i := range all {
 		s := &b.cfg.Services[i]
 		v := b.services[i]
-		all[i] = ServiceHealth{Name: v.name, Up: v.reason == "", Reason: v.reason, Servers: make([]ServerHealth, len(v.servers))}
+		all[i] = ServiceHealth{Name: v.name, Up: v.reason == "", Reason: v.reason, Servers: make([]ServerHealth, len(v.servers)), Conflicts: s.conflictsOf(conflicts)}
 		for j, r := range v.servers {
 			h := r.health()
 			for k, p := range b.checks[i][j].checks {

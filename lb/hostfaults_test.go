@@ -3,6 +3,7 @@ package lb_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -23,8 +24,11 @@ type faultyHost struct {
 	wires    map[string]*lbtest.Wire
 	changes  chan struct{}
 
+	ifaceChanges chan struct{}
+
 	mu     sync.Mutex
-	routes map[netip.Addr]faultyRoute // addresses that are not here are on the back
+	ifaces map[string]lb.HostInterface // those that the host has
+	routes map[netip.Addr]faultyRoute  // addresses that are not here are on the back
 	links  map[string]*faultyLink
 	events []lb.Event
 	sent   []sentFrame
@@ -52,12 +56,14 @@ func newFaultyHost(t testing.TB) *faultyHost {
 	h := &faultyHost{
 		t: t, wires: map[string]*lbtest.Wire{}, changes: make(chan struct{}, 1),
 		routes: map[netip.Addr]faultyRoute{}, links: map[string]*faultyLink{},
+		ifaces: map[string]lb.HostInterface{}, ifaceChanges: make(chan struct{}, 1),
 	}
 	for name, mac := range faultyMACs {
 		h.wires[name] = lbtest.NewWire()
+		h.ifaces[name] = lb.HostInterface{Index: len(h.ifaces) + 1, Name: name, MAC: mac, MTU: 1500, Up: true, Carrier: true}
 		h.links[name] = &faultyLink{host: h, at: map[netip.Addr]faultyNeighbor{}, asked: map[*faultyQuestion]bool{}}
 		h.wires[name].Sniff(func(f lbtest.Frame) {
-			if forward.MAC(f.Data[6:]) == mac {
+			if src := forward.MAC(f.Data[6:]); src == mac || src == h.ifaces[name].MAC {
 				h.sent = append(h.sent, sentFrame{name, forward.MAC(f.Data), f.Data})
 			}
 		})
@@ -113,7 +119,8 @@ func (h *faultyHost) env() lb.Env {
 			}
 			return lb.Route{Interface: "back", Source: server4(200)}, nil
 		},
-		RoutesChanged: h.changes,
+		RoutesChanged:  h.changes,
+		OpenInterfaces: func() (lb.InterfaceMonitor, error) { return &faultyMonitor{host: h, closed: make(chan struct{})}, nil },
 	}
 }
 
@@ -126,6 +133,51 @@ func (h *faultyHost) route(to netip.Addr, r lb.Route, err error) {
 	case h.changes <- struct{}{}:
 	default:
 	}
+}
+
+// iface changes an interface, nil takes it away, and has golb hear of it.
+func (h *faultyHost) iface(name string, to *lb.HostInterface) {
+	h.mu.Lock()
+	if to == nil {
+		delete(h.ifaces, name)
+	} else {
+		h.ifaces[name] = *to
+	}
+	h.mu.Unlock()
+	select {
+	case h.ifaceChanges <- struct{}{}:
+	default:
+	}
+}
+
+// faultyMonitor is an lb.InterfaceMonitor.
+type faultyMonitor struct {
+	host   *faultyHost
+	asked  bool
+	closed chan struct{}
+	close  sync.Once
+}
+
+func (m *faultyMonitor) Next() (list []lb.HostInterface, err error) {
+	if m.asked {
+		select {
+		case <-m.host.ifaceChanges:
+		case <-m.closed:
+			return nil, net.ErrClosed
+		}
+	}
+	m.asked, list = true, []lb.HostInterface{}
+	m.host.mu.Lock()
+	defer m.host.mu.Unlock()
+	for _, i := range m.host.ifaces {
+		list = append(list, i)
+	}
+	return list, nil
+}
+
+func (m *faultyMonitor) Close() error {
+	m.close.Do(func() { close(m.closed) })
+	return nil
 }
 
 // connect sends a SYN of a client, and returns the server that it went to by its MAC, zero
@@ -181,6 +233,7 @@ func (h *faultyHost) reasons(service int) (list []string) {
 type faultyLink struct {
 	lbtest.Link
 	host  *faultyHost
+	empty bool                          // only those that it was told of answer
 	at    map[netip.Addr]faultyNeighbor // guarded by host.mu, as what follows
 	asked map[*faultyQuestion]bool
 }
@@ -231,7 +284,7 @@ func (l *faultyLink) tell(q *faultyQuestion) {
 	l.host.mu.Lock()
 	n, ok := l.at[q.addr]
 	if !ok {
-		n.mac = serverMAC(q.addr)
+		n.mac, n.silent = serverMAC(q.addr), l.empty
 	}
 	mac, known := n.mac, !n.silent
 	if !known {

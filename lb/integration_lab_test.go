@@ -32,6 +32,7 @@ type site struct {
 	t      *testing.T
 	client *lab.Host
 	golb   *lab.Host
+	server []*lab.Host // s1 and so on
 }
 
 var vips = []netip.Addr{netip.MustParseAddr("192.0.2.100"), netip.MustParseAddr("2001:db8::100")}
@@ -62,6 +63,7 @@ func newSite(t *testing.T, mtu int) *site {
 	for i := 1; i <= servers; i++ {
 		h := host(fmt.Sprintf("s%d", i), 10+i)
 		must(t, h.SolveARPProblem(vips...))
+		s.server = append(s.server, h)
 		serveHTTP(t, h, fmt.Sprintf("s%d", i), 80)
 	}
 	return s
@@ -99,9 +101,13 @@ func (s *site) runIn(env lb.Env, cfg lb.Config) (b *lb.Balancer, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan struct{})
 	env.Dial = s.golb.DialContext
+	onEvent := env.OnEvent
 	env.OnEvent = func(e lb.Event) {
 		if e.Kind == lb.EventReady {
 			close(ready)
+		}
+		if onEvent != nil {
+			onEvent(e)
 		}
 	}
 	b, err := lb.New(cfg, env)

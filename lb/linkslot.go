@@ -133,10 +133,9 @@ func (l *linkSlot) Probe(ctx context.Context, vips ...netip.Addr) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, a := range vips {
-		switch {
-		case later:
+		if later {
 			l.unprobed[a] = true
-		case err == nil:
+		} else {
 			delete(l.unprobed, a)
 		}
 	}
@@ -147,7 +146,7 @@ func (l *linkSlot) Probe(ctx context.Context, vips ...netip.Addr) error {
 }
 
 // unprobedVIPs are those VIPs that wait to be probed, and the Link that can do it, if any.
-func (l *linkSlot) unprobedVIPs() (link Link, list []netip.Addr) {
+func (l *linkSlot) unprobedVIPs() (link Link, list []LinkVIP) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.link == nil {
@@ -155,7 +154,7 @@ func (l *linkSlot) unprobedVIPs() (link Link, list []netip.Addr) {
 	}
 	for _, v := range l.vips {
 		if l.unprobed[v.Addr] {
-			list = append(list, v.Addr)
+			list = append(list, v)
 		}
 	}
 	return l.link, list

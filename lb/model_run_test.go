@@ -85,7 +85,8 @@ func newModelRun(rt *rapid.T) *modelRun {
 	for i := range modelServices {
 		cfg.services[i] = drawService(rt, i)
 	}
-	x.rig = newRigWith(rt, &rig{gso: [2]bool{true, true}}, cfg.config(), 16) // few buckets, so that they overflow
+	r := &rig{gso: [2]bool{true, true}, hooks: func(e *Env) { e.OpenLink = func(LinkConfig) (Link, error) { return modelLink{}, nil } }}
+	x.rig = newRigWith(rt, r, cfg.config(), 16) // few buckets, so that they overflow
 	x.m.now = x.tick()
 	x.m.apply(cfg)
 	return x
@@ -140,6 +141,17 @@ func drawServer(rt *rapid.T, s *modelService) {
 		}
 	}
 	s.servers[netip.AddrPortFrom(addr, port)] = d
+}
+
+// modelLink is where clients are too: replies that leave a silent hop reach them all the same.
+type modelLink struct{ rigLink }
+
+func (l modelLink) Resolve(a netip.Addr, changed func(mac [6]byte, ok bool)) (stop func()) {
+	if b := a.As16(); b[0] == 0x20 || a.Is4() && a.As4()[0] == 198 {
+		changed(rigClient, true)
+		return func() {}
+	}
+	return l.rigLink.Resolve(a, changed)
 }
 
 func drawClient(rt *rapid.T, is6 bool) netip.AddrPort {

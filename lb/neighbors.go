@@ -3,6 +3,7 @@ package lb
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/golb/golb/forward"
@@ -13,6 +14,7 @@ import (
 type neighbors struct {
 	balancer    *Balancer
 	byHop       map[nextHop]*neighbor
+	links       []linkState   // by number of the interface
 	allResolved chan struct{} // closed when every hop has had a MAC
 }
 
@@ -23,7 +25,8 @@ type neighbor struct {
 	answers bool        // it is at mac, as far as is known
 	asked   time.Time   // when that began
 	overdue bool        // it should have answered by now
-	servers []*server   // that may be reached by it
+	link    *linkState
+	servers []*server // that may be reached by it
 	stop    func()
 }
 
@@ -32,7 +35,18 @@ type neighbor struct {
 const neighborTimeout = 3 * time.Second
 
 func newNeighbors(b *Balancer) *neighbors {
-	return &neighbors{balancer: b, byHop: map[nextHop]*neighbor{}, allResolved: make(chan struct{})}
+	return &neighbors{balancer: b, byHop: map[nextHop]*neighbor{}, links: make([]linkState, len(b.cfg.Interfaces)), allResolved: make(chan struct{})}
+}
+
+// atLocked returns the next hops that are at a MAC on an interface. b.mu must be held.
+func (x *neighbors) atLocked(on string, mac forward.MAC) (hops []netip.Addr) {
+	for hop, nb := range x.byHop {
+		if nb.on == on && nb.mac == mac {
+			hops = append(hops, hop.addr)
+		}
+	}
+	slices.SortFunc(hops, netip.Addr.Compare)
+	return hops
 }
 
 // resolve has the links resolve the next hops of routes that they do not resolve yet.
@@ -42,8 +56,12 @@ func (x *neighbors) resolve(n *network, routes map[netip.Addr]serverRoute) {
 	for _, r := range routes {
 		for _, hop := range r.hops {
 			if x.byHop[hop] == nil {
-				nb := &neighbor{hop: hop, on: n.names[hop.port], asked: x.balancer.env.Now()}
+				nb := &neighbor{hop: hop, on: n.names[hop.port], link: &x.links[hop.port], asked: x.balancer.env.Now()}
 				x.byHop[hop] = nb
+				if !hop.pinned.IsZero() {
+					nb.mac, nb.answers, nb.stop = hop.pinned, true, func() {}
+					continue
+				}
 				fresh = append(fresh, nb)
 			}
 		}
@@ -68,13 +86,42 @@ func (x *neighbors) assignLocked(servers []*server, routes map[netip.Addr]server
 	}
 }
 
-// chooseLocked returns the first of some next hops that answers, or else one that may, or
+// linkState is the state of an interface.
+type linkState struct {
+	InterfaceState
+	since time.Time // when it went out of use; zero where it is up
+}
+
+// lookAtLinksLocked notes the state of the interfaces.
+func (x *neighbors) lookAtLinksLocked(n *network) {
+	for i, f := range n.interfaces {
+		l := &x.links[i]
+		l.InterfaceState = f.seen.state()
+		switch {
+		case l.InterfaceState == InterfaceUp:
+			l.since = time.Time{}
+		case l.since.IsZero():
+			l.since = x.balancer.env.Now()
+		}
+	}
+}
+
+// cutOff reports whether the neighbor's interface has been out of use for longer than a
+// neighbor may be silent.
+func (nb *neighbor) cutOff(now time.Time) bool {
+	return !nb.link.since.IsZero() && now.Sub(nb.link.since) >= neighborTimeout
+}
+
+// reachable reports whether packets to the neighbor arrive, as far as is known.
+func (nb *neighbor) reachable() bool { return nb.answers && nb.link.InterfaceState == InterfaceUp }
+
+// chooseLocked returns the first of some next hops that is reachable, or else one that may, or
 // else the first; nil where there are none.
 func (x *neighbors) chooseLocked(hops []nextHop) (best *neighbor) {
 	for _, hop := range hops {
 		nb := x.byHop[hop]
 		switch {
-		case nb.answers:
+		case nb.reachable():
 			return nb
 		case best == nil, best.mac.IsZero() && !nb.mac.IsZero():
 			best = nb
@@ -132,8 +179,9 @@ func (x *neighbors) followLocked(n *network, nb *neighbor) {
 // expireLocked does what becomes due with time for neighbors that do not answer.
 func (x *neighbors) expireLocked(n *network) {
 	now := x.balancer.env.Now()
+	x.lookAtLinksLocked(n)
 	for _, nb := range x.byHop {
-		if !nb.answers {
+		if !nb.reachable() {
 			nb.overdue = now.Sub(nb.asked) >= neighborTimeout
 			x.followLocked(n, nb) // their checks may have failed or passed since
 		}

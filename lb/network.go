@@ -16,6 +16,7 @@ import (
 
 	"github.com/golb/golb/forward"
 	"github.com/golb/golb/lb/internal/dataplane"
+	"github.com/golb/golb/lb/internal/hostlock"
 )
 
 // network is what a running balancer has open: for each worker a port on every
@@ -45,10 +46,13 @@ type network struct {
 	closeOnce    sync.Once
 	ctx          context.Context
 	tasks        *errgroup.Group // all goroutines
+	conflicts    conflicts
+	locks        *hostlock.Set // nil where the ports are not the host's
+	held         []hostlock.VIP
 
 	claiming bool           // active groups claim their VIPs
 	started  atomic.Bool    // and have done so for the first time
-	claimed  []LinkVIP      // what the links answer for
+	claimed  claims         // what the links answer for
 	noIPv6   []bool         // by link: it takes no IPv6 VIPs
 	filter   forward.Filter // what the ports pass
 	inexact  bool           // some pass more
@@ -68,8 +72,11 @@ func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 		}
 	}
 	n = &network{
-		names: slices.Clone(b.cfg.Interfaces), route: b.env.Route, changes: b.env.RoutesChanged, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)),
+		names: slices.Clone(b.cfg.Interfaces), route: b.env.Route, changes: b.env.RoutesChanged, neighbors: newNeighbors(b), logger: b.env.Logger, noIPv6: make([]bool, len(b.cfg.Interfaces)), claimed: make(claims, len(b.cfg.Interfaces)),
 		opens: make(chan func()), broken: make(chan struct{}, 1),
+	}
+	if b.onHost {
+		n.locks = &hostlock.Set{}
 	}
 	defer func() {
 		if err != nil {
@@ -128,6 +135,9 @@ func (n *network) close() {
 		if n.host != nil {
 			n.host.close()
 		}
+		if n.locks != nil {
+			n.locks.Close()
+		}
 	})
 }
 
@@ -163,6 +173,7 @@ func (n *network) serve(b *Balancer) error {
 	g.Go(func() error { return b.monitor.Run(n.ctx) })
 	g.Go(func() error { return repeat(n.ctx, expireEvery, b.expire) })
 	g.Go(func() error { return repeat(n.ctx, expireEvery, func() { b.forgetPathMTUs(n.ctx) }) })
+	g.Go(func() error { return repeat(n.ctx, expireEvery, b.plane.AgeHops) })
 	g.Go(func() error { return b.logLosses(n.ctx) })
 	g.Go(func() error { return b.watchTable(n.ctx) })
 	if n.host != nil {
@@ -198,7 +209,10 @@ func (n *network) start(b *Balancer) error {
 	}()
 	n.claiming = true
 	vips := n.wantedVIPs(b.roles, &b.cfg)
-	err := n.probe(n.ctx, vips)
+	err := n.hold(&b.cfg, n.wantedHolds(b.roles, &b.cfg))
+	if err == nil {
+		err = n.probe(n.ctx, &b.cfg, vips)
+	}
 	<-resolved
 	if err == nil {
 		err = n.claim(vips)
@@ -238,6 +252,7 @@ func listed[T any](list []T) string {
 func (b *Balancer) expire() {
 	b.plane.Expire()
 	b.expireNeighbors()
+	b.nextHops.age()
 	b.updateDrains()
 	b.plane.SendResets(expireEvery)
 }

@@ -1,9 +1,10 @@
 package lb
 
 import (
-	"net/netip"
+	"fmt"
 
 	"github.com/golb/golb/arp"
+	"github.com/golb/golb/forward"
 	"github.com/golb/golb/forward/afpacket"
 )
 
@@ -33,13 +34,13 @@ func processors() ([]int, error) { return afpacket.Processors() }
 // openLink opens ARP and ND.
 func openLink(cfg LinkConfig) (Link, error) {
 	return arp.Open(arp.Config{
-		Interface: cfg.Interface,
-		Index:     cfg.Index,
-		Logger:    cfg.Logger,
-		ProbeTime: cfg.ProbeTime,
-		OnConflict: func(c arp.Conflict) {
-			cfg.OnConflict(c.VIP, (&arp.ConflictError{Conflict: c}).Error())
-		},
+		Interface:  cfg.Interface,
+		Index:      cfg.Index,
+		Logger:     cfg.Logger,
+		ProbeTime:  cfg.ProbeTime,
+		OnConflict: cfg.OnConflict,
+
+		OnNeighborConflict: cfg.OnNeighborConflict,
 	})
 }
 
@@ -50,11 +51,14 @@ func (b *Balancer) linkConfig(iface string, index int) LinkConfig {
 		Index:      index,
 		Logger:     b.env.Logger,
 		ProbeTime:  b.cfg.Settings.probeTime(),
-		OnConflict: b.tellConflict,
+		OnConflict: b.onConflict,
+
+		OnNeighborConflict: b.tellNeighborConflict,
 	}
 }
 
-// tellConflict tells that another host claims a VIP.
-func (b *Balancer) tellConflict(vip netip.Addr, reason string) {
-	b.tell(Event{Kind: EventVIPConflict, VIP: vip, Reason: reason})
+// tellNeighborConflict tells that another host claims the address of a next hop.
+func (b *Balancer) tellNeighborConflict(c NeighborConflict) {
+	b.tell(Event{Kind: EventNeighborConflict, Interface: c.Interface, Reason: fmt.Sprintf(
+		"%s claims to be %s, which answers at %s and stays there", forward.MAC(c.Claimant), c.Addr, forward.MAC(c.MAC))})
 }

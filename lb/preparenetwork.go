@@ -7,14 +7,16 @@ import (
 	"slices"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/internal/hostlock"
 )
 
 // preparedNetwork is a change of the network of which everything that can fail is done.
 type preparedNetwork struct {
 	routes map[netip.Addr]serverRoute // of all servers
 	filter forward.Filter             // of the config alone
-	vips   []LinkVIP                  // to answer for
-	fresh  []LinkVIP                  // those of them that the links did not answer for
+	vips   claims                     // to answer for
+	fresh  claims                     // those of them that the links did not answer for
+	held   []hostlock.VIP             // to hold on the host
 }
 
 // prepare makes the network ready for a config beside the one that it serves: ports pass
@@ -27,12 +29,9 @@ func (n *network) prepare(ctx context.Context, b *Balancer, cfg *Config) (*prepa
 	if err := neverReached(cfg, p.routes); err != nil {
 		return nil, err
 	}
-	p.fresh = n.newVIPs(p.vips)
-	if err := n.probe(ctx, p.fresh); err != nil {
-		return nil, n.reason(err)
-	}
+	p.fresh, p.held = p.vips.without(n.claimed), n.wantedHolds(b.roles, cfg)
 	undo := n.undo()
-	if err := n.extend(ctx, p); err != nil {
+	if err := n.extend(ctx, cfg, p); err != nil {
 		undo()
 		return nil, n.reason(err)
 	}
@@ -40,17 +39,23 @@ func (n *network) prepare(ctx context.Context, b *Balancer, cfg *Config) (*prepa
 }
 
 // extend has ports, links and neighbors serve what is prepared too.
-func (n *network) extend(ctx context.Context, p *preparedNetwork) error {
+func (n *network) extend(ctx context.Context, cfg *Config, p *preparedNetwork) error {
+	n.neighbors.resolve(n, p.routes)
+	if err := n.holdToo(cfg, p.held); err != nil {
+		return err
+	}
+	if err := n.probe(ctx, cfg, p.fresh); err != nil {
+		return err
+	}
 	if err := n.setFilter(union(n.filter, p.filter)); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("lb: %w", err)
 	}
-	if err := n.claim(n.claimedAnd(p.fresh)); err != nil {
+	if err := n.claim(n.claimed.and(p.fresh)); err != nil {
 		return err
 	}
-	n.neighbors.resolve(n, p.routes)
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("lb: %w", err)
 	}
@@ -59,12 +64,13 @@ func (n *network) extend(ctx context.Context, p *preparedNetwork) error {
 
 // undo returns what brings back how ports, links and neighbors are now.
 func (n *network) undo() func() {
-	filter, claimed := n.filter, n.claimed
+	filter, claimed, held := n.filter, n.claimed, n.held
 	return func() {
 		_ = n.setFilter(filter) // ports that refuse it pass more than they need to
-		if !slices.Equal(n.claimed, claimed) {
+		if !n.claimed.equal(claimed) {
 			_ = n.claim(claimed)
 		}
+		_ = n.hold(&Config{}, held) // gives up only
 		n.neighbors.stopUnused()
 	}
 }
@@ -100,6 +106,7 @@ func (n *network) finish(b *Balancer, p *preparedNetwork) {
 	if err := n.claim(p.vips); err != nil {
 		b.env.Logger.Error("VIPs that no service has are still answered for", "reason", err.Error())
 	}
+	_ = n.hold(&b.cfg, p.held) // gives up only
 	n.neighbors.stopUnused()
 	b.nextHops.reset(n)
 	n.announce(b, p.fresh)

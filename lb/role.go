@@ -5,10 +5,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/golb/golb/forward"
+	"github.com/golb/golb/lb/internal/hostlock"
 )
 
 // Role is the role of a balancer for a group of VIPs. It decides whether the VIPs are
@@ -69,13 +69,36 @@ func (b *Balancer) SetRole(ctx context.Context, group string, role Role) error {
 		return nil
 	}
 	vips := n.wantedVIPs(roles, &b.cfg)
-	fresh := n.newVIPs(vips)
-	if err := n.becomes(ctx, vips, fresh); err != nil {
+	fresh := vips.without(n.claimed)
+	if err := n.becomes(ctx, &b.cfg, vips, fresh, n.wantedHolds(roles, &b.cfg)); err != nil {
 		return n.reason(err)
 	}
 	b.setRoles(roles)
 	n.announce(b, fresh)
 	b.reportRole(group, role)
+	return nil
+}
+
+// Announce announces the VIPs of an active group again, for switches and routers that missed
+// it. It returns at once. It fails with ErrNoGroup where there is no such group, and where the
+// group is not active.
+func (b *Balancer) Announce(ctx context.Context, group string) error {
+	if err := b.beginChange(ctx); err != nil {
+		return err
+	}
+	defer b.endChange()
+	if !slices.Contains(b.cfg.groupNames(), group) {
+		return fmt.Errorf("lb: group %q: %w", group, ErrNoGroup)
+	}
+	n := b.net
+	if role := b.Roles()[group]; n == nil || role != RoleActive {
+		return fmt.Errorf("lb: group %q is %s: it has nothing to announce", group, role)
+	}
+	own := make(claims, len(n.claimed))
+	for i, list := range n.claimed {
+		own[i] = slices.DeleteFunc(slices.Clone(list), func(v LinkVIP) bool { return b.cfg.groupOf(v.Addr) != group })
+	}
+	n.announce(b, own)
 	return nil
 }
 
@@ -97,15 +120,24 @@ func (b *Balancer) reportRoles(before map[string]Role) {
 	}
 }
 
-// becomes has the links answer for exactly these VIPs, of which fresh are new, unless
-// another host has one.
-func (n *network) becomes(ctx context.Context, vips, fresh []LinkVIP) error {
+// becomes has the links answer for exactly these VIPs, of which fresh are new, and holds
+// them, unless another host or process has one.
+func (n *network) becomes(ctx context.Context, cfg *Config, vips, fresh claims, held []hostlock.VIP) error {
 	ctx, cancel := n.bound(ctx)
 	defer cancel()
-	if err := n.probe(ctx, fresh); err != nil {
-		return err
+	before := n.held
+	err := n.holdToo(cfg, held)
+	if err == nil {
+		err = n.probe(ctx, cfg, fresh)
 	}
-	return n.claim(vips)
+	if err == nil {
+		err = n.claim(vips)
+	}
+	if err != nil {
+		held = before
+	}
+	_ = n.hold(cfg, held) // gives up only
+	return err
 }
 
 func (b *Balancer) setRoles(roles map[string]Role) {
@@ -124,31 +156,6 @@ func wantedRole(set map[string]Role, cfg *Config, group string) Role {
 		return RoleStandby
 	}
 	return RoleActive
-}
-
-// wantedVIPs are those of a config that the links are to answer for.
-func (n *network) wantedVIPs(roles map[string]Role, cfg *Config) []LinkVIP {
-	if !n.claiming {
-		return nil
-	}
-	var list []LinkVIP
-	seen := map[netip.Addr]bool{}
-	for _, name := range cfg.groupNames() {
-		if wantedRole(roles, cfg, name) != RoleActive {
-			continue
-		}
-		vip := LinkVIP{}
-		if g := cfg.groupNamed(name); g != nil {
-			vip.MAC = g.MAC
-		}
-		for _, vip.Addr = range answered(cfg.vipsOf(func(group string) bool { return group == name })) {
-			if !seen[vip.Addr] {
-				seen[vip.Addr] = true
-				list = append(list, vip)
-			}
-		}
-	}
-	return list
 }
 
 // groupNames returns DefaultGroup and the groups of a config.

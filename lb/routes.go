@@ -23,8 +23,9 @@ var errNotOneHost = errors.New("a broadcast, multicast or anycast address")
 
 // nextHop is an address on a link.
 type nextHop struct {
-	port int // index of the interface
-	addr netip.Addr
+	port   int // index of the interface
+	addr   netip.Addr
+	pinned forward.MAC // where it is, as the config says; zero: that is asked
 }
 
 // serverRoute is the host's route to a server.
@@ -36,10 +37,21 @@ type serverRoute struct {
 
 // routes looks up the routes to all servers of a config.
 func (n *network) routes(cfg *Config) map[netip.Addr]serverRoute {
-	found := map[netip.Addr]serverRoute{}
+	found, pinned := map[netip.Addr]serverRoute{}, map[netip.Addr]forward.MAC{}
+	cfg.eachServer(func(_ string, r *Server) {
+		if !r.MAC.IsZero() {
+			pinned[r.Address] = r.MAC
+		}
+	})
 	cfg.eachServer(func(_ string, r *Server) {
 		if _, ok := found[r.Address]; !ok {
-			found[r.Address] = n.routeTo(r.Address)
+			to := n.routeTo(r.Address)
+			for i := range to.hops {
+				if hop := &to.hops[i]; hop.addr == r.Address { // no router is between
+					hop.pinned = pinned[r.Address]
+				}
+			}
+			found[r.Address] = to
 		}
 	})
 	return found
@@ -83,7 +95,7 @@ func (n *network) routeTo(dst netip.Addr) serverRoute {
 			if !addr.IsValid() {
 				addr = dst
 			}
-			to.hops = append(to.hops, nextHop{port, addr})
+			to.hops = append(to.hops, nextHop{port: port, addr: addr})
 		}
 	}
 	if len(to.hops) == 0 {
@@ -111,6 +123,7 @@ func (n *network) refuseVRFs() error {
 func (n *network) setRoutesLocked(b *Balancer, routes map[netip.Addr]serverRoute) {
 	n.serverRoutes = routes
 	n.neighbors.assignLocked(b.serversLocked(), routes)
+	n.neighbors.lookAtLinksLocked(n)
 	for _, s := range b.serversLocked() {
 		s.hop = nextHop{port: noHop}
 		n.followHopLocked(b, s)
@@ -139,27 +152,35 @@ func (n *network) followHopLocked(b *Balancer, s *server) {
 		}
 		s.dp.SetMAC(nb.mac)
 	}
-	problem := to.problem(nb, s)
+	problem := to.problem(nb, s, b.env.Now())
 	b.setServerStateLocked(s, sourceRoute, problem != "", problem, time.Time{})
 }
 
 // setPathLocked passes the way by s.hop to the data plane.
 func (n *network) setPathLocked(b *Balancer, s *server, to *serverRoute) {
 	port := s.hop.port
+	ports := make([]int, len(to.hops))
+	for i, hop := range to.hops {
+		ports[i] = hop.port
+	}
 	s.dp.SetRoute(dataplane.Route{
 		Port: port, SrcMAC: n.macs[port], MTU: to.route.mtu(n.mtus[port]), Source: forward.AddrFrom(to.route.Source),
-		OnLink: len(to.hops) == 1 && s.hop.addr == s.address, PMTUDisc: orElse(b.cfg.Settings.PMTUDisc, true),
+		OnLink: len(to.hops) == 1 && s.hop.addr == s.address, Ports: ports, PMTUDisc: orElse(b.cfg.Settings.PMTUDisc, true),
 	})
 }
 
 // problem returns why packets do not reach a server by nb, "" where they may. Where a
 // check of it passes, a neighbor that has gone silent is there all the same.
-func (r *serverRoute) problem(nb *neighbor, s *server) string {
+func (r *serverRoute) problem(nb *neighbor, s *server, now time.Time) string {
 	switch {
 	case nb == nil:
 		return r.err.Error()
-	case nb.answers, nb.mac.IsZero() && !nb.overdue, !nb.mac.IsZero() && s.passes():
+	case nb.cutOff(now):
+		return fmt.Sprintf("no neighbor: interface %s: %s", nb.on, nb.link.InterfaceState)
+	case nb.answers, !nb.mac.IsZero() && s.passes():
 		return ""
+	case nb.mac.IsZero() && !nb.overdue && s.failures[sourceRoute] == "":
+		return "" // it may be about to answer
 	case nb.hop.addr == s.address:
 		return fmt.Sprintf("no neighbor: %s does not answer on %s", nb.hop.addr, nb.on)
 	}

@@ -46,12 +46,13 @@ type ServiceStats struct {
 	Match     []Match       `json:"match"` // what it takes
 	Mark      uint32        `json:"mark"`  // 0 where it takes one VIP, protocol and port
 	Scheduler string        `json:"scheduler"`
-	Up        bool          `json:"up"`       // it has its quorum
-	Reason    string        `json:"reason"`   // why it is not up
-	Servers   []ServerStats `json:"servers"`  // in the config's order
-	Fallback  *ServerStats  `json:"fallback"` // nil where it has no fallback server
-	Pages     uint64        `json:"pages"`    // fallback pages sent, repeated ones included
-	Denied    uint64        `json:"denied"`   // packets of new connections of clients that allow and deny keep out
+	Up        bool          `json:"up"`        // it has its quorum
+	Reason    string        `json:"reason"`    // why it is not up
+	Conflicts []VIPConflict `json:"conflicts"` // other hosts that answer for its VIPs
+	Servers   []ServerStats `json:"servers"`   // in the config's order
+	Fallback  *ServerStats  `json:"fallback"`  // nil where it has no fallback server
+	Pages     uint64        `json:"pages"`     // fallback pages sent, repeated ones included
+	Denied    uint64        `json:"denied"`    // packets of new connections of clients that allow and deny keep out
 }
 
 // ServerStats is a server with its counters. Bytes are those of IP packets. With DSR and TUN
@@ -90,12 +91,14 @@ func (b *Balancer) Stats() Stats {
 		Connections: b.plane.InUse(), TableSize: b.plane.Size(), TableFull: b.plane.Short(), GivenUp: b.plane.GivenUp(), Stateless: b.plane.Stateless(),
 		Trouble: b.trouble.reason, Drops: Drops{},
 	}
+	conflicts := b.conflictsLocked()
 	for i := range b.cfg.Services {
 		s := &b.cfg.Services[i]
 		v := b.services[i]
 		vs := ServiceStats{
 			Name: v.name, Group: s.group(), Match: s.matches(), Mark: v.mark, Scheduler: v.scheduler, Up: v.reason == "", Reason: v.reason,
 			Servers: make([]ServerStats, len(v.servers)), Pages: v.dp.Pages(), Denied: v.dp.Denied(),
+			Conflicts: s.conflictsOf(conflicts),
 		}
 		for j, r := range v.servers {
 			vs.Servers[j] = r.stats()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,7 +17,7 @@ const probeAgainAfter = 10 * time.Second
 // takeIn claims VIPs on an interface that came, or got its carrier, after they were claimed
 // elsewhere.
 func (n *network) takeIn(b *Balancer, f *netInterface) error {
-	told := map[netip.Addr]bool{}
+	refused := map[netip.Addr][]Conflict{}
 	var again <-chan time.Time
 	for {
 		select {
@@ -30,56 +31,91 @@ func (n *network) takeIn(b *Balancer, f *netInterface) error {
 		if len(due) == 0 {
 			continue
 		}
-		free, taken := probeEach(n.ctx, link, due)
-		for a, err := range taken {
-			if !told[a] {
-				b.tellConflict(a, err.Error())
+		free, taken := n.probeEach(b, link, due)
+		for a, conflicts := range taken {
+			for _, c := range conflicts {
+				b.tellConflict(c, "golb does not answer for it on "+f.name+" until the other host does not")
 			}
-			told[a] = true
+			refused[a] = append(refused[a], conflicts...)
 			again = time.After(probeAgainAfter)
 		}
 		for _, a := range free {
-			delete(told, a)
+			for _, c := range refused[a] {
+				c.Ended = true
+				b.tellConflict(c, "")
+			}
+			delete(refused, a)
 		}
 		if len(free) > 0 && b.beginChange(n.ctx) == nil {
-			n.claimLate(b, f, link, free)
+			if !n.claimLate(b, f, link, free) {
+				again = time.After(probeAgainAfter)
+			}
 			b.endChange()
 		}
 	}
 }
 
-// probeEach probes each address by itself. Those that could not be probed now are in neither
-// result.
-func probeEach(ctx context.Context, link Link, addrs []netip.Addr) (free []netip.Addr, taken map[netip.Addr]error) {
-	errs := make([]error, len(addrs))
+// probeEach probes each VIP by itself. It returns those that are to be claimed, and the
+// conflicts of those that the config refuses. VIPs that could not be probed now are in
+// neither.
+func (n *network) probeEach(b *Balancer, link Link, vips []LinkVIP) (free []netip.Addr, taken map[netip.Addr][]Conflict) {
+	b.mu.Lock()
+	cfg := b.cfg
+	b.mu.Unlock()
+	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for i, a := range addrs {
-		wg.Go(func() { errs[i] = link.Probe(ctx, a) })
+	taken = map[netip.Addr][]Conflict{}
+	for _, v := range vips {
+		wg.Go(func() {
+			var conflicts []Conflict
+			var err error
+			if !v.Shared {
+				conflicts, err = conflictsIn(link.Probe(n.ctx, v.Addr))
+			}
+			if err == nil && len(conflicts) > 0 && n.refused(n.ctx, &cfg, conflicts) == nil {
+				conflicts = nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil:
+				n.notProbed(v.Addr, err)
+			case len(conflicts) > 0:
+				taken[v.Addr] = conflicts
+			default:
+				free = append(free, v.Addr)
+			}
+		})
 	}
 	wg.Wait()
-	taken = map[netip.Addr]error{}
-	for i, a := range addrs {
-		switch err := errs[i]; {
-		case err == nil:
-			free = append(free, a)
-		case ctx.Err() == nil && !errors.Is(err, ErrLinkDown) && !errors.Is(err, net.ErrClosed):
-			taken[a] = err
-		}
-	}
+	slices.SortFunc(free, netip.Addr.Compare)
 	return free, taken
 }
 
-// claimLate has a link answer for VIPs that it has probed, and announce them. A change must
-// be under way.
-func (n *network) claimLate(b *Balancer, f *netInterface, link Link, probed []netip.Addr) {
-	if !f.link.setProbed(link, probed) {
-		return
+// notProbed logs why a VIP could not be probed, unless it will be once the link is up.
+func (n *network) notProbed(vip netip.Addr, err error) {
+	if !errors.Is(err, ErrLinkDown) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, context.Canceled) {
+		n.logger.Error("VIP not probed", "vip", vip, "reason", err.Error())
 	}
-	noIPv6, err := n.setVIPs(f.number, n.claimed)
+}
+
+// claimLate has a link answer for VIPs that it has probed, and announce them. It reports
+// false where that is to be tried again: another process holds one. A change must be under
+// way.
+func (n *network) claimLate(b *Balancer, f *netInterface, link Link, probed []netip.Addr) bool {
+	if err := n.hold(&b.cfg, n.wantedHolds(b.roles, &b.cfg)); err != nil {
+		n.logger.Error("VIPs not claimed on an interface that came", "interface", f.name, "reason", err.Error())
+		return false
+	}
+	if !f.link.setProbed(link, probed) {
+		return true
+	}
+	noIPv6, err := n.setVIPs(f.number, n.claimed[f.number])
 	if err != nil {
 		n.logger.Error("VIPs not claimed on an interface that came", "interface", f.name, "reason", err.Error())
-		return
+		return true
 	}
 	n.setNoIPv6(f.number, noIPv6)
 	n.announceOn(b, f.number)
+	return true
 }

@@ -106,7 +106,7 @@ func (w *world) env(now func() time.Time) Env {
 func (w *world) openLink(cfg LinkConfig) (Link, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	l := &worldLink{world: w, name: cfg.Interface}
+	l := &worldLink{world: w, name: cfg.Interface, cfg: cfg}
 	w.links = append(w.links, l)
 	return l, nil
 }
@@ -131,6 +131,7 @@ type worldLink struct {
 	rigLink
 	world *world
 	name  string
+	cfg   LinkConfig
 	// noIPv6 has it refuse VIPs of IPv6.
 	noIPv6 bool
 

@@ -30,7 +30,8 @@ answer is down with the reason.
 
 In golb's config it is asked by
   agent: {type: tcp}      or, with --http: {type: http}
-and by HAProxy with agent-check. It needs no privileges.`,
+and by HAProxy with agent-check. It needs no privileges. Whoever reaches its port is
+answered: it listens on all addresses unless --listen names the one that balancers ask.`,
 		Example: `  golb agent
   golb agent --http --memory --listen 10.0.0.1:3333
   golb agent --cpu=false -- /usr/local/bin/free-workers --percent`,
@@ -56,6 +57,9 @@ and by HAProxy with agent-check. It needs no privileges.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if _, err := net.ResolveTCPAddr("tcp", listen); err != nil {
+				return usageError{fmt.Errorf("--listen %q: allowed: ADDRESS:PORT", listen)}
+			}
 			l, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
 			if err != nil {
 				return err // it names the address
@@ -64,7 +68,7 @@ and by HAProxy with agent-check. It needs no privileges.`,
 			return s.Serve(ctx, l)
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", fmt.Sprintf(":%d", agent.Port), "`ADDRESS:PORT` to listen on")
+	cmd.Flags().StringVar(&listen, "listen", fmt.Sprintf(":%d", agent.Port), "`ADDRESS:PORT` to listen on; without an address, on all")
 	cmd.Flags().BoolVar(&overHTTP, "http", false, "answer HTTP requests, in place of a line per TCP connection")
 	cmd.Flags().BoolVar(&cpu, "cpu", cpu, "measure how idle the processors are")
 	cmd.Flags().BoolVar(&memory, "memory", false, "measure how much memory is available")

@@ -29,24 +29,28 @@ func newAlertCommand() *cobra.Command {
 
 func newAlertTestCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "test FILE",
+		Use:   "test [FILE]",
 		Short: "Send one message of each kind to every recipient",
 		Long: `Send one made-up message of each kind (a server or service that is down or up, a VIP
-conflict, …) to every recipient of the alerts of a config, from this host and as run
+conflict, …) to every recipient of the alerts of a config, /etc/golb.yaml without FILE, from this host and as run
 would, and print for each recipient whether that went well. Subjects say that it is a
 test. The golb that runs here, if any, is not asked and not changed.
 
 The exit code is 1 if a message could not be sent, or the config has no recipient.`,
 		Example: `  golb alert test golb.yaml`,
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			doc, err := conf.Read(args[0])
+			file, err := configFile(args, "")
+			if err != nil {
+				return err
+			}
+			doc, err := conf.Read(file)
 			if err != nil {
 				return err
 			}
 			list := doc.Config.AlertRecipients()
 			if len(list) == 0 {
-				return fmt.Errorf("%s: alerts: no recipient", args[0])
+				return fmt.Errorf("%s: alerts: no recipient", file)
 			}
 			failed := 0
 			for i, result := range testAlerts(cmd.Context(), list) {

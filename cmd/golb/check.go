@@ -13,33 +13,37 @@ import (
 func newCheckCommand() *cobra.Command {
 	host, strict := true, false
 	cmd := &cobra.Command{
-		Use:   "check FILE",
+		Use:   "check [FILE]",
 		Short: "Find every mistake in a config",
 		Long: `Read a config as run would, and print every mistake in it, one a line:
 
   file:line:column: path: "value": problem; allowed: the values that are
 
-The config must also suit this host: a VIP must not be an address of the host. What run
+Without FILE it is /etc/golb.yaml. The config must also suit this host: a VIP must not be an address of the host. What run
 starts without and waits for, such as an interface, is a warning. Nothing is opened and
 nothing is changed.`,
 		Example: `  golb check golb.yaml
   golb check --host=false golb.yaml    # for another host`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := configFile(args, "")
+			if err != nil {
+				return err
+			}
 			var checks []func(*lb.Config) error
 			if host {
 				checks = append(checks, (*lb.Config).ValidateHost)
 			}
-			doc, err := conf.Read(args[0], checks...)
+			doc, err := conf.Read(file, checks...)
 			if err != nil {
 				return err
 			}
 			if host {
-				if err := warn(cmd, args[0], &doc.Config, strict); err != nil {
+				if err := warn(cmd, file, &doc.Config, strict); err != nil {
 					return err
 				}
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s\n", args[0], summary(&doc.Config))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s\n", file, summary(&doc.Config))
 			return err
 		},
 	}

@@ -69,6 +69,9 @@ func newTableCommand(cmd *cobra.Command, e *tableQuery) *cobra.Command {
 	f.StringVar(&e.filter.VIP, "vip", "", "only those to this VIP, an `address` or address:port")
 	f.StringVar(&e.filter.Server, "server", "", "only those on this server, an `address` or address:port")
 	f.StringVar(&e.filter.Service, "service", "", "only those of the service of this `name`")
+	completeFlag(cmd, "protocol", "tcp", "udp", "sctp")
+	must(cmd.RegisterFlagCompletionFunc("service", completion(&e.client, serviceNames)))
+	must(cmd.RegisterFlagCompletionFunc("server", completion(&e.client, serverNames)))
 	f.BoolVar(&e.count, "count", false, "print their number")
 	f.BoolVar(&e.remove, "delete", false, "end them, and print their number")
 	f.BoolVar(&e.all, "all", false, "with --delete and no filter: end all")
@@ -148,10 +151,10 @@ func clientOf(c *lb.Connection) string {
 	return c.Client.String()
 }
 
-// vipOf returns the VIP's address and port, or the mark.
+// vipOf returns the VIP's address and port, or the service and its mark.
 func vipOf(c *lb.Connection) string {
 	if c.Mark != 0 {
-		return fmt.Sprintf("mark %d", c.Mark)
+		return fmt.Sprintf("%s (mark %d)", c.Service, c.Mark)
 	}
 	return c.VIP.String()
 }

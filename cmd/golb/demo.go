@@ -49,6 +49,8 @@ failed. Progress goes to standard error, the result to standard output.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.Mode, "mode", f.Mode, "how packets reach servers: "+strings.Join(demo.Modes(), ", "))
 	flags.StringVar(&f.Fault, "fault", f.Fault, "how a server fails: "+strings.Join(demo.Faults(), ", "))
+	completeFlag(cmd, "mode", demo.Modes()...)
+	completeFlag(cmd, "fault", demo.Faults()...)
 	flags.BoolVarP(&f.IPv6, "ipv6", "6", false, "IPv6 instead of IPv4")
 	flags.IntVarP(&f.Requests, "requests", "n", 6000, "number of HTTP requests")
 	flags.StringVar(&f.size, "size", "128M", "bytes of the large upload and download; K, M and G are binary")

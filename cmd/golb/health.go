@@ -80,11 +80,20 @@ func printHealth(w io.Writer, h api.Health, now time.Time) error {
 			down = "; " + v.Reason
 		}
 		fmt.Fprintf(w, "%s: %d of %s up%s\n", v.Name, up, count(len(v.Servers), "server"), down)
+		printConflicts(w, v.Conflicts)
 		if err := printServers(w, v.Servers, now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// printConflicts prints who else answers for a service's VIPs.
+func printConflicts(w io.Writer, conflicts []lb.VIPConflict) {
+	for _, c := range conflicts {
+		fmt.Fprintf(w, "  VIP %s on %s: %s answers for it too, since %s: %s\n",
+			c.VIP, c.Interface, c.Who(), c.Since.Format(time.DateTime), c.Remedy)
+	}
 }
 
 func printServers(w io.Writer, servers []lb.ServerHealth, now time.Time) error {

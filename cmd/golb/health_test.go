@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -112,8 +113,8 @@ func TestHealthShowsTheRunningBalancer(t *testing.T) {
 		}
 	}
 
-	// A second one does not take the socket away.
-	s.file = write(t, checkedServices)
+	// A second one does not take the socket away, nor run without it.
+	s.file, s.wanted = write(t, checkedServices), false
 	if err := s.run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "another process serves it") {
 		t.Errorf("a second balancer: %v", err)
 	}
@@ -168,5 +169,25 @@ func TestHealthShowsEveryCheck(t *testing.T) {
 		"    and http 192.0.2.11:80: down, 2.0 ms (0.0s ago), last results -: got 404\n"
 	if !strings.Contains(out.String(), want) || !strings.HasSuffix(out.String(), "\n    half a handshake\n") {
 		t.Errorf("got\n%s", out.String())
+	}
+}
+
+func TestConflictsAreShown(t *testing.T) {
+	conflicts := []lb.VIPConflict{{
+		VIP: netip.MustParseAddr("192.0.2.100"), Group: "default", Interface: "eth0", MAC: [6]byte{2, 0, 0, 0, 0, 1}, Server: "s1",
+		Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), Remedy: "keep it on lo",
+	}}
+	const want = "  VIP 192.0.2.100 on eth0: server s1 (02:00:00:00:00:01) answers for it too, since 2026-01-02 03:04:05: keep it on lo\n"
+	var list, health strings.Builder
+	if err := printServices(&list, []lb.ServiceStats{{Name: "web", Up: true, Conflicts: conflicts}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := printHealth(&health, api.Health{Services: []lb.ServiceHealth{{Name: "web", Up: true, Conflicts: conflicts}}}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range []string{list.String(), health.String()} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got\n%s\nwant a line\n%s", got, want)
+		}
 	}
 }

@@ -51,6 +51,7 @@ func printServices(w io.Writer, services []lb.ServiceStats) error {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintln(w, serviceTitle(&v))
+		printConflicts(w, v.Conflicts)
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(tw, "  server\tmethod\tweight\tis\tactive\tinactive\ttemplates\tconnections\tpackets\tbytes")
 		for _, r := range v.Servers {

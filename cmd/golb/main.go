@@ -14,10 +14,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
+	"github.com/golb/golb/lb/api"
 	"github.com/golb/golb/lb/conf"
 )
 
@@ -38,13 +41,15 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	addCompletion(root)
 	root.PersistentPreRun = func(*cobra.Command, []string) { parsed = true }
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
 	var usage usageError
-	if !parsed || errors.As(err, &usage) {
+	var refused *api.RefusedError
+	if !parsed || errors.As(err, &usage) || errors.As(err, &refused) && refused.Status == http.StatusBadRequest {
 		fmt.Fprintf(stderr, "golb: %v\nsee %s --help\n", err, cmd.CommandPath())
 		return exitUsage
 	}
@@ -84,7 +89,60 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(newRunCommand(), newAgentCommand(), newAlertCommand(), newCheckCommand(), newDemoCommand(), newHealthCommand(), newProbeCommand(), newSimulateCommand(), newVersionCommand(), newVRRPCommand(),
 		newListCommand(), newConnectionsCommand(), newTemplatesCommand())
 	root.AddCommand(newUpdateCommands()...)
+	info, _ := debug.ReadBuildInfo()
+	root.Version = versionLine(info)
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetHelpCommand(newHelpCommand())
 	return root
+}
+
+// addCompletion adds cobra's command for shells, which writes to where root does by then, and
+// has it refuse shells that it does not know.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args, c.RunE = cobra.NoArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
+}
+
+// newHelpCommand makes a help command that refuses what is no command.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = fmt.Errorf("unknown command %q for %q", rest[0], c.CommandPath())
+			}
+			if err != nil {
+				return usageError{err}
+			}
+			return c.Help()
+		},
+	}
+}
+
+// defaultConfig is the config of commands that are given none.
+const defaultConfig = "/etc/golb.yaml"
+
+// configFile returns the config that a command's arguments name, one at most, or the flag -c
+// does, or else the default.
+func configFile(args []string, flag string) (string, error) {
+	switch {
+	case len(args) > 0 && flag != "":
+		return "", usageError{fmt.Errorf("%q and -c %q: one config is allowed", args[0], flag)}
+	case len(args) > 0:
+		return args[0], nil
+	case flag != "":
+		return flag, nil
+	}
+	if _, err := os.Stat(defaultConfig); err != nil {
+		return "", usageError{fmt.Errorf("no config: FILE must be given, where there is no %s", defaultConfig)}
+	}
+	return defaultConfig, nil
 }
 
 const rootHelp = `golb balances TCP, UDP and SCTP connections over servers at layer 4: what IPVS,
@@ -101,7 +159,7 @@ Try it:
   golb demo                 a whole network in one process, nothing to set up
   golb check golb.yaml      every mistake in a file, each with its line
   golb probe tcp HOST:PORT  check one server once, as the health monitor would
-  golb run -c golb.yaml     balance; reload with SIGHUP, end with SIGTERM
+  golb run golb.yaml        balance; reload with SIGHUP, end with SIGTERM
   golb health               which servers are up, and why others are down
   golb list                 services, servers and counters; also connections, templates
   golb drain SERVER         no new connections to it; also halt, activate, weight

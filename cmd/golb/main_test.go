@@ -52,7 +52,19 @@ func TestExitCodesAndOutput(t *testing.T) {
 		code           int
 		stdout, stderr string // must be contained; "" means that nothing is printed
 	}{
-		{"", exitOK, "golb run -c golb.yaml", ""},
+		{"", exitOK, "golb run golb.yaml", ""},
+		{"--version", exitOK, "golb v", ""},
+		{"help nope", exitUsage, "", `unknown command "nope" for "golb"`},
+		{"help alert nope", exitUsage, "", `unknown command "nope" for "golb alert"`},
+		{"help alert test", exitOK, "every recipient", ""},
+		{"completion tcsh", exitUsage, "", `unknown command "tcsh" for "golb completion"`},
+		{"completion bash", exitOK, "complete", ""},
+		{"weight s1", exitUsage, "", "WEIGHT must be given"},
+		{"weight s1 -1", exitUsage, "", "weight -1: allowed: 0 to 65535"},
+		{"weight s1 70000", exitUsage, "", `weight "70000": allowed: 0 to 65535`},
+		{"drain", exitUsage, "", "SERVER must be given"},
+		{"agent --listen foo", exitUsage, "", `--listen "foo": allowed: ADDRESS:PORT`},
+		{"run --socket-group nobody-has-this " + file, exitUsage, "", "no such group"},
 		{"--help", exitOK, "Exit codes:", ""},
 		{"help run", exitOK, "SIGHUP", ""},
 		{"run --help", exitOK, "CAP_NET_RAW", ""},
@@ -62,11 +74,12 @@ func TestExitCodesAndOutput(t *testing.T) {
 		{"check " + filepath.Join(t.TempDir(), "none"), exitFailed, "", "no such file"},
 		{"run -c " + bad, exitFailed, "", `"level":"ERROR","msg":"out of range","file":"` + bad + `","line":4,"column":13,"path":"services[0].port","value":"70000"`},
 		{"chekc", exitUsage, "", "unknown command \"chekc\" for \"golb\"\n\nDid you mean this?\n\tcheck"},
-		{"check", exitUsage, "", "see golb check --help"},
+		{"check", exitUsage, "", "FILE must be given, where there is no /etc/golb.yaml"},
 		{"check a b", exitUsage, "", "see golb check --help"},
 		{"check --hots a", exitUsage, "", "unknown flag: --hots"},
-		{"run", exitUsage, "", "-c FILE"},
-		{"run x -c " + file, exitUsage, "", "see golb run --help"},
+		{"run", exitUsage, "", "FILE must be given, where there is no /etc/golb.yaml"},
+		{"run x -c " + file, exitUsage, "", "one config is allowed"},
+		{"run " + bad, exitFailed, "", `"msg":"out of range"`},
 		{"run -c " + file + " --log-level loud", exitUsage, "", "loud"},
 		{"version now", exitUsage, "", "see golb version --help"},
 	}
@@ -87,7 +100,7 @@ func TestExitCodesAndOutput(t *testing.T) {
 
 func TestHelpTeaches(t *testing.T) {
 	_, text, _ := golb(t, "--help")
-	for _, want := range []string{"golb demo", "golb check golb.yaml", "golb run -c golb.yaml", minimalConfig, "\n  0  ", "\n  1  ", "\n  2  "} {
+	for _, want := range []string{"golb demo", "golb check golb.yaml", "golb run golb.yaml", minimalConfig, "\n  0  ", "\n  1  ", "\n  2  "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("help lacks %q", want)
 		}

@@ -28,6 +28,8 @@ type probe struct {
 	timeout  duration
 	json     bool
 	service  string // the virtual service, for types with PerService
+	source   string // address that the check comes from
+	dev      string // interface by which it leaves
 }
 
 func newProbeCommand() *cobra.Command {
@@ -72,6 +74,8 @@ address, or it could not be checked, and 2 for a mistake in the command line.`,
 	cmd.Flags().BoolVar(&list, "list", false, "print every type with its keys")
 	cmd.PersistentFlags().Var(&p.timeout, "timeout", "how long the check may take")
 	cmd.PersistentFlags().BoolVar(&p.json, "json", false, "print the result as JSON: type, target, up, reason, ms")
+	cmd.PersistentFlags().StringVar(&p.source, "source", "", "`address` of this host to check from")
+	cmd.PersistentFlags().StringVar(&p.dev, "interface", "", "`name` of the interface to check by")
 	for _, t := range p.registry.Types() {
 		cmd.AddCommand(p.newTypeCommand(t))
 	}
@@ -218,6 +222,9 @@ func (p *probe) run(cmd *cobra.Command, t health.Type, args []string, params map
 	named := peer.Name != "" && (t.Transport != "" || t.PerService)
 	if named {
 		placeholder.Addr = netip.AddrPortFrom(netip.IPv6Unspecified(), port)
+		if peer.Source.Addr.Is4() {
+			placeholder.Addr = netip.AddrPortFrom(netip.IPv4Unspecified(), port)
+		}
 	}
 	if _, _, err := p.registry.New(t.Name, placeholder, params); err != nil {
 		return usageError{err}
@@ -290,6 +297,14 @@ func (p *probe) peer(host string, port uint16) (health.Peer, error) {
 	} else {
 		peer.Name, peer.Addr = host, netip.AddrPortFrom(netip.Addr{}, port)
 	}
+	peer.Source.Interface = p.dev
+	if p.source != "" {
+		source, err := netip.ParseAddr(p.source)
+		if err != nil {
+			return peer, fmt.Errorf("source %q: not allowed; allowed: an IPv4 or IPv6 address", p.source)
+		}
+		peer.Source.Addr = source.Unmap()
+	}
 	if p.service != "" {
 		service, err := netip.ParseAddrPort(p.service)
 		if err != nil {
@@ -300,11 +315,18 @@ func (p *probe) peer(host string, port uint16) (health.Peer, error) {
 	return peer, nil
 }
 
-// lookUp returns the first address of the peer's name. The check's timeout bounds it.
+// lookUp returns the first address of the peer's name, of the source's family where there
+// is one. The check's timeout bounds it.
 func (p *probe) lookUp(ctx context.Context, peer health.Peer) (netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(p.timeout))
 	defer cancel()
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", peer.Name)
+	network := "ip"
+	if source := peer.Source.Addr; source.Is4() {
+		network = "ip4"
+	} else if source.Is6() {
+		network = "ip6"
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, network, peer.Name)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}

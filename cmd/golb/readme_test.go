@@ -66,7 +66,7 @@ const (
 	readmeTest  = "go test ./..."
 	readmeBuild = "go build -o golb ./cmd/golb"
 	readmeCheck = "./golb check golb.yaml"
-	readmeRun   = "sudo ./golb run -c golb.yaml"
+	readmeRun   = "sudo ./golb run golb.yaml"
 
 	readmeProbe  = "./golb probe tcp 192.0.2.11:80"
 	readmeList   = "./golb probe --list"

@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
+	osuser "os/user"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,32 +25,37 @@ import (
 )
 
 func newRunCommand() *cobra.Command {
-	var file, socket string
+	var file, socket, group string
 	level, format := logLevel(slog.LevelInfo), formatAuto
 	cmd := &cobra.Command{
-		Use:   "run -c FILE",
+		Use:   "run [FILE]",
 		Short: "Balance as a config says",
-		Long: `Take over the VIPs of a config and balance until SIGINT or SIGTERM. Then it ends within
-5 seconds: what hangs by then is cut off, with exit code 1. A second signal ends it at
-once.
+		Long: `Take over the VIPs of a config and balance until SIGINT or SIGTERM. The config is FILE, or
+that of -c, or /etc/golb.yaml: a regular file, or - for the standard input. golb ends
+within 5 seconds of the signal; what hangs by then is cut off, with exit code 1. A second
+signal ends it at once.
 
-The config is a regular file, or - for the standard input. SIGHUP reads the file again and applies it, all or nothing: connections go on, and
-where it has mistakes, cannot be read within 10 seconds, or the host refuses it, the old
-config stays. Interfaces,
-workers and the size of the connection table change at a restart only.
+SIGHUP reads the file again and applies it, all or nothing: connections go on, and where
+it has mistakes, cannot be read within 10 seconds, or the host refuses it, the old config
+stays. Interfaces, workers and the size of the connection table change at a restart only.
 
-golb health, list, drain and others reach it through a Unix socket, which only root
-and golb's user may use.
+golb health, list, drain and others reach it through a Unix socket, which only root,
+golb's user and the group that --socket-group names may use.
 
 The log goes to standard error, as text on a terminal and as JSON elsewhere, or as
 --log-format says.
 golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
-		Example: `  golb run -c golb.yaml
-  golb run -c golb.yaml --log-level debug`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
-				return usageError{errors.New("run: no config; name one with -c FILE")}
+		Example: `  golb run golb.yaml
+  golb run golb.yaml --log-level debug`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := configFile(args, file)
+			if err != nil {
+				return err
+			}
+			gid, err := groupID(group)
+			if err != nil {
+				return usageError{err}
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -61,7 +69,7 @@ golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 				file:   file,
 				log:    newLogger(cmd.ErrOrStderr(), slog.Level(level), text),
 				check:  (*lb.Config).ValidateHost,
-				socket: socket, wanted: cmd.Flags().Changed("socket"),
+				socket: socket, group: gid, wanted: cmd.Flags().Changed("socket"),
 			}
 			s.env.Logger = s.log
 			ended := endWithin(ctx, endTime, func() {
@@ -70,7 +78,7 @@ golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 				os.Exit(exitFailed)
 			})
 			defer ended()
-			err := s.run(ctx, reload)
+			err = s.run(ctx, reload)
 			if err != nil && !text {
 				logMistakes(s.log, err)
 				return loggedError{err}
@@ -80,8 +88,11 @@ golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the config, a YAML `file`")
 	bindSocket(cmd, &socket)
+	cmd.Flags().StringVar(&group, "socket-group", "", "the `group` whose members may use the socket, to see and to change all")
 	cmd.Flags().Var(&level, "log-level", "the least `level` to log: debug, info, warn or error")
 	cmd.Flags().Var(&format, "log-format", "the `format` of the log: text, json, or auto: text on a terminal, else json")
+	completeFlag(cmd, "log-level", "debug", "info", "warn", "error")
+	completeFlag(cmd, "log-format", "auto", "text", "json")
 	return cmd
 }
 
@@ -103,6 +114,21 @@ func endWithin(ctx context.Context, limit time.Duration, cut func()) (ended func
 	return sync.OnceFunc(func() { close(done) })
 }
 
+// groupID returns the number of a group, -1 for "".
+func groupID(name string) (int, error) {
+	if name == "" {
+		return -1, nil
+	}
+	if gid, err := strconv.Atoi(name); err == nil && gid >= 0 {
+		return gid, nil
+	}
+	g, err := osuser.LookupGroup(name)
+	if err != nil {
+		return 0, fmt.Errorf("--socket-group %q: no such group", name)
+	}
+	return strconv.Atoi(g.Gid)
+}
+
 // server is a run of the run command.
 type server struct {
 	file   string
@@ -110,18 +136,20 @@ type server struct {
 	env    lb.Env
 	check  func(*lb.Config) error // against the host
 	socket string                 // of the API; "" is none
+	group  int                    // that may use it; -1 is none
 	wanted bool                   // the command line names it
 }
 
 // listen opens the socket of the API; nil where there is none. Failing to open it is an error
-// only if the command line names it.
+// only if the command line names it, or another golb serves it.
 func (s *server) listen() (net.Listener, error) {
 	if s.socket == "" {
 		return nil, nil
 	}
-	l, err := api.Listen(s.socket)
-	if err != nil && !s.wanted {
-		s.log.Warn("no API socket: golb health, list, drain and others cannot reach this golb", "socket", s.socket, "err", err)
+	l, err := api.ListenGroup(s.socket, s.group)
+	if err != nil && !s.wanted && !errors.Is(err, api.ErrTaken) {
+		s.log.Warn("no API socket: golb health, list, drain and others cannot reach this golb", "socket", s.socket, "reason", err.Error(),
+			"remedy", "--socket names one that golb's user can make, GOLB_SOCKET or XDG_RUNTIME_DIR where")
 		return nil, nil
 	}
 	return l, err

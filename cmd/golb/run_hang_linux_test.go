@@ -22,7 +22,6 @@ type hung struct {
 
 // TestProcessEndsWhateverHangs ends golb run while something hangs, by one signal.
 func TestProcessEndsWhateverHangs(t *testing.T) {
-	host := labHost(t)
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +55,7 @@ func TestProcessEndsWhateverHangs(t *testing.T) {
 		}, exitFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			host := labHost(t)
 			x := &hung{t: t, dir: t.TempDir()}
 			path := filepath.Join(x.dir, "golb.yaml")
 			if err := os.WriteFile(path, []byte(runnable), 0o600); err != nil {
@@ -82,6 +81,7 @@ func TestProcessEndsWhateverHangs(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { x.cmd.Process.Kill() })
+			defer time.AfterFunc(time.Minute, func() { x.stderr.Close() }).Stop() // so that what waits for the log ends
 			tt.hang(x)
 			x.signal(syscall.SIGTERM)
 			ended := make(chan error, 1)

@@ -79,7 +79,7 @@ func TestReloadAppliesOrRefusesTheWholeFile(t *testing.T) {
 	read, written := io.Pipe()
 	log := &entries{t, bufio.NewScanner(read)}
 	path := write(t, runnable)
-	s := server{file: path, log: newLogger(written, nil, false), env: inMemoryEnv(), check: func(*lb.Config) error { return nil }}
+	s := server{group: -1, file: path, log: newLogger(written, nil, false), env: inMemoryEnv(), check: func(*lb.Config) error { return nil }}
 	s.env.Logger = s.log
 	ctx, cancel := context.WithCancelCause(t.Context())
 	hangup := make(chan os.Signal)
@@ -141,7 +141,7 @@ func TestReloadAppliesOrRefusesTheWholeFile(t *testing.T) {
 }
 
 func TestRunSaysWhereInTheFileItFails(t *testing.T) {
-	s := server{file: write(t, runnable), log: slog.New(slog.DiscardHandler), env: inMemoryEnv(), check: func(*lb.Config) error { return nil }}
+	s := server{group: -1, file: write(t, runnable), log: slog.New(slog.DiscardHandler), env: inMemoryEnv(), check: func(*lb.Config) error { return nil }}
 	s.env.Route = func(netip.Addr) (lb.Route, error) { return lb.Route{}, lb.ErrOwnHost }
 	err := s.run(t.Context(), nil)
 	var mistakes conf.Errors

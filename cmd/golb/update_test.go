@@ -108,6 +108,7 @@ tcp       192.0.2.2/32  10.0.0.100:80  10.9.1.1:80  dsr     NONE   90s      0
 		{"activate 10.9.1.1:80 --service web", `web: .*\n.*\n  s1      dsr     7       up .*\n`},
 		{"drain s1 --wait", "0 left, 0 of them active\n"},
 		{"drain s2 --within 5m", `web: .*\n.*\n  s2      dsr     0       up,drain  1 .*\n`},
+		{"activate s1 s2", `web: .*\n.*\n  s1 .* up .*\n\nweb: .*\n.*\n  s2 .* up .*\n`},
 		{"connections --delete --all", "1\n"},
 		{"connections", "protocol  client  VIP  server  method  state  expires  packets\n"},
 	} {
@@ -142,15 +143,16 @@ func TestCommandsThatFailSayWhy(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		"weight s1":                  {exitUsage, "accepts 2 arg(s), received 1"},
+		"weight s1":                  {exitUsage, "WEIGHT must be given"},
+		"activate s1 s3 --service x": {exitFailed, "server s3 of service x: there is none"},
 		"weight s1 much":             {exitUsage, `weight "much": allowed: 0 to 65535`},
-		"weight s1 65536":            {exitFailed, "weight: 65536: out of range; allowed: 0 to 65535"},
+		"weight s1 65536":            {exitUsage, `weight "65536": allowed: 0 to 65535`},
 		"halt s3":                    {exitFailed, "server s3: no service has it"},
 		"drain s1 --service ftp":     {exitFailed, "server s1 of service ftp: there is none"},
-		"drain s1 --within 0s":       {exitFailed, `within: "0s": allowed: a time above 0, as 5m`},
+		"drain s1 --within 0s":       {exitUsage, `within: "0s": allowed: a time above 0, as 5m`},
 		"connections --delete":       {exitUsage, "--delete: needs a filter, or --all"},
 		"connections --all":          {exitUsage, "--all: allowed with --delete only, and without a filter"},
-		"templates --client one":     {exitFailed, `client: "one": allowed: an address or a prefix`},
+		"templates --client one":     {exitUsage, `client: "one": allowed: an address or a prefix`},
 		"templates --count --delete": {exitUsage, "--count, --delete, --json: at most one of them is allowed"},
 		"list --socket /nowhere":     {exitFailed, "no balancer at /nowhere: golb does not run, or serves another socket"},
 	} {

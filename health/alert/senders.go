@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 
@@ -57,7 +56,8 @@ func (w *Webhook) send(ctx context.Context, m Message) error {
 
 // Command runs a program for each message, with the subject as last argument and the
 // text as standard input. The environment variable GOLB_ALERT has the message as JSON,
-// unless that is longer than 64 KiB. Nothing that the program starts outlives it.
+// unless that is longer than 64 KiB; of this process's environment it gets what a check of
+// type external gets. Nothing that the program starts outlives it.
 type Command struct {
 	Program string
 	Args    []string // before the subject
@@ -67,7 +67,7 @@ type Command struct {
 func (c *Command) Send(ctx context.Context, m Message) error {
 	cmd := exec.CommandContext(ctx, c.Program, append(c.Args[:len(c.Args):len(c.Args)], m.Subject)...)
 	cmd.Stdin = strings.NewReader(m.Text)
-	cmd.Env = os.Environ()
+	cmd.Env = procgroup.Environ()
 	if b, err := json.Marshal(m); err == nil && len(b) <= 64<<10 {
 		cmd.Env = append(cmd.Env, "GOLB_ALERT="+string(b))
 	}

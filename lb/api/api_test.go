@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -69,7 +70,7 @@ func TestHealthComesThroughTheSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	got.Services[0].Servers[0].Since = time.Time{}
-	want := Health{[]lb.ServiceHealth{{Name: "web", Up: false, Reason: "its servers are not checked yet", Servers: []lb.ServerHealth{{
+	want := Health{[]lb.ServiceHealth{{Name: "web", Up: false, Conflicts: []lb.VIPConflict{}, Reason: "its servers are not checked yet", Servers: []lb.ServerHealth{{
 		Name: "s1", Address: netip.MustParseAddr("10.0.0.1"), Port: 80, Reason: "not checked yet", State: lb.StateActive, Weight: 1,
 		Check: lb.CheckHealth{Description: `http 10.0.0.1:80 path="/<a>"`, State: "unknown", Recent: []lb.CheckResult{}},
 	}}}}}
@@ -104,6 +105,20 @@ func TestMistakesAreAnsweredInJSON(t *testing.T) {
 	}
 }
 
+func TestSocketIsForItsOwnerAndAGroup(t *testing.T) {
+	for gid, want := range map[int]os.FileMode{-1: 0o600, os.Getgid(): 0o660} {
+		path := filepath.Join(t.TempDir(), "golb.sock")
+		l, err := ListenGroup(path, gid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("group %d: mode %v, %v, want %v", gid, info.Mode(), err, want)
+		}
+	}
+}
+
 func TestSocketIsTakenOverFromTheDeadOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "golb.sock")
 	client := &Client{Path: path}
@@ -121,7 +136,7 @@ func TestSocketIsTakenOverFromTheDeadOnly(t *testing.T) {
 		t.Errorf("with a dead socket: %v", err)
 	}
 	serve(t, path, balancer(t))
-	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another process serves it") {
+	if _, err := Listen(path); !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d", os.Getpid())) {
 		t.Errorf("beside one that is served: %v", err)
 	}
 	if err := dead.Close(); err == nil {

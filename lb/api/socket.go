@@ -30,12 +30,22 @@ func DefaultPath() string {
 // patience is the time that either side waits for the other.
 const patience = 5 * time.Second
 
+// ErrTaken is the error of Listen where another process serves the socket.
+var ErrTaken = errors.New("another process serves it")
+
 // Listen opens a Unix socket that only its owner, and root, can use. A socket that
-// a dead process has left there is replaced; one that is served is not.
-func Listen(path string) (net.Listener, error) {
+// a dead process has left there is replaced; one that is served is not: ErrTaken.
+func Listen(path string) (net.Listener, error) { return ListenGroup(path, -1) }
+
+// ListenGroup is Listen of a socket that the members of a group can use too; gid -1 is none.
+// golb's user must be a member, or root.
+func ListenGroup(path string, gid int) (net.Listener, error) {
 	if conn, err := net.DialTimeout("unix", path, patience); err == nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("api: socket %s: another process serves it", path)
+		defer conn.Close()
+		if p, ok := peerOf(conn); ok {
+			return nil, fmt.Errorf("api: socket %s: %w: %s", path, ErrTaken, p)
+		}
+		return nil, fmt.Errorf("api: socket %s: %w", path, ErrTaken)
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
 		return nil, fmt.Errorf("api: socket %s: a file that is not a socket is in its place", path)
@@ -53,7 +63,7 @@ func Listen(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("api: socket %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
-	created, err := publish(private, path)
+	created, err := publish(private, path, gid)
 	if err != nil {
 		_ = l.Close()
 		return nil, fmt.Errorf("api: socket %s: %w", path, err)
@@ -61,9 +71,16 @@ func Listen(path string) (net.Listener, error) {
 	return &listener{UnixListener: l, path: path, created: created}, nil
 }
 
-// publish sets the mode of a socket and moves it to its path.
-func publish(from, to string) (os.FileInfo, error) {
-	if err := os.Chmod(from, 0o600); err != nil {
+// publish sets the group and mode of a socket and moves it to its path.
+func publish(from, to string, gid int) (os.FileInfo, error) {
+	mode := os.FileMode(0o600)
+	if gid >= 0 {
+		mode = 0o660
+		if err := os.Chown(from, -1, gid); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Chmod(from, mode); err != nil {
 		return nil, err
 	}
 	if err := os.Rename(from, to); err != nil {

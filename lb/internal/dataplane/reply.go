@@ -55,14 +55,10 @@ func (w *Worker) replyOut(x *rxPacket) Reason {
 	return w.sendToHop(x, hop)
 }
 
-// hopToClient is the hop that the client's packets came from, or the next hop of the
-// host's route to the client.
+// hopToClient is the hop that replies of x's connection go to.
 func (w *Worker) hopToClient(x *rxPacket) *Hop {
-	hop := w.plane.hops.get(timer(w.plane.table.conns[x.conn].timer.Load()).hop())
-	if hop == nil || x.snap.settings.ReplyByRoute {
-		hop, _ = w.plane.nextHops.NextHop(x.packet.Dst)
-	}
-	return hop
+	n := timer(w.plane.table.conns[x.conn].timer.Load()).hop()
+	return w.plane.hopTo(n, x.packet.Dst, x.snap.settings.ReplyByRoute, w.now)
 }
 
 // tooLong reports whether a packet exceeds the MTU to a hop and must not be cut.
@@ -87,12 +83,12 @@ func (w *Worker) isReplyPort(s *Server) bool {
 	return port < 0 || int(port) == w.in
 }
 
-// isSentBy reports whether a frame of no connection comes from where a server is: by the
-// port of its path, and where it is on the link, from its MAC. Routers send with other
+// isSentBy reports whether a frame of no connection comes from where a server is: by a
+// port that a route to it leaves by, and where it is on the link, from its MAC. Routers send with other
 // MACs than they answer ARP with (HSRP, VRRP).
 func (w *Worker) isSentBy(x *rxPacket, s *Server) bool {
 	to := s.path.Load()
-	return to.port == w.in && (s.linkPort.Load() < 0 || forward.SrcMAC(x.frame) == to.dst)
+	return to.ports>>(w.in%64)&1 != 0 && (s.linkPort.Load() < 0 || forward.SrcMAC(x.frame) == to.dst)
 }
 
 // fromNATServer handles a packet that is neither to a VIP nor of a connection: servers of

@@ -178,10 +178,7 @@ func (w *Worker) sendChallengeSYN(end *cutConn) (done bool) {
 		to := end.server.path.Load()
 		w.sendSYN(&forward.TCPSegment{DstMAC: to.dst, Src: end.client, Dst: end.server.Addr, SrcPort: end.cport, DstPort: end.dport}, to.port)
 	}
-	hop := w.plane.hops.get(end.hop)
-	if hop == nil || w.plane.snap.Load().settings.ReplyByRoute {
-		hop, _ = w.plane.nextHops.NextHop(end.client)
-	}
+	hop := w.plane.hopTo(end.hop, end.client, w.plane.snap.Load().settings.ReplyByRoute, w.now)
 	if hop == nil {
 		end.tries++
 		return end.tries == resetTries

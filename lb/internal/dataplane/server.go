@@ -71,7 +71,8 @@ type path struct {
 	tunnel Tunnel
 	source forward.Addr // the host's own towards the server
 	encap  forward.Tunnel
-	_      [24]byte // up to a size that the heap aligns
+	ports  uint64   // bits of the ports that its packets may come by, modulo 64
+	_      [16]byte // up to a size that the heap aligns
 }
 
 func newServer(addr netip.AddrPort, workers int) *Server {
@@ -113,6 +114,7 @@ type Route struct {
 	MTU    int          // bytes of IP packet
 	Source forward.Addr // the host's own towards the server
 	OnLink bool         // no router is between
+	Ports  []int        // indexes of the ports that its packets may come by: the port, and those of other next hops
 	// PMTUDisc copies Don't Fragment to tunnel headers.
 	PMTUDisc bool
 }
@@ -126,6 +128,10 @@ func (s *Server) SetRoute(r Route) {
 	s.linkPort.Store(port)
 	s.editPath(func(to *path) {
 		to.port, to.src, to.mtu, to.source = r.Port, r.SrcMAC, r.MTU, r.Source
+		to.ports = 1 << (r.Port % 64)
+		for _, p := range r.Ports {
+			to.ports |= 1 << (p % 64)
+		}
 		to.encap = forward.Tunnel{
 			Kind: to.tunnel.Kind, Csum: to.tunnel.Checksum, Port: to.tunnel.Port,
 			PMTUDisc: r.PMTUDisc, Local: r.Source, Remote: s.Addr,

@@ -14,7 +14,7 @@ func (w *Worker) toServer(x *rxPacket) Reason {
 	if x.conn != 0 {
 		hop := uint16(0)
 		if x.meta.has(flagReply) {
-			hop = w.hopCache.number(&w.plane.hops, x.frame, w.in)
+			hop = w.hopCache.number(&w.plane.hops, x.frame, w.in, w.now)
 		}
 		w.plane.update(x, fromClient, hop, w.now)
 	}

@@ -58,6 +58,7 @@ var rules = []rule{
 			"net", "net/http/...", "log/slog/...", "github.com/vishvananda/...", "health/...", "arp/...", "forward/afpacket", "forward/afxdp", "golang.org/x/net/...",
 		}),
 	},
+	{pkg: "lb/internal/hostlock", imports: []string{"health/printable"}},
 	{pkg: "lb/internal/..."},
 	{pkg: "lb", imports: lbImports, not: bpf, never: heavy},
 

@@ -69,13 +69,31 @@ func faults() []fault {
 // nft has the server's host take a script of nft's.
 func (w *webServer) nft(ctx context.Context, script string) error {
 	return w.host.Do(func() error {
-		cmd := exec.CommandContext(ctx, "nft", "-f", "-")
+		path, err := nftPath()
+		if err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, path, "-f", "-")
 		cmd.Stdin = strings.NewReader(script)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("demo: nft on %s: %w: %s", w.name, err, out)
 		}
 		return nil
 	})
+}
+
+// nftPath finds nft, also where an ordinary user's PATH does not.
+func nftPath() (string, error) {
+	path, err := exec.LookPath("nft")
+	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin"} {
+		if err == nil {
+			break
+		}
+		if other, found := exec.LookPath(dir + "/nft"); found == nil {
+			return other, nil
+		}
+	}
+	return path, err
 }
 
 // Faults are the names that [Config].Fault takes.
@@ -96,7 +114,7 @@ func faultOf(name string, m mode) (fault, error) {
 		case f.needsVIP && m.method == lb.NAT:
 			return f, fmt.Errorf("fault: %s: servers have no VIP in mode %s", name, m.name)
 		case f.name == "firewall":
-			if _, err := exec.LookPath("nft"); err != nil {
+			if _, err := nftPath(); err != nil {
 				return f, fmt.Errorf("fault: firewall: %w (the Debian package nftables has it)", err)
 			}
 		}

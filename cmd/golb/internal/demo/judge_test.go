@@ -2,6 +2,7 @@ package demo
 
 import (
 	"errors"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -85,5 +86,18 @@ func TestJudgeWantsTrafficToMoveAndToReturn(t *testing.T) {
 				t.Errorf("found wrong: %v, want %d", f.wrong, tt.wrong)
 			}
 		})
+	}
+}
+
+// TestNftIsFoundOutsideOfPATH: an ordinary user's PATH lacks the directory that Debian has
+// nft in.
+func TestNftIsFoundOutsideOfPATH(t *testing.T) {
+	want, err := nftPath()
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	if got, err := nftPath(); err != nil || filepath.Base(got) != "nft" {
+		t.Errorf("got %q, %v; with a full PATH %s", got, err, want)
 	}
 }

@@ -69,7 +69,11 @@ func (f *Failover) cost() string {
 	if f.FailedRequests == 0 {
 		return "no request failed: their next SYN went to another server"
 	}
-	return fmt.Sprintf("%d requests failed by then, which is to be expected", f.FailedRequests)
+	requests := "requests"
+	if f.FailedRequests == 1 {
+		requests = "request"
+	}
+	return fmt.Sprintf("%d %s failed by then, which is to be expected", f.FailedRequests, requests)
 }
 
 // writeDrops prints what golb did not forward, and why: where a failure may show.
