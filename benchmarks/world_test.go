@@ -46,6 +46,25 @@ func (w *world) establish() {
 	w.port.run(int(w.src.flows))
 }
 
+// converse has servers answer all flows, and clients go on, which takes forged ones no more.
+func (w *world) converse() {
+	for round := range 3 {
+		flow := uint32(0)
+		w.port.fill = func(frames []forward.Frame) {
+			for i := range frames {
+				if round == 0 {
+					f := &frames[i]
+					f.Tail += w.src.replies[flow%kinds][serverOf(flow)].write(f.Buf[f.Head:], flow, true)
+				} else {
+					w.src.packet(&frames[i], flow)
+				}
+				flow++
+			}
+		}
+		w.port.run(int(w.src.flows))
+	}
+}
+
 // packet makes one of a client that is no SYN.
 func (s *source) packet(f *forward.Frame, flow uint32) {
 	f.Tail += s.requests[flow%kinds].write(f.Buf[f.Head:], flow, false)

@@ -49,7 +49,7 @@ func (t *FragTable) unlink(l *fragList, i int32) {
 
 // find returns the entry of a key, or nil32, and the key's bucket.
 func (t *FragTable) find(k *fragKey) (i int32, bucket *int32) {
-	bucket = &t.buckets[k.hash(t.seed)&t.mask]
+	bucket = &t.buckets[k.hash(t.secret)&t.mask]
 	for i = *bucket; i != nil32 && t.entries[i].key != *k; i = t.entries[i].next {
 	}
 	return i, bucket
@@ -62,7 +62,7 @@ func (t *FragTable) findOrInsert(p *Packet, now uint32) int32 {
 	if i != nil32 {
 		return i
 	}
-	if s := t.sources.find(sourceOf(&p.Src), t.seed); s != nil32 {
+	if s := t.sources.find(sourceOf(&p.Src), t.secret); s != nil32 {
 		if r := &t.sources.recs[s]; r.entries() >= t.perSource {
 			t.evictOldest(&r.lists)
 		}
@@ -71,7 +71,7 @@ func (t *FragTable) findOrInsert(p *Packet, now uint32) int32 {
 		t.evictOldest(&t.lists)
 	}
 	// Only now: an eviction above may have removed the source with its last entry.
-	s := t.sources.findOrInsert(sourceOf(&p.Src), t.seed)
+	s := t.sources.findOrInsert(sourceOf(&p.Src), t.secret)
 	i = t.free
 	e := &t.entries[i]
 	t.free = e.next
@@ -94,7 +94,7 @@ func (t *FragTable) evictOldest(l *[2]fragList) {
 func (t *FragTable) remove(i int32) {
 	t.dropQueue(i)
 	e := &t.entries[i]
-	at := &t.buckets[e.key.hash(t.seed)&t.mask]
+	at := &t.buckets[e.key.hash(t.secret)&t.mask]
 	for *at != i {
 		at = &t.entries[*at].next
 	}
@@ -103,7 +103,7 @@ func (t *FragTable) remove(i int32) {
 	r := &t.sources.recs[e.source]
 	t.unlink(&r.lists[e.state], i)
 	if r.entries() == 0 {
-		t.sources.remove(e.source, t.seed)
+		t.sources.remove(e.source, t.secret)
 	}
 	e.next = t.free
 	t.free = i
@@ -120,20 +120,36 @@ func (t *FragTable) move(i int32, state uint8) {
 	t.link(&lists[state], i)
 }
 
-func (k *fragKey) hash(seed uint64) uint64 {
-	h := mix(seed, &k.src)
-	h = mix(h, &k.dst)
-	return fmix(h ^ uint64(k.id)<<16 ^ uint64(k.proto)<<8 ^ uint64(k.version))
+// fragSecret is what the hashes of the table are keyed with: a number added before each
+// multiplication, and the number to multiply by. Were either known, packets could be chosen
+// that share a bucket.
+type fragSecret struct{ add, times uint64 }
+
+// newFragSecret makes both of a random number (splitmix64).
+func newFragSecret(seed uint64) fragSecret {
+	next := func() uint64 {
+		seed += 0x9e3779b97f4a7c15
+		z := (seed ^ seed>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		return z ^ z>>31
+	}
+	return fragSecret{add: next(), times: next() | 1}
 }
 
-func mix(h uint64, a *Addr) uint64 {
-	h = fmix(h ^ binary.LittleEndian.Uint64(a[:8]))
-	return fmix(h ^ binary.LittleEndian.Uint64(a[8:]))
+func (k *fragKey) hash(s fragSecret) uint64 {
+	h := s.mix(0, &k.src)
+	h = s.mix(h, &k.dst)
+	return s.mixWord(h ^ uint64(k.id)<<16 ^ uint64(k.proto)<<8 ^ uint64(k.version))
 }
 
-// fmix mixes the bits of x: a multiplication to 128 bits, whose halves are combined.
-func fmix(x uint64) uint64 {
-	hi, lo := bits.Mul64(x^0x9e3779b97f4a7c15, 0xd6e8feb86659fd93)
+func (s fragSecret) mix(h uint64, a *Addr) uint64 {
+	h = s.mixWord(h ^ binary.LittleEndian.Uint64(a[:8]))
+	return s.mixWord(h ^ binary.LittleEndian.Uint64(a[8:]))
+}
+
+// mixWord mixes the bits of x: a multiplication to 128 bits, whose halves are combined.
+func (s fragSecret) mixWord(x uint64) uint64 {
+	hi, lo := bits.Mul64(x+s.add, s.times)
 	return hi ^ lo
 }
 

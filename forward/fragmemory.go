@@ -37,16 +37,16 @@ func (t *fragSources) init(n int) {
 	t.recs[n-1].next = nil32
 }
 
-func (t *fragSources) find(a Addr, seed uint64) int32 {
-	i := t.buckets[mix(seed, &a)&t.mask]
+func (t *fragSources) find(a Addr, secret fragSecret) int32 {
+	i := t.buckets[secret.mix(0, &a)&t.mask]
 	for i != nil32 && t.recs[i].addr != a {
 		i = t.recs[i].next
 	}
 	return i
 }
 
-func (t *fragSources) findOrInsert(a Addr, seed uint64) int32 {
-	if i := t.find(a, seed); i != nil32 {
+func (t *fragSources) findOrInsert(a Addr, secret fragSecret) int32 {
+	if i := t.find(a, secret); i != nil32 {
 		return i
 	}
 	i := t.free
@@ -54,15 +54,15 @@ func (t *fragSources) findOrInsert(a Addr, seed uint64) int32 {
 	t.free = r.next
 	lists := emptyList
 	lists.which = linkSource
-	b := &t.buckets[mix(seed, &a)&t.mask]
+	b := &t.buckets[secret.mix(0, &a)&t.mask]
 	*r = fragSource{addr: a, lists: [2]fragList{lists, lists}, next: *b}
 	*b = i
 	return i
 }
 
-func (t *fragSources) remove(i int32, seed uint64) {
+func (t *fragSources) remove(i int32, secret fragSecret) {
 	r := &t.recs[i]
-	at := &t.buckets[mix(seed, &r.addr)&t.mask]
+	at := &t.buckets[secret.mix(0, &r.addr)&t.mask]
 	for *at != i {
 		at = &t.recs[*at].next
 	}

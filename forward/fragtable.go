@@ -32,7 +32,7 @@ type FragTable struct {
 	timeout   uint32
 	perSource int32
 	maxChunks int32 // of one source
-	seed      uint64
+	secret    fragSecret
 
 	buckets []int32 // heads of chains of entries, by key
 	mask    uint64
@@ -100,7 +100,7 @@ func NewFragTable(c FragConfig) *FragTable {
 	t := &FragTable{
 		timeout:   c.Timeout,
 		perSource: int32(min(per, n)),
-		seed:      c.Seed,
+		secret:    newFragSecret(c.Seed),
 		entries:   make([]fragEntry, n),
 		lists:     [2]fragList{emptyList, emptyList},
 	}

@@ -32,7 +32,7 @@ func (c *HTTPProxy) Check(ctx context.Context) error {
 }
 
 func (c *HTTPProxy) check(ctx context.Context) error {
-	req := &http.Request{Method: cmp.Or(c.Method, http.MethodGet), URL: c.URL, Header: c.Header.Clone()}
+	req := &http.Request{Method: cmp.Or(c.Method, http.MethodGet), URL: c.URL, Header: c.Header.Clone(), Close: true}
 	if c.URL.Scheme == "https" {
 		maps.DeleteFunc(req.Header, func(name string, _ []string) bool { return strings.HasPrefix(name, proxyHeader) })
 	}
@@ -63,7 +63,7 @@ const proxyHeader = "Proxy-"
 // connect has the proxy connect to the URL's host and starts TLS with that.
 func (c *HTTPProxy) connect(s *session) error {
 	host := net.JoinHostPort(c.URL.Hostname(), cmp.Or(c.URL.Port(), "443"))
-	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Host: host}, Host: host, Header: http.Header{}}
+	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Host: host}, Host: host, Header: http.Header{}, Close: true}
 	for name, values := range c.Header {
 		if strings.HasPrefix(name, proxyHeader) {
 			request.Header[name] = values

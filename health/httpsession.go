@@ -15,14 +15,18 @@ import (
 	"github.com/golb/golb/health/printable"
 )
 
+// roundTripper makes an HTTP request and returns the answer, whose body is not yet read.
+type roundTripper func(*http.Request) (*http.Response, error)
+
 // request makes an HTTP request by roundTrip and reads the head of the answer.
-func (s *session) request(req *http.Request, roundTrip func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+func (s *session) request(req *http.Request, roundTrip roundTripper) (*http.Response, error) {
 	if req.Header == nil {
 		req.Header = http.Header{}
 	}
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", "golb")
 	}
+	s.budget.Left = maxRead // for the head
 	resp, err := roundTrip(req)
 	if err != nil && s.budget.Err != nil {
 		err = s.budget.Err
@@ -44,7 +48,6 @@ func (s *session) request(req *http.Request, roundTrip func(*http.Request) (*htt
 // http1 makes an HTTP/1.1 request. It is used instead of an http.Transport, which would
 // start goroutines and log what an unknown protocol sends.
 func (s *session) http1(req *http.Request) (*http.Response, error) {
-	req.Close = true
 	if err := req.Write(s.conn); err != nil {
 		return nil, err
 	}
@@ -53,7 +56,6 @@ func (s *session) http1(req *http.Request) (*http.Response, error) {
 
 // http1Proxy is http1 where the other end is a proxy.
 func (s *session) http1Proxy(req *http.Request) (*http.Response, error) {
-	req.Close = true
 	if err := req.WriteProxy(s.conn); err != nil {
 		return nil, err
 	}
@@ -68,9 +70,12 @@ func (s *session) response(req *http.Request) (*http.Response, error) {
 			if err != nil {
 				return nil, err
 			}
-			if b[n-1] != version[n-1] {
+			if !strings.EqualFold(string(b), version[:n]) {
 				return nil, fmt.Errorf("got %s, want HTTP/1", quote(s.withBuffered(nil)))
 			}
+		}
+		if err := s.mendHead(); err != nil {
+			return nil, err
 		}
 		resp, err := http.ReadResponse(s.in, req)
 		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
@@ -102,6 +107,17 @@ func (s *session) http2(req *http.Request) (*http.Response, error) {
 	transport.Protocols.SetHTTP2(true)
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	return transport.RoundTrip(req.WithContext(s.ctx))
+}
+
+// keep reads the rest of an answer, so that the connection can have another request.
+func (s *session) keep(req *http.Request, resp *http.Response) error {
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return fmt.Errorf("%s: %w", title(req), httpReason(s.ctx, err))
+	}
+	if resp.Close {
+		return fmt.Errorf("%s: server closes the connection, want it open for the next request", title(req))
+	}
+	return nil
 }
 
 // title names a request in a reason.

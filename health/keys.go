@@ -170,12 +170,8 @@ func (k *Keys) List(p *[]string, names, about string) *Key {
 func (k *Keys) Expect(p **regexp.Regexp, what string) {
 	var pattern, text *regexp.Regexp
 	k.Func("expect,receive", "", "pattern that must match "+what, "a regular expression, RE2", func(s string) (err error) {
-		if s == "" {
-			return nil
-		}
-		var wrong *syntax.Error
-		if pattern, err = regexp.Compile(s); errors.As(err, &wrong) {
-			return fmt.Errorf("%s: %s", wrong.Code, wrong.Expr)
+		if s != "" {
+			pattern, err = compilePattern(s)
 		}
 		return err
 	})
@@ -192,6 +188,16 @@ func (k *Keys) Expect(p **regexp.Regexp, what string) {
 		}
 		return nil
 	})
+}
+
+// compilePattern reads a regular expression; its error is a ParamError's Problem.
+func compilePattern(s string) (*regexp.Regexp, error) {
+	p, err := regexp.Compile(s)
+	var wrong *syntax.Error
+	if errors.As(err, &wrong) {
+		return nil, fmt.Errorf("%s: %s", wrong.Code, wrong.Expr)
+	}
+	return p, err
 }
 
 // Status binds the key status to the codes that mean up.

@@ -73,7 +73,7 @@ func (r *Registry) New(name string, p Peer, params map[string]any) (key string, 
 		p.Dial, p.Listen = p.Source.Dial, p.Source.Listen
 	}
 	p.Dial = p.Dial.dial // which is the host's own where it was nil
-	k, c, connects := t.bind(p)
+	k, c, all := t.bind(p)
 	given, wrong := r.set(k, params)
 	errs = append(errs, wrong...)
 	if t.Transport != "" && !p.Addr.Addr().IsValid() {
@@ -87,8 +87,8 @@ func (r *Registry) New(name string, p Peer, params map[string]any) (key string, 
 	if len(errs) > 0 {
 		return "", nil, errs
 	}
-	if *connects > 0 {
-		c = &Alternate{Full: c, Cheap: &TCP{Addr: p.Addr, Dial: p.Dial}, N: *connects, CheapTimeout: p.ConnectTimeout}
+	if all.connects > 0 {
+		c = &Alternate{Full: c, Cheap: &TCP{Addr: p.Addr, Dial: all.header.Dial(p.Dial)}, N: all.connects, CheapTimeout: p.ConnectTimeout}
 	}
 	return checkKey(t, p, given), c, nil
 }

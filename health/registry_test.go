@@ -38,7 +38,7 @@ func TestRegistryNamesEveryMistake(t *testing.T) {
 		{"number as type", "5", addr, nil, ParamErrors{{Key: "type", Value: "5", Problem: "no such type of check: how many connects come between two is the key connects of a type", Allowed: NewRegistry(Builtin()...).names()}}},
 		{"all at once, in order", "tls", addr, map[string]any{"days": -1, "verify": "maybe", "colour": "red", "alpn": map[string]any{"a": []string{"b", "c"}}, "sni": []any{"a", "b"}}, ParamErrors{
 			{Key: "alpn", Value: "map[a:[b c]]", Problem: "not a single value", Allowed: "a list of texts without control characters"},
-			{Key: "colour", Value: "", Problem: "unknown", Allowed: "alpn, ca, cert, connects, days, key, sni, verify"},
+			{Key: "colour", Value: "", Problem: "unknown", Allowed: "alpn, ca, cert, connects, days, key, send_proxy, sni, verify"},
 			{Key: "days", Value: "-1", Problem: "not allowed", Allowed: "0 to 36500"},
 			{Key: "sni", Value: "[a b]", Problem: "not a single value", Allowed: "text without control characters"},
 			{Key: "verify", Value: "maybe", Problem: "not allowed", Allowed: "true or false"},

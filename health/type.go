@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"maps"
 	"net"
 	"net/netip"
@@ -75,15 +76,26 @@ func (t Type) Merge(params, over map[string]any) map[string]any {
 	return merged
 }
 
-// bind returns the keys and the check of a type, and the value of the key that every
-// type over TCP has.
-func (t Type) bind(p Peer) (*Keys, Checker, *int) {
-	k, connects := new(Keys), new(int)
-	c := t.Bind(k, p)
-	if t.Transport == "tcp" {
-		k.Int(connects, "connects", 0, 0, 1000, "plain TCP connects after each full check that succeeded (ldirectord's numeric checktype)")
+// tcpKeys are the values of the keys that every type over TCP has.
+type tcpKeys struct {
+	connects int
+	header   ProxyHeader
+}
+
+// bind returns the keys and the check of a type.
+func (t Type) bind(p Peer) (*Keys, Checker, *tcpKeys) {
+	k, all := new(Keys), new(tcpKeys)
+	if t.Transport != "tcp" {
+		return k, t.Bind(k, p), all
 	}
-	return k, c, connects
+	dial := p.Dial
+	p.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return all.header.Dial(dial)(ctx, network, address) // which is known once the keys have been set
+	}
+	c := t.Bind(k, p)
+	all.header.bind(k)
+	k.Int(&all.connects, "connects", 0, 0, 1000, "plain TCP connects after each full check that succeeded (ldirectord's numeric checktype)")
+	return k, c, all
 }
 
 // Builtin returns the types of this package. A program that calls it links all of

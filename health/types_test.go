@@ -145,6 +145,8 @@ func rowsOver(t testing.TB, secure func(testing.TB, net.Conn) net.Conn) map[stri
 		"tls":                    {kind: "tls", params: params{"days": 30}, up: overTLS(nothing)},
 		"http":                   {kind: "http", params: params{"path": "/x"}, up: page, refuse: httpError},
 		"http, body":             {kind: "http", params: params{"contains": "OK"}, begin: reply(append(request, "< HTTP/1.1 200 OK", "< ")...), up: send("all is OK"), refuse: line("")},
+		"http, next":             {kind: "http", params: params{"next": "/b 200 ^OK"}, begin: reply(append(request[1:], "< HTTP/1.1 200 OK", "< Content-Length: 2", "< ", `< hi\`)...), up: page, refuse: httpError},
+		"http, NTLM":             {kind: "http", params: login("auth", "ntlm"), begin: reply(append(request, "< HTTP/1.1 401 Who", "< WWW-Authenticate: NTLM "+ntlmChallenge, "< Content-Length: 0", "< ")...), up: play(append([]string{"> ..."}, append(request, "< HTTP/1.1 200 OK", "< Content-Length: 0", "< ")...)...), refuse: httpError},
 		"http2":                  {kind: "http", params: params{"http2": true}, up: http2(plainPage)},
 		"https":                  {kind: "https", up: overTLS(page)},
 		"https, after handshake": {kind: "https", begin: secure, up: page, refuse: httpError},

@@ -121,8 +121,9 @@ type PortConfig struct {
 // *afpacket.Port is one.
 type Port interface {
 	// Recv fills frames with received frames and returns their number, waiting for the
-	// first. It returns 0 and no error after Wake, and net.ErrClosed after Close. The
-	// port owns the frames; they are valid until the next call.
+	// first. They are for the interface's own MAC, one of PortConfig.MACs, or a group, and
+	// for no other host. It returns 0 and no error after Wake, and net.ErrClosed after Close.
+	// The port owns the frames; they are valid until the next call, also after Close.
 	Recv(frames []forward.Frame) (int, error)
 	// Send sends frames, of any port, and returns how many it took. It keeps none of
 	// them.

@@ -234,6 +234,11 @@ var floods = []struct {
 		x.toServer(TCP, netip.AddrPortFrom(netip.AddrFrom4([4]byte{20, 1, 1, 1}), uint16(1024+i%60000)), 80, forward.FlagSYN)
 	}},
 	{"fragments", false, 0, fragments},
+	{"a server's source", false, 0, func(x *floodWorld, i int) {
+		from := netip.AddrPortFrom(floodServer(i%floodServers, false), uint16(i))
+		x.handle(0, rigFrame(rigClient, TCP, from, netip.AddrPortFrom(x.address(), 80), forward.FlagSYN))
+	}},
+	{"ICMP errors", false, 0, icmpErrors},
 	{"pings", false, 0, func(x *floodWorld, i int) {
 		f := rigFrame(rigClient, UDP, x.forged(), netip.AddrPortFrom(x.vip, 0), 0)
 		f[14+9] = 1 // ICMP
@@ -300,6 +305,19 @@ func fragments(x *floodWorld, i int) {
 	binary.BigEndian.PutUint16(f[14+6:], more)
 	rigHeaderSum(f)
 	x.handle(0, f)
+}
+
+// icmpErrors claim of packets that nobody sent that they were too long, or did not arrive.
+func icmpErrors(x *floodWorld, i int) {
+	quoted := rigFrame(rigClient, TCP, netip.AddrPortFrom(x.vip, 80), x.forged(), forward.FlagACK)[14:]
+	if i%2 != 0 {
+		quoted = rigFrame(rigClient, TCP, x.forged(), netip.AddrPortFrom(floodServer(i%floodServers, false), 80), forward.FlagACK)[14:]
+	}
+	m := append([]byte{3, byte(i%5 + 1), 0, 0, 0, 0, 2, 0}, quoted[:28]...)
+	binary.BigEndian.PutUint16(m[2:], rigFold(rigSum(0, m)))
+	f := append(rigMAC[:], rigClient[:]...)
+	f = append(f, rigHeader(1, x.address(), x.vip, len(m))...)
+	x.handle(0, append(f, m...))
 }
 
 // TestHonestClientsAreServedThroughAFlood: of honest connections that are opened during a

@@ -232,7 +232,7 @@ func (m *model) schedule(f modelFlow, flags uint8, got seen) error {
 // enter makes the connection that a packet begins.
 func (m *model) enter(f modelFlow, flags uint8, d *modelServer, t *modelTemplate, s *modelService, got seen) error {
 	c := &modelConn{modelFlow: f, server: d, method: d.cfg.method, port: d.addr.Port(), state: "NO", template: t}
-	if c.port == 0 || t != nil && f.vip.Port() != s.port() {
+	if c.port == 0 || t != nil && s.port() != 0 && f.vip.Port() != s.port() {
 		c.port = f.vip.Port()
 	}
 	c.oneWay = c.method != NAT

@@ -20,6 +20,10 @@ type portSlot struct {
 	signal chan struct{}        // wakes Recv while empty
 	lost   atomic.Uint64        // frames sent while empty
 
+	// received is the port of the last Recv, whose frames are valid as long as it is kept. It
+	// belongs to the worker.
+	received *Port
+
 	filter forward.Filter // of a receiver
 
 	mu      sync.Mutex // guards what follows, and changes of port
@@ -42,6 +46,7 @@ func (s *portSlot) Recv(frames []forward.Frame) (int, error) {
 		<-s.signal
 		return 0, nil
 	}
+	s.received = p
 	n, err := (*p).Recv(frames)
 	if err != nil {
 		if s.retire(p) && !errors.Is(err, net.ErrClosed) {

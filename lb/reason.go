@@ -30,6 +30,7 @@ const (
 	Denied          = dataplane.Denied          // of a new connection of a client that allow and deny keep out
 	NotFromServer   = dataplane.NotFromServer   // with the source address of a server of method NAT, from elsewhere than its path
 	Unchecked       = dataplane.Unchecked       // a new connection to a service whose servers have no result of a check yet
+	GroupMAC        = dataplane.GroupMAC        // to a broadcast or multicast MAC, as of a switch that floods them: RFC 1812 §5.3.4
 )
 
 // Drops counts the frames that were not forwarded, by reason; reasons with 0 are left out.

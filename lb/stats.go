@@ -24,6 +24,9 @@ type Stats struct {
 	Stateless uint64 `json:"stateless"`
 	Trouble   string `json:"trouble"` // why checks cannot be made on this host; "" where they can
 	Drops     Drops  `json:"drops"`   // frames not forwarded
+	// NetlinkLost counts how often messages of the kernel about routes and addresses were lost,
+	// and all was read anew.
+	NetlinkLost uint64 `json:"netlink_lost"`
 }
 
 // InterfaceStats are the state and the counters of an interface.
@@ -90,6 +93,9 @@ func (b *Balancer) Stats() Stats {
 		Services: []ServiceStats{}, Interfaces: interfaces,
 		Connections: b.plane.InUse(), TableSize: b.plane.Size(), TableFull: b.plane.Short(), GivenUp: b.plane.GivenUp(), Stateless: b.plane.Stateless(),
 		Trouble: b.trouble.reason, Drops: Drops{},
+	}
+	if b.net != nil && b.net.host != nil {
+		st.NetlinkLost = b.net.host.changes.lost.Load()
 	}
 	conflicts := b.conflictsLocked()
 	for i := range b.cfg.Services {

@@ -174,6 +174,7 @@ func TestAServersSourceCountsOnlyFromWhereTheServerIs(t *testing.T) {
 				{"a reply with the server's MAC on the clients' side", a.front, forgery(reply, mac, frontMAC)},
 				{"a connection of the server's on the clients' side", a.front, forgery(own, mac, frontMAC)},
 				{"a connection of the server's from another MAC", a.back, forgery(own, nobodyMAC, backMAC)},
+				{"an error about a packet to the server on the clients' side", a.front, unreachable(clientMAC, frontMAC, at)},
 			} {
 				a.got = nil
 				c.wire.Inject(c.frame)
@@ -183,9 +184,23 @@ func TestAServersSourceCountsOnlyFromWhereTheServerIs(t *testing.T) {
 					t.Errorf("%s: %d frames came of it, %d counted, want none and %d", c.name, len(a.got), n, i+1)
 				}
 			}
+			a.one(t, a.back, unreachable(mac, backMAC, at))
 			a.one(t, a.back, forgery(reply, nobodyMAC, backMAC)) // a server that sends with several MACs (bonding)
 		})
 	}
+}
+
+// unreachable is what the server, or who pretends to be it, answers to the client's packet.
+func unreachable(from, to forward.MAC, at natEnds) lbtest.Frame {
+	quoted := lbtest.Packet{SrcMAC: backMAC, DstMAC: from, Src: at.client, Dst: at.server, Flags: forward.FlagSYN, TTL: 63}.Frame().Data
+	f := forward.Frame{Buf: make([]byte, forward.MaxReply), Head: forward.Headroom}
+	in := forward.Frame{Buf: quoted, Tail: len(quoted)}
+	var p forward.Packet
+	if r := forward.Parse(&in, &p); r != forward.None || !forward.PortUnreachable(&f, &in, &p, forward.AddrFrom(at.server.Addr()), 1) {
+		panic(r)
+	}
+	forward.SetMACs(&f, to, from)
+	return lbtest.Frame{Data: f.Bytes()}
 }
 
 // The server knows the packet as it sent it: from its own address and port.

@@ -22,7 +22,8 @@ func newListCommand() *cobra.Command {
 		Long: `List the services of the golb that runs on this host, each with the packets that
 it takes and its scheduler. For each server: method, weight, state, the active and
 inactive connections and persistence templates of now, and the connections, and
-packets and bytes from clients, since golb started. A server that is up,idle gets no
+packets and bytes from clients, since golb started. A service's line says how many
+packets of clients came that its allow and deny keep out. A server that is up,idle gets no
 new connections; golb health says why. Then how full the connection table is, and for
 each interface its state, the frames received and sent, what was lost there, and its ARP
 and neighbor discovery. The last line counts the frames that golb did not forward, by
@@ -36,6 +37,9 @@ reason; there is none where it forwarded all.`,
 		printTable(w, &st)
 		for i := range st.Interfaces {
 			printInterface(w, &st.Interfaces[i])
+		}
+		if st.NetlinkLost > 0 {
+			fmt.Fprintf(w, "\nmessages of the kernel were lost, and routes read anew: %d times\n", st.NetlinkLost)
 		}
 		printDrops(w, st.Drops)
 		if st.Trouble != "" {

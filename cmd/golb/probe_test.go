@@ -150,7 +150,7 @@ func TestProbeUsageErrors(t *testing.T) {
 		{"htpp 127.0.0.1:80", `type "htpp": no such type of check; allowed: dns, external`},
 		{"htpp 127.0.0.1:80 --path /", `type "htpp": no such type of check; allowed: dns, external`},
 		{"--path /", "unknown flag: --path; allowed: --interface, --json, --list, --source, --timeout"},
-		{"tcp 127.0.0.1:80 --path /", "unknown flag: --path; allowed: --connects, --interface, --json, --reset, --source, --timeout"},
+		{"tcp 127.0.0.1:80 --path /", "unknown flag: --path; allowed: --connects, --interface, --json, --reset, --send_proxy, --source, --timeout"},
 		{"tcp", "tcp: HOST:PORT must be given"},
 		{"tcp 127.0.0.1", "port: must be given: tcp has no port of its own"},
 		{"tcp 127.0.0.1:80 127.0.0.1:81", "tcp: one HOST:PORT, not 2"},

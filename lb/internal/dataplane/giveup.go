@@ -42,12 +42,16 @@ var haste = [numWorths]int64{worthOver: 6, worthHalfOpen: 3, worthOneWay: 2, wor
 const (
 	sampleStep = 16             // entries looked at at a time
 	sampleMost = 8 * sampleStep // by one new connection
-	enoughPass = sampleStep / 2 // of those looked at
+	enough     = sampleStep / 2 // of those that may go
 
 	// passingShare is the part of the table, as 1 in so many, that connections which are
 	// neither young nor established may keep, where new ones need room: else those that
 	// are about to be established would end each other.
 	passingShare = 8
+
+	// searchRest is how many connections do without an entry after one that found nothing to
+	// give up, before a worker searches again.
+	searchRest = 32
 )
 
 // room says what may be given up for a new connection.
@@ -90,6 +94,10 @@ func (w *Worker) insert(n *newConn, r room) (c uint32, m meta, created bool) {
 			return c, m, result == inserted
 		}
 		w.plane.noteShort(w.now)
+		if r == passingRoom && w.searchRest > 0 {
+			w.searchRest--
+			break
+		}
 		if r == freeRoom || !w.giveUpOne(r, t.shard(uint32(n.hash))) {
 			break
 		}
@@ -102,6 +110,7 @@ func (w *Worker) insert(n *newConn, r room) (c uint32, m meta, created bool) {
 func (w *Worker) giveUpOne(r room, to *shard) bool {
 	x := w.sample(r).choose(r)
 	if x.score < 0 {
+		w.searchRest = searchRest
 		return false
 	}
 	p := w.plane
@@ -117,7 +126,7 @@ func (w *Worker) giveUpOne(r room, to *shard) bool {
 	} else {
 		w.givenUp[x.worth].bump(1)
 	}
-	if x.worth > worthHalfOpen && m.method() != NAT {
+	if x.worth >= worthNoData && m.method() != NAT {
 		p.noteFull(w.now)
 	}
 	return true
@@ -132,43 +141,65 @@ type candidate struct {
 
 // sample is what random entries are: of each worth the one that should go first.
 type sample struct {
-	best          [numWorths]candidate
-	seen, passing int
+	best           [numWorths]candidate
+	looked         int // at entries, also at those that control others
+	seen           int // entries that could go at all
+	passing, young int // of these
 }
 
-// sample looks at random entries, at few where many of them pass.
+// sample looks at random entries, at few where many of them may go.
 func (w *Worker) sample(r room) *sample {
-	s, t := &w.sampled, w.plane.table
+	s := &w.sampled
 	*s = sample{}
 	for i := range s.best {
 		s.best[i] = candidate{worth: worth(i), score: -1}
 	}
-	n := uint64(t.used() - 1)
-	for s.seen < sampleMost && s.passing < enoughPass {
-		var at [sampleStep]uint32
-		for i := range at { // so that the processor waits for all their lines at once
-			w.random = w.random*6364136223846793005 + 1442695040888963407 // a linear congruential generator
-			hi, _ := bits.Mul64(w.random, n)
-			at[i] = uint32(hi) + 1
-			t.conns[at[i]].meta.Load()
-		}
-		for _, c := range at {
+	for s.looked < sampleMost && !s.suffices(r) {
+		for _, c := range w.drawEntries() {
 			s.add(w.plane, c, w.now, r)
 		}
 	}
 	return s
 }
 
+// suffices reports whether there is enough to choose from.
+func (s *sample) suffices(r room) bool {
+	return s.passing >= enough || r == anyRoom && s.seen >= 4*sampleStep && s.passing*passingShare < s.seen && s.young >= enough
+}
+
+// drawEntries returns random entries, and has their cache lines loaded: in loops so short that
+// the processor waits for many at once.
+func (w *Worker) drawEntries() (list [sampleStep]uint32) {
+	t := w.plane.table
+	n := uint64(t.used() - 1)
+	for i := range list {
+		w.random = w.random*6364136223846793005 + 1442695040888963407 // a linear congruential generator
+		hi, _ := bits.Mul64(w.random, n)
+		list[i] = uint32(hi) + 1
+		t.conns[list[i]].meta.Load()
+	}
+	for _, c := range list {
+		if t.conns[c].load().has(flagProven) {
+			t.cold[c].rearmOrBegin.Load()
+		}
+	}
+	return list
+}
+
 // add takes entry c into account.
 func (s *sample) add(p *Plane, c uint32, now Tick, r room) {
-	s.seen++
+	s.looked++
 	m := p.table.conns[c].load()
 	v, silent, ok := p.worth(c, m, now)
 	if !ok {
 		return
 	}
-	if r.passes(v) {
+	s.seen++
+	switch {
+	case r.passes(v):
 		s.passing++
+	case v == worthYoung:
+		s.young++
 	}
 	if score := int64(silent) * haste[v]; score > s.best[v].score {
 		s.best[v] = candidate{m.id(c), v, score}
@@ -184,7 +215,7 @@ func (s *sample) choose(r room) candidate {
 		}
 	}
 	switch {
-	case s.passing*passingShare >= s.seen:
+	case s.passing > 0 && s.passing*passingShare >= s.seen:
 		return passing
 	case r == passingRoom:
 		return candidate{score: -1}

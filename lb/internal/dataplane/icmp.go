@@ -109,6 +109,9 @@ func (w *Worker) related(x *rxPacket) Reason {
 	}
 	w.setConn(x, r.conn(), m)
 	if r.reply() {
+		if !w.isReplyPort(x.server) {
+			return NotFromServer
+		}
 		w.countUnreachable(p, x.conn, m, x.server)
 		return w.relatedReply(x, q)
 	}

@@ -36,6 +36,7 @@ const (
 	NotFromServer                                       // with the source address of a server of method NAT, from elsewhere than its path
 	Denied                                              // of a new connection of a client that its service does not allow
 	Unchecked                                           // a new connection to a service of whose servers nothing is known yet
+	GroupMAC                                            // to a broadcast or multicast MAC, which routers do not forward (RFC 1812 §5.3.4)
 	NumReasons
 	consumed = NumReasons // not dropped: other frames carry its data, or it waits or was answered
 )
@@ -43,7 +44,7 @@ const (
 var reasonNames = [NumReasons - NotVIP]string{
 	"not_vip", "no_service", "no_server", "no_connection", "no_neighbor", "server_gone",
 	"table_full", "ttl_exceeded", "mtu_exceeded", "hop_by_hop", "rate_limited", "ping_rate_limited", "page_rate_limited",
-	"bad_ping", "bad_page_syn", "no_call_id", "not_admitted", "icmp_not_believed", "not_from_server", "denied", "unchecked",
+	"bad_ping", "bad_page_syn", "no_call_id", "not_admitted", "icmp_not_believed", "not_from_server", "denied", "unchecked", "group_mac",
 }
 
 // String returns the reason's name, as counters and metrics carry it.

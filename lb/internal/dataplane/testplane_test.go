@@ -22,13 +22,26 @@ type testPlane struct {
 var (
 	testVIP    = netip.MustParseAddrPort("192.0.2.80:80")
 	testServer = netip.MustParseAddrPort("10.0.0.1:80")
+
+	testServerMAC = forward.MAC{2, 0, 0, 0, 0, 2}
 )
 
 func newTestPlane(t *testing.T, connections int, persistence time.Duration) *testPlane {
 	t.Helper()
 	r := &testPlane{now: time.Unix(1e9, 0)}
+	r.start(t, connections, persistence, DSR, 1, func() time.Time { return r.now })
+	r.w = r.workers()[0]
+	return r
+}
+
+// workers are the plane's.
+func (r *testPlane) workers() []*Worker { return *r.Plane.workers.Load() }
+
+// start makes the plane, with servers of a method, several workers and a clock.
+func (r *testPlane) start(t *testing.T, connections int, persistence time.Duration, m Method, workers int, now func() time.Time) {
+	t.Helper()
 	r.Plane = New(Config{
-		Connections: connections, Workers: 1, Now: func() time.Time { return r.now },
+		Connections: connections, Workers: workers, Now: now,
 		Rand: rand.New(rand.NewPCG(1, 2)).Uint64, NextHops: noHops{},
 	})
 	v := r.NewService("tcp", testVIP.Port(), false)
@@ -43,24 +56,29 @@ func newTestPlane(t *testing.T, connections int, persistence time.Duration) *tes
 	}
 	v.Configure(ServiceConfig{Persistence: persistence, ClientMask: mask})
 	server := r.AddServer(v, testServer)
-	server.SetMethod(DSR, Tunnel{})
+	server.SetMethod(m, Tunnel{})
 	server.SetRoute(Route{MTU: 1500})
-	server.SetMAC(forward.MAC{2, 0, 0, 0, 0, 2})
+	server.SetMAC(testServerMAC)
 	server.Server.SetWeight(1)
 	v.Add(server, 0)
 	snap := NewSnapshot(Settings{ExpireNodestConn: true, AnswerRate: 1000})
 	snap.Add(Match{VIP: netip.PrefixFrom(testVIP.Addr(), 32), Proto: forward.ProtoTCP, First: testVIP.Port(), Last: testVIP.Port()}, v)
 	r.Publish(snap)
 	r.SetInterfaces([]Interface{{MAC: forward.MAC{2, 0, 0, 0, 0, 1}, MTU: 1500}})
-	r.w = r.AddWorker(WorkerConfig{Ports: []Port{noPort{}}})
-	return r
+	for range workers {
+		r.AddWorker(WorkerConfig{Ports: []Port{noPort{}}})
+	}
 }
 
 // handle has the worker forward a segment of a client.
 func (r *testPlane) handle(client netip.AddrPort, flags uint8) {
-	b := segment(client, testVIP, flags)
+	r.w.Handle([]forward.Frame{frameOf(segment(client, testVIP, flags))})
+}
+
+// frameOf is b as a port lends it.
+func frameOf(b []byte) forward.Frame {
 	buf := append(make([]byte, forward.Headroom, forward.Headroom+len(b)), b...)
-	r.w.Handle([]forward.Frame{{Buf: buf, Head: forward.Headroom, Tail: len(buf), Offload: forward.Offload{DataValid: true}}})
+	return forward.Frame{Buf: buf, Head: forward.Headroom, Tail: len(buf), Offload: forward.Offload{DataValid: true}}
 }
 
 // segment is a frame with a TCP segment of IPv4 without payload.

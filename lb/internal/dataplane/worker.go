@@ -52,10 +52,11 @@ type Worker struct {
 	now    Tick
 	drops  [NumReasons]relaxed
 
-	random    uint64                 // state of the generator that draws samples of the table
-	sampled   sample                 // see Worker.sample
-	givenUp   [numWorths + 1]relaxed // by worth, and templates
-	stateless relaxed                // packets forwarded without an entry, since there is no room
+	random     uint64                 // state of the generator that draws samples of the table
+	sampled    sample                 // see Worker.sample
+	searchRest int                    // see the constant
+	givenUp    [numWorths + 1]relaxed // by worth, and templates
+	stateless  relaxed                // packets forwarded without an entry, since there is no room
 
 	tasks chan task
 
@@ -160,6 +161,9 @@ func (w *Worker) Handle(frames []forward.Frame) {
 func (w *Worker) forward(x *rxPacket) Reason {
 	if x.parsed != forward.None {
 		return Reason(x.parsed)
+	}
+	if forward.DstMAC(x.frame).IsGroup() {
+		return GroupMAC
 	}
 	switch {
 	case x.packet.Frag != forward.NotFrag:
