@@ -84,7 +84,7 @@ services[0].vip: "192.0.2": IPv4 address too short; allowed: an IPv4 or IPv6 add
 services[0].port: "65536": out of range; allowed: a whole number, 0 to 65535
 services[0].name: "5": not text; allowed: text; in quotes "5" is
 services[0].methd: unknown key, did you mean "method"?; allowed: …
-services[0].method: "direct": unknown name; allowed: dsr, nat or tun
+services[0].method: "direct": unknown name: golb says dsr; allowed: dsr, nat or tun
 services[0].slow_start: "5": a duration without a unit; allowed: a number and a unit, such as 500ms, 5s or 2m; 5s for seconds
 services[0].slow_start: key given twice
 services[0].check.checktype: given twice: the same as type

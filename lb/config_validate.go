@@ -362,7 +362,11 @@ func (v *validator) address(path, key string, a netip.Addr) {
 
 func (v *validator) scheduler(path string, s *Service) {
 	if !slices.Contains(v.schedulers, s.scheduler()) {
-		v.fail(path+".scheduler", s.Scheduler, "unknown scheduler", strings.Join(v.schedulers, ", "))
+		problem := "unknown scheduler"
+		if meant, ok := fields.Meant(s.Scheduler, v.schedulers); ok {
+			problem += ": golb says " + meant
+		}
+		v.fail(path+".scheduler", s.Scheduler, problem, strings.Join(v.schedulers, ", "))
 		return
 	}
 	for i, flag := range s.SchedulerFlags {

@@ -23,6 +23,9 @@ type Stats struct {
 	// the table had no room.
 	Stateless uint64 `json:"stateless"`
 	Drops     Drops  `json:"drops"` // frames not forwarded
+	// NetlinkLost counts how often messages of the kernel about routes and addresses were lost,
+	// and all was read anew.
+	NetlinkLost uint64 `json:"netlink_lost"`
 }
 
 // InterfaceStats are the state and the counters of an interface.
@@ -89,6 +92,9 @@ func (b *Balancer) Stats() Stats {
 		Services: []ServiceStats{}, Interfaces: interfaces,
 		Connections: b.plane.InUse(), TableSize: b.plane.Size(), TableFull: b.plane.Short(), GivenUp: b.plane.GivenUp(), Stateless: b.plane.Stateless(),
 		Drops: Drops{},
+	}
+	if b.net != nil && b.net.host != nil {
+		st.NetlinkLost = b.net.host.changes.lost.Load()
 	}
 	conflicts := b.conflictsLocked()
 	for i := range b.cfg.Services {

@@ -38,6 +38,9 @@ reason; there is none where it forwarded all.`,
 		for i := range st.Interfaces {
 			printInterface(w, &st.Interfaces[i])
 		}
+		if st.NetlinkLost > 0 {
+			fmt.Fprintf(w, "\nmessages of the kernel were lost, and routes read anew: %d times\n", st.NetlinkLost)
+		}
 		printDrops(w, st.Drops)
 		return nil
 	})

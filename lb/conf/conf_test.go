@@ -80,10 +80,10 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 		{"first of duplicate keys is validated", "port: 80", "port: 80\n    check: {fall: -1, fall: 81}", "5:19: services[0].check.fall: \"-1\": out of range; allowed: 1 to 1000\n" +
 			`5:23: services[0].check.fall: key given twice, first on line 5`},
 		{"bad address", "10.0.0.1", "10.0.0", `6:18: services[0].servers[0].address: "10.0.0": IPv4 address too short; allowed: an IPv4 or IPv6 address`},
-		{"address with a port", "10.0.0.1", "10.0.0.1:80", `6:18: services[0].servers[0].address: "10.0.0.1:80": unexpected character (at ":80"); allowed: an IPv4 or IPv6 address`},
+		{"address with a port", "10.0.0.1", "10.0.0.1:80", `6:18: services[0].servers[0].address: "10.0.0.1:80": an address with a port, which has a key of its own; allowed: an IPv4 or IPv6 address`},
 		{"empty address", "10.0.0.1", `""`, `6:18: services[0].servers[0].address: empty; allowed: an IPv4 or IPv6 address`},
 		{"number for an address", "192.0.2.1", `80`, `3:10: services[0].vip: "80": unable to parse IP; allowed: an IPv4 or IPv6 address`},
-		{"unknown name of an enum", "port: 80", "port: 80\n    method: direct", `5:13: services[0].method: "direct": unknown name; allowed: ` + lbNames(new(lb.Method))},
+		{"unknown name of an enum", "port: 80", "port: 80\n    method: direct", `5:13: services[0].method: "direct": unknown name: golb says dsr; allowed: ` + lbNames(new(lb.Method))},
 		{"list for an enum", "port: 80", "port: 80\n    protocol: [tcp]", `5:15: services[0].protocol: a list; allowed: ` + lbNames(new(lb.Protocol))},
 		{"plain number for a duration", "port: 80", "port: 80\n    check: {interval: 5}", `5:23: services[0].check.interval: "5": a duration without a unit; allowed: a number and a unit, such as 500ms, 5s or 2m; 5s for seconds`},
 		{"bad duration", "port: 80", "port: 80\n    check: {interval: 5 sec}", `5:23: services[0].check.interval: "5 sec": not a duration; allowed: a number and a unit, such as 500ms, 5s or 2m`},
@@ -129,7 +129,7 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 		{"question mark", "port: 80", "port: 80\n    ? color\n    : red", `5:5: services[0]: complex key; allowed: a plain word before a colon`},
 		{"syntax", "[eth0]", "[eth0", `2:1: not YAML: ',' or ']' must be specified`},
 		{"colon at the end of a value", "192.0.2.1", "fd00::", `3:10: not YAML: mapping value is not allowed in this context (a value with a colon before a space or at its end needs quotes)`},
-		{"tab", "  - vip", "\t- vip", `3:1: not YAML: found character '	' that cannot start any token`},
+		{"tab", "  - vip", "\t- vip", `3:1: not YAML: a tab; lines are indented with spaces`},
 		{"second document", "interfaces", "---\na: 1\n---\ninterfaces", `4:1: a second document; allowed: one document a file`},
 		{"empty file", "", "", `1:1: empty file; allowed: interfaces and services`},
 		{"comments only", "", "# nothing\n", `1:1: empty file; allowed: interfaces and services`},
@@ -271,7 +271,7 @@ func TestFurtherChecksAreReportedTogether(t *testing.T) {
 	}
 	_, err := ReadBytes("f", []byte(strings.Replace(valid, "10.0.0.1", "x", 1)), host, again)
 	want := `f:1:14: interfaces[0]: "eth0": no such interface
-f:6:18: services[0].servers[0].address: "x": unable to parse IP; allowed: an IPv4 or IPv6 address`
+f:6:18: services[0].servers[0].address: "x": a name, which golb does not look up; allowed: an IPv4 or IPv6 address`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

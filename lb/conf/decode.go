@@ -3,6 +3,7 @@ package conf
 import (
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -40,9 +41,15 @@ func (d *decoder) note(at position, e lb.ConfigError) {
 
 // fail adds a mistake because of which the path's value cannot be read.
 func (d *decoder) fail(at position, e lb.ConfigError) {
+	if len(e.Value) > maxValue {
+		e.Value = strings.ToValidUTF8(e.Value[:maxValue], "") + "..."
+	}
 	d.lack(e.Path)
 	d.note(at, e)
 }
+
+// maxValue bounds what a mistake repeats of a value, in bytes.
+const maxValue = 200
 
 // problem returns a mistake about the present node.
 func (d *decoder) problem(problem, allowed string) lb.ConfigError {

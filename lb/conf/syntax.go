@@ -3,6 +3,7 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -40,6 +41,11 @@ func parse(name, text string) (body ast.Node, err error) {
 		return nil, fail(at, "nested too deep", fmt.Sprintf("%d levels", maxDepth))
 	}
 	file, err := parseTokens(tokens, longList)
+	if err != nil || !isMapping(file) {
+		if other := otherFormat(text); other != "" {
+			return nil, fail(position{1, 1}, "a config of "+other, "golb's own, in YAML, as examples/golb.yaml")
+		}
+	}
 	if err != nil {
 		at, problem := syntaxError(err)
 		return nil, fail(at, problem, "")
@@ -57,6 +63,38 @@ func parse(name, text string) (body ast.Node, err error) {
 		return docs[0], nil
 	}
 	return nil, fail(start(docs[1]), "a second document", "one document a file")
+}
+
+// otherFormats are how the configs of other balancers begin a line.
+var otherFormats = []struct {
+	name string
+	line *regexp.Regexp
+}{
+	{"ldirectord", regexp.MustCompile(`(?m)^virtual6?\s*=`)},
+	{"keepalived", regexp.MustCompile(`(?m)^(virtual_server|vrrp_instance|global_defs)\b`)},
+	{"HAProxy", regexp.MustCompile(`(?m)^(frontend|backend|listen|defaults)\b`)},
+	{"ipvsadm", regexp.MustCompile(`(?m)^-A -[tuf] `)},
+}
+
+// otherFormat names the balancer whose config a text looks like; "" is none.
+func otherFormat(text string) string {
+	for _, f := range otherFormats {
+		if f.line.MatchString(text) {
+			return f.name
+		}
+	}
+	return ""
+}
+
+// isMapping reports whether a file begins with keys and values, as a config does.
+func isMapping(file *ast.File) bool {
+	for _, d := range file.Docs {
+		switch d.Body.(type) {
+		case *ast.MappingNode, *ast.MappingValueNode:
+			return true
+		}
+	}
+	return false
 }
 
 // normalize ends lines with a bare LF, without blanks before it: the lexer counts
@@ -84,6 +122,9 @@ func syntaxError(err error) (position, string) {
 	problem := "not YAML: " + strings.ToLower(y.GetMessage())
 	if strings.Contains(problem, "mapping value is not allowed") {
 		problem += " (a value with a colon before a space or at its end needs quotes)"
+	}
+	if strings.Contains(problem, "'\t'") {
+		problem = "not YAML: a tab; lines are indented with spaces"
 	}
 	at := position{1, 1}
 	if t := y.GetToken(); t != nil && t.Position != nil {

@@ -22,6 +22,10 @@ func Suggest(m *Mistake) (meant string) {
 		m.Problem += fmt.Sprintf(", did you mean \"%s: %s\"?", name, value)
 		return name
 	}
+	if meant, ok := otherKeys[strings.ToLower(key)]; ok && slices.Contains(names, meant) {
+		m.Problem += fmt.Sprintf(", golb says %q", meant)
+		return meant
+	}
 	meant, ok := Nearest(key, names)
 	if ok {
 		m.Problem += fmt.Sprintf(", did you mean %q?", meant)

@@ -1,6 +1,7 @@
 package fields
 
 import (
+	"cmp"
 	"encoding"
 	"errors"
 	"fmt"
@@ -66,10 +67,17 @@ func setText(v reflect.Value, text string) (problem, allowed string) {
 	case encoding.TextUnmarshaler:
 		err = p.UnmarshalText([]byte(text))
 	}
-	if err != nil {
-		return problemOf(err, v), Allowed(v.Type())
+	if err == nil {
+		return "", ""
 	}
-	return "", ""
+	problem, allowed = problemOf(err, v), Allowed(v.Type())
+	if _, ok := v.Addr().Interface().(*netip.Addr); ok {
+		problem = cmp.Or(addressProblem(text), problem)
+	}
+	if meant, ok := Meant(text, strings.FieldsFunc(allowed, func(r rune) bool { return r == ' ' || r == ',' })); ok {
+		problem += ": golb says " + meant
+	}
+	return problem, allowed
 }
 
 // problemOf says what an UnmarshalText of v found without repeating the value.
