@@ -12,8 +12,8 @@
 //
 // The package has a Checker for each of many protocols: [TCP], [HTTP], [DNS] and so on.
 // The zero value of each field but Addr is a default. Each implements its protocol
-// itself: nothing is linked but the standard library and x/net, what is read of a server
-// is bounded, and a hostile or hung server costs no more than the check's timeout.
+// itself, but NTLM: nothing is linked but the standard library, x/net and go-ntlmssp. What
+// is read of a server is bounded, and a hostile or hung server costs no more than the check's timeout.
 // Yours is any type with the method Check, or a [CheckerFunc].
 //
 // The error of a check is the reason why the server is down: one line that names what

@@ -122,6 +122,12 @@ func TestHTTP(t *testing.T) {
 		{"other packed body", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Encoding: gzip", "< ", "< " + packed(t, "sorry") + `\`}, `GET /: got "sorry", want a match of "OK"`},
 		{"body that is not packed", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Encoding: gzip", "< ", "< all is OK"}, "GET /: gzip: invalid header"},
 		{"silence in the body", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Length: 50", "< ", "< O"}, `GET /: no answer in time after 3 bytes without a match of "OK", which begin "O\r\n"`},
+		{"line that is no header", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< no header", "<  at all", "< Content-Length: 2", "< ", `< OK\`}, ""},
+		{"HTTP/2 in text", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/2 200", "< Content-Length: 2", "< ", `< OK\`}, ""},
+		{"version in lower case", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< http/1.1 200 ok", "< content-length: 2", "< ", `< OK\`}, ""},
+		{"negative length", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< Content-Length: -1", "< ", `< OK\`}, ""},
+		{"folded header", &HTTP{Expect: ok}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 200 OK", "< X-A: b", "<  c", "< Content-Length: 2", "< ", `< OK\`}, ""},
+		{"status that is none", &HTTP{}, []string{"> ...", "> ...", "> ...", "> ...", "> ", "< HTTP/1.1 OK", "< "}, `GET /: malformed HTTP status code "OK"`},
 		{"another protocol", &HTTP{}, []string{"< 220 mx"}, `GET /: got "220 mx\r\n", want HTTP/1`},
 		{"bad path", &HTTP{Path: "x y"}, nil, `path "x y": not a request target`},
 	}, func(c Checker, d DialFunc) { c.(*HTTP).Dial, c.(*HTTP).Addr = d, somewhere })

@@ -70,9 +70,12 @@ func (s *session) response(req *http.Request) (*http.Response, error) {
 			if err != nil {
 				return nil, err
 			}
-			if b[n-1] != version[n-1] {
+			if !strings.EqualFold(string(b), version[:n]) {
 				return nil, fmt.Errorf("got %s, want HTTP/1", quote(s.withBuffered(nil)))
 			}
+		}
+		if err := s.mendHead(); err != nil {
+			return nil, err
 		}
 		resp, err := http.ReadResponse(s.in, req)
 		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {

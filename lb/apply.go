@@ -17,7 +17,8 @@ import (
 // everything is as before. Connections go on; servers that are in both configs keep their
 // health, and services their schedulers' state. Weights and states that were set at run time
 // stay unless the new config differs from the old one in them. Interfaces, workers and the
-// size of the connection table cannot change at run time: such a config is refused.
+// size of the connection table cannot change at run time: such a config is refused. An
+// interface that was renamed may be named either way.
 //
 // While Apply waits for the network, packets are forwarded as before and all other
 // methods answer.
@@ -71,7 +72,11 @@ func (b *Balancer) endChange() { <-b.changing }
 func (b *Balancer) fixed(cfg *Config) error {
 	v := &validator{}
 	const problem, allowed = "cannot change while running", "what the balancer was started with; restart it to change it"
-	if !slices.Equal(cfg.Interfaces, b.cfg.Interfaces) {
+	same := slices.Equal(cfg.Interfaces, b.cfg.Interfaces)
+	if b.net != nil {
+		same = b.net.placesOf(cfg.Interfaces) != nil
+	}
+	if !same {
 		v.fail("interfaces", cfg.Interfaces, problem, allowed)
 	}
 	if cfg.Workers != b.cfg.Workers {

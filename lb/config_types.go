@@ -14,7 +14,8 @@ import (
 // field stands for its default. The balancer copies a Config and never writes to it.
 type Config struct {
 	// Interfaces are the names of the interfaces that packets of the VIPs arrive at and leave
-	// by; at least one.
+	// by; at least one. Each is waited for where the host does not have it, and followed when
+	// it is renamed; a later config may name it either way.
 	Interfaces []string `yaml:"interfaces"`
 	// Workers is the number of receiving threads per interface; 0 means one for each
 	// of CPUs, or one per processor, at most 8.

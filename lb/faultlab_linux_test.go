@@ -193,6 +193,7 @@ type faultFlow struct {
 	url    string
 	stop   context.CancelFunc
 	done   chan struct{}
+	golb   func() lb.Stats
 
 	mu       sync.Mutex
 	good     int // since the last failure
@@ -214,7 +215,7 @@ func (x *faultLab) flow(name string, from int, vip netip.Addr) *faultFlow {
 	timeout := 10 * time.Second
 	ctx, stop := context.WithCancel(x.t.Context())
 	c := &faultFlow{
-		name: name, url: urlOf(vip, 3000), stop: stop, done: make(chan struct{}),
+		name: name, url: urlOf(vip, 3000), stop: stop, done: make(chan struct{}), golb: x.b.Stats,
 		client: &http.Client{Timeout: timeout, Transport: &http.Transport{DialContext: x.clients[from].DialContext, DisableKeepAlives: true}},
 	}
 	if name != "front" {
@@ -271,7 +272,7 @@ func (c *faultFlow) comesBack(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s does not come back: %q", c.name, failures[max(0, len(failures)-3):])
+			t.Fatalf("%s does not come back: %q; golb: %+v", c.name, failures[max(0, len(failures)-3):], c.golb())
 		}
 	}
 }

@@ -3,6 +3,7 @@ package lb
 import (
 	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/golb/golb/forward"
@@ -55,7 +56,7 @@ func (n *network) openInterfaces(b *Balancer) error {
 // hasFailed notes that a port or the Link of an interface has failed, mostly since the
 // interface is gone; otherwise followInterfaces opens it again.
 func (n *network) hasFailed(f *netInterface, err error) {
-	n.logger.Debug("interface failed", "interface", f.name, "reason", err.Error())
+	n.logger.Debug("interface failed", "reason", err.Error())
 	f.failed.Store(true)
 	select {
 	case n.broken <- struct{}{}:
@@ -213,11 +214,10 @@ func (n *network) lookAtInterfaces(b *Balancer) {
 			taken[f.seen.host.Index] = true
 		}
 	}
-	at := portMap{byIndex: map[int]int{}, byName: map[string]int{}}
 	var macs []forward.MAC
 	var mtus []int
 	var known []dataplane.Interface
-	for i, f := range n.interfaces {
+	for _, f := range n.interfaces {
 		seen := n.lookAt(b, f, taken)
 		b.mu.Lock()
 		f.seen = seen
@@ -225,17 +225,14 @@ func (n *network) lookAtInterfaces(b *Balancer) {
 		h := &seen.host
 		macs, mtus = append(macs, h.MAC), append(mtus, h.MTU)
 		known = append(known, dataplane.Interface{MAC: h.MAC, MTU: h.MTU, GSOTCP: seen.gsoTCP, GSOUDP: seen.gsoUDP})
-		if seen.found && h.Index != 0 {
-			taken[h.Index], at.byIndex[h.Index], at.byName[h.Name] = true, i, i
+		if seen.found {
+			taken[h.Index] = true
 		}
-	}
-	for i, f := range n.interfaces {
-		at.byName[f.name] = i
 	}
 	b.mu.Lock()
 	n.macs, n.mtus = macs, mtus
 	b.mu.Unlock()
-	n.portMap.Store(&at)
+	n.mapPorts()
 	b.plane.SetInterfaces(known)
 }
 
@@ -305,8 +302,64 @@ func (n *network) runLink(f *netInterface, link Link) {
 // portMap tells which interface of the host is which of the config's. It is replaced, never
 // changed: workers read it.
 type portMap struct {
+	names   []string    // in the config
 	byIndex map[int]int // empty where there is no monitor
 	byName  map[string]int
+}
+
+// mapPorts makes portMap that of now.
+func (n *network) mapPorts() {
+	at := portMap{names: n.names, byIndex: map[int]int{}, byName: map[string]int{}}
+	for i, f := range n.interfaces {
+		if h := &f.seen.host; f.seen.found && h.Index != 0 {
+			at.byIndex[h.Index], at.byName[h.Name] = i, i
+		}
+	}
+	for i, name := range n.names {
+		at.byName[name] = i
+	}
+	n.portMap.Store(&at)
+}
+
+// placesOf returns, by place, the names that a config has for the same interfaces: that which
+// an interface has now, or one that a config had for it. It returns nil where they are not the
+// same.
+func (n *network) placesOf(names []string) []string {
+	places := make([]string, len(n.interfaces))
+	for _, is := range []func(*netInterface, string) bool{
+		func(f *netInterface, name string) bool { return f.seen.found && f.seen.host.Name == name },
+		func(f *netInterface, name string) bool { return f.name == name },
+		func(f *netInterface, name string) bool { return slices.Contains(f.names, name) },
+	} {
+		for _, name := range names {
+			for i, f := range n.interfaces {
+				if is(f, name) && places[i] == "" && !slices.Contains(places, name) {
+					places[i] = name
+				}
+			}
+		}
+	}
+	if len(names) != len(places) || slices.Contains(places, "") {
+		return nil
+	}
+	return places
+}
+
+// setNames gives the interfaces the names of another config.
+func (n *network) setNames(b *Balancer, names []string) {
+	if slices.Equal(names, n.names) {
+		return
+	}
+	b.mu.Lock()
+	n.names = names
+	for i, f := range n.interfaces {
+		if !slices.Contains(f.names, f.name) {
+			f.names = append(f.names, f.name)
+		}
+		f.name = names[i]
+	}
+	b.mu.Unlock()
+	n.mapPorts()
 }
 
 // portOf returns the number of an interface that a route leaves by; -1 where it is not one of

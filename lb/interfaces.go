@@ -41,8 +41,9 @@ const (
 // netInterface is an interface of the config: its place in the network, which stays while
 // what the host has there changes.
 type netInterface struct {
-	name   string // in the config
-	number int    // index in network.interfaces
+	name   string   // in the config
+	names  []string // in configs before
+	number int      // index in network.interfaces
 	link   *linkSlot
 	// slots are where all workers have their ports, by the interface that they receive from,
 	// and by worker.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 )
 
 // linkSlot is where an interface has its Link; it is a Link itself. While the interface is
@@ -28,7 +29,10 @@ type linkSlot struct {
 type question struct {
 	addr    netip.Addr
 	changed func(mac [6]byte, ok bool)
-	stop    func() // of the Link that has it; nil where none has
+	stop    func()  // of the Link that has it; nil where none has
+	mac     [6]byte // what changed was called with last
+	ok      bool
+	teller  Link // that said so
 }
 
 func newLinkSlot() *linkSlot {
@@ -62,8 +66,27 @@ func (l *linkSlot) put(link Link) bool {
 	for _, q := range all {
 		l.ask(link, q)
 	}
+	if len(all) > 0 {
+		time.AfterFunc(neighborTimeout, func() { l.forget(link, all) })
+	}
 	l.wakeTakeIn()
 	return true
+}
+
+// forget says of neighbors that a Link before has known that they are silent, where the Link
+// has not heard of them: it does not say so of those that never answered.
+func (l *linkSlot) forget(link Link, all []*question) {
+	for _, q := range all {
+		l.mu.Lock()
+		gone := l.link == link && l.questions[q] && q.ok && q.teller != link
+		if gone {
+			q.ok = false
+		}
+		l.mu.Unlock()
+		if gone {
+			q.changed(q.mac, false)
+		}
+	}
 }
 
 // remove empties the slot of a Link, and closes it; it reports whether the Link was there.
@@ -213,7 +236,17 @@ func (l *linkSlot) Resolve(addr netip.Addr, changed func(mac [6]byte, ok bool)) 
 
 // ask has a Link resolve what q asks, unless it does already, or need not any more.
 func (l *linkSlot) ask(link Link, q *question) {
-	stop := link.Resolve(q.addr, q.changed)
+	stop := link.Resolve(q.addr, func(mac [6]byte, ok bool) {
+		l.mu.Lock()
+		there := l.link == link
+		if there {
+			q.mac, q.ok, q.teller = mac, ok, link
+		}
+		l.mu.Unlock()
+		if there {
+			q.changed(mac, ok)
+		}
+	})
 	l.mu.Lock()
 	needed := l.questions[q] && l.link == link && q.stop == nil
 	if needed {

@@ -25,6 +25,17 @@ type preparedNetwork struct {
 func (n *network) prepare(ctx context.Context, b *Balancer, cfg *Config) (*preparedNetwork, error) {
 	ctx, cancel := n.bound(ctx)
 	defer cancel()
+	names := n.names
+	n.setNames(b, n.placesOf(cfg.Interfaces))
+	p, err := n.prepareNamed(ctx, b, cfg)
+	if err != nil {
+		n.setNames(b, names)
+	}
+	return p, err
+}
+
+// prepareNamed is prepare once the interfaces have the names of the config.
+func (n *network) prepareNamed(ctx context.Context, b *Balancer, cfg *Config) (*preparedNetwork, error) {
 	p := &preparedNetwork{routes: n.routes(cfg), filter: filterOf(cfg), vips: n.wantedVIPs(b.roles, cfg)}
 	if err := neverReached(cfg, p.routes); err != nil {
 		return nil, err

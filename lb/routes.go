@@ -99,7 +99,7 @@ func (n *network) routeTo(dst netip.Addr) serverRoute {
 		}
 	}
 	if len(to.hops) == 0 {
-		to.err = fmt.Errorf("the route to it leaves by %s, and not by one of the config's interfaces: %v", r.Interface, n.names)
+		to.err = fmt.Errorf("the route to it leaves by %s, and not by one of the config's interfaces: %v", r.Interface, n.portMap.Load().names)
 	}
 	return to
 }

@@ -10,9 +10,11 @@ import (
 	"time"
 )
 
-// probeAgainAfter is how long takeIn waits before it asks again for a VIP that another host
-// has.
-const probeAgainAfter = 10 * time.Second
+// How long takeIn waits before it asks again for VIPs.
+const (
+	probeAgainAfter = 5 * time.Second        // those that another host has
+	linkUpAfter     = 200 * time.Millisecond // on a Link that does not know yet that it is up
+)
 
 // takeIn claims VIPs on an interface that came, or got its carrier, after they were claimed
 // elsewhere.
@@ -46,6 +48,9 @@ func (n *network) takeIn(b *Balancer, f *netInterface) error {
 			}
 			delete(refused, a)
 		}
+		if len(free)+len(taken) < len(due) && b.interfaceUp(f) {
+			again = time.After(linkUpAfter)
+		}
 		if len(free) > 0 && b.beginChange(n.ctx) == nil {
 			if !n.claimLate(b, f, link, free) {
 				again = time.After(probeAgainAfter)
@@ -53,6 +58,12 @@ func (n *network) takeIn(b *Balancer, f *netInterface) error {
 			b.endChange()
 		}
 	}
+}
+
+func (b *Balancer) interfaceUp(f *netInterface) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return f.seen.state() == InterfaceUp
 }
 
 // probeEach probes each VIP by itself. It returns those that are to be claimed, and the

@@ -112,11 +112,14 @@ func (w *world) openLink(cfg LinkConfig) (Link, error) {
 }
 
 func (w *world) openPorts(cfg PortConfig) ([]Port, error) {
+	if err := w.at(context.Background(), "open "+cfg.Interface); err != nil {
+		return nil, err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	list := make([]Port, cfg.Count)
 	for i := range list {
-		p := &worldPort{world: w, macs: cfg.MACs, closed: make(chan struct{}), wake: make(chan struct{}, 1)}
+		p := &worldPort{world: w, macs: cfg.MACs, closed: make(chan struct{}), wake: make(chan struct{}, 1), failure: make(chan error)}
 		if !cfg.SendOnly {
 			p.name = fmt.Sprintf("receiver%d", len(w.ports))
 			w.ports = append(w.ports, p)
@@ -211,6 +214,7 @@ type worldPort struct {
 	closing sync.Once
 	wake    chan struct{}
 	closed  chan struct{}
+	failure chan error // which Recv is to return
 }
 
 func (p *worldPort) SetFilter(f forward.Filter) (bool, error) {
@@ -229,6 +233,8 @@ func (p *worldPort) Recv([]forward.Frame) (int, error) {
 		return 0, net.ErrClosed
 	case <-p.wake:
 		return 0, nil
+	case err := <-p.failure:
+		return 0, err
 	}
 }
 
