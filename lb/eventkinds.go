@@ -55,6 +55,9 @@ var eventKinds = map[EventKind]eventTexts{
 		message: "two hosts have the address of a next hop", level: slog.LevelWarn, topic: "neighbor conflict",
 		thing: "a next hop", state: "claimed by another host", urgency: urgencyWarning, limited: true,
 	},
+
+	EventLocalTrouble:      {message: "checks cannot be made on this host", level: slog.LevelError, topic: "local", thing: "this host", state: "cannot make checks", urgency: urgencyServer},
+	EventLocalTroubleEnded: {message: "checks can be made again", topic: "local", thing: "this host", state: "makes checks", normal: true},
 }
 
 // EventKinds returns all kinds of events, sorted.
