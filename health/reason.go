@@ -22,7 +22,8 @@ var ErrNotTried = errors.New("not tried")
 // NotTried reports whether a Checker's error is trouble of this host and not of the
 // server: ErrNotTried, or what the system returns where it has no descriptor (EMFILE,
 // ENFILE), buffer or memory (ENOBUFS, ENOMEM), process (EAGAIN), free port or source
-// address (EADDRNOTAVAIL). The error must wrap the system's.
+// address (EADDRNOTAVAIL, EADDRINUSE), or no such protocol (EAFNOSUPPORT,
+// EPROTONOSUPPORT, ENOSYS). The error must wrap the system's.
 func NotTried(err error) bool {
 	if errors.Is(err, ErrNotTried) {
 		return true
@@ -30,6 +31,7 @@ func NotTried(err error) bool {
 	var errno syscall.Errno
 	return errors.As(err, &errno) && slices.Contains([]syscall.Errno{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EAGAIN, syscall.EADDRNOTAVAIL,
+		syscall.EADDRINUSE, syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT, syscall.ENOSYS,
 	}, errno)
 }
 

@@ -43,6 +43,22 @@ func (m *Monitor) Status() []Status {
 	return all
 }
 
+// Trouble returns how many targets could not be checked the last time it was tried, and why
+// one of them was not, in one line. It does not wait for checks or for OnEvent.
+func (m *Monitor) Trouble() (targets int, reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range m.targets {
+		if !t.gone && t.status.NotTried > 0 {
+			targets++
+			if t.status.Trouble < reason || reason == "" {
+				reason = t.status.Trouble
+			}
+		}
+	}
+	return targets, reason
+}
+
 // Load is how busy a Monitor is.
 type Load struct {
 	InFlight int    // checks under way

@@ -41,6 +41,7 @@ type Balancer struct {
 	checked  map[string][]*server   // by key of their check
 	agents   map[string]*agentState // by key of their agent's check
 	roles    map[string]Role        // of groups, where SetRole gave one
+	trouble  localTrouble
 	ran      bool
 	net      *network // while running
 

@@ -268,6 +268,9 @@ const (
 
 	// EventNeighborConflict: another host claims a next hop's address; it stays where it answers.
 	EventNeighborConflict EventKind = "neighbor_conflict"
+
+	EventLocalTrouble      EventKind = "local_trouble"       // this host cannot make checks
+	EventLocalTroubleEnded EventKind = "local_trouble_ended" // it can again
 )
 
 // Event is a change that may matter to an operator.

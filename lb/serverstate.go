@@ -376,12 +376,13 @@ func (v *service) upServers() (n int) {
 	return n
 }
 
-// updateDrains does all that becomes due with time: waits for first results, drains, slow starts and passive checks.
+// updateDrains does all that becomes due with time: waits for first results, local trouble, drains, slow starts and passive checks.
 func (b *Balancer) updateDrains() {
 	defer b.report()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.endWaitsLocked(time.Now())
+	b.followTroubleLocked()
 	now := b.env.Now()
 	for _, s := range b.serversLocked() {
 		if !s.rampStart.IsZero() {

@@ -22,7 +22,8 @@ type Stats struct {
 	// Stateless counts the packets of DSR and TUN that were forwarded without an entry, since
 	// the table had no room.
 	Stateless uint64 `json:"stateless"`
-	Drops     Drops  `json:"drops"` // frames not forwarded
+	Trouble   string `json:"trouble"` // why checks cannot be made on this host; "" where they can
+	Drops     Drops  `json:"drops"`   // frames not forwarded
 	// NetlinkLost counts how often messages of the kernel about routes and addresses were lost,
 	// and all was read anew.
 	NetlinkLost uint64 `json:"netlink_lost"`
@@ -91,7 +92,7 @@ func (b *Balancer) Stats() Stats {
 	st := Stats{
 		Services: []ServiceStats{}, Interfaces: interfaces,
 		Connections: b.plane.InUse(), TableSize: b.plane.Size(), TableFull: b.plane.Short(), GivenUp: b.plane.GivenUp(), Stateless: b.plane.Stateless(),
-		Drops: Drops{},
+		Trouble: b.trouble.reason, Drops: Drops{},
 	}
 	if b.net != nil && b.net.host != nil {
 		st.NetlinkLost = b.net.host.changes.lost.Load()

@@ -41,7 +41,7 @@ func (c *pathCheck) Check(ctx context.Context) error {
 	plane := c.balancer.plane
 	source, err := c.source()
 	if err != nil {
-		return fmt.Errorf("SYN through %s: %w", c.vip, err)
+		return fmt.Errorf("%w: SYN through %s: %w", health.ErrNotTried, c.vip, err)
 	}
 	p, err := plane.NewProbe(dataplane.ProbeConfig{Server: c.server, Source: source, VIP: forward.AddrFrom(c.vip.Addr()), Port: c.vip.Port()})
 	if err != nil {

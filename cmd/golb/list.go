@@ -42,6 +42,9 @@ reason; there is none where it forwarded all.`,
 			fmt.Fprintf(w, "\nmessages of the kernel were lost, and routes read anew: %d times\n", st.NetlinkLost)
 		}
 		printDrops(w, st.Drops)
+		if st.Trouble != "" {
+			fmt.Fprintln(w, st.Trouble)
+		}
 		return nil
 	})
 }

@@ -170,7 +170,7 @@ A config:
 Exit codes:
   0  success; run was ended by SIGINT or SIGTERM
   1  failure: mistakes in a config, a refusal by the host, failed requests in demo,
-     a server that is down in probe
+     a server that is down in probe; run that did not end in time and was cut off
   2  a mistake in the command line`
 
 // minimalConfig is indented as help shows it.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,11 +31,13 @@ func newRunCommand() *cobra.Command {
 		Use:   "run [FILE]",
 		Short: "Balance as a config says",
 		Long: `Take over the VIPs of a config and balance until SIGINT or SIGTERM. The config is FILE, or
-that of -c, or /etc/golb.yaml.
+that of -c, or /etc/golb.yaml: a regular file, or - for the standard input. golb ends
+within 5 seconds of the signal; what hangs by then is cut off, with exit code 1. A second
+signal ends it at once.
 
-SIGHUP reads the file again and applies it, all or nothing: connections go on, and
-where it has mistakes or the host refuses it, the old config stays. Interfaces,
-workers and the size of the connection table change at a restart only.
+SIGHUP reads the file again and applies it, all or nothing: connections go on, and where
+it has mistakes, cannot be read within 10 seconds, or the host refuses it, the old config
+stays. Interfaces, workers and the size of the connection table change at a restart only.
 
 golb health, list, drain and others reach it through a Unix socket, which only root,
 golb's user and the group that --socket-group names may use.
@@ -56,6 +59,7 @@ golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			context.AfterFunc(ctx, stop) // the next signal ends the process
 			reload := make(chan os.Signal, 1)
 			signal.Notify(reload, syscall.SIGHUP)
 			defer signal.Stop(reload)
@@ -68,6 +72,12 @@ golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 				socket: socket, group: gid, wanted: cmd.Flags().Changed("socket"),
 			}
 			s.env.Logger = s.log
+			ended := endWithin(ctx, endTime, func() {
+				go s.log.Error("something hangs: golb is cut off", "after", endTime.String()) // the log too may hang
+				time.Sleep(100 * time.Millisecond)
+				os.Exit(exitFailed)
+			})
+			defer ended()
 			err = s.run(ctx, reload)
 			if err != nil && !text {
 				logMistakes(s.log, err)
@@ -84,6 +94,24 @@ golb needs CAP_NET_RAW and CAP_NET_ADMIN.`,
 	completeFlag(cmd, "log-level", "debug", "info", "warn", "error")
 	completeFlag(cmd, "log-format", "auto", "text", "json")
 	return cmd
+}
+
+// endTime is how long golb may take to end.
+const endTime = 4500 * time.Millisecond
+
+// endWithin calls cut a time after ctx has ended, unless ended is called before.
+func endWithin(ctx context.Context, limit time.Duration, cut func()) (ended func()) {
+	done := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		select {
+		case <-done:
+		case <-timer.C:
+			cut()
+		}
+	})
+	return sync.OnceFunc(func() { close(done) })
 }
 
 // groupID returns the number of a group, -1 for "".
@@ -129,7 +157,10 @@ func (s *server) listen() (net.Listener, error) {
 
 // run balances until ctx ends, and applies the file again whenever reload says so.
 func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
-	doc, err := s.read()
+	doc, err := s.read(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -176,13 +207,26 @@ func (s *server) run(ctx context.Context, reload <-chan os.Signal) error {
 	return doc.Locate(err)
 }
 
-func (s *server) read() (*conf.Document, error) {
-	return conf.ReadIn(s.env, s.file, s.check)
+// read reads the file, and returns no later than ctx ends, whatever the file's system does.
+func (s *server) read(ctx context.Context) (*conf.Document, error) {
+	done := make(chan struct{})
+	var read *conf.Document
+	var failed error
+	go func() {
+		defer close(done)
+		read, failed = conf.ReadIn(s.env, s.file, s.check)
+	}()
+	select {
+	case <-done:
+		return read, failed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // reload reads the file and applies it, or logs why it does not.
 func (s *server) reload(ctx context.Context, b *lb.Balancer) {
-	doc, err := s.read()
+	doc, err := s.read(ctx)
 	if err == nil {
 		err = doc.Locate(b.Apply(ctx, doc.Config))
 	}

@@ -85,7 +85,7 @@ connections: 4 of 16384
 eth0 is up, [0-9a-f:]+, MTU 1500: 5 frames received, 4 sent; ARP and ND: 0 answered, .*
 frames not forwarded: no_service 2, not_vip 1
 `},
-		{"list --json", `(?s)\{\n  "services": \[.*"connections": 4,\n  "table_size": 16384,\n  "table_full": false,\n  "given_up": \{\},\n  "stateless": 0,\n  "drops": \{\n    "no_service": 2,\n    "not_vip": 1\n  \}\n\}\n`},
+		{"list --json", `(?s)\{\n  "services": \[.*"connections": 4,\n  "table_size": 16384,\n  "table_full": false,\n  "given_up": \{\},\n  "stateless": 0,\n  "trouble": "",\n  "drops": \{\n    "no_service": 2,\n    "not_vip": 1\n  \},\n  "netlink_lost": 0\n\}\n`},
 		{"connections", `protocol  client          VIP            server       method  state     expires  packets
 tcp       192.0.2.1:4000  10.0.0.100:80  10.9.1.2:80  dsr     SYN_RECV  60s      1
 tcp       192.0.2.2:4000  10.0.0.100:80  10.9.1.1:80  dsr     SYN_RECV  60s      1

@@ -120,7 +120,7 @@ const (
 	maxQueue  = 16  // messages that wait for a sender
 	attempts  = 3
 	// lastTime is how long senders may take for the last messages when Run ends.
-	lastTime = 5 * time.Second
+	lastTime = 3 * time.Second
 )
 
 // Notifier turns events into messages. Add is safe for concurrent use.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,5 +180,55 @@ func TestClientDoesNotTrustWhatAnswers(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// counted counts the connections that it accepts.
+type counted struct {
+	net.Listener
+	accepted atomic.Int64
+}
+
+func (l *counted) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	l.accepted.Add(1)
+	return c, err
+}
+
+func TestIdleConnectionsAreBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "golb.sock")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := &counted{Listener: l}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- Serve(ctx, few, Handler(balancer(t))) }()
+	var idle []net.Conn
+	for range 4 * maxConnections {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		idle = append(idle, c)
+	}
+	for few.accepted.Load() < maxConnections {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond) // in which it would accept more
+	if n := few.accepted.Load(); n > maxConnections {
+		t.Errorf("%d of %d idle connections are accepted, want %d", n, len(idle), maxConnections)
+	}
+	for _, c := range idle {
+		c.Close()
+	}
+	if _, err := (&Client{Path: path}).Health(t.Context()); err != nil {
+		t.Errorf("after them: %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -107,9 +107,38 @@ func (l *listener) Close() error {
 	return l.UnixListener.Close()
 }
 
-// Serve answers on l until ctx ends, and closes it.
+// maxConnections bounds the connections to a balancer, and so the descriptors that clients
+// take from it. Further ones wait until others end; those that are idle do in 5 s.
+const maxConnections = 32
+
+// limited is a listener that accepts a connection only while less than cap(free) are open.
+type limited struct {
+	net.Listener
+	free chan struct{}
+}
+
+// Accept waits for a connection.
+func (l *limited) Accept() (net.Conn, error) {
+	l.free <- struct{}{} // not for ever: each connection ends within the server's timeouts
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.free
+		return nil, err
+	}
+	return c, nil
+}
+
+// follow frees the place of a connection that has ended.
+func (l *limited) follow(_ net.Conn, s http.ConnState) {
+	if s == http.StateClosed || s == http.StateHijacked {
+		<-l.free
+	}
+}
+
+// Serve answers on l until ctx ends, and closes it. It serves 32 connections at a time.
 func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
-	s := &http.Server{Handler: h, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, ConnContext: withPeer}
+	few := &limited{Listener: l, free: make(chan struct{}, maxConnections)}
+	s := &http.Server{ConnState: few.follow, Handler: h, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, ConnContext: withPeer}
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
@@ -119,7 +148,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 			_ = s.Close()
 		}
 	})
-	err := s.Serve(l)
+	err := s.Serve(few)
 	if !stop() {
 		<-ended
 		return nil

@@ -14,9 +14,6 @@
 package conf
 
 import (
-	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"slices"
 	"sync"
@@ -25,10 +22,8 @@ import (
 	"github.com/golb/golb/lb/internal/fields"
 )
 
-// maxSize bounds a file in bytes, so that a device named by mistake ends.
-const maxSize = 64 << 20
-
-// Load reads and validates a file. The error is Errors where the content is at
+// Load reads and validates a regular file, or the standard input where path is Stdin, within
+// 10 s. The error is Errors where the content is at
 // fault, else that of reading the file. The Config is the zero value unless the
 // error is nil.
 func Load(path string) (lb.Config, error) {
@@ -74,17 +69,9 @@ func Read(path string, checks ...func(*lb.Config) error) (*Document, error) {
 // ReadIn is Read of the Config of a balancer that is to live in env, whose schedulers and
 // types of health checks it may name.
 func ReadIn(env lb.Env, path string, checks ...func(*lb.Config) error) (*Document, error) {
-	f, err := os.Open(path)
+	data, err := readFile(path, readTime)
 	if err != nil {
-		return nil, fmt.Errorf("conf: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("conf: %w", err)
-	}
-	if len(data) > maxSize {
-		return nil, fmt.Errorf("conf: read %s: larger than %d MiB", path, maxSize>>20)
+		return nil, err
 	}
 	return readBytes(env, path, data, checks)
 }
