@@ -206,3 +206,56 @@ func TestConflictsAreShownUntilTheyEnd(t *testing.T) {
 		t.Errorf("shown %q of a VIP that is given up", got)
 	}
 }
+
+// TestConflictsOnAnInterfaceThatCame: the policy is that of the start, but nothing else is
+// refused for it.
+func TestConflictsOnAnInterfaceThatCame(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		policy  ConflictPolicy
+		mac     forward.MAC
+		claimed bool
+	}{
+		{"a stranger", 0, strangerMAC, false},
+		{"a stranger, with warn", ConflictWarn, strangerMAC, true},
+		{"a server", 0, rigServerMAC(rigServer(2)), true},
+		{"a stranger, with ignore", ConflictIgnore, strangerMAC, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cfg := roleConfig()
+			cfg.Groups[0].AddressConflict = tc.policy
+			x := newBed(t, cfg)
+			f := x.n.interfaces[0]
+			f.link.unprobed[applyVIP(1).Addr()] = true // as after a probe without carrier
+			x.world.on("Probe world0", 0, func(context.Context) error { return ErrLinkDown })
+			must(t, x.b.SetRole(t.Context(), "quiet", RoleActive))
+			x.world.on("Probe world0", 0, has(1, tc.mac, true))
+			x.n.tasks.Go(func() error { return x.n.takeIn(x.b, f) })
+			answered := func() bool {
+				x.world.mu.Lock()
+				defer x.world.mu.Unlock()
+				return slices.ContainsFunc(x.world.links[0].vips, func(v LinkVIP) bool { return v.Addr == applyVIP(1).Addr() })
+			}
+			shown := func() int { return len(x.b.Health()[1].Conflicts) }
+			await := func(what string, ok func() bool) {
+				t.Helper()
+				within(t, what, func() {
+					for !ok() {
+						time.Sleep(time.Millisecond)
+					}
+				})
+			}
+			if tc.claimed {
+				await("the claim", answered)
+				return
+			}
+			await("the conflict", func() bool { return shown() == 1 })
+			if answered() {
+				t.Error("claimed")
+			}
+			f.link.wakeTakeIn() // the other host is gone
+			await("the claim", answered)
+			await("the end of the conflict", func() bool { return shown() == 0 })
+		})
+	}
+}

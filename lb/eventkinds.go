@@ -42,7 +42,7 @@ var eventKinds = map[EventKind]eventTexts{
 	EventServiceDown:   {message: "service is down", level: slog.LevelError, topic: "state", state: "down", urgency: urgencyService},
 	EventDrained:       {message: "server is drained", topic: "drained", state: "drained"},
 	EventVIPConflict:   {message: "another host claims a VIP", level: slog.LevelError, topic: "conflict", thing: "a VIP", state: "claimed by another host", urgency: urgencyServer, limited: true},
-	EventConflictEnded: {message: "another host claims a VIP no longer", topic: "conflict", thing: "a VIP", state: "golb's alone again", normal: true, limited: true},
+	EventConflictEnded: {message: "another host claims a VIP no longer", topic: "conflict", thing: "a VIP", state: "no longer claimed by that host", normal: true, limited: true},
 	EventTableFull:     {message: "connection table is full", level: slog.LevelWarn, topic: "table", thing: "the connection table", state: "full", urgency: urgencyServer},
 	EventTableRoom:     {message: "connection table has room again", topic: "table", thing: "the connection table", state: "no longer full", normal: true, urgency: urgencyWarning},
 	EventNeighbor:      {message: "next hop changed", limited: true},

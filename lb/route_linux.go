@@ -90,15 +90,24 @@ func gateway(gw []byte, via netlink.Destination) netip.Addr {
 	return a.Unmap()
 }
 
+// refusingRoute is a route that says not to send; its error is the kernel's.
+type refusingRoute struct {
+	kind string // as ip route has it
+	error
+}
+
+func (r refusingRoute) Error() string { return "the route to it is " + r.kind }
+func (r refusingRoute) Unwrap() error { return r.error }
+
 // noRoute puts the kernel's answer into the words of ip route.
 func noRoute(err error) error {
 	switch {
 	case errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("the route to it is a blackhole: %w", err)
+		return refusingRoute{"blackhole", err}
 	case errors.Is(err, unix.EACCES):
-		return fmt.Errorf("the route to it is prohibit: %w", err)
+		return refusingRoute{"prohibit", err}
 	case errors.Is(err, unix.EHOSTUNREACH):
-		return fmt.Errorf("the route to it is unreachable: %w", err)
+		return refusingRoute{"unreachable", err}
 	}
 	return fmt.Errorf("no route: %w", err)
 }

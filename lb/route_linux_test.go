@@ -115,11 +115,11 @@ func TestRoutesAreAsTheKernelMeansThem(t *testing.T) {
 			},
 			"fd01::1", want{others: []netip.Addr{gateway("fd00:1::fe"), gateway("fd00:2::fe")}},
 		},
-		"blackhole":         {func() error { return ip("172.16.6.0/24", netlink.Route{Type: unix.RTN_BLACKHOLE}) }, "172.16.6.1", want{problem: "the route to it is a blackhole"}},
+		"blackhole":         {func() error { return ip("172.16.6.0/24", netlink.Route{Type: unix.RTN_BLACKHOLE}) }, "172.16.6.1", want{problem: "the route to it is blackhole"}},
 		"unreachable":       {func() error { return ip("172.16.7.0/24", netlink.Route{Type: unix.RTN_UNREACHABLE}) }, "172.16.7.1", want{problem: "the route to it is unreachable"}},
 		"prohibit":          {func() error { return ip("172.16.8.0/24", netlink.Route{Type: unix.RTN_PROHIBIT}) }, "172.16.8.1", want{problem: "the route to it is prohibit"}},
 		"throw":             {func() error { return ip("172.16.9.0/24", netlink.Route{Type: unix.RTN_THROW}) }, "172.16.9.1", want{problem: "no route"}},
-		"blackhole, IPv6":   {func() error { return ip("fd02::/64", netlink.Route{Type: unix.RTN_BLACKHOLE}) }, "fd02::1", want{problem: "the route to it is a blackhole"}},
+		"blackhole, IPv6":   {func() error { return ip("fd02::/64", netlink.Route{Type: unix.RTN_BLACKHOLE}) }, "fd02::1", want{problem: "the route to it is blackhole"}},
 		"unreachable, IPv6": {func() error { return ip("fd03::/64", netlink.Route{Type: unix.RTN_UNREACHABLE}) }, "fd03::1", want{problem: "the route to it is unreachable"}},
 		"prohibit, IPv6":    {func() error { return ip("fd04::/64", netlink.Route{Type: unix.RTN_PROHIBIT}) }, "fd04::1", want{problem: "the route to it is prohibit"}},
 	} {
