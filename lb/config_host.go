@@ -12,7 +12,8 @@ import (
 )
 
 // ValidateHost finds the mistakes that depend on this host: a processor that golb may not
-// run on, a VIP that is one of the host's own addresses. It returns nil, ConfigErrors, or
+// run on, a VIP that is one of the host's own addresses, a server that is this host, a
+// program of a check or an alert that is not there. Run makes the same checks. It returns nil, ConfigErrors, or
 // the error of asking the host. An interface that is missing is no mistake: it may come.
 func (c *Config) ValidateHost() error {
 	interfaces, err := net.Interfaces()
@@ -38,6 +39,8 @@ func (c *Config) ValidateHost() error {
 			}
 		}
 	}
+	v.hostPrograms(c)
+	v.hostServers(c)
 	return v.result()
 }
 
@@ -91,6 +94,7 @@ func (c *Config) HostWarnings() (list []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	list = append(list, c.serverWarnings()...)
 	return append(list, c.sourceWarnings(interfaces, func(a netip.Addr) bool { return local[a] != "" })...), nil
 }
 

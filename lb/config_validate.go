@@ -59,7 +59,12 @@ func (c *Config) Validate(env Env) error {
 	v.alerts("alerts", &c.Alerts, c.Alerts)
 	v.announce("announce", &c.Announce)
 	v.groups(c.Groups, c.Interfaces)
-	v.vips = c.vips()
+	v.vips = map[netip.Addr]bool{}
+	for _, vip := range c.vips() {
+		if vip.IsSingleIP() {
+			v.vips[vip.Addr()] = true
+		}
+	}
 	v.services(c.Services)
 	return v.result()
 }
@@ -74,7 +79,7 @@ type validator struct {
 	compat     bool                       // what ip_vs takes is no mistake, though of no use
 	right      map[string]*rightCheck     // by type, the last one
 	pinned     map[netip.Addr]forward.MAC // MACs of servers
-	vips       []VIP
+	vips       map[netip.Addr]bool        // that are one address
 }
 
 // fail notes a mistake; value nil means that there is none to show.
@@ -477,7 +482,7 @@ func (v *validator) server(path string, s *Service, r *Server) {
 // notVIP refuses an address that golb's own packets are to go to, and that golb answers for
 // itself.
 func (v *validator) notVIP(path string, a netip.Addr) {
-	if !v.compat && slices.ContainsFunc(v.vips, func(vip VIP) bool { return vip.IsSingleIP() && vip.Addr() == a }) {
+	if !v.compat && v.vips[a] {
 		v.fail(path, a, "a VIP of golb's, which sends no packets to itself", "the address of another host")
 	}
 }

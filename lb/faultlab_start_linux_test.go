@@ -109,8 +109,12 @@ func TestFaultLabSizes(t *testing.T) {
 		}))
 		x.awaitEvent("eth1", lb.EventInterface, fmt.Sprintf("MTU %d in place", n), at)
 	}
-	c, err := x.clients[0].DialContext(t.Context(), "udp", netip.AddrPortFrom(frontNet.at(faultNATVIP)[0], echoPort).String())
-	must(t, err)
+	dial := func() net.Conn {
+		c, err := x.clients[0].DialContext(t.Context(), "udp", netip.AddrPortFrom(frontNet.at(faultNATVIP)[0], echoPort).String())
+		must(t, err)
+		return c
+	}
+	c := dial()
 	defer c.Close()
 	echo(t, c, 3000)
 	for _, f := range families {
@@ -126,6 +130,15 @@ func TestFaultLabSizes(t *testing.T) {
 			if want, _ := sumOf(noise(size)); resp.StatusCode != http.StatusOK || string(got) != fmt.Sprintf("%x", want) {
 				t.Errorf("%v, MTU %d: %s %q", f, n, resp.Status, got)
 			}
+			long := dial()
+			untilAnswered(t, "UDP of 1400 bytes", long, func() bool { // golb's "too big" may come first
+				_, err := long.Write(make([]byte, 1400))
+				if err == nil {
+					_, err = long.Read(make([]byte, 1))
+				}
+				return err == nil
+			})
+			long.Close()
 			echo(t, c, 3000)
 		}
 	}

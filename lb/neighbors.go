@@ -34,6 +34,10 @@ type neighbor struct {
 // kernel's three questions, a second apart.
 const neighborTimeout = 3 * time.Second
 
+// askingTime is what is added to that for each neighbor: many are not asked at once, for
+// the sake of the network.
+const askingTime = 4 * time.Millisecond
+
 func newNeighbors(b *Balancer) *neighbors {
 	return &neighbors{balancer: b, byHop: map[nextHop]*neighbor{}, links: make([]linkState, len(b.cfg.Interfaces)), allResolved: make(chan struct{})}
 }
@@ -180,9 +184,10 @@ func (x *neighbors) followLocked(n *network, nb *neighbor) {
 func (x *neighbors) expireLocked(n *network) {
 	now := x.balancer.env.Now()
 	x.lookAtLinksLocked(n)
+	timeout := neighborTimeout + time.Duration(len(x.byHop))*askingTime
 	for _, nb := range x.byHop {
 		if !nb.reachable() {
-			nb.overdue = now.Sub(nb.asked) >= neighborTimeout
+			nb.overdue = now.Sub(nb.asked) >= timeout
 			x.followLocked(n, nb) // their checks may have failed or passed since
 		}
 	}

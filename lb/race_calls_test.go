@@ -44,6 +44,7 @@ func crowdCalls(ctx context.Context, t *testing.T, b *Balancer) map[string]func(
 		"SetRole": brief(func(ctx context.Context) error {
 			return b.SetRole(ctx, []string{DefaultGroup, "none"}[rand.N(2)], []Role{RoleActive, RoleStandby}[rand.N(2)])
 		}),
+		"Announce":          func() { _ = b.Announce(ctx, DefaultGroup) }, // fails while the group is standby
 		"SetWeight":         func() { ok(b.SetWeight(crowdRef(), rand.N(3))) },
 		"Drain":             func() { ok(b.Drain(crowdRef(), time.Duration(rand.N(2))*time.Second)) },
 		"Halt":              func() { ok(b.Halt(crowdRef())) },

@@ -19,9 +19,11 @@ func newCheckCommand() *cobra.Command {
 
   file:line:column: path: "value": problem; allowed: the values that are
 
-Without FILE it is /etc/golb.yaml. The config must also suit this host: a VIP must not be an address of the host. What run
-starts without and waits for, such as an interface, is a warning. Nothing is opened and
-nothing is changed.`,
+Without FILE it is /etc/golb.yaml. The config must also suit this host, as for run: no VIP
+and no server is an address of the host, and the programs of checks and alerts exist. What
+the golb that runs here holds is no mistake. What run starts without and waits for, such
+as an interface or a route, is a warning, and so is what hardly anybody means. Nothing is
+sent and nothing is changed.`,
 		Example: `  golb check golb.yaml
   golb check --host=false golb.yaml    # for another host`,
 		Args: cobra.MaximumNArgs(1),
@@ -38,10 +40,8 @@ nothing is changed.`,
 			if err != nil {
 				return err
 			}
-			if host {
-				if err := warn(cmd, file, &doc.Config, strict); err != nil {
-					return err
-				}
+			if err := warn(cmd, file, &doc.Config, host, strict); err != nil {
+				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s\n", file, summary(&doc.Config))
 			return err
@@ -52,11 +52,16 @@ nothing is changed.`,
 	return cmd
 }
 
-// warn prints the warnings about this host; with strict it fails where there are any.
-func warn(cmd *cobra.Command, file string, cfg *lb.Config, strict bool) error {
-	list, err := cfg.HostWarnings()
-	if err != nil {
-		return err
+// warn prints the warnings, those about this host too with host; with strict it fails where
+// there are any.
+func warn(cmd *cobra.Command, file string, cfg *lb.Config, host, strict bool) error {
+	list := cfg.Warnings()
+	if host {
+		more, err := cfg.HostWarnings()
+		if err != nil {
+			return err
+		}
+		list = append(list, more...)
 	}
 	for _, w := range list {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s: warning: %s\n", file, w)

@@ -237,3 +237,48 @@ func TestSummaryCounts(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+func TestCheckRefusesWhatRunWould(t *testing.T) {
+	host := labHost(t)
+	mistakes := write(t, `interfaces: [eth0]
+services:
+  - vip: 192.0.2.100
+    port: 80
+    check: {type: external, command: /nonexistent/check}
+    servers: [{address: 192.0.2.1}, {address: 192.0.2.11}]
+alerts:
+  commands: [{command: /nonexistent/alert}]
+`)
+	warned := write(t, `interfaces: [eth0]
+services:
+  - vip: 192.0.2.100
+    port: 53
+    protocol: udp
+    one_packet: true
+    servers: [{address: 203.0.113.11}]
+`)
+	for file, want := range map[string][]string{
+		mistakes: {`services[0].check.command: "/nonexistent/check": `, `services[0].servers[0].address: "192.0.2.1": `, `alerts.commands[0].command: "/nonexistent/alert": `},
+		warned:   {"warning: services[0].scheduler: wlc counts connections", "warning: services[0].servers[0].address: 203.0.113.11: no route"},
+	} {
+		var code int
+		var stderr string
+		if err := host.Do(func() error {
+			code, _, stderr = golb(t, "check", file)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if wantCode := map[string]int{mistakes: exitFailed, warned: exitOK}[file]; code != wantCode {
+			t.Errorf("exit code %d, want %d: %s", code, wantCode, stderr)
+		}
+		for _, text := range want {
+			if !strings.Contains(stderr, text) {
+				t.Errorf("it does not say %q: %s", text, stderr)
+			}
+		}
+		if lines := strings.Count(stderr, "\n"); lines != len(want) {
+			t.Errorf("%d lines, want %d: %s", lines, len(want), stderr)
+		}
+	}
+}
