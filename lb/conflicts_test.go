@@ -226,7 +226,9 @@ func TestConflictsOnAnInterfaceThatCame(t *testing.T) {
 			cfg.Groups[0].AddressConflict = tc.policy
 			x := newBed(t, cfg)
 			f := x.n.interfaces[0]
+			f.link.mu.Lock()
 			f.link.unprobed[applyVIP(1).Addr()] = true // as after a probe without carrier
+			f.link.mu.Unlock()
 			x.world.on("Probe world0", 0, func(context.Context) error { return ErrLinkDown })
 			must(t, x.b.SetRole(t.Context(), "quiet", RoleActive))
 			x.world.on("Probe world0", 0, has(1, tc.mac, true))

@@ -54,13 +54,14 @@ func TestAgentAnswersWithTheLeastRoom(t *testing.T) {
 func TestAgentRefusesCommandLines(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"agent --cpu=false", "nothing to measure; allowed: --cpu, --memory, a program behind --"},
+		{"agent --listen 127.0.0.1:http80", `--listen "127.0.0.1:http80": allowed: ADDRESS:PORT`},
 		{"agent uptime", `"uptime": a program to run is named behind --`},
 	} {
 		if code, _, stderr := golb(t, strings.Fields(tt.args)...); code != exitUsage || !strings.Contains(stderr, tt.want) {
 			t.Errorf("%s: exit code %d, %q; want %s", tt.args, code, stderr, tt.want)
 		}
 	}
-	if code, _, stderr := golb(t, "agent", "--listen", "127.0.0.1:http80"); code != exitFailed || !strings.HasPrefix(stderr, "golb: listen tcp") {
+	if code, _, stderr := golb(t, "agent", "--listen", "192.0.2.1:3333"); code != exitFailed || !strings.HasPrefix(stderr, "golb: listen tcp") {
 		t.Errorf("exit code %d, %q", code, stderr)
 	}
 }
