@@ -51,6 +51,7 @@ func start(t *testing.T) *site {
 		}
 	})
 	s.Balancer = balancer
+	time.Sleep(time.Second) // both servers have had their first check, not only one
 	return s
 }
 
