@@ -12,8 +12,7 @@ import (
 // answerRig has something to draw each kind of answer from.
 type answerRig struct {
 	*healthRig
-	page *pageClient // of the last call of nextPage
-	n    uint32
+	n uint32
 }
 
 var (
