@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -115,5 +116,29 @@ func TestHostWarnsOfSourcesThatItDoesNotHave(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestConfigsThatHardlyAnybodyMeans(t *testing.T) {
+	servers := []Server{{Address: netip.MustParseAddr("192.0.2.1")}}
+	tests := []struct {
+		name string
+		cfg  Config
+		want []string // beginnings
+	}{
+		{"no services", Config{}, []string{"services: none"}},
+		{"no servers", Config{Services: []Service{{Servers: servers}, {}}}, []string{"services[1].servers: none"}},
+		{"a page in place of servers", Config{Services: []Service{{Fallback: Fallback{Page: DefaultPage}}}}, nil},
+		{"one packet, counted", Config{Services: []Service{{OnePacket: true, Servers: servers}}}, []string{"services[0].scheduler: wlc counts connections, and one_packet"}},
+		{"calls, counted", Config{Services: []Service{{Scheduler: "lc", Persistence: Persistence{Engine: EngineSIP}, Servers: servers}}}, []string{"services[0].scheduler: lc counts connections, and the calls"}},
+		{"one packet, in turn", Config{Services: []Service{{Scheduler: "rr", OnePacket: true, Servers: servers}}}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := tt.cfg.Warnings()
+			if !slices.EqualFunc(got, tt.want, strings.HasPrefix) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
 	}
 }

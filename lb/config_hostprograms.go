@@ -119,8 +119,14 @@ var countingSchedulers = []string{"lc", "wlc", "sed", "nq", "lblc", "lblcr"}
 
 // Warnings returns what a config says that golb takes, and that hardly anybody means.
 func (c *Config) Warnings() (list []string) {
+	if len(c.Services) == 0 {
+		list = append(list, "services: none, so that golb forwards nothing")
+	}
 	for i := range c.Services {
 		s := &c.Services[i]
+		if len(s.Servers) == 0 && !s.Fallback.hasServer() && s.Fallback.Page == "" {
+			list = append(list, fmt.Sprintf("services[%d].servers: none, and no fallback: its connections are refused", i))
+		}
 		why := ""
 		switch {
 		case !slices.Contains(countingSchedulers, s.scheduler()):
