@@ -12,6 +12,7 @@ import (
 
 	"github.com/golb/golb/health"
 	"github.com/golb/golb/lb/internal/dataplane"
+	"github.com/golb/golb/lb/internal/memlimit"
 )
 
 // Balancer forwards the packets of its services. Make one with New, start it with Run. All
@@ -68,9 +69,13 @@ func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 	}
 	b.start = b.env.Now()
 	b.nextHops.now = b.env.Now
-	size := cfg.MaxConnections
-	if size == 0 {
-		size = defaultConnection
+	var limit memlimit.Limit
+	if b.onHost {
+		limit = memlimit.OfProcess()
+	}
+	size, warning := cfg.tableSize(limit)
+	if warning != "" {
+		b.env.Logger.Warn(warning)
 	}
 	b.plane = dataplane.New(dataplane.Config{
 		Connections: size, Buckets: buckets, Workers: b.workers * len(cfg.Interfaces),

@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/golb/golb/lb/internal/memlimit"
 )
 
 // ValidateHost finds the mistakes that depend on this host: a processor that golb may not
-// run on, a VIP that is one of the host's own addresses, a server that is this host, a
+// run on, a table that does not fit the memory limit, a VIP that is one of the host's own addresses, a server that is this host, a
 // program of a check or an alert that is not there. Run makes the same checks. It returns nil, ConfigErrors, or
 // the error of asking the host. An interface that is missing is no mistake: it may come.
 func (c *Config) ValidateHost() error {
@@ -39,6 +41,7 @@ func (c *Config) ValidateHost() error {
 			}
 		}
 	}
+	v.hostMemory(c, memlimit.OfProcess())
 	v.hostPrograms(c)
 	v.hostServers(c)
 	return v.result()
@@ -61,13 +64,17 @@ func localAddrs(interfaces []net.Interface) (map[netip.Addr]string, error) {
 	return local, nil
 }
 
-// HostWarnings returns what Run starts without, and waits for: interfaces that this host does
+// HostWarnings returns what Run does with less of, and what it starts without and waits for: a
+// connection table that the memory limit lowers, interfaces that this host does
 // not have now, that are down, or that have no carrier, and sources of checks and agents
 // that it does not have.
 func (c *Config) HostWarnings() (list []string, err error) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("lb: list interfaces: %w", err)
+	}
+	if _, warning := c.tableSize(memlimit.OfProcess()); warning != "" {
+		list = append(list, warning)
 	}
 	for _, name := range c.Interfaces {
 		state := InterfaceMissing

@@ -27,7 +27,9 @@ type Config struct {
 	// thread to wake up, but each thread takes all the processor time that is left.
 	BusyPoll bool `yaml:"busy_poll"`
 	// MaxConnections caps the connection table, templates included. Its memory is
-	// reserved at start, at most 128 bytes each. 0 means 1,048,576.
+	// reserved at start, at most 128 bytes each. 0 means 1,048,576, or what fits the memory
+	// limit of the process (cgroup, RLIMIT_AS, the machine's memory). A given value has to
+	// fit: see ValidateHost.
 	MaxConnections int `yaml:"max_connections"`
 	// Settings are ip_vs's sysctls, by their names, and golb's own settings.
 	Settings Settings `yaml:"settings"`

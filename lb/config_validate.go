@@ -35,7 +35,7 @@ const (
 	maxShown           = 40  // bytes of a name that is refused
 	defaultScheduler   = "wlc"
 	defaultWeight      = 1
-	defaultConnection  = 1 << 20
+	defaultConnections = 1 << 20
 	defaultAnswerRate  = 1000
 )
 

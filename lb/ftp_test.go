@@ -428,6 +428,19 @@ func TestFTPControlLivesAsLongAsItsData(t *testing.T) {
 	}
 }
 
+// Each control connection that is read has state of its own beside the table's.
+func TestFTPControlConnectionsAreBounded(t *testing.T) {
+	const size = 1 << 12 // of the table of start
+	b := startFTP(t, vip4)
+	for port := range uint16(2 * size / 32) {
+		b.open(netip.AddrPortFrom(b.client.Addr(), 1024+port))
+		b.fromServer(forward.FlagACK, "220 hello\r\n")
+	}
+	if controls, _ := b.balancer.FTPState(); controls != size/32 {
+		t.Errorf("%d control connections are read, want %d", controls, size/32)
+	}
+}
+
 func TestFTPHaltCutsControlAndData(t *testing.T) {
 	b := startFTP(t, vip4)
 	b.fromServer(forward.FlagACK, pasv(b.server, 40000))

@@ -57,14 +57,19 @@ type ftpControl struct {
 	passive, active connID        // the last expectation of each kind
 }
 
+// maxControls bounds the control connections that are read at once, by the size of the
+// table: their state, more than a kilobyte each, takes a third of its memory at most. What is
+// more is translated as other connections are, so that passive mode of IPv4 fails in it.
+func (p *Plane) maxControls() int { return max(64, len(p.table.conns)/32) }
+
 // ftpControl returns the state of a control connection, or nil. Where there is none, read
-// has it made, unless the connection has ended.
+// has it made, unless the connection has ended or there are too many.
 func (p *Plane) ftpControl(id connID, read bool) *ftpControl {
 	p.ftp.mu.Lock()
 	defer p.ftp.mu.Unlock()
 	k := p.ftp.controls[id]
 	// If it ends now, drop waits for the lock.
-	if k == nil && read && p.exists(id) {
+	if k == nil && read && len(p.ftp.controls) < p.maxControls() && p.exists(id) {
 		if p.ftp.controls == nil {
 			p.ftp.controls = map[connID]*ftpControl{}
 		}
