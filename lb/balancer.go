@@ -24,8 +24,9 @@ type Balancer struct {
 	plane    *dataplane.Plane
 	nextHops nextHops
 	monitor  *health.Monitor
-	workers  int  // per interface
-	onHost   bool // its ports are the host's interfaces
+	workers  int            // per interface
+	onHost   bool           // its ports are the host's interfaces
+	memory   memlimit.Limit // of the process, before there was a table
 	// changing holds a value while a change of config, roles or routes is under way. The
 	// goroutine that put the value there may read the fields that mu guards without mu,
 	// and must hold mu to write them.
@@ -69,11 +70,10 @@ func newBalancer(cfg Config, env Env, buckets int) (*Balancer, error) {
 	}
 	b.start = b.env.Now()
 	b.nextHops.now = b.env.Now
-	var limit memlimit.Limit
 	if b.onHost {
-		limit = memlimit.OfProcess()
+		b.memory = memlimit.OfProcess()
 	}
-	size, warning := cfg.tableSize(limit)
+	size, warning := cfg.tableSize(b.memory)
 	if warning != "" {
 		b.env.Logger.Warn(warning)
 	}

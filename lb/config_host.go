@@ -17,7 +17,10 @@ import (
 // run on, a table that does not fit the memory limit, a VIP that is one of the host's own addresses, a server that is this host, a
 // program of a check or an alert that is not there. Run makes the same checks. It returns nil, ConfigErrors, or
 // the error of asking the host. An interface that is missing is no mistake: it may come.
-func (c *Config) ValidateHost() error {
+func (c *Config) ValidateHost() error { return c.validateHost(memlimit.OfProcess()) }
+
+// validateHost is ValidateHost with the memory limit as it was before there was a table.
+func (c *Config) validateHost(limit memlimit.Limit) error {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return fmt.Errorf("lb: list interfaces: %w", err)
@@ -41,7 +44,7 @@ func (c *Config) ValidateHost() error {
 			}
 		}
 	}
-	v.hostMemory(c, memlimit.OfProcess())
+	v.hostMemory(c, limit)
 	v.hostPrograms(c)
 	v.hostServers(c)
 	return v.result()

@@ -67,7 +67,7 @@ const (
 // openNetwork opens ports and links.
 func (b *Balancer) openNetwork(ctx context.Context) (n *network, err error) {
 	if b.onHost {
-		if err := b.cfg.ValidateHost(); err != nil {
+		if err := b.cfg.validateHost(b.memory); err != nil {
 			return nil, err
 		}
 	}
