@@ -110,7 +110,7 @@ func (h *faultyHost) env() lb.Env {
 			}
 			return []lb.Port{h.wires[c.Interface].Port(mac, 1500)}, nil
 		},
-		OpenLink: func(c lb.LinkConfig) (lb.Link, error) { return h.links[c.Interface], nil },
+		OpenLink: func(c lb.LinkConfig) (lb.Link, error) { return &openedLink{h.links[c.Interface]}, nil },
 		Route: func(to netip.Addr) (lb.Route, error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -249,6 +249,9 @@ type faultyQuestion struct {
 	known   bool
 	mac     forward.MAC
 }
+
+// openedLink is a faultyLink as it was opened once: golb tells by it which has answered.
+type openedLink struct{ *faultyLink }
 
 func (l *faultyLink) Resolve(addr netip.Addr, changed func(mac [6]byte, ok bool)) (stop func()) {
 	q := &faultyQuestion{addr: addr, changed: changed}

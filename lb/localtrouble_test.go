@@ -29,6 +29,7 @@ func TestLocalTroubleTakesNobodyDown(t *testing.T) {
 				x := startTrials(t, lb.Config{Services: []lb.Service{trialService(2)}})
 				x.decide(1, nil)
 				x.decide(2, nil)
+				synctest.Wait()
 				before := len(x.events)
 				x.decide(1, trouble)
 				x.decide(2, trouble)
@@ -44,6 +45,7 @@ func TestLocalTroubleTakesNobodyDown(t *testing.T) {
 				x.decide(1, nil)
 				x.decide(2, nil)
 				time.Sleep(2 * time.Second)
+				synctest.Wait()
 				if got, want := x.events[before:], []lb.EventKind{lb.EventLocalTrouble, lb.EventLocalTroubleEnded}; !slices.Equal(got, want) {
 					t.Errorf("events %v, want %v", got, want)
 				}
