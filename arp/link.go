@@ -114,6 +114,7 @@ func newLink(cfg Config, w wire, s state) *Link {
 		noticed:     make(chan struct{}, 1),
 	}
 	l.m.random = rand.Float64
+	l.m.dropped = w.Dropped
 	l.m.send = func(f []byte) bool {
 		if len(l.frames) == maxFrames {
 			return false

@@ -19,6 +19,7 @@ type machine struct {
 	afterSend  func(call func())       // calls after the frames so far are on the wire
 	notify     func(*notice)           // queues a notice unless it is queued
 	random     func() float64          // in [0, 1), to spread requests
+	dropped    func() uint64           // how many received frames were lost for want of room
 	timers     timers
 	stats      Stats
 	logs       logLimits
@@ -62,6 +63,7 @@ type logLimits struct {
 func newMachine(cfg Config, link state) *machine {
 	return &machine{
 		cfg: cfg, log: cfg.Logger, link: link, quiet: true,
+		dropped:   func() uint64 { return 0 },
 		vips:      map[netip.Addr]*vip{},
 		probes:    map[netip.Addr]*probe{},
 		neighbors: map[netip.Addr]*neighbor{},

@@ -17,12 +17,13 @@ const (
 
 // move is a claim to a neighbor's address by another MAC. Of several, the last counts.
 type move struct {
-	to    mac
-	asked int       // requests to the old MAC, in the check under way
-	timer timer     // set: a check is under way, or waits for its time
-	next  time.Time // when the next check may begin
-	told  time.Time // when a conflict was last logged and told
-	last  NeighborConflict
+	to      mac
+	asked   int       // requests to the old MAC, in the check under way
+	dropped uint64    // frames that the sockets had lost when it began
+	timer   timer     // set: a check is under way, or waits for its time
+	next    time.Time // when the next check may begin
+	told    time.Time // when a conflict was last logged and told
+	last    NeighborConflict
 	notice
 }
 
@@ -56,6 +57,9 @@ func (m *machine) claim(n *neighbor, by mac, now time.Time) {
 // checkMove asks the old MAC once more, or moves the neighbor where it was asked enough.
 func (m *machine) checkMove(n *neighbor, now time.Time) {
 	mv := &n.move
+	if mv.asked == attempts && m.dropped() != mv.dropped {
+		mv.asked = 0 // the answer may have been among them: whoever claims fast enough would win
+	}
 	if mv.asked == attempts {
 		m.stats.NeighborsMoved++
 		m.logLimited(&m.logs.moved, now, slog.LevelInfo, "arp: neighbor has moved", "address", n.addr,
@@ -67,6 +71,9 @@ func (m *machine) checkMove(n *neighbor, now time.Time) {
 		m.stats.RequestsPostponed++
 		m.timers.set(&mv.timer, now.Add(m.spread(checkPause)))
 		return
+	}
+	if mv.asked == 0 {
+		mv.dropped = m.dropped()
 	}
 	mv.asked++
 	m.sendQuestion(n, n.mac)

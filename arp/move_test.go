@@ -56,6 +56,27 @@ func TestNeighborMovesOnceItsOldMACLeavesThreeRequestsUnanswered(t *testing.T) {
 	})
 }
 
+// An answer may be among the frames for which the sockets had no room.
+func TestNeighborIsAskedAgainWhereFramesWereLost(t *testing.T) {
+	inLAN(t, func(n *lan, w nums) {
+		l, p := n.host(Config{}, 1, w.host(1))
+		var got told
+		defer l.Resolve(w.addr(2), got.changed)()
+		n.inject(answerTo(w, macOf(2), 2))
+		n.reset()
+		n.inject(announcement(macOf(3), w.addr(2))[0])
+		time.Sleep(150 * time.Millisecond)
+		p.dropped.Add(1)
+		time.Sleep(449 * time.Millisecond)
+		got.want(n.t, "2 true")
+		if c := len(p.sent()); c != 6 {
+			n.t.Errorf("%d requests", c)
+		}
+		time.Sleep(time.Millisecond)
+		got.want(n.t, "3 true")
+	})
+}
+
 func TestNeighborStaysWhereItAnswers(t *testing.T) {
 	for _, toldBy := range []string{"log", "call"} {
 		t.Run(toldBy, func(t *testing.T) { neighborStaysWhereItAnswers(t, toldBy == "call") })

@@ -65,6 +65,9 @@ func (s *sockets) open() (state, error) {
 		if err != nil {
 			return state{}, fmt.Errorf("packet socket: %w", err)
 		}
+		if err := enlarge(s.packets[p]); err != nil {
+			return state{}, fmt.Errorf("packet socket: %w", err)
+		}
 	}
 	s.openGroups()
 	var err error
@@ -76,6 +79,23 @@ func (s *sockets) open() (state, error) {
 		return state{}, fmt.Errorf("netlink: %w", err)
 	}
 	return s.state()
+}
+
+// receiveBuffer is room for more than a second of a flood, in bytes: a frame of ARP takes
+// three quarters of a kilobyte in the kernel.
+const receiveBuffer = 4 << 20
+
+// enlarge gives a socket the receive buffer, or as much of it as the system allows.
+func enlarge(c *packet.Conn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(func(fd uintptr) {
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+		}
+	})
 }
 
 // openGroups opens the socket that joins multicast groups. A kernel without IPv6 has none,

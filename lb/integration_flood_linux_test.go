@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -64,8 +65,15 @@ func newFloodedSite(t *testing.T) *site {
 	return s
 }
 
+// claim is an ARP reply to golb by which an address is at a MAC.
+func claim(to, at forward.MAC, addr netip.Addr) []byte {
+	b := slices.Concat(to[:], at[:], []byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 2}, at[:], addr.AsSlice(), to[:], []byte{192, 0, 2, 2})
+	return append(b, make([]byte, 18)...)
+}
+
 // flood sends SYNs of addresses that are nobody's to all VIPs, each second one followed by an
-// ACK, 6,000 packets a second, until stop is closed.
+// ACK, 6,000 packets a second, and as many claims that the server of the client's link, and
+// the client, are at other MACs, until stop is closed.
 func (s *site) flood(to forward.MAC, stop chan struct{}) error {
 	var ports []*afpacket.Port
 	err := s.client.Do(func() (err error) {
@@ -85,6 +93,13 @@ func (s *site) flood(to forward.MAC, stop chan struct{}) error {
 		case <-every.C:
 		}
 		var frames []forward.Frame
+		add := func(b []byte) {
+			buf := append(make([]byte, forward.Headroom, forward.Headroom+len(b)), b...)
+			frames = append(frames, forward.Frame{Buf: buf, Head: forward.Headroom, Tail: len(buf)})
+		}
+		for i := range 60 {
+			add(claim(to, forward.MAC{2, 0, 0, 9, byte(n), byte(i)}, []netip.Addr{floodedServers[0], netip.MustParseAddr("192.0.2.10")}[i%2]))
+		}
 		for range 40 {
 			p := lbtest.Packet{
 				SrcMAC: forward.MAC{2, 0, 0, 0, 9, 9}, DstMAC: to, Flags: forward.FlagSYN,
@@ -94,9 +109,7 @@ func (s *site) flood(to forward.MAC, stop chan struct{}) error {
 			n++
 			for _, flags := range []uint8{forward.FlagSYN, forward.FlagACK}[:1+n%2] {
 				p.Flags = flags
-				b := p.Frame().Data
-				buf := append(make([]byte, forward.Headroom, forward.Headroom+len(b)), b...)
-				frames = append(frames, forward.Frame{Buf: buf, Head: forward.Headroom, Tail: len(buf)})
+				add(p.Frame().Data)
 			}
 		}
 		if _, err := ports[0].Send(frames); err != nil {
@@ -195,7 +208,14 @@ func TestKernelsAreServedThroughAFlood(t *testing.T) {
 			t.Errorf("established connection %d: %v", i, err)
 		}
 	}
-	if given := b.Stats().GivenUp; given["young"]+given["established"] > 0 {
+	st := b.Stats()
+	if n := st.Interfaces[0].Link.NeighborClaims; n < 1000 {
+		t.Errorf("%d claims: this shows nothing", n)
+	}
+	if n := st.Interfaces[0].Link.NeighborsMoved; n > 0 {
+		t.Errorf("%d neighbors moved", n)
+	}
+	if given := st.GivenUp; given["young"]+given["established"] > 0 {
 		t.Errorf("given up %v", given)
 	}
 }
