@@ -131,6 +131,7 @@ func TestConfigsThatHardlyAnybodyMeans(t *testing.T) {
 		{"a page in place of servers", Config{Services: []Service{{Fallback: Fallback{Page: DefaultPage}}}}, nil},
 		{"one packet, counted", Config{Services: []Service{{OnePacket: true, Servers: servers}}}, []string{"services[0].scheduler: wlc counts connections, and one_packet"}},
 		{"calls, counted", Config{Services: []Service{{Scheduler: "lc", Persistence: Persistence{Engine: EngineSIP}, Servers: servers}}}, []string{"services[0].scheduler: lc counts connections, and the calls"}},
+		{"one packet, by NAT", Config{Services: []Service{{Scheduler: "rr", OnePacket: true, Servers: []Server{{Method: NAT}}}}}, []string{"services[0].one_packet: with method nat"}},
 		{"one packet, in turn", Config{Services: []Service{{Scheduler: "rr", OnePacket: true, Servers: servers}}}, nil},
 	}
 	for _, tt := range tests {

@@ -127,6 +127,9 @@ func (c *Config) Warnings() (list []string) {
 		if len(s.Servers) == 0 && !s.Fallback.hasServer() && s.Fallback.Page == "" {
 			list = append(list, fmt.Sprintf("services[%d].servers: none, and no fallback: its connections are refused", i))
 		}
+		if s.OnePacket && slices.ContainsFunc(s.Servers, func(r Server) bool { return r.method(s) == NAT }) {
+			list = append(list, fmt.Sprintf("services[%d].one_packet: with method nat replies leave untranslated, from the server's address", i))
+		}
 		why := ""
 		switch {
 		case !slices.Contains(countingSchedulers, s.scheduler()):

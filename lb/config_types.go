@@ -86,8 +86,8 @@ type Service struct {
 	SchedulerFlags []string    `yaml:"scheduler_flags"`
 	Persistence    Persistence `yaml:"persistence"` // whether clients stick to servers
 	// OnePacket, for UDP, schedules each packet anew and keeps no connection (ipvsadm
-	// -o). With NAT it is a mistake, since replies could not be translated, unless
-	// Settings.IPVSCompat is set: then they leave untranslated, as with ip_vs.
+	// -o). With NAT it is for packets that have no replies, as those of syslog: replies
+	// leave untranslated, as with ip_vs.
 	OnePacket bool   `yaml:"one_packet"`
 	Method    Method `yaml:"method"` // for servers that name none; DSR where not given
 	Tunnel    Tunnel `yaml:"tunnel"` // for servers of method TUN that name none

@@ -442,9 +442,6 @@ func (v *validator) tunnel(path string, t *Tunnel) {
 func (v *validator) server(path string, s *Service, r *Server) {
 	v.address(path, "address", r.Address)
 	v.method(path+".method", r.Method)
-	if s.OnePacket && r.method(s) == NAT && !v.compat {
-		v.fail(path+".method", r.method(s), "one_packet keeps no connection by which replies could be translated", "dsr or tun")
-	}
 	v.tunnel(path+".tunnel", &r.Tunnel)
 	v.mac(path+".mac", r)
 	v.agent(path+".agent", &r.Agent)
