@@ -80,7 +80,7 @@ func (s *Segmenter) Next(dst *Frame, q *Packet) bool {
 	*q = s.p
 	q.End = size
 	s.last = s.at+n == s.p.End
-	s.writeIP(b, q)
+	q.setIPLen(b, s.n)
 	if s.p.Proto == ProtoTCP {
 		s.writeTCP(b, q)
 	} else {
@@ -91,15 +91,17 @@ func (s *Segmenter) Next(dst *Frame, q *Packet) bool {
 	return true
 }
 
-// writeIP sets lengths, and increments the IPv4 identification as Linux does.
-func (s *Segmenter) writeIP(b []byte, q *Packet) {
+// setIPLen sets the length of the packet that q describes, which is a piece of a
+// super-packet: one after so many segments of it, each of which has an IPv4 identification of
+// its own, as in Linux.
+func (q *Packet) setIPLen(b []byte, segments int) {
 	if q.Version == 6 {
 		ipv6(b[q.L3:]).setPayloadLen(q.End - q.L3 - ip6HeaderLen)
 		return
 	}
 	h := ipv4(b[q.L3:])
 	h.setTotalLen(q.End - q.L3)
-	id := h.id() + uint16(s.n)
+	id := h.id() + uint16(segments)
 	h.setID(id)
 	q.FragID = uint32(id)
 	h.fillChecksum()

@@ -18,7 +18,7 @@ type Splitter struct {
 	head    int // offset in Buf of the next payload
 	end     int // offset in Buf of the end
 	first   bool
-	id      uint16
+	n       int                   // segments before the next payload
 	headers [maxSplitHeaders]byte // Ethernet to TCP, without jumbo payload option
 }
 
@@ -55,9 +55,6 @@ func (s *Splitter) Start(f *Frame, p *Packet) Reason {
 		s.headers[p.L3+ip6Next] = b[at]
 	}
 	s.head, s.end, s.first = f.Head+p.Payload, f.Head+p.End, true
-	if p.Version == 4 {
-		s.id = uint16(p.FragID)
-	}
 	return None
 }
 
@@ -81,7 +78,7 @@ func (s *Splitter) Next(f *Frame, p *Packet) bool {
 	copy(b, s.headers[:s.p.Payload])
 	*p = s.p
 	p.End = len(b)
-	s.writeIP(b, p)
+	p.setIPLen(b, s.n)
 	h := tcp(b[p.L4:])
 	if !last {
 		p.TCPFlags &^= FlagFIN | FlagPSH
@@ -94,20 +91,7 @@ func (s *Splitter) Next(f *Frame, p *Packet) bool {
 	// The headers of the packet after this one.
 	next := tcp(s.headers[s.p.L4:])
 	next.setSeq(next.seq() + uint32(n))
-	s.id += uint16((n + size - 1) / size)
+	s.n += (n + size - 1) / size
 	s.head, s.first = s.head+n, false
 	return true
-}
-
-// writeIP sets the length, and the IPv4 identification, of which each segment takes one.
-func (s *Splitter) writeIP(b []byte, p *Packet) {
-	if p.Version == 6 {
-		ipv6(b[p.L3:]).setPayloadLen(p.End - p.L3 - ip6HeaderLen)
-		return
-	}
-	h := ipv4(b[p.L3:])
-	h.setTotalLen(p.End - p.L3)
-	h.setID(s.id)
-	p.FragID = uint32(s.id)
-	h.fillChecksum()
 }

@@ -28,7 +28,7 @@ type floodWorld struct {
 	vip    netip.Addr
 	method Method
 	open   []*honestClient
-	lost   []string // what befell established connections and new ones
+	lost   []string // what happened to established connections and new ones
 	worked int
 }
 
